@@ -1,0 +1,272 @@
+"""What a mail account offers to IMAP, incoming, outgoing, the CLI and every other user of it.
+
+One contract, three implementations which pass one conformance suite: `leap.mail.memory`, `leap.mail.local`
+(on Soledad) and `leap.mail.remote` (the same over the daemon's unix socket). All arguments and results
+are plain values, so that they can travel. `leap.mail.account` puts the comfortable objects on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, NewType, Protocol
+
+import msgspec
+
+MailboxId = NewType("MailboxId", str)
+RowId = NewType("RowId", str)  # one message in one mailbox; a copy is another row
+MessageId = NewType("MessageId", str)  # the message, the same in all its rows and on all devices
+Uid = NewType("Uid", int)  # RFC 9051 2.3.1.1
+ModSeq = NewType("ModSeq", int)  # RFC 7162 3.1, one counter a mailbox
+
+INBOX = MailboxId("inbox")  # fixed, as are the ids of the special-use mailboxes below
+FlagOp = Literal["set", "add", "remove"]
+SPECIAL_USE = {  # RFC 6154: id -> (name at first, attribute)
+    MailboxId("archive"): ("Archive", "\\Archive"),
+    MailboxId("drafts"): ("Drafts", "\\Drafts"),
+    MailboxId("junk"): ("Junk", "\\Junk"),
+    MailboxId("sent"): ("Sent", "\\Sent"),
+    MailboxId("trash"): ("Trash", "\\Trash"),
+}
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all values that travel."""
+
+
+class MailboxInfo(Value, frozen=True, kw_only=True):
+    """`name` uses "/" between levels; the one whose id is `INBOX` is always called INBOX."""
+
+    mailbox_id: MailboxId
+    name: str
+    special_use: str | None = None
+    subscribed: bool = True
+
+
+class MailboxStatus(Value, frozen=True, kw_only=True):
+    mailbox_id: MailboxId
+    uid_validity: int  # 1..2^32-1, RFC 9051 2.3.1.1
+    uid_next: Uid
+    messages: int
+    unseen: int
+    recent: int
+    size: int
+    highest_modseq: ModSeq
+
+
+class MessageRow(Value, frozen=True, kw_only=True):
+    """One message in a mailbox, as a list of messages shows it; flags hold system flags and keywords."""
+
+    row_id: RowId
+    message_id: MessageId
+    uid: Uid
+    modseq: ModSeq
+    flags: tuple[str, ...]
+    size: int  # octets of what `read` gives
+    internal_date: int  # seconds since 1970, UTC
+    zone: int = 0  # minutes east of UTC, for INTERNALDATE
+
+
+class SignatureVerdict(Value, frozen=True, kw_only=True):
+    """One signature: `state` is its truth, `fingerprint` the signing key when known."""
+
+    state: Literal["good", "bad", "unknown-key", "expired", "revoked", "weak", "not-from"]
+    fingerprint: str = ""
+    signer: str = ""
+    created: int = 0
+    reason: str = ""
+
+
+class SecurityStatus(Value, frozen=True, kw_only=True):
+    """What a person may believe of a message, found once, at arrival.
+
+    `encryption`: "end-to-end" (OpenPGP, by the sender), "provider" (sealed on arrival only: received through
+    the provider, unauthenticated), "undecryptable", "local" (put here by the person: APPEND, import), "none".
+    """
+
+    encryption: Literal["end-to-end", "provider", "undecryptable", "local", "none"]
+    signatures: tuple[SignatureVerdict, ...] = ()
+    note: str = ""
+
+
+class MessageMetadata(Value, frozen=True, kw_only=True):
+    """Made once at storage: wire bytes of ENVELOPE and BODYSTRUCTURE, and what a list shows."""
+
+    row_id: RowId
+    envelope: bytes  # RFC 9051 7.5.2, parentheses included
+    body: bytes  # BODY, without extension data
+    body_structure: bytes
+    header_size: int  # octets up to and with the empty line
+    subject: str
+    preview: str
+    security: SecurityStatus
+
+
+class Appended(Value, frozen=True, kw_only=True):
+    row_id: RowId
+    uid: Uid
+    uid_validity: int
+
+
+class NewMessage(Value, frozen=True, kw_only=True):
+    raw: bytes
+    flags: tuple[str, ...] = ()
+    internal_date: int | None = None
+    zone: int = 0
+
+
+class Transferred(Value, frozen=True, kw_only=True):
+    """COPYUID (RFC 4315): uids of the source and of the target, pairwise."""
+
+    uid_validity: int
+    source: tuple[Uid, ...]
+    target: tuple[Uid, ...]
+
+
+class Change(Value, frozen=True, kw_only=True):
+    """Something changed: in one mailbox (then `modseq` is its highest now), or in the list of mailboxes."""
+
+    seq: int  # ascending over the whole account while it is open
+    mailbox_id: MailboxId | None  # None: the list of mailboxes
+    modseq: ModSeq
+
+
+class OutboxEntry(Value, frozen=True, kw_only=True):
+    outbox_id: str
+    sender: str
+    recipients: tuple[str, ...]
+    subject: str
+    state: Literal["queued", "sending", "sent", "failed"]
+    attempts: int
+    next_attempt: int
+    results: tuple[tuple[str, str], ...] = ()  # (recipient, last word about it)
+
+
+class SyncStatus(Value, frozen=True, kw_only=True):
+    """`provisional` until the first pull of this device is complete; `alarm` is a sentence when sync stopped
+    because what the provider showed cannot be true."""
+
+    online: bool
+    provisional: bool
+    last_sync: int | None
+    pending: int
+    blobs_to_send: int
+    blobs_to_fetch: int
+    alarm: str = ""
+    error: str = ""
+
+
+class AccountError(Exception):
+    """Base of what an account refuses; the text is for people."""
+
+
+class NoSuchMailbox(AccountError):
+    """There is no such mailbox."""
+
+
+class MailboxExists(AccountError):
+    """A mailbox of that name exists."""
+
+
+class InvalidName(AccountError):
+    """A mailbox cannot have this name, or INBOX cannot be treated so."""
+
+
+class NoSuchMessage(AccountError):
+    """The message was expunged, or never existed."""
+
+
+class ContentUnavailable(AccountError):
+    """The message's content is still at the provider, which cannot be reached; try again later."""
+
+
+class StorageFull(AccountError):
+    """The disk is full; nothing was changed."""
+
+
+class TooLarge(AccountError):
+    """The message is over the limit; the text names the limit."""
+
+
+class NotPermitted(AccountError):
+    """Policy forbids it; the text says what to do."""
+
+
+class AccountUnavailable(AccountError):
+    """The account is locked, logged out, or its daemon has gone."""
+
+
+class AccountBackend(Protocol):
+    """One account. Every method may raise `AccountError`; uids that do not exist are passed over in
+    silence wherever a set of them is given (RFC 9051 6.4.9)."""
+
+    @property
+    def address(self) -> str: ...
+
+    async def list_mailboxes(self) -> list[MailboxInfo]: ...
+    async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo: ...
+    async def rename_mailbox(self, mailbox_id: MailboxId, name: str) -> None:
+        """Renames inferiors too; renaming INBOX moves its messages to a new mailbox (RFC 9051 6.3.6)."""
+
+    async def delete_mailbox(self, mailbox_id: MailboxId) -> None: ...
+    async def set_subscribed(self, mailbox_id: MailboxId, subscribed: bool) -> None: ...
+
+    async def status(self, mailbox_id: MailboxId) -> MailboxStatus: ...
+    async def rows(
+        self,
+        mailbox_id: MailboxId,
+        *,
+        first: Uid = Uid(1),
+        last: Uid | None = None,
+        changed_since: ModSeq = ModSeq(0),
+    ) -> list[MessageRow]:
+        """Ascending by uid; with `changed_since` only those whose modseq is above it."""
+
+    async def expunged(self, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
+        """Uids that left the mailbox after `since` (RFC 7162 3.2.7), ascending."""
+
+    async def claim_recent(self, mailbox_id: MailboxId) -> list[Uid]:
+        """The uids that no session has seen as \\Recent yet; they are this caller's now (RFC 3501 2.3.2)."""
+
+    async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
+        """In the order asked; waits for header records which are still at the provider.
+        Raises NoSuchMessage, ContentUnavailable."""
+
+    async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
+        """Octets of the message as served (CRLF line ends kept as stored)."""
+
+    async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
+        """All or none, in one transaction, in order."""
+
+    async def store_flags(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
+    ) -> list[MessageRow]:
+        """The rows that exist, after the change; rows already so keep their modseq. \\Recent is refused."""
+
+    async def copy(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
+    ) -> Transferred: ...
+    async def move(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
+    ) -> Transferred: ...
+    async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
+        """Removes those with \\Deleted (among `uids` when given); answers what went, ascending."""
+
+    async def search_text(
+        self,
+        mailbox_id: MailboxId,
+        uids: Sequence[Uid],
+        where: Literal["text", "body"],
+        needle: str,
+    ) -> list[Uid]:
+        """Messages whose decoded text (headers too for "text") contains `needle`, case-insensitively."""
+
+    def changes(self) -> AsyncIterator[Change]:
+        """Every change from the moment of the first `__anext__`-ready call on, from whatever source."""
+
+    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
+        """Puts mail into the durable outbox and answers its id. Raises NotPermitted, TooLarge."""
+
+    async def outbox(self) -> list[OutboxEntry]: ...
+    async def sync_now(self) -> None: ...
+    async def sync_status(self) -> SyncStatus: ...
+    async def close(self) -> None: ...
