@@ -1,0 +1,453 @@
+"""An account held in memory: the contract's plainest reading, for tests and for protocol work.
+
+Invariants: uids ascend and are never reused; every visible change raises its mailbox's modseq by one step;
+a change is announced only after it can be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from leap.mail.contract import (
+    INBOX,
+    SPECIAL_USE,
+    AccountUnavailable,
+    Appended,
+    Change,
+    FlagOp,
+    InvalidName,
+    MailboxExists,
+    MailboxId,
+    MailboxInfo,
+    MailboxStatus,
+    MessageId,
+    MessageMetadata,
+    MessageRow,
+    ModSeq,
+    NewMessage,
+    NoSuchMailbox,
+    NoSuchMessage,
+    NotPermitted,
+    OutboxEntry,
+    RowId,
+    SecurityStatus,
+    SyncStatus,
+    TooLarge,
+    Transferred,
+    Uid,
+)
+from leap.mail.message import message_metadata
+
+MAX_MESSAGE = 50 * 1024 * 1024  # what the provider's MX takes; APPEND allows no more
+MAX_NAME = 1000  # octets of UTF-8; twice what Dovecot allows, and it still fits one IMAP line
+
+
+class ChangeStream:
+    """Changes of one account for one reader, from the moment it was made until the account closes."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Change | None] = deque()
+        self._wake = asyncio.Event()
+
+    def push(self, change: Change | None) -> None:
+        self._waiting.append(change)
+        self._wake.set()
+
+    def __aiter__(self) -> AsyncIterator[Change]:
+        return self
+
+    async def __anext__(self) -> Change:
+        while not self._waiting:
+            self._wake.clear()
+            await self._wake.wait()
+        change = self._waiting.popleft()
+        if change is None:
+            self._waiting.append(None)
+            raise StopAsyncIteration
+        return change
+
+    async def aclose(self) -> None:
+        self.push(None)
+
+
+class _Mailbox:
+    def __init__(self, info: MailboxInfo, uid_validity: int) -> None:
+        self.info = info
+        self.uid_validity = uid_validity
+        self.uid_next = 1
+        self.modseq = 1  # RFC 7162 3.1.2.1: HIGHESTMODSEQ is never 0
+        self.rows: dict[Uid, MessageRow] = {}
+        self.unclaimed: set[Uid] = set()
+        self.gone: list[tuple[int, Uid]] = []
+
+    def step(self) -> ModSeq:
+        self.modseq += 1
+        return ModSeq(self.modseq)
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidName for a name that no mailbox may have."""
+    if not name or len(name.encode("utf-8", "replace")) > MAX_NAME:
+        raise InvalidName("A mailbox name has between 1 and 1000 octets.")
+    if any(not level or level != level.strip() for level in name.split("/")):
+        raise InvalidName("Each level of a mailbox name has a text without spaces around it.")
+    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 or c in "*%" for c in name):
+        raise InvalidName("A mailbox name has no control characters and neither * nor %.")
+
+
+class MemoryAccount:
+    """An `AccountBackend` which forgets everything when it goes."""
+
+    def __init__(
+        self,
+        address: str = "alice@example.test",
+        *,
+        now: Callable[[], float] = time.time,
+        first_uid_validity: int = 1,
+    ) -> None:
+        self._address = address
+        self._now = now
+        self._validity = first_uid_validity
+        self._serial = 0
+        self._change = 0
+        self._closed = False
+        self._contents: dict[RowId, bytes] = {}
+        self._outbox: list[OutboxEntry] = []
+        self._streams: weakref.WeakSet[ChangeStream] = weakref.WeakSet()
+        self._mailboxes: dict[MailboxId, _Mailbox] = {}
+        self._add(MailboxInfo(mailbox_id=INBOX, name="INBOX"))
+        for mailbox_id, (name, use) in SPECIAL_USE.items():
+            self._add(MailboxInfo(mailbox_id=mailbox_id, name=name, special_use=use))
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    # -- mailboxes
+
+    def _add(self, info: MailboxInfo) -> _Mailbox:
+        mailbox = self._mailboxes[info.mailbox_id] = _Mailbox(info, self._validity)
+        self._validity += 1
+        return mailbox
+
+    def _find(self, mailbox_id: MailboxId) -> _Mailbox:
+        if self._closed:
+            raise AccountUnavailable("The account is closed.")
+        try:
+            return self._mailboxes[mailbox_id]
+        except KeyError:
+            raise NoSuchMailbox("There is no such mailbox.") from None
+
+    def _check_new(self, name: str) -> None:
+        if self._closed:
+            raise AccountUnavailable("The account is closed.")
+        check_name(name)
+        if name.upper() == "INBOX" or any(m.info.name == name for m in self._mailboxes.values()):
+            raise MailboxExists("A mailbox of that name exists.")
+
+    def _announce(self, mailbox: _Mailbox | None) -> None:
+        self._change += 1
+        change = Change(
+            seq=self._change,
+            mailbox_id=mailbox.info.mailbox_id if mailbox else None,
+            modseq=ModSeq(mailbox.modseq if mailbox else 0),
+        )
+        for stream in list(self._streams):
+            stream.push(change)
+
+    async def list_mailboxes(self) -> list[MailboxInfo]:
+        if self._closed:
+            raise AccountUnavailable("The account is closed.")
+        return [m.info for m in self._mailboxes.values()]
+
+    async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
+        self._check_new(name)
+        if special_use and any(m.info.special_use == special_use for m in self._mailboxes.values()):
+            raise NotPermitted("Another mailbox has this special use.")
+        self._serial += 1
+        info = MailboxInfo(
+            mailbox_id=MailboxId(f"m{self._serial}"), name=name, special_use=special_use
+        )
+        self._add(info)
+        self._announce(None)
+        return info
+
+    async def rename_mailbox(self, mailbox_id: MailboxId, name: str) -> None:
+        mailbox = self._find(mailbox_id)
+        self._check_new(name)
+        if mailbox_id == INBOX:  # RFC 9051 6.3.6
+            target = await self.create_mailbox(name)
+            await self.move(INBOX, list(mailbox.rows), target.mailbox_id)
+            return
+        prefix = mailbox.info.name + "/"
+        if name.startswith(prefix):
+            raise InvalidName("A mailbox cannot become its own inferior.")
+        inferiors = [m for m in self._mailboxes.values() if m.info.name.startswith(prefix)]
+        renamed = {m.info.mailbox_id: f"{name}/{m.info.name[len(prefix) :]}" for m in inferiors}
+        for new in renamed.values():
+            self._check_new(new)
+        for one in inferiors:
+            one.info = msgspec.structs.replace(one.info, name=renamed[one.info.mailbox_id])
+        mailbox.info = msgspec.structs.replace(mailbox.info, name=name)
+        self._announce(None)
+
+    async def delete_mailbox(self, mailbox_id: MailboxId) -> None:
+        mailbox = self._find(mailbox_id)
+        if mailbox_id == INBOX:
+            raise InvalidName("INBOX cannot be deleted.")
+        del self._mailboxes[mailbox_id]
+        for row in mailbox.rows.values():
+            del self._contents[row.row_id]
+        self._announce(None)
+
+    async def set_subscribed(self, mailbox_id: MailboxId, subscribed: bool) -> None:
+        mailbox = self._find(mailbox_id)
+        if mailbox.info.subscribed != subscribed:
+            mailbox.info = msgspec.structs.replace(mailbox.info, subscribed=subscribed)
+            self._announce(None)
+
+    async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
+        mailbox = self._find(mailbox_id)
+        rows = mailbox.rows.values()
+        return MailboxStatus(
+            mailbox_id=mailbox_id,
+            uid_validity=mailbox.uid_validity,
+            uid_next=Uid(mailbox.uid_next),
+            messages=len(rows),
+            unseen=sum("\\Seen" not in row.flags for row in rows),
+            recent=len(mailbox.unclaimed),
+            size=sum(row.size for row in rows),
+            highest_modseq=ModSeq(mailbox.modseq),
+        )
+
+    # -- messages
+
+    async def rows(
+        self,
+        mailbox_id: MailboxId,
+        *,
+        first: Uid = Uid(1),
+        last: Uid | None = None,
+        changed_since: ModSeq = ModSeq(0),
+    ) -> list[MessageRow]:
+        rows = self._find(mailbox_id).rows.values()
+        return [
+            row
+            for row in rows
+            if row.uid >= first and (last is None or row.uid <= last) and row.modseq > changed_since
+        ]
+
+    async def expunged(self, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
+        return sorted(uid for modseq, uid in self._find(mailbox_id).gone if modseq > since)
+
+    async def claim_recent(self, mailbox_id: MailboxId) -> list[Uid]:
+        mailbox = self._find(mailbox_id)
+        claimed, mailbox.unclaimed = sorted(mailbox.unclaimed), set()
+        return claimed
+
+    def _raw(self, row_id: RowId) -> bytes:
+        if self._closed:
+            raise AccountUnavailable("The account is closed.")
+        try:
+            return self._contents[row_id]
+        except KeyError:
+            raise NoSuchMessage("The message was expunged.") from None
+
+    async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
+        local = SecurityStatus(encryption="local")
+        return [message_metadata(self._raw(row_id), row_id, local) for row_id in row_ids]
+
+    async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
+        raw = self._raw(row_id)
+        return raw[start:] if length is None else raw[start : start + length]
+
+    def _insert(self, mailbox: _Mailbox, row: MessageRow, raw: bytes) -> MessageRow:
+        self._serial += 1
+        row = msgspec.structs.replace(
+            row,
+            row_id=RowId(f"r{self._serial}"),
+            uid=Uid(mailbox.uid_next),
+            modseq=mailbox.step(),
+        )
+        mailbox.uid_next += 1
+        mailbox.rows[row.uid] = row
+        mailbox.unclaimed.add(row.uid)
+        self._contents[row.row_id] = raw
+        return row
+
+    def _remove(self, mailbox: _Mailbox, uid: Uid, modseq: ModSeq) -> None:
+        row = mailbox.rows.pop(uid)
+        mailbox.unclaimed.discard(uid)
+        mailbox.gone.append((modseq, uid))
+        del self._contents[row.row_id]
+
+    async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
+        mailbox = self._find(mailbox_id)
+        if any(len(message.raw) > MAX_MESSAGE for message in messages):
+            raise TooLarge("A message has at most 50 MiB.")
+        flags = [_checked_flags(message.flags) for message in messages]
+        done: list[Appended] = []
+        for message, its_flags in zip(messages, flags, strict=True):
+            self._serial += 1
+            row = MessageRow(
+                row_id=RowId(""),
+                message_id=MessageId(f"g{self._serial}"),
+                uid=Uid(0),
+                modseq=ModSeq(0),
+                flags=its_flags,
+                size=len(message.raw),
+                internal_date=int(self._now())
+                if message.internal_date is None
+                else message.internal_date,
+                zone=message.zone,
+            )
+            row = self._insert(mailbox, row, bytes(message.raw))
+            done.append(Appended(row_id=row.row_id, uid=row.uid, uid_validity=mailbox.uid_validity))
+        if done:
+            self._announce(mailbox)
+        return done
+
+    async def store_flags(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
+    ) -> list[MessageRow]:
+        mailbox = self._find(mailbox_id)
+        given = set(_checked_flags(flags))
+        answer: list[MessageRow] = []
+        modseq: ModSeq | None = None
+        for uid in sorted(set(uids) & mailbox.rows.keys()):
+            row = mailbox.rows[uid]
+            had = set(row.flags)
+            new = given if op == "set" else had | given if op == "add" else had - given
+            if new != had:
+                modseq = modseq or mailbox.step()
+                row = msgspec.structs.replace(row, flags=tuple(sorted(new)), modseq=modseq)
+                mailbox.rows[uid] = row
+            answer.append(row)
+        if modseq is not None:
+            self._announce(mailbox)
+        return answer
+
+    def _copy(self, source: _Mailbox, uids: Iterable[Uid], target: _Mailbox) -> Transferred:
+        taken = sorted(set(uids) & source.rows.keys())
+        made = []
+        for uid in taken:
+            row = source.rows[uid]
+            made.append(self._insert(target, row, self._contents[row.row_id]).uid)
+        return Transferred(
+            uid_validity=target.uid_validity, source=tuple(taken), target=tuple(made)
+        )
+
+    async def copy(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
+    ) -> Transferred:
+        into = self._find(target)
+        done = self._copy(self._find(mailbox_id), uids, into)
+        if done.source:
+            self._announce(into)
+        return done
+
+    async def move(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
+    ) -> Transferred:
+        source, into = self._find(mailbox_id), self._find(target)
+        done = self._copy(source, uids, into)
+        if done.source:
+            modseq = source.step()
+            for uid in done.source:
+                self._remove(source, uid, modseq)
+            self._announce(into)
+            if source is not into:
+                self._announce(source)
+        return done
+
+    async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
+        mailbox = self._find(mailbox_id)
+        among = mailbox.rows.keys() if uids is None else set(uids) & mailbox.rows.keys()
+        going = sorted(uid for uid in among if "\\Deleted" in mailbox.rows[uid].flags)
+        if going:
+            modseq = mailbox.step()
+            for uid in going:
+                self._remove(mailbox, uid, modseq)
+            self._announce(mailbox)
+        return going
+
+    async def search_text(
+        self,
+        mailbox_id: MailboxId,
+        uids: Sequence[Uid],
+        where: Literal["text", "body"],
+        needle: str,
+    ) -> list[Uid]:
+        rows = self._find(mailbox_id).rows
+        wanted = needle.casefold()
+        return [
+            uid
+            for uid in sorted(set(uids) & rows.keys())
+            if wanted
+            in message_text(self._contents[rows[uid].row_id], headers=where == "text").casefold()
+        ]
+
+    # -- the account as a whole
+
+    def changes(self) -> AsyncIterator[Change]:
+        stream = ChangeStream()
+        if self._closed:
+            stream.push(None)
+        self._streams.add(stream)
+        return stream
+
+    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
+        if sender.lower() != self._address.lower():
+            raise NotPermitted(f"This account sends only as {self._address}.")
+        if len(raw) > MAX_MESSAGE:
+            raise TooLarge("A message has at most 50 MiB.")
+        outbox_id = f"o{len(self._outbox) + 1}"
+        self._outbox.append(
+            OutboxEntry(
+                outbox_id=outbox_id,
+                sender=sender,
+                recipients=tuple(recipients),
+                subject=message_metadata(
+                    raw, RowId(outbox_id), SecurityStatus(encryption="local")
+                ).subject,
+                state="queued",
+                attempts=0,
+                next_attempt=int(self._now()),
+            )
+        )
+        return outbox_id
+
+    async def outbox(self) -> list[OutboxEntry]:
+        return list(self._outbox)
+
+    async def sync_now(self) -> None:
+        """Nothing is elsewhere."""
+
+    async def sync_status(self) -> SyncStatus:
+        return SyncStatus(
+            online=True,
+            provisional=False,
+            last_sync=None,
+            pending=0,
+            blobs_to_send=0,
+            blobs_to_fetch=0,
+        )
+
+    async def close(self) -> None:
+        self._closed = True
+        for stream in list(self._streams):
+            stream.push(None)
+
+
+def _checked_flags(flags: Iterable[str]) -> tuple[str, ...]:
+    chosen = sorted(set(flags))
+    if any(flag.lower() == "\\recent" for flag in chosen):  # RFC 3501 2.3.2
+        raise NotPermitted("\\Recent cannot be set or cleared.")
+    return tuple(chosen)
