@@ -1,0 +1,1 @@
+"""The `bitmask` command, one file per family of commands."""

@@ -1,0 +1,79 @@
+"""How commands speak: words for people, or one JSON document with `--json`; and how they fail.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 wrong passphrase, 4 provider cannot be reached,
+5 the provider's certificate is not trusted, 6 the daemon does not run, 7 a port is in use, 8 the disk is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from leap.bitmask.control import ControlError
+from leap.bitmask.home import Home, HomeError
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXIT_CODES = {
+    "wrong-passphrase": 3,
+    "unreachable": 4,
+    "bad-certificate": 5,
+    "not-running": 6,
+    "port-in-use": 7,
+    "storage-full": 8,
+}
+
+pass_home = click.make_pass_decorator(Home)
+
+
+class Failure(click.ClickException):
+    """One sentence on standard error (with --json: an object on standard output), and an exit code."""
+
+    def __init__(self, kind: str, message: str, *, as_json: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.exit_code = EXIT_CODES.get(kind, 1)
+        self._as_json = as_json
+
+    def show(self, file: Any = None) -> None:
+        if self._as_json:
+            print(json.dumps({"error": self.kind, "message": self.message}))
+        click.echo(f"bitmask: {self.message}", err=True)
+
+
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Answer with one line of JSON.")(command)
+
+
+def run(work: Coroutine[Any, Any, T], *, as_json: bool = False) -> T:
+    """Runs a command's coroutine; turns what it refuses into a Failure."""
+    try:
+        return asyncio.run(work)
+    except ControlError as error:
+        raise Failure(error.kind, str(error), as_json=as_json) from error
+    except HomeError as error:
+        raise Failure("home", str(error), as_json=as_json) from error
+    except KeyboardInterrupt as error:
+        raise Failure("interrupted", "Interrupted.", as_json=as_json) from error
+
+
+def answer(result: Any, *, as_json: bool, words: Callable[[Any], None]) -> None:
+    """Prints a result in one of the two ways."""
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        words(result)
+    sys.stdout.flush()
+
+
+def table(rows: list[tuple[str, ...]]) -> None:
+    """Columns of text, aligned."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

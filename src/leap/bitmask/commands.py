@@ -1,0 +1,175 @@
+"""What the daemon does for the `bitmask` command: one coroutine a command, plain values in and out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from leap.bitmask.local_api import Command, CommandRefused, Progress
+from leap.bitmask.session import AccountSession, sync_sentence
+
+if TYPE_CHECKING:
+    from leap.bitmask.daemon import Daemon
+
+
+def _text(arguments: dict[str, Any], name: str) -> str:
+    value = arguments.get(name)
+    if not isinstance(value, str) or not value:
+        raise CommandRefused("bad-request", f"The command lacks {name!r}.")
+    return value
+
+
+def _text_or_none(arguments: dict[str, Any], name: str) -> str | None:
+    return _text(arguments, name) if arguments.get(name) is not None else None
+
+
+class Commands:
+    """The commands of one daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._sessions = daemon.sessions
+
+    def table(self) -> dict[str, Command]:
+        plain: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "ping": self.ping,
+            "stop": self.stop,
+            "status": self.status,
+            "user-create": self.user_create,
+            "user-auth": self.user_auth,
+            "user-logout": self.user_logout,
+            "user-list": self.user_list,
+            "mail-settings": self.mail_settings,
+            "mail-status": self.mail_status,
+            "sync": self.sync,
+            "keys-list": self.keys_list,
+            "keys-export": self.keys_export,
+        }
+        return {name: _without_progress(command) for name, command in plain.items()}
+
+    async def ping(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"pid": os.getpid()}
+
+    async def stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._daemon.stopping.set()
+        return {}
+
+    async def status(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        accounts = []
+        for address in self._daemon.home.accounts():
+            session = self._sessions.find(address)
+            if session is None:
+                accounts.append({"address": address, "unlocked": False})
+            else:
+                sync = await session.account.sync_status()
+                accounts.append(
+                    {
+                        "address": address,
+                        "unlocked": True,
+                        "sync": msgspec.to_builtins(sync),
+                        "sentence": sync_sentence(sync),
+                    }
+                )
+        return {"pid": os.getpid(), "accounts": accounts, **self._servers()}
+
+    def _servers(self) -> dict[str, Any]:
+        return {
+            name: {"host": host, "port": port} for name, (host, port) in self._daemon.addresses.items()
+        }
+
+    async def user_create(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        session, recovery_code = await self._sessions.create(
+            _text(arguments, "address"),
+            _text(arguments, "passphrase"),
+            api=_text(arguments, "api"),
+            ca=_text_or_none(arguments, "ca"),
+            device_name=_text(arguments, "device_name"),
+        )
+        return {**await self._described(session), "recovery_code": recovery_code}
+
+    async def user_auth(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        address, passphrase = _text(arguments, "address"), _text(arguments, "passphrase")
+        if address in self._daemon.home.accounts():
+            session = await self._sessions.unlock(address, passphrase)
+        else:
+            session = await self._sessions.enrol(
+                address,
+                passphrase,
+                api=_text(arguments, "api"),
+                ca=_text_or_none(arguments, "ca"),
+                device_name=_text(arguments, "device_name"),
+            )
+        return await self._described(session)
+
+    async def user_logout(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        revoked = await self._sessions.log_out(_text(arguments, "address"))
+        return {"revoked": revoked}
+
+    async def user_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {"address": address, "unlocked": self._sessions.find(address) is not None}
+            for address in self._daemon.home.accounts()
+        ]
+
+    async def mail_settings(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        session = self._session(arguments)
+        if arguments.get("new_password"):
+            await session.renew_app_password()
+        return self._mail_program(session)
+
+    async def mail_status(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        session = self._session(arguments)
+        account = session.account
+        mailboxes = []
+        for info in await account.list_mailboxes():
+            status = await account.status(info.mailbox_id)
+            mailboxes.append(
+                {"name": info.name, "messages": status.messages, "unseen": status.unseen}
+            )
+        sync = await account.sync_status()
+        return {
+            "address": account.address,
+            "mailboxes": mailboxes,
+            "sync": {**msgspec.to_builtins(sync), "sentence": sync_sentence(sync)},
+            "outbox": [msgspec.to_builtins(entry) for entry in await account.outbox()],
+            "quarantine": await session.quarantined(),
+        }
+
+    async def sync(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        session = self._session(arguments)
+        await session.account.sync_now()
+        return dict(msgspec.to_builtins(await session.account.sync_status()))
+
+    async def keys_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        return await self._session(arguments).listed_keys()
+
+    async def keys_export(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        session = self._session(arguments)
+        armored = await session.exported_key(_text(arguments, "of"), secret=bool(arguments.get("secret")))
+        return {"address": _text(arguments, "of"), "armored": armored}
+
+    def _session(self, arguments: dict[str, Any]) -> AccountSession:
+        return self._sessions.get(_text(arguments, "address"))
+
+    async def _described(self, session: AccountSession) -> dict[str, Any]:
+        sync = await session.account.sync_status()
+        return {
+            "address": session.address,
+            "fingerprint": await session.fingerprint(),
+            "online": sync.online,
+            **self._mail_program(session),
+        }
+
+    def _mail_program(self, session: AccountSession) -> dict[str, Any]:
+        login = {"user": session.address, "password": session.app_password}
+        return {name: {**server, **login} for name, server in self._servers().items()}
+
+
+def _without_progress(command: Callable[[dict[str, Any]], Any]) -> Command:
+    async def run(arguments: dict[str, Any], progress: Progress) -> Any:
+        return await command(arguments)
+
+    return run

@@ -1,0 +1,56 @@
+"""What all tests share: where the mail corpus is, peers that must be there in CI, and the corpus gate."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+_corpus_outcomes: dict[str, str] = {}
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The shared mail corpus; skips the test when it is not beside the checkout."""
+    folder = SHARED / "corpus"
+    if not (folder / "MANIFEST.tsv").is_file():
+        pytest.skip("the shared mail corpus is not beside this checkout (../shared/corpus)")
+    return folder
+
+
+def needs_program(name: str) -> str:
+    """The path of a peer program; without it a test fails in CI and is skipped elsewhere."""
+    path = shutil.which(name)
+    if path is None:
+        if IN_CI:
+            pytest.fail(f"{name} is not installed; tools/setup-peers installs it")
+        pytest.skip(f"{name} is not installed (tools/setup-peers says how)")
+    return path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if "corpus" in getattr(item, "fixturenames", ()) and (
+        report.when == "call" or (report.when == "setup" and report.skipped)
+    ):
+        _corpus_outcomes[item.nodeid] = report.outcome
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """In CI, with the corpus present, its tests must have run: a silent skip is a failure."""
+    if not (IN_CI and (SHARED / "corpus").is_dir()) or session.config.option.collectonly:
+        return
+    skipped = [name for name, outcome in _corpus_outcomes.items() if outcome == "skipped"]
+    ran = [name for name, outcome in _corpus_outcomes.items() if outcome == "passed"]
+    if skipped or (session.testscollected > 400 and not ran):
+        print(f"\nthe corpus is present, but these tests of it did not run: {skipped or 'all'}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
