@@ -1,0 +1,333 @@
+"""One SQLite or SQLCipher file behind one writer thread and a small pool of reader threads.
+
+Invariants:
+* Only the writer thread writes. Jobs that wait together share one COMMIT, each in its own SAVEPOINT;
+  `write` answers only after the COMMIT, and a job that raises leaves no trace.
+* A group with a durable job is committed with `synchronous=FULL`: then it, and all that was committed
+  before, outlives a loss of power. The others are committed in WAL with NORMAL: atomic and ordered, but
+  the last ones may be missing after a loss of power.
+* With a key the file is never plaintext: `cipher_status` and the file's first bytes are both checked,
+  because a mistyped key pragma is silently ignored by SQLite.
+* A file is open in one process, once: an flock on `<path>.lock` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlcipher3 import dbapi2
+
+from leap.soledad.errors import NotOpen, SoledadError, StoreFull, StoreLocked, WrongKey
+
+T = TypeVar("T")
+
+PLAIN_HEADER = b"SQLite format 3\x00"
+MAX_GROUP_JOBS = 512  # commits shared by more gain nothing and make the first one wait
+MAX_GROUP_SECONDS = 0.02  # a job waits at most this long for others to share its commit
+WRITER_CACHE_KIB = 16_384
+READER_CACHE_KIB = 8_192
+_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+_SQLITE_BUSY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_NOTADB = 5, 10, 13, 26
+
+DatabaseError = dbapi2.Error
+IntegrityError = dbapi2.IntegrityError
+
+
+class Cursor(Protocol):
+    """What `Connection.execute` gives (PEP 249)."""
+
+    @property
+    def rowcount(self) -> int: ...
+    @property
+    def lastrowid(self) -> int: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+    def fetchmany(self, size: int = ...) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Connection(Protocol):
+    """The part of a PEP 249 connection that jobs use; never BEGIN, COMMIT or ROLLBACK in a job."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ..., /) -> Cursor: ...
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Cursor: ...
+    def create_function(
+        self, name: str, narg: int, func: Callable[..., Any] | None, *, deterministic: bool = ...
+    ) -> None: ...
+
+
+class _Job:
+    __slots__ = ("durable", "error", "future", "loop", "result", "run")
+
+    def __init__(self, run: Callable[[Connection], Any], durable: bool) -> None:
+        self.run = run
+        self.durable = durable
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Database:
+    """An open file. Make one with `await Database.open(...)`; give it back with `await close()`."""
+
+    def __init__(self, path: Path, key: bytes | None, readers: int) -> None:
+        self.path = path
+        self._key = key
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._waiting: deque[_Job | None] = deque()  # the writer thread's own
+        self._lock = _take_lock(path)
+        self._closed = False
+        self.commits = 0  # how many transactions the writer committed, for tests and metrics
+        self._local = threading.local()
+        self._read_connections: list[Any] = []
+        try:
+            with _named_errors():
+                self._writer: Any = self._connect(WRITER_CACHE_KIB)
+                self._check_cipher()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="sqlite-read")
+        self._thread = threading.Thread(target=self._run, name="sqlite-write", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(cls, path: Path, *, key: bytes | None, readers: int = 2) -> Database:
+        """Opens or makes the file (mode 0600); `key` is 32 random bytes, or None for a plain file.
+
+        Raises WrongKey, StoreLocked when it is open elsewhere, StoreFull.
+        """
+        if key is not None and len(key) != 32:
+            raise WrongKey("the key of a store has 32 bytes")
+        return await asyncio.to_thread(cls, path, key, readers)
+
+    async def write(self, job: Callable[[Connection], T], durable: bool = False) -> T:
+        """Runs `job` in a transaction of the writer thread and answers its result after the COMMIT.
+
+        Whatever the job raises undoes the job and is raised here. Raises StoreFull, NotOpen.
+        """
+        if self._closed:
+            raise NotOpen("the store is closed")
+        entry = _Job(job, durable)
+        self._jobs.put(entry)
+        result: T = await entry.future
+        return result
+
+    async def read(self, job: Callable[[Connection], T]) -> T:
+        """Runs `job` on one snapshot in a reader thread; it cannot write. Raises NotOpen."""
+        if self._closed:
+            raise NotOpen("the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
+
+    async def close(self) -> None:
+        """Commits what waits, then closes; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._close)
+
+    # -- opening ------------------------------------------------------------------------------
+
+    def _connect(self, cache_kib: int) -> Any:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.close(descriptor)
+        connection = dbapi2.connect(
+            str(self.path), isolation_level=None, check_same_thread=False, timeout=10.0
+        )
+        try:
+            connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to standard error
+            if self._key is not None:
+                connection.execute(f"PRAGMA key = \"x'{self._key.hex()}'\"")
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA temp_store = MEMORY")  # spilled sorts would be plaintext
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_cipher(self) -> None:
+        with self.path.open("rb") as file:
+            plain = file.read(16) == PLAIN_HEADER
+        if self._key is None:
+            return
+        status = self._writer.execute("PRAGMA cipher_status").fetchall()
+        if plain or status != [("1",)]:
+            self._writer.close()
+            raise WrongKey("the store is not encrypted; it is not used")
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def _read(self, job: Callable[[Connection], T]) -> T:
+        connection = getattr(self._local, "connection", None)
+        with _named_errors():
+            if connection is None:
+                connection = self._connect(READER_CACHE_KIB)
+                connection.execute("PRAGMA query_only = ON")
+                self._local.connection = connection
+                self._read_connections.append(connection)
+            connection.execute("BEGIN")
+            try:
+                return job(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """The writer thread: sleeps until a job comes, then commits it with those that wait too."""
+        waiting = self._waiting
+        while True:
+            if not waiting:
+                waiting.append(self._jobs.get())
+            self._gather(waiting)
+            if waiting[0] is None:
+                return
+            _answer(self._run_group(waiting))
+
+    def _gather(self, waiting: deque[_Job | None]) -> None:
+        with contextlib.suppress(queue.Empty):
+            while len(waiting) < MAX_GROUP_JOBS:
+                waiting.append(self._jobs.get_nowait())
+
+    def _run_group(self, waiting: deque[_Job | None]) -> list[_Job]:
+        """Takes jobs from the left of `waiting` and runs them in one transaction."""
+        connection = self._writer
+        full = any(entry.durable for entry in waiting if entry is not None)
+        group: list[_Job] = []
+        started = time.monotonic()
+        try:
+            with _named_errors():
+                # SQLite refuses to change this inside a transaction.
+                connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+                connection.execute("BEGIN IMMEDIATE")
+                while len(group) < MAX_GROUP_JOBS:
+                    entry = waiting[0] if waiting else None
+                    if entry is None or (entry.durable and not full):
+                        break
+                    group.append(entry)
+                    waiting.popleft()
+                    self._run_job(entry)
+                    if not connection.in_transaction:  # SQLite gave up the whole of it
+                        raise StoreFull("the disk is full; nothing was changed")
+                    if time.monotonic() - started > MAX_GROUP_SECONDS:
+                        break
+                    if not waiting:
+                        self._gather(waiting)
+                connection.execute("COMMIT")
+                self.commits += 1
+        except BaseException as error:
+            if connection.in_transaction:
+                with contextlib.suppress(dbapi2.Error):
+                    connection.execute("ROLLBACK")
+            if not group:
+                first = waiting.popleft()
+                group = [first] if first is not None else []
+            for entry in group:
+                entry.error = entry.error or error
+        return group
+
+    def _run_job(self, entry: _Job) -> None:
+        connection = self._writer
+        connection.execute("SAVEPOINT job")
+        try:
+            with _named_errors():
+                entry.result = entry.run(connection)
+        except BaseException as error:
+            entry.error = error
+            if connection.in_transaction:
+                connection.execute("ROLLBACK TO job")
+        if connection.in_transaction:
+            connection.execute("RELEASE job")
+
+    # -- closing ------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join()
+        self._gather(self._waiting)
+        late = [entry for entry in self._waiting if entry is not None]  # came behind the end
+        for entry in late:
+            entry.error = NotOpen("the store is closed")
+        _answer(late)
+        self._readers.shutdown(wait=True)
+        for connection in self._read_connections:
+            connection.close()
+        with contextlib.suppress(dbapi2.Error):
+            self._writer.execute("PRAGMA optimize")
+        self._writer.close()
+        os.close(self._lock)
+
+
+def _answer(group: list[_Job]) -> None:
+    """Hands results to the loops that wait for them, one wake-up for each loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for entry in group:
+        by_loop.setdefault(entry.loop, []).append(entry)
+    for loop, entries in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and nobody waits
+            loop.call_soon_threadsafe(_resolve, entries)
+
+
+def _resolve(entries: list[_Job]) -> None:
+    for entry in entries:
+        if entry.future.done():
+            continue
+        if entry.error is not None:
+            entry.future.set_exception(entry.error)
+        else:
+            entry.future.set_result(entry.result)
+
+
+def _take_lock(path: Path) -> int:
+    try:
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in _FULL_ERRNOS:
+            raise StoreFull("the disk is full") from error
+        raise SoledadError(f"the store cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreLocked("the store is open in another process") from error
+    return descriptor
+
+
+@contextlib.contextmanager
+def _named_errors() -> Iterator[None]:
+    """Turns what SQLite and the disk say into this package's errors; programming errors pass."""
+    try:
+        yield
+    except dbapi2.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == _SQLITE_FULL:
+            raise StoreFull("the disk is full; nothing was changed") from error
+        if code == _SQLITE_NOTADB:
+            raise WrongKey("the key does not open this store") from error
+        if code == _SQLITE_BUSY:
+            raise StoreLocked("the store is in use by another program") from error
+        if code == _SQLITE_IOERR:
+            raise SoledadError("the disk failed while the store was in use") from error
+        raise
+    except OSError as error:
+        if error.errno in _FULL_ERRNOS:
+            raise StoreFull("the disk is full; nothing was changed") from error
+        raise

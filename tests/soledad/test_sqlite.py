@@ -1,0 +1,170 @@
+"""The one-writer database: grouping, isolation of failures, durability, keys, limits, closing."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from leap.soledad.errors import NotOpen, StoreFull, StoreLocked, WrongKey
+from leap.soledad.sqlite import Database
+
+KEY = bytes(range(32))
+
+
+async def _filled(path: Path, key: bytes | None = None) -> Database:
+    db = await Database.open(path, key=key)
+    await db.write(lambda c: c.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b)"))
+    return db
+
+
+async def test_write_then_read(tmp_path: Path) -> None:
+    db = await _filled(tmp_path / "x.db")
+    await db.write(lambda c: c.execute("INSERT INTO t (a, b) VALUES (1, 'one')"))
+    assert await db.read(lambda c: c.execute("SELECT b FROM t").fetchall()) == [("one",)]
+    await db.close()
+
+
+async def test_a_failing_job_harms_only_itself_even_inside_a_group(tmp_path: Path) -> None:
+    db = await _filled(tmp_path / "x.db")
+    gate = threading.Event()
+
+    def put(n: int, fail: bool) -> int:
+        def job(c) -> int:  # type: ignore[no-untyped-def]
+            c.execute("INSERT INTO t (a, b) VALUES (?, ?)", (n, str(n)))
+            if fail:
+                raise ValueError(n)
+            return n
+
+        return db.write(job, durable=n % 3 == 0)  # type: ignore[return-value]
+
+    first = asyncio.ensure_future(db.write(lambda c: gate.wait(5)))
+    rest = [asyncio.ensure_future(put(n, n % 5 == 0)) for n in range(1, 40)]
+    await asyncio.sleep(0)
+    gate.set()
+    await first
+    results = await asyncio.gather(*rest, return_exceptions=True)
+    for n, result in enumerate(results, 1):
+        assert isinstance(result, ValueError) if n % 5 == 0 else result == n
+    kept = await db.read(lambda c: [a for (a,) in c.execute("SELECT a FROM t ORDER BY a")])
+    assert kept == [n for n in range(1, 40) if n % 5]
+    await db.close()
+
+
+async def test_jobs_that_wait_share_one_commit(tmp_path: Path) -> None:
+    db = await _filled(tmp_path / "x.db")
+    seen: list[int] = []
+    gate = threading.Event()
+    blocker = asyncio.ensure_future(db.write(lambda c: gate.wait(5)))
+    jobs = [
+        asyncio.ensure_future(
+            db.write(
+                lambda c, n=n: (c.execute("INSERT INTO t (a) VALUES (?)", (n,)), seen.append(n))
+            )
+        )
+        for n in range(100)
+    ]
+    await asyncio.sleep(0)
+    before = db.commits
+    gate.set()
+    await asyncio.gather(blocker, *jobs)
+    assert seen == list(range(100))  # in the order they came
+    assert db.commits - before < 20
+    await db.close()
+
+
+async def test_durable_jobs_are_committed_with_synchronous_full(tmp_path: Path) -> None:
+    db = await _filled(tmp_path / "x.db")
+    level = lambda c: c.execute("PRAGMA synchronous").fetchone()[0]  # noqa: E731
+    assert await db.write(level, durable=True) == 2
+    assert await db.write(level) == 1
+    await db.close()
+
+
+async def test_encrypted_file_has_no_plaintext_and_wants_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    db = await _filled(path, KEY)
+    await db.write(lambda c: c.execute("INSERT INTO t (b) VALUES ('marker-ABCDEF')"))
+    for name in os.listdir(tmp_path):
+        data = (tmp_path / name).read_bytes()
+        assert b"marker-ABCDEF" not in data
+        assert not data.startswith(b"SQLite format 3")
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    await db.close()
+    with pytest.raises(WrongKey):
+        await Database.open(path, key=bytes(32))
+    with pytest.raises(WrongKey):
+        await Database.open(path, key=None)
+    with pytest.raises(WrongKey):
+        await Database.open(path, key=b"short")
+    again = await Database.open(path, key=KEY)
+    assert await again.read(lambda c: c.execute("SELECT b FROM t").fetchall()) == [
+        ("marker-ABCDEF",)
+    ]
+    await again.close()
+
+
+async def test_plain_file_is_not_taken_for_an_encrypted_one(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    await (await _filled(path)).close()
+    with pytest.raises(WrongKey):
+        await Database.open(path, key=KEY)
+
+
+async def test_open_twice_is_refused(tmp_path: Path) -> None:
+    db = await _filled(tmp_path / "x.db")
+    with pytest.raises(StoreLocked):
+        await Database.open(tmp_path / "x.db", key=None)
+    await db.close()
+    await (await Database.open(tmp_path / "x.db", key=None)).close()
+
+
+async def test_full_disk_is_named_and_changes_nothing(tmp_path: Path) -> None:
+    db = await _filled(tmp_path / "x.db")
+    await db.write(lambda c: c.execute("PRAGMA max_page_count = 10"))
+    with pytest.raises(StoreFull):
+        await db.write(lambda c: c.execute("INSERT INTO t (b) VALUES (zeroblob(1000000))"))
+    await db.write(lambda c: c.execute("INSERT INTO t (b) VALUES ('small')"))
+    assert await db.read(lambda c: c.execute("SELECT count(*) FROM t").fetchone()) == (1,)
+    await db.close()
+
+
+async def test_readers_cannot_write(tmp_path: Path) -> None:
+    db = await _filled(tmp_path / "x.db")
+    with pytest.raises(Exception, match="readonly"):
+        await db.read(lambda c: c.execute("INSERT INTO t (a) VALUES (1)"))
+    await db.close()
+
+
+async def test_close_commits_what_waits_and_refuses_what_comes(tmp_path: Path) -> None:
+    db = await _filled(tmp_path / "x.db")
+    jobs = [
+        asyncio.ensure_future(
+            db.write(lambda c, n=n: c.execute("INSERT INTO t VALUES (?, 1)", (n,)))
+        )
+        for n in range(20)
+    ]
+    await asyncio.sleep(0)
+    await db.close()
+    await db.close()
+    await asyncio.gather(*jobs)
+    with pytest.raises(NotOpen):
+        await db.write(lambda c: None)
+    with pytest.raises(NotOpen):
+        await db.read(lambda c: None)
+    db = await Database.open(tmp_path / "x.db", key=None)
+    assert await db.read(lambda c: c.execute("SELECT count(*) FROM t").fetchone()) == (20,)
+    await db.close()
+
+
+async def test_cancelled_writer_does_not_stop_the_commit(tmp_path: Path) -> None:
+    db = await _filled(tmp_path / "x.db")
+    task = asyncio.ensure_future(db.write(lambda c: c.execute("INSERT INTO t (a) VALUES (1)")))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await db.write(lambda c: None)
+    assert await db.read(lambda c: c.execute("SELECT count(*) FROM t").fetchone()) == (1,)
+    await db.close()
