@@ -1,0 +1,150 @@
+"""The file that keeps a store's random key, wrapped by the person's passphrase.
+
+Invariants:
+* The key of the store is 32 random bytes; it lies on the disk only inside the seal.
+* Argon2id (RFC 9106) at 64 MiB, t = 3; a file that asks for less than the floor, or for more than the
+  ceiling, is refused before any of it is computed.
+* Every seal has its own salt, and thereby its own key: the nonce is constant. The parameters are
+  authenticated as associated data.
+* The file is replaced atomically, mode 0600.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from leap.soledad.errors import SoledadError, WrongKey
+
+FORMAT = 1
+TIME_COST, MEMORY_KIB, LANES = 3, 64 * 1024, 4
+MIN_MEMORY_KIB, MAX_MEMORY_KIB = 32 * 1024, 1024 * 1024
+MIN_TIME_COST, MAX_TIME_COST = 2, 20
+MAX_LANES = 16
+KEY_BYTES, SALT_BYTES = 32, 32
+_NONCE = bytes(12)  # each salt makes a new key, which seals once
+
+
+class _VaultFile(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    salt: bytes
+    time_cost: int
+    memory_kib: int
+    lanes: int
+    sealed_key: bytes
+
+
+async def create_vault(
+    path: Path, passphrase: str, *, random: Callable[[int], bytes] = secrets.token_bytes
+) -> bytes:
+    """Makes a new store key, writes it wrapped to `path`, and answers it.
+
+    Raises SoledadError when a vault is there already: its key may be the only one of a store.
+    """
+    if path.exists():
+        raise SoledadError("there is a vault here already; it is not replaced")
+    key = random(KEY_BYTES)
+    await write_vault(path, key, passphrase, random=random)
+    return key
+
+
+async def write_vault(
+    path: Path,
+    key: bytes,
+    passphrase: str,
+    *,
+    random: Callable[[int], bytes] = secrets.token_bytes,
+) -> None:
+    """Wraps `key` anew, as for a new passphrase; the old file stays until the new one is safe."""
+    await asyncio.to_thread(_write, path, key, passphrase, random)
+
+
+async def open_vault(path: Path, passphrase: str) -> bytes:
+    """The store key. Raises WrongKey for a wrong passphrase or a damaged file."""
+    return await asyncio.to_thread(_open, path, passphrase)
+
+
+def _wrapping_key(passphrase: str, vault: _VaultFile) -> bytes:
+    kdf = Argon2id(
+        salt=vault.salt,
+        length=32,
+        iterations=vault.time_cost,
+        lanes=vault.lanes,
+        memory_cost=vault.memory_kib,
+    )
+    return kdf.derive(passphrase.encode("utf-8", "surrogateescape"))
+
+
+def _bound(vault: _VaultFile) -> bytes:
+    numbers = (vault.format, vault.time_cost, vault.memory_kib, vault.lanes)
+    return b"leap.soledad vault " + " ".join(map(str, numbers)).encode() + b" " + vault.salt
+
+
+def _write(path: Path, key: bytes, passphrase: str, random: Callable[[int], bytes]) -> None:
+    vault = _VaultFile(
+        format=FORMAT,
+        salt=random(SALT_BYTES),
+        time_cost=TIME_COST,
+        memory_kib=MEMORY_KIB,
+        lanes=LANES,
+        sealed_key=b"",
+    )
+    vault.sealed_key = AESGCM(_wrapping_key(passphrase, vault)).encrypt(_NONCE, key, _bound(vault))
+    replace_file(path, msgspec.json.encode(vault) + b"\n")
+
+
+def _open(path: Path, passphrase: str) -> bytes:
+    try:
+        vault = msgspec.json.decode(path.read_bytes(), type=_VaultFile)
+    except FileNotFoundError as error:
+        raise WrongKey("there is no vault here: this account was not set up on this machine") from (
+            error
+        )
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise WrongKey("the vault file is damaged; restore it from a copy") from error
+    if vault.format != FORMAT:
+        raise WrongKey("the vault was written by a newer version")
+    if not (
+        MIN_TIME_COST <= vault.time_cost <= MAX_TIME_COST
+        and MIN_MEMORY_KIB <= vault.memory_kib <= MAX_MEMORY_KIB
+        and 1 <= vault.lanes <= MAX_LANES
+        and 16 <= len(vault.salt) <= 64
+    ):
+        raise WrongKey("the vault file is damaged; restore it from a copy")
+    try:
+        key = AESGCM(_wrapping_key(passphrase, vault)).decrypt(
+            _NONCE, vault.sealed_key, _bound(vault)
+        )
+    except InvalidTag as error:
+        raise WrongKey("the passphrase is wrong") from error
+    if len(key) != KEY_BYTES:
+        raise WrongKey("the vault file is damaged; restore it from a copy")
+    return key
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes `data` to `path` (mode 0600) so that a crash leaves the old file or the new one."""
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
