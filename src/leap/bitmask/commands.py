@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from leap.bitmask.session import AccountSession, sync_sentence
 
 from leap.bitmask.local_api import Command, CommandRefused, Progress
-from leap.bitmask.session import AccountSession, sync_sentence
 
 if TYPE_CHECKING:
     from leap.bitmask.daemon import Daemon
@@ -77,7 +77,8 @@ class Commands:
 
     def _servers(self) -> dict[str, Any]:
         return {
-            name: {"host": host, "port": port} for name, (host, port) in self._daemon.addresses.items()
+            name: {"host": host, "port": port}
+            for name, (host, port) in self._daemon.addresses.items()
         }
 
     async def user_create(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +149,9 @@ class Commands:
 
     async def keys_export(self, arguments: dict[str, Any]) -> dict[str, Any]:
         session = self._session(arguments)
-        armored = await session.exported_key(_text(arguments, "of"), secret=bool(arguments.get("secret")))
+        armored = await session.exported_key(
+            _text(arguments, "of"), secret=bool(arguments.get("secret"))
+        )
         return {"address": _text(arguments, "of"), "armored": armored}
 
     def _session(self, arguments: dict[str, Any]) -> AccountSession:

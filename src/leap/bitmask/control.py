@@ -63,7 +63,9 @@ async def ask(
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotRunning from error
     except OSError as error:
-        raise ControlError("no-access", f"The daemon's socket cannot be used: {error.strerror}.") from error
+        raise ControlError(
+            "no-access", f"The daemon's socket cannot be used: {error.strerror}."
+        ) from error
     try:
         request = {"token": record["token"], "command": command, "arguments": arguments}
         writer.write(json.dumps(request).encode() + b"\n")
@@ -71,7 +73,9 @@ async def ask(
         while True:
             line = await asyncio.wait_for(reader.readline(), timeout)
             if not line:
-                raise ControlError("gone", "The daemon ended before it answered; see `bitmask status`.")
+                raise ControlError(
+                    "gone", "The daemon ended before it answered; see `bitmask status`."
+                )
             reply = json.loads(line)
             if "progress" in reply:
                 if on_progress is not None:
@@ -79,10 +83,16 @@ async def ask(
                 continue
             if reply.get("ok"):
                 return reply.get("result")
-            raise ControlError(reply.get("kind", "error"), reply.get("message", "The daemon refused."))
+            raise ControlError(
+                reply.get("kind", "error"), reply.get("message", "The daemon refused.")
+            )
     except TimeoutError as error:
-        raise ControlError("timeout", f"The daemon did not answer within {timeout:.0f} s.") from error
+        raise ControlError(
+            "timeout", f"The daemon did not answer within {timeout:.0f} s."
+        ) from error
     except ConnectionError as error:
-        raise ControlError("gone", "The daemon ended before it answered; see `bitmask status`.") from error
+        raise ControlError(
+            "gone", "The daemon ended before it answered; see `bitmask status`."
+        ) from error
     finally:
         writer.close()

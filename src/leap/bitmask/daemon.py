@@ -19,14 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from leap.bitmask.commands import Commands
-from leap.bitmask.home import Home, HomeError, Lock, write_private
-from leap.bitmask.local_api import CommandRefused, LocalApi
 from leap.bitmask.session import AccountSessions
-from leap.mail.contract import AccountBackend
 from leap.mail.imap.transport import ImapServer, serve_imap
 from leap.mail.outgoing.gateway import gateway_handler
 from leap.mail.rpc import AccountServer, serve_accounts
+
+from leap.bitmask.commands import Commands
+from leap.bitmask.home import Home, HomeError, Lock, write_private
+from leap.bitmask.local_api import CommandRefused, LocalApi
+from leap.mail.contract import AccountBackend
 from leap.mail.smtp.transport import SmtpConfig, SmtpServer, serve_smtp
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
@@ -47,7 +48,9 @@ class StartFailure(Exception):
 class Daemon:
     """Everything that runs in the process, started and ended in one place."""
 
-    def __init__(self, home: Home, *, imap_port: int | None = None, smtp_port: int | None = None) -> None:
+    def __init__(
+        self, home: Home, *, imap_port: int | None = None, smtp_port: int | None = None
+    ) -> None:
         self.home = home
         self.sessions = AccountSessions(home)
         self.stopping = asyncio.Event()
@@ -94,12 +97,18 @@ class Daemon:
     async def _listen(self, name: str, ports: dict[str, list[int]]) -> Any:
         for port in ports[name]:
             try:
-                server = await (self._serve_imap(port) if name == "imap" else self._serve_smtp(port))
+                server = await (
+                    self._serve_imap(port) if name == "imap" else self._serve_smtp(port)
+                )
             except OSError as error:
                 if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                     raise
                 if port == ports[name][-1]:
-                    word = "in use by another program" if error.errno == errno.EADDRINUSE else "not allowed"
+                    word = (
+                        "in use by another program"
+                        if error.errno == errno.EADDRINUSE
+                        else "not allowed"
+                    )
                     raise StartFailure(
                         "port-in-use",
                         f"Port {port} for {name.upper()} is {word}; free it, or choose another with "
@@ -146,7 +155,9 @@ async def _run(home: Home, options: argparse.Namespace, passphrases: Sequence[st
         try:
             await daemon.start()
         except StartFailure as failure:
-            return _say(options.ready_fd, {"ready": False, "kind": failure.kind, "message": str(failure)})
+            return _say(
+                options.ready_fd, {"ready": False, "kind": failure.kind, "message": str(failure)}
+            )
         except OSError as error:
             full = error.errno == errno.ENOSPC
             return _say(
@@ -196,7 +207,9 @@ def main(arguments: Sequence[str] | None = None, passphrases: Sequence[str] = ()
     parser.add_argument("--smtp-port", type=int)
     parser.add_argument("--ready-fd", type=int)
     options, _ = parser.parse_known_args(arguments)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO
+    )
     home = Home(options.home)
     lock = Lock(home.daemon_lock)
     try:
@@ -207,7 +220,11 @@ def main(arguments: Sequence[str] | None = None, passphrases: Sequence[str] = ()
     if not taken:
         return _say(
             options.ready_fd,
-            {"ready": False, "kind": "running", "message": f"A bitmask runs on {home.path} already."},
+            {
+                "ready": False,
+                "kind": "running",
+                "message": f"A bitmask runs on {home.path} already.",
+            },
         )
     try:
         return asyncio.run(_run(home, options, passphrases))

@@ -18,7 +18,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-_ADDRESS = re.compile(r"^[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?@[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$")
+_ADDRESS = re.compile(
+    r"^[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?@[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$"
+)
 
 
 class HomeError(Exception):
@@ -73,7 +75,9 @@ class Home:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.path / "accounts").mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise HomeError(f"Cannot use {self.path} as bitmask's home: {error.strerror}.") from error
+            raise HomeError(
+                f"Cannot use {self.path} as bitmask's home: {error.strerror}."
+            ) from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise HomeError(f"Cannot write to bitmask's home {self.path}.")
 
@@ -116,7 +120,9 @@ class Home:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise HomeError(f"{self.settings_file} cannot be read ({error}); mend or remove it.") from error
+            raise HomeError(
+                f"{self.settings_file} cannot be read ({error}); mend or remove it."
+            ) from error
         if not isinstance(found, dict):
             raise HomeError(f"{self.settings_file} is not a JSON object; mend or remove it.")
         return found

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from leap.mail.account import Account
+
 from leap.bitmask.control import ControlError
 from leap.bitmask.home import Home
-from leap.mail.account import Account
 from leap.mail.contract import AccountError, MailboxExists, NewMessage, TooLarge
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
@@ -19,7 +20,13 @@ BATCH_MESSAGES = 100
 BATCH_BYTES = 8 * 1024 * 1024
 
 # The info part of a Maildir file name: unique ":2," flags (cr.yp.to/proto/maildir.html).
-_MAILDIR_FLAGS = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\Seen", "T": "\\Deleted"}
+_MAILDIR_FLAGS = {
+    "D": "\\Draft",
+    "F": "\\Flagged",
+    "R": "\\Answered",
+    "S": "\\Seen",
+    "T": "\\Deleted",
+}
 # RFC 4155: a line "From ", an address, a date; only after an empty line or at the start.
 _FROM_LINE = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]*\r?\n")
 
@@ -50,7 +57,10 @@ def _maildir(path: Path) -> Iterator[tuple[str, NewMessage]]:
             _, _, info = entry.name.partition(":2,")
             flags = tuple(flag for letter, flag in _MAILDIR_FLAGS.items() if letter in info)
             date = int(entry.stat().st_mtime)
-            yield entry.name, NewMessage(raw=with_crlf(entry.read_bytes()), flags=flags, internal_date=date)
+            yield (
+                entry.name,
+                NewMessage(raw=with_crlf(entry.read_bytes()), flags=flags, internal_date=date),
+            )
 
 
 def _mbox(name: str, data: bytes) -> Iterator[tuple[str, NewMessage]]:
@@ -72,7 +82,9 @@ def _mbox_date(line: bytes) -> int | None:
         ("%a, %d %b %Y %H:%M:%S", " ".join(words[2:7])),
     ):
         try:
-            return int(datetime.datetime.strptime(text, format_).replace(tzinfo=datetime.UTC).timestamp())
+            return int(
+                datetime.datetime.strptime(text, format_).replace(tzinfo=datetime.UTC).timestamp()
+            )
         except ValueError:
             continue
     parsed = email.utils.parsedate_tz(" ".join(words[2:]))
@@ -111,9 +123,13 @@ async def import_mail(home: Home, address: str, path: Path, mailbox: str) -> dic
     except TooLarge as error:
         raise ControlError("too-large", str(error)) from error
     except AccountError as error:
-        raise ControlError("account", f"{error} ({imported} messages were imported before.)") from error
+        raise ControlError(
+            "account", f"{error} ({imported} messages were imported before.)"
+        ) from error
     except OSError as error:
-        raise ControlError("import", f"Cannot read {error.filename or path}: {error.strerror}.") from error
+        raise ControlError(
+            "import", f"Cannot read {error.filename or path}: {error.strerror}."
+        ) from error
     finally:
         await account.close()
     return {"imported": imported, "refused": refused, "mailbox": mailbox}

@@ -48,7 +48,9 @@ class LocalApi:
         self.path.unlink(missing_ok=True)
         mask = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._accept, str(self.path), limit=LINE_LIMIT)
+            self._server = await asyncio.start_unix_server(
+                self._accept, str(self.path), limit=LINE_LIMIT
+            )
         finally:
             os.umask(mask)
 
@@ -79,11 +81,23 @@ class LocalApi:
         try:
             line = await asyncio.wait_for(reader.readline(), REQUEST_TIMEOUT)
             request = json.loads(line)
-            token, name, arguments = request["token"], request["command"], request.get("arguments", {})
-            if not (isinstance(token, str) and isinstance(name, str) and isinstance(arguments, dict)):
+            token, name, arguments = (
+                request["token"],
+                request["command"],
+                request.get("arguments", {}),
+            )
+            if not (
+                isinstance(token, str) and isinstance(name, str) and isinstance(arguments, dict)
+            ):
                 raise TypeError
         except (ValueError, KeyError, TypeError):
-            send({"ok": False, "kind": "bad-request", "message": "That is not a request bitmask knows."})
+            send(
+                {
+                    "ok": False,
+                    "kind": "bad-request",
+                    "message": "That is not a request bitmask knows.",
+                }
+            )
             await writer.drain()
             return
         if not hmac.compare_digest(token.encode(), self._token.encode()):

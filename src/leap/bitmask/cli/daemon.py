@@ -43,7 +43,9 @@ def start(
             with os.fdopen(passphrase_fd, "rb", closefd=False) as file:
                 lines = file.read().decode("utf-8", "surrogateescape").splitlines()
         except OSError as error:
-            raise click.UsageError(f"Cannot read descriptor {passphrase_fd}: {error.strerror}.") from error
+            raise click.UsageError(
+                f"Cannot read descriptor {passphrase_fd}: {error.strerror}."
+            ) from error
     launch = Launch(imap_port=imap_port, smtp_port=smtp_port)
     if foreground:
         from leap.bitmask.daemon import main as daemon_main
@@ -109,7 +111,9 @@ def status(home: Home, as_json: bool) -> None:
 
 def _show(result: dict[str, Any]) -> None:
     imap, smtp = result["imap"], result["smtp"]
-    click.echo(f"IMAP on {imap['host']} port {imap['port']}, SMTP on {smtp['host']} port {smtp['port']}.")
+    click.echo(
+        f"IMAP on {imap['host']} port {imap['port']}, SMTP on {smtp['host']} port {smtp['port']}."
+    )
     if not result["accounts"]:
         click.echo("There is no account here yet; make one with `bitmask user create`.")
         return

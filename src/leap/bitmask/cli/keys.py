@@ -12,7 +12,9 @@ from leap.bitmask.cli.user import ADDRESS
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home
 
-_account = click.option("--account", type=ADDRESS, help="Whose key ring; needed when there are several.")
+_account = click.option(
+    "--account", type=ADDRESS, help="Whose key ring; needed when there are several."
+)
 
 
 @click.group()
@@ -45,7 +47,9 @@ def list_(home: Home, account: str | None, as_json: bool) -> None:
 @click.option("--secret", is_flag=True, help="Your own secret key. Keep what is printed safe.")
 @json_option
 @pass_home
-def export(home: Home, address: str | None, account: str | None, secret: bool, as_json: bool) -> None:
+def export(
+    home: Home, address: str | None, account: str | None, secret: bool, as_json: bool
+) -> None:
     """Print the key of ADDRESS (your own when none is given), armored."""
 
     async def work() -> Any:

@@ -46,23 +46,17 @@ async def ensure_daemon(home: Home, launch: Launch | None = None) -> bool:
     home.prepare()
     reading, writing = os.pipe()
     command = [sys.executable, "-m", "leap.bitmask.daemon", *(launch or Launch()).arguments(home)]
-    with open(home.log_file, "ab") as log:
-        os.chmod(home.log_file, 0o600)
-        process = await asyncio.to_thread(
-            subprocess.Popen,
-            [*command, "--ready-fd", str(writing)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=(writing,),
-        )
+    process = await asyncio.to_thread(
+        _detached, [*command, "--ready-fd", str(writing)], home, writing
+    )
     os.close(writing)
     try:
         line = await asyncio.wait_for(asyncio.to_thread(_first_line, reading), START_TIMEOUT)
     except TimeoutError as error:
         process.kill()
-        raise ControlError("start", f"bitmask did not start within {START_TIMEOUT:.0f} s.") from error
+        raise ControlError(
+            "start", f"bitmask did not start within {START_TIMEOUT:.0f} s."
+        ) from error
     try:
         said: dict[str, Any] = json.loads(line)
     except ValueError as error:
@@ -71,6 +65,20 @@ async def ensure_daemon(home: Home, launch: Launch | None = None) -> bool:
         raise ControlError(said.get("kind", "start"), said.get("message", "bitmask did not start."))
     process.returncode = 0  # it lives on by design: no warning that it was left running
     return True
+
+
+def _detached(command: list[str], home: Home, descriptor: int) -> subprocess.Popen[bytes]:
+    """A process of its own session, which outlives this command and logs into the home."""
+    with home.log_file.open("ab") as log:
+        home.log_file.chmod(0o600)
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(descriptor,),
+        )
 
 
 def _first_line(descriptor: int) -> bytes:
@@ -88,7 +96,9 @@ async def wait_until_gone(home: Home, record: dict[str, Any] | None, timeout: fl
     lock = Lock(home.daemon_lock)
     while not lock.take():  # the daemon holds it until its process ends
         if asyncio.get_running_loop().time() > deadline:
-            raise ControlError("stop", f"bitmask (process {record.get('pid')}) did not end in time.")
+            raise ControlError(
+                "stop", f"bitmask (process {record.get('pid')}) did not end in time."
+            )
         await asyncio.sleep(0.02)
     lock.release()
 

@@ -23,11 +23,15 @@ def one_account(home: Home, address: str | None, *, as_json: bool) -> str:
     accounts = home.accounts()
     if address is not None:
         if address not in accounts:
-            raise Failure("unknown-account", f"There is no account {address} here.", as_json=as_json)
+            raise Failure(
+                "unknown-account", f"There is no account {address} here.", as_json=as_json
+            )
         return address
     if len(accounts) != 1:
         listed = ", ".join(accounts) or "none yet"
-        raise Failure("which-account", f"Say which account you mean (here: {listed}).", as_json=as_json)
+        raise Failure(
+            "which-account", f"Say which account you mean (here: {listed}).", as_json=as_json
+        )
     return accounts[0]
 
 
@@ -76,7 +80,9 @@ def status(home: Home, address: str | None, as_json: bool) -> None:
                 to = ", ".join(entry["recipients"])
                 click.echo(f"Outbox: {entry['state']} to {to} ({entry['attempts']} attempts)")
         if result["quarantine"]:
-            click.echo(f"{result['quarantine']} mails could not be opened yet; they are kept and retried.")
+            click.echo(
+                f"{result['quarantine']} mails could not be opened yet; they are kept and retried."
+            )
 
     answer(run(work(), as_json=as_json), as_json=as_json, words=words)
 
@@ -84,7 +90,9 @@ def status(home: Home, address: str | None, as_json: bool) -> None:
 @mail.command(name="import")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--account", "address", type=ADDRESS, help="Into which account.")
-@click.option("--mailbox", default="INBOX", show_default=True, help="Into which mailbox; made if missing.")
+@click.option(
+    "--mailbox", default="INBOX", show_default=True, help="Into which mailbox; made if missing."
+)
 @json_option
 @pass_home
 def import_(home: Home, path: Path, address: str | None, mailbox: str, as_json: bool) -> None:

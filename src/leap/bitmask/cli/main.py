@@ -12,7 +12,11 @@ import click
 
 # name -> (module under leap.bitmask.cli, attribute, line of help)
 _COMMANDS = {
-    "start": ("daemon", "start", "Start the daemon: local IMAP and SMTP servers, sync, encryption."),
+    "start": (
+        "daemon",
+        "start",
+        "Start the daemon: local IMAP and SMTP servers, sync, encryption.",
+    ),
     "stop": ("daemon", "stop", "Stop the daemon."),
     "status": ("daemon", "status", "Show what the daemon does and how each account is."),
     "user": ("user", "user", "Create an account, log in on this device, log out, list accounts."),

@@ -48,7 +48,9 @@ class Failure(click.ClickException):
 
 
 def json_option(command: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="Answer with one line of JSON.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Answer with one line of JSON.")(
+        command
+    )
 
 
 def run(work: Coroutine[Any, Any, T], *, as_json: bool = False) -> T:
@@ -76,4 +78,6 @@ def table(rows: list[tuple[str, ...]]) -> None:
     """Columns of text, aligned."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )

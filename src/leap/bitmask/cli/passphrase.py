@@ -21,7 +21,9 @@ def read_passphrase(prompt: str, *, descriptor: int | None = None, twice: bool =
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 data = file.readline()
         except OSError as error:
-            raise click.UsageError(f"Cannot read file descriptor {descriptor}: {error.strerror}.") from error
+            raise click.UsageError(
+                f"Cannot read file descriptor {descriptor}: {error.strerror}."
+            ) from error
         text = data.decode("utf-8", "surrogateescape").rstrip("\r\n")
     elif sys.stdin.isatty():
         text = getpass.getpass(f"{prompt}: ")

@@ -32,8 +32,12 @@ _ca = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Certificate authority of a provider that is not publicly certified.",
 )
-_device = click.option("--device-name", default=platform.node() or "device", help="What to call this device.")
-_fd = click.option("--passphrase-fd", type=int, metavar="N", help="Read the passphrase from this descriptor.")
+_device = click.option(
+    "--device-name", default=platform.node() or "device", help="What to call this device."
+)
+_fd = click.option(
+    "--passphrase-fd", type=int, metavar="N", help="Read the passphrase from this descriptor."
+)
 
 
 @click.group()
@@ -65,7 +69,9 @@ def create(
     """Sign up ADDRESS at a provider and set it up here."""
     if api is None:
         raise click.UsageError("Say where the provider is: --api https://…")
-    passphrase = read_passphrase(f"New passphrase for {address}", descriptor=passphrase_fd, twice=True)
+    passphrase = read_passphrase(
+        f"New passphrase for {address}", descriptor=passphrase_fd, twice=True
+    )
 
     async def work() -> Any:
         await ensure_daemon(home)
@@ -80,7 +86,9 @@ def create(
 
     def words(result: dict[str, Any]) -> None:
         click.echo(f"{address} is ready. Its OpenPGP key is {result['fingerprint']}.")
-        click.echo("\nWrite down these 24 words and keep them away from this computer. They are the only")
+        click.echo(
+            "\nWrite down these 24 words and keep them away from this computer. They are the only"
+        )
         click.echo("way back into the account if the passphrase is lost:\n")
         parts = result["recovery_code"].split()
         for start in range(0, len(parts), 6):
@@ -110,7 +118,9 @@ def auth(
 ) -> None:
     """Unlock ADDRESS; the first time on this device, log in at its provider (needs --api)."""
     if api is None and address not in home.accounts():
-        raise click.UsageError(f"{address} is new on this device; say where its provider is: --api https://…")
+        raise click.UsageError(
+            f"{address} is new on this device; say where its provider is: --api https://…"
+        )
     passphrase = read_passphrase(f"Passphrase for {address}", descriptor=passphrase_fd)
 
     async def work() -> Any:
@@ -127,7 +137,9 @@ def auth(
     def words(result: dict[str, Any]) -> None:
         click.echo(f"{address} is unlocked.")
         if not result["online"]:
-            click.echo("The provider cannot be reached now; the mail that is here already can be read.")
+            click.echo(
+                "The provider cannot be reached now; the mail that is here already can be read."
+            )
         _mail_program(result)
 
     answer(run(work(), as_json=as_json), as_json=as_json, words=words)
@@ -146,7 +158,9 @@ def logout(home: Home, address: str, as_json: bool) -> None:
     def words(result: dict[str, Any]) -> None:
         click.echo(f"{address} is locked.")
         if not result["revoked"]:
-            click.echo("The provider could not be told; the log-in ends there at the next `user auth`.")
+            click.echo(
+                "The provider could not be told; the log-in ends there at the next `user auth`."
+            )
 
     answer(run(work(), as_json=as_json), as_json=as_json, words=words)
 

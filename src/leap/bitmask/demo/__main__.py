@@ -23,7 +23,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--once", action="store_true", help="end when both mails were read back")
     parser.add_argument("--json", action="store_true", help="print one line of JSON, then end")
     parser.add_argument("--wait", action="store_true", help="with --json: stay up")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep everything in DIR, and start from it")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep everything in DIR, and start from it"
+    )
     return parser.parse_args()
 
 
@@ -54,7 +56,11 @@ async def _demo(options: argparse.Namespace, folder: Path, words: Console) -> in
             ends = [asyncio.ensure_future(child.process.wait()) for child in journey.children]
             waiting = asyncio.ensure_future(stop.wait())
             await asyncio.wait([waiting, *ends], return_when=asyncio.FIRST_COMPLETED)
-            lost = [c for c in journey.children if c.process.returncode is not None and not stop.is_set()]
+            lost = [
+                c
+                for c in journey.children
+                if c.process.returncode is not None and not stop.is_set()
+            ]
             for future in (waiting, *ends):
                 future.cancel()
             if lost:

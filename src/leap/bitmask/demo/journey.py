@@ -59,20 +59,37 @@ class Journey:
         with self._step("provider", "A provider starts; it stores mail that it cannot read"):
             child, self.provider = await Child.start(
                 "The provider",
-                ["leap.provider.cli", "serve", "--data", str(self.folder / "provider"), "--domain", DOMAIN],
+                [
+                    "leap.provider.cli",
+                    "serve",
+                    "--data",
+                    str(self.folder / "provider"),
+                    "--domain",
+                    DOMAIN,
+                ],
                 self.folder / "provider.log",
             )
             self.children.append(child)
         with self._step("daemon", "bitmask starts on this computer: local IMAP and SMTP"):
             child, said = await Child.start(
                 "bitmask",
-                ["leap.bitmask.daemon", "--home", str(self.home.path), "--imap-port", "0", "--smtp-port", "0"],
+                [
+                    "leap.bitmask.daemon",
+                    "--home",
+                    str(self.home.path),
+                    "--imap-port",
+                    "0",
+                    "--smtp-port",
+                    "0",
+                ],
                 self.folder / "bitmask.log",
             )
             self.children.append(child)
             self.daemon_pid = said["pid"]
         for person in PEOPLE:
-            with self._step(f"account {person}", f"{person} has an account, with keys made on this computer"):
+            with self._step(
+                f"account {person}", f"{person} has an account, with keys made on this computer"
+            ):
                 self.accounts.append(await self._account(f"{person}@{DOMAIN}"))
         alice, bob = self.accounts
         secret = f"the treasure is under the old oak, {secrets.token_hex(8)}"
@@ -84,10 +101,17 @@ class Journey:
         await self._carry(
             bob,
             alice,
-            Letter(bob["address"], alice["address"], "Re: A map", f"Dear alice,\n\n> {secret}\n\nFound!\n"),
+            Letter(
+                bob["address"],
+                alice["address"],
+                "Re: A map",
+                f"Dear alice,\n\n> {secret}\n\nFound!\n",
+            ),
         )
         with self._step("provider searched", "The provider's files hold no word of it"):
-            if found := await asyncio.to_thread(_files_with, self.folder / "provider", secret.encode()):
+            if found := await asyncio.to_thread(
+                _files_with, self.folder / "provider", secret.encode()
+            ):
                 raise DemoFailure(f"The provider's {found} holds the text of the mail.")
 
     async def _account(self, address: str) -> dict[str, Any]:
@@ -124,7 +148,9 @@ class Journey:
             return {}
         return kept if isinstance(kept, dict) else {}
 
-    async def _carry(self, sender: dict[str, Any], recipient: dict[str, Any], letter: Letter) -> None:
+    async def _carry(
+        self, sender: dict[str, Any], recipient: dict[str, Any], letter: Letter
+    ) -> None:
         names = [account["address"].partition("@")[0] for account in (sender, recipient)]
         told = f"{names[0]}'s mail program sends “{letter.subject}”; {names[1]}'s shows it"
         with self._step(f"{names[0]} to {names[1]}", told):
@@ -166,7 +192,9 @@ def _check(letter: Letter, received: Received | None) -> None:
     if received.subject != letter.subject:
         raise DemoFailure(f"“{letter.subject}” arrived with another subject.")
     if not received.encryption.startswith("decrypted"):
-        raise DemoFailure(f"“{letter.subject}” was not encrypted end to end: {received.encryption!r}.")
+        raise DemoFailure(
+            f"“{letter.subject}” was not encrypted end to end: {received.encryption!r}."
+        )
     if not received.signature.startswith("valid"):
         raise DemoFailure(f"“{letter.subject}” has no valid signature: {received.signature!r}.")
 

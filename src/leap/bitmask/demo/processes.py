@@ -26,7 +26,9 @@ class Child:
         self._log = log
 
     @classmethod
-    async def start(cls, name: str, arguments: list[str], log: Path) -> tuple[Child, dict[str, Any]]:
+    async def start(
+        cls, name: str, arguments: list[str], log: Path
+    ) -> tuple[Child, dict[str, Any]]:
         """Starts `python -m arguments… --ready-fd N`; answers it and what it said."""
         reading, writing = os.pipe()
         with log.open("ab") as output:
