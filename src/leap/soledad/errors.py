@@ -1,8 +1,8 @@
 """Every error of leap.soledad: one small tree, what is ours kept apart from what is theirs.
 
 * ours: this machine, this store, this caller. A person can act on it.
-* theirs (`ProviderLies`): bytes that came from outside are not what a device of this account wrote. Sync stops, nothing is
-  lost, and a person is told.
+* theirs (`ProviderLies`): bytes that came from outside are not what a device of this account wrote. Sync stops,
+  nothing is lost, and a person is told.
 * the network (`Unreachable`, `Refused`): nothing is proved; try again later or say what was refused.
 
 Texts are sentences for people and never hold plaintext or secrets.
@@ -105,7 +105,10 @@ class UnknownSuite(ProviderLies):
 
 
 class MissingSecrets(ProviderLies):
-    """The account exists, but the provider gives no wrapped secrets for it. New ones are never made in their place."""
+    """The account exists, but the provider gives no wrapped secrets for it.
+
+    New ones are never made in their place.
+    """
 
 
 class ImpostorProvider(ProviderLies):
