@@ -1,0 +1,1 @@
+"""IMAP between octets and values, without input or output."""

@@ -1,0 +1,251 @@
+"""What SEARCH may ask for (RFC 3501 6.4.4, RFC 4731, RFC 5032), as a tree of values.
+
+search     = "SEARCH" [SP "RETURN" SP "(" [option *(SP option)] ")"] [SP "CHARSET" SP astring] 1*(SP search-key)
+search-key = "ALL" / "ANSWERED" / ... / "OR" SP search-key SP search-key / "NOT" SP search-key
+             / sequence-set / "(" search-key *(SP search-key) ")"
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from leap.mail.imap.wire.dates import parse_date
+from leap.mail.imap.wire.errors import ImapSyntaxError
+from leap.mail.imap.wire.numbers import NumberSet
+from leap.mail.imap.wire.scanner import Scanner
+
+CHARSETS = {"US-ASCII": "ascii", "ASCII": "ascii", "UTF-8": "utf-8", "UTF8": "utf-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every message."""
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    keys: tuple[SearchKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    left: SearchKey
+    right: SearchKey
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    key: SearchKey
+
+
+@dataclass(frozen=True, slots=True)
+class HasFlag:
+    flag: str
+    there: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class IsNew:
+    """Recent and not seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    numbers: NumberSet
+    by_uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    larger: bool
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """`sent` compares the Date field, else the internal date."""
+
+    relation: Literal["before", "on", "since"]
+    day: date
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """RFC 5032: internal date within, or not within, the last `seconds`."""
+
+    older: bool
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A field, in lower case, contains the text; an empty text asks only for the field."""
+
+    field: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    where: Literal["text", "body"]
+    text: str
+
+
+SearchKey = All | And | Or | Not | HasFlag | IsNew | Numbers | Size | Day | Age | Header | Text
+Return = Literal["MIN", "MAX", "COUNT", "ALL"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchProgram:
+    """`returns` is None for the plain answer of RFC 3501; `charset` was named but is unknown when
+    `bad_charset` holds."""
+
+    key: SearchKey
+    returns: frozenset[Return] | None
+    bad_charset: bool = False
+
+
+_FLAGS: dict[str, SearchKey] = {
+    "ANSWERED": HasFlag("\\Answered"),
+    "DELETED": HasFlag("\\Deleted"),
+    "DRAFT": HasFlag("\\Draft"),
+    "FLAGGED": HasFlag("\\Flagged"),
+    "SEEN": HasFlag("\\Seen"),
+    "RECENT": HasFlag("\\Recent"),
+    "OLD": HasFlag("\\Recent", there=False),
+    "UNANSWERED": HasFlag("\\Answered", there=False),
+    "UNDELETED": HasFlag("\\Deleted", there=False),
+    "UNDRAFT": HasFlag("\\Draft", there=False),
+    "UNFLAGGED": HasFlag("\\Flagged", there=False),
+    "UNSEEN": HasFlag("\\Seen", there=False),
+    "NEW": IsNew(),
+    "ALL": All(),
+}
+_DAYS: dict[str, tuple[Literal["before", "on", "since"], bool]] = {
+    "BEFORE": ("before", False),
+    "ON": ("on", False),
+    "SINCE": ("since", False),
+    "SENTBEFORE": ("before", True),
+    "SENTON": ("on", True),
+    "SENTSINCE": ("since", True),
+}
+
+
+def parse_search(scanner: Scanner) -> SearchProgram:
+    """Everything after the name of the command. Raises ImapSyntaxError."""
+    return _Parser(scanner).program()
+
+
+class _Parser:
+    def __init__(self, scanner: Scanner) -> None:
+        self.scanner = scanner
+        self.encoding = "utf-8"
+        self.bad_charset = False
+        self.keys = 0
+
+    def program(self) -> SearchProgram:
+        scanner = self.scanner
+        returns = self.returns() if _word_ahead(scanner, b"RETURN") else None
+        if _word_ahead(scanner, b"CHARSET"):
+            scanner.space()
+            charset = scanner.astring().decode("ascii", "replace").upper()
+            self.bad_charset = charset not in CHARSETS
+            self.encoding = CHARSETS.get(charset, "latin-1")
+            scanner.space()
+        keys = [self.key(0)]
+        while not scanner.at_end():
+            scanner.space()
+            if scanner.at_end():
+                break
+            keys.append(self.key(0))
+        return SearchProgram(_all_of(keys), returns, self.bad_charset)
+
+    def returns(self) -> frozenset[Return]:
+        self.scanner.space()
+        self.scanner.expect(b"(")
+        options: set[Return] = set()
+        while not self.scanner.skip(b")"):
+            if options:
+                self.scanner.space()
+            word = self.scanner.keyword()
+            if word not in ("MIN", "MAX", "COUNT", "ALL"):
+                raise ImapSyntaxError("There is no such search option.")
+            options.add(word)  # type: ignore[arg-type]
+        self.scanner.space()
+        return frozenset(options or {"ALL"})  # RFC 4731 3.1
+
+    def key(self, depth: int) -> SearchKey:
+        scanner = self.scanner
+        self.keys += 1
+        if depth > scanner.limits.nesting or self.keys > scanner.limits.search_keys:
+            raise ImapSyntaxError("The search is too complicated.")
+        if scanner.skip(b"("):
+            keys = [self.key(depth + 1)]
+            while not scanner.skip(b")"):
+                scanner.space()
+                keys.append(self.key(depth + 1))
+            return _all_of(keys)
+        if scanner.text[scanner.position : scanner.position + 1].isdigit() or scanner.at(b"*"):
+            return Numbers(scanner.number_set(), by_uid=False)
+        word = scanner.keyword()
+        if word in _FLAGS:
+            return _FLAGS[word]
+        scanner.space()
+        if word == "NOT":
+            return Not(self.key(depth + 1))
+        if word == "OR":
+            left = self.key(depth + 1)
+            scanner.space()
+            return Or(left, self.key(depth + 1))
+        return self.with_argument(word)
+
+    def with_argument(self, word: str) -> SearchKey:
+        scanner = self.scanner
+        if word in _DAYS:
+            relation, sent = _DAYS[word]
+            return Day(relation, parse_date(scanner.astring()), sent)
+        if word in ("FROM", "TO", "CC", "BCC", "SUBJECT"):
+            return Header(word.lower(), self.text())
+        if word == "HEADER":
+            field = scanner.astring().decode("ascii", "replace").lower()
+            scanner.space()
+            return Header(field, self.text())
+        if word == "BODY":
+            return Text("body", self.text())
+        if word == "TEXT":
+            return Text("text", self.text())
+        if word in ("KEYWORD", "UNKEYWORD"):
+            return HasFlag(scanner.flag(), there=word == "KEYWORD")
+        if word in ("LARGER", "SMALLER"):
+            return Size(word == "LARGER", scanner.number(2**63 - 1))
+        if word in ("OLDER", "YOUNGER"):
+            return Age(word == "OLDER", scanner.number(2**32 - 1))
+        if word == "UID":
+            return Numbers(scanner.number_set(), by_uid=True)
+        raise ImapSyntaxError("There is no such search key.")
+
+    def text(self) -> str:
+        raw = self.scanner.astring()
+        try:
+            return raw.decode(self.encoding)
+        except UnicodeDecodeError:
+            raise ImapSyntaxError("The text is not in the charset named.") from None
+
+
+def _word_ahead(scanner: Scanner, word: bytes) -> bool:
+    """Takes `word` in any letters if it stands here as a whole word."""
+    stop = scanner.position + len(word)
+    if (
+        scanner.text[scanner.position : stop].upper() != word
+        or scanner.text[stop : stop + 1] != b" "
+    ):
+        return False
+    scanner.position = stop
+    return True
+
+
+def _all_of(keys: list[SearchKey]) -> SearchKey:
+    return keys[0] if len(keys) == 1 else And(tuple(keys))
