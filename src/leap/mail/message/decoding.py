@@ -1,0 +1,68 @@
+"""From the octets of a part to its content: transfer encodings (RFC 2045 6) and charsets. Never raises."""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+from leap.mail.message.charsets import decode_charset
+from leap.mail.message.scanner import Part
+from leap.mail.message.words import decode_base64
+
+_UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} [^\r\n]*\r?\n", re.MULTILINE)
+_META_CHARSET = re.compile(
+    rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:+-]{2,40})", re.IGNORECASE
+)
+_META_WINDOW = 2048  # where browsers look for it (HTML 13.2.3.2 says 1024)
+
+
+def decode_body(raw: bytes, part: Part, limit: int | None = None) -> bytes:
+    """The content of a part with its transfer encoding undone; only about the first `limit` octets of what is
+    stored when that is given."""
+    end = part.end if limit is None else min(part.end, part.body_start + limit)
+    return decode_transfer(raw[part.body_start : end], part.encoding)
+
+
+def decode_transfer(data: bytes, encoding: str) -> bytes:
+    """`data` with Content-Transfer-Encoding `encoding` undone; unknown encodings mean "as it is"."""
+    if encoding == "base64":
+        return decode_base64(data)
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(data)
+    if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
+        return _decode_uu(data)
+    return data
+
+
+def decode_text(raw: bytes, part: Part, limit: int | None = None) -> str:
+    """The text of a text part: transfer encoding and charset undone, line ends as LF."""
+    data = decode_body(raw, part, limit)
+    charset = part.params.get("charset", b"").decode("latin-1")
+    if (
+        not charset
+        and part.subtype == "html"
+        and (found := _META_CHARSET.search(data, 0, _META_WINDOW))
+    ):
+        charset = found[1].decode("ascii")
+    text = decode_charset(data, charset or "us-ascii")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decode_uu(data: bytes) -> bytes:
+    begin = _UU_BEGIN.search(data)
+    if not begin:
+        return data
+    out: list[bytes] = []
+    for line in data[begin.end() :].splitlines():
+        if line.strip() == b"end":
+            break
+        try:
+            out.append(binascii.a2b_uu(line))
+        except binascii.Error:
+            # Encoders differ in padding: the length octet says how much of the line counts
+            count = (((line[0] - 32) & 63) * 4 + 5) // 3 if line else 0
+            try:
+                out.append(binascii.a2b_uu(line[:count]))
+            except binascii.Error:
+                continue
+    return b"".join(out)

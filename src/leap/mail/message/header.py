@@ -1,0 +1,83 @@
+"""Header fields as ranges of bytes: what stands there, where, and what it means as text.
+
+Nothing is changed or put in order: a field knows its exact octets, so that a header can be served, filtered or
+copied field by field without a byte altered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from leap.mail.message.words import decode_words, unfold
+
+MAX_FIELDS = (
+    20_000  # headers of 100,000 fields are attacks; what follows stays part of the raw bytes only
+)
+
+# field = field-name *WSP ":" unstructured, with its folded lines (RFC 5322 2.2, 4.5)
+_FIELD = re.compile(rb"([!-9;-~\x80-\xff]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+\n?)")
+_MESSAGE_ID = re.compile(rb"<[^<>\s]{1,998}>")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of `source`: octets [start, end) with its line end, value from `value_start`."""
+
+    source: bytes
+    start: int
+    value_start: int
+    end: int
+    name: str  # as written; compare `key`
+
+    @property
+    def key(self) -> str:
+        return self.name.lower()
+
+    @property
+    def raw(self) -> bytes:
+        """The field as it stands, with folding and line end."""
+        return self.source[self.start : self.end]
+
+    @property
+    def value(self) -> bytes:
+        """The value unfolded (RFC 5322 2.2.3), outer white space removed, otherwise as it stands."""
+        return unfold(self.source[self.value_start : self.end])
+
+    @property
+    def text(self) -> str:
+        """The value for people: encoded words and charsets decoded."""
+        return decode_words(self.source[self.value_start : self.end])
+
+    def __repr__(self) -> str:
+        return f"Field({self.name!r}, {self.start}, {self.end})"  # values are the person's: never in a log
+
+
+def iter_fields(raw: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:
+    """The fields in raw[start:end], which is a header as the scanner found it; lines that are none are skipped."""
+    limit = len(raw) if end is None else end
+    position = start
+    count = 0
+    while position < limit and count < MAX_FIELDS:
+        found = _FIELD.match(raw, position, limit)
+        if found:
+            name = found[1].decode("latin-1")
+            yield Field(raw, position, found.start(2), found.end(), name)
+            count += 1
+            position = found.end()
+        else:
+            newline = raw.find(b"\n", position, limit)
+            position = limit if newline < 0 else newline + 1
+
+
+def find_field(fields: Iterable[Field], name: str) -> Field | None:
+    """The first field of that name."""
+    key = name.lower()
+    return next((field for field in fields if field.key == key), None)
+
+
+def message_ids(value: bytes) -> list[str]:
+    """The `<...>` ids in a Message-ID, In-Reply-To or References value, in order, each once."""
+    found = (token.decode("utf-8", "replace") for token in _MESSAGE_ID.findall(unfold(value)))
+    return list(dict.fromkeys(found))

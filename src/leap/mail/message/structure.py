@@ -1,0 +1,97 @@
+"""IMAP BODY and BODYSTRUCTURE as wire bytes (RFC 9051 7.5.2 and 9; RFC 3501 7.4.2).
+
+    body = "(" (body-type-1part / body-type-mpart) ")"
+    body-type-mpart = 1*body SP media-subtype [SP body-ext-mpart]
+    body-type-msg   = media-message SP body-fields SP envelope SP body SP body-fld-lines
+    body-type-text  = media-text SP body-fields SP body-fld-lines
+    body-fields     = body-fld-param SP body-fld-id SP body-fld-desc SP body-fld-enc SP body-fld-octets
+
+message/global is written as a basic part: IMAP4rev1 programs know an envelope only in message/rfc822.
+"""
+
+from __future__ import annotations
+
+from leap.mail.message.envelope import envelope
+from leap.mail.message.header import Field, iter_fields
+from leap.mail.message.nstring import nstring, token
+from leap.mail.message.parameters import parse_disposition
+from leap.mail.message.scanner import Part
+
+_FIELDS = {
+    "content-id",
+    "content-description",
+    "content-md5",
+    "content-disposition",
+    "content-language",
+    "content-location",
+}
+
+
+def body_structure(raw: bytes, part: Part, *, extended: bool = True) -> bytes:
+    """BODYSTRUCTURE of a part, or BODY when not `extended`. The scanner bounds the depth of this recursion."""
+    fields: dict[str, Field] = {}
+    for field in iter_fields(raw, part.header_start, part.body_start):
+        if field.key in _FIELDS:
+            fields.setdefault(field.key, field)
+    if part.is_multipart:
+        inner = b"".join(body_structure(raw, child, extended=extended) for child in part.children)
+        if not extended:
+            return b"(%b %b)" % (inner, token(part.subtype))
+        # body-ext-mpart = body-fld-param SP body-fld-dsp SP body-fld-lang SP body-fld-loc
+        return b"(%b %b %b %b)" % (
+            inner,
+            token(part.subtype),
+            _params(part.params),
+            _extension(fields),
+        )
+    params = part.params
+    if not part.typed and part.type == "text":
+        params = {"charset": b"us-ascii"}  # RFC 2045 5.2, what a message without the field means
+    out = b"%b %b %b %b %b %b %d" % (
+        token(part.type),
+        token(part.subtype),
+        _params(params),
+        _value(fields, "content-id"),
+        _value(fields, "content-description"),
+        token(part.encoding),
+        part.size,
+    )
+    if part.type == "message" and part.subtype == "rfc822":
+        message = part.children[0]
+        out += b" %b %b %d" % (
+            envelope(iter_fields(raw, message.header_start, message.body_start)),
+            body_structure(raw, message, extended=extended),
+            part.lines,
+        )
+    elif part.type == "text":
+        out += b" %d" % part.lines
+    if not extended:
+        return b"(%b)" % out
+    # body-ext-1part = body-fld-md5 SP body-fld-dsp SP body-fld-lang SP body-fld-loc
+    return b"(%b %b %b)" % (out, _value(fields, "content-md5"), _extension(fields))
+
+
+def _value(fields: dict[str, Field], name: str) -> bytes:
+    field = fields.get(name)
+    return nstring(field.value if field else None)
+
+
+def _params(params: dict[str, bytes]) -> bytes:
+    if not params:
+        return b"NIL"
+    return b"(%b)" % b" ".join(
+        b"%b %b" % (token(name), nstring(value)) for name, value in params.items()
+    )
+
+
+def _extension(fields: dict[str, Field]) -> bytes:
+    """body-fld-dsp SP body-fld-lang SP body-fld-loc"""
+    disposition = b"NIL"
+    if (field := fields.get("content-disposition")) and (parsed := parse_disposition(field.value)):
+        disposition = b"(%b %b)" % (token(parsed[0]), _params(parsed[1]))
+    language = b"NIL"
+    if field := fields.get("content-language"):
+        tags = [tag for piece in field.value.split(b",") if (tag := piece.strip())]
+        if tags:
+            language = b"(%b)" % b" ".join(map(nstring, tags))
+    return b"%b %b %b" % (disposition, language, _value(fields, "content-location"))
