@@ -205,7 +205,7 @@ def recovery_sealing_seed(code: str) -> bytes:
 def wrap(
     secrets: AccountSecrets, wrap_key: bytes, context: str, random_bytes: RandomBytes = os.urandom
 ) -> bytes:
-    """The secrets sealed under a wrapping key; `context` says what for ("passphrase" or "recovery" and the address).."""
+    """The secrets sealed under a wrapping key; `context` is that of `wrap_context`."""
     return seal(
         msgspec.msgpack.encode(secrets),
         kind="secrets",

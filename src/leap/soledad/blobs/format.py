@@ -1,0 +1,245 @@
+"""The sealed form of a blob: chunks of 64 kB, each compressed and authenticated, readable by range.
+
+    0      format  0x01
+    1..4   epoch   unsigned, big-endian
+    5..36  salt    32 random octets
+    37..   index   AEAD of one entry per chunk, 4 octets each: high bit = zstd, the rest = octets in the chunk
+           chunks  AEAD of each 64 kB of plaintext, in order, each stored as it is or as one zstd frame
+           filler  AEAD of zeros, so that the whole is max(1 KiB, Padmé) long
+
+AEAD is AES-256-GCM with the header as associated data. The number of chunks follows from the plaintext size in the
+reference, so that neither it nor a chunk's compressed size can be seen from outside.
+
+Invariants:
+* key = HKDF-SHA256(epoch key, salt, label ‖ account ‖ blob id ‖ plaintext size ‖ epoch), used for one blob.
+* nonce = part (1 octet) ‖ zeros ‖ chunk number (8 octets) ‖ last (1 octet), as in STREAM (Hoang, Reyhanitabar,
+  Rogaway, Vizár 2015): no two AEAD calls under one key share it, no chunk can be moved, repeated or cut off.
+* Blob ids are random: no id or size is computed from content alone, so nobody can test what a user holds.
+* A blob read whole is checked against the SHA-256 of its reference first. What fails raises BlobAltered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Annotated
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from leap.soledad.envelope import (
+    SALT_SIZE,
+    TAG_SIZE,
+    Epoch,
+    RandomBytes,
+    derive_key,
+    padded_size,
+    with_lengths,
+    zstd_compress,
+    zstd_decompress,
+)
+from leap.soledad.errors import BlobAltered, ForgedEnvelope, UnknownEpoch, UnknownSuite
+from leap.soledad.wire import MAX_BLOB_BYTES, BlobId
+
+FORMAT = 1
+CHUNK = 64 * 1024
+HEADER = struct.Struct(f">BI{SALT_SIZE}s")
+MAX_SIZE = (
+    MAX_BLOB_BYTES * 7 // 8
+)  # leaves room for padding (at most an eighth) below the limit of the wire
+
+_LABEL = b"leap.soledad blob 1"
+_ENTRY_SIZE = 4
+_PACKED = 1 << 31
+_INDEX, _DATA, _FILLER = 0, 1, 2
+
+Sha256Hex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class BlobRef(msgspec.Struct, frozen=True):
+    """What the log says of a blob: its id, the SHA-256 (hex) of its sealed bytes, the octets of its plaintext."""
+
+    blob_id: BlobId
+    sha256: Sha256Hex
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
+
+
+class SealedBlob(msgspec.Struct, frozen=True):
+    """A blob as the provider stores it, and the reference that verifies it."""
+
+    ref: BlobRef
+    sealed: bytes
+
+    def __repr__(self) -> str:
+        return f"SealedBlob(ref={self.ref!r})"
+
+
+def seal_blob(
+    data: bytes, *, account: str, epoch: Epoch, random_bytes: RandomBytes = os.urandom
+) -> SealedBlob:
+    """Seal immutable bytes under a new random id. Raises ValueError above the size limit.
+
+    CPU: about 5 ms a megabyte, so anything large is sealed outside the event loop.
+    """
+    size = len(data)
+    if size > MAX_SIZE:
+        raise ValueError(f"a blob of {size} octets is above the limit of {MAX_SIZE}")
+    blob_id = random_bytes(16).hex()
+    header = HEADER.pack(FORMAT, epoch.number, random_bytes(SALT_SIZE))
+    cipher = _cipher(header, account, blob_id, size, epoch)
+    count = _chunks_of(size)
+    entries, parts = bytearray(), []
+    whole = memoryview(data)
+    for number in range(count):
+        body: bytes | memoryview = whole[number * CHUNK : (number + 1) * CHUNK]
+        packed = zstd_compress(body)
+        mark = 0
+        if len(packed) < len(body):
+            body, mark = packed, _PACKED
+        entries += (len(body) | mark).to_bytes(_ENTRY_SIZE, "big")
+        parts.append(cipher.encrypt(_nonce(_DATA, number, number == count - 1), body, header))
+    index = cipher.encrypt(_nonce(_INDEX, 0, True), bytes(entries), header)
+    length = len(header) + len(index) + sum(map(len, parts)) + TAG_SIZE
+    filler = cipher.encrypt(_nonce(_FILLER, 0, True), bytes(padded_size(length) - length), header)
+    sealed = b"".join((header, index, *parts, filler))
+    return SealedBlob(BlobRef(blob_id, hashlib.sha256(sealed).hexdigest(), size), sealed)
+
+
+def open_blob(
+    sealed: bytes,
+    ref: BlobRef,
+    *,
+    account: str,
+    epochs: Mapping[int, Epoch],
+    start: int = 0,
+    length: int | None = None,
+) -> bytes:
+    """The plaintext, or `length` octets of it from `start`, of a blob whose sealed bytes are all at hand.
+
+    Read whole, it is compared with the reference's SHA-256; read in part, with the tags of the chunks touched.
+    Raises BlobAltered, UnknownSuite or UnknownEpoch.
+    """
+    if start == 0 and (length is None or length >= ref.size):
+        check_whole(sealed, ref)
+    index = open_index(sealed, ref, account=account, epochs=epochs)
+    first, end = index.span(start, length)
+    return index.open_span(memoryview(sealed)[first:end], start, length)
+
+
+def check_whole(sealed: bytes, ref: BlobRef) -> None:
+    """Raise BlobAltered unless these are the sealed bytes the reference names."""
+    if hashlib.sha256(sealed).hexdigest() != ref.sha256:
+        raise BlobAltered(f"blob {ref.blob_id} is not the one that was stored")
+
+
+def index_size(ref: BlobRef) -> int:
+    """How many octets at the beginning of the sealed blob hold header and index: what to fetch before a range."""
+    return HEADER.size + _chunks_of(ref.size) * _ENTRY_SIZE + TAG_SIZE
+
+
+def open_index(
+    beginning: bytes, ref: BlobRef, *, account: str, epochs: Mapping[int, Epoch]
+) -> BlobIndex:
+    """The index from at least the first `index_size(ref)` octets; raises BlobAltered, UnknownSuite, UnknownEpoch."""
+    size = index_size(ref)
+    if len(beginning) < size:
+        raise BlobAltered(f"blob {ref.blob_id} is cut short")
+    if beginning[0] != FORMAT:
+        raise UnknownSuite(
+            f"blob {ref.blob_id} has format {beginning[0]}, which this version does not know"
+        )
+    header = bytes(beginning[: HEADER.size])
+    number = HEADER.unpack(header)[1]
+    epoch = epochs.get(number)
+    if epoch is None:
+        raise UnknownEpoch(number)
+    cipher = _cipher(header, account, ref.blob_id, ref.size, epoch)
+    try:
+        entries = cipher.decrypt(
+            _nonce(_INDEX, 0, True), bytes(beginning[HEADER.size : size]), header
+        )
+    except InvalidTag:
+        raise BlobAltered(f"blob {ref.blob_id} was altered") from None
+    return BlobIndex(
+        ref, cipher, header, struct.unpack(f">{len(entries) // _ENTRY_SIZE}I", entries)
+    )
+
+
+class BlobIndex:
+    """Where each chunk of one sealed blob lies, and the key to open it."""
+
+    def __init__(
+        self, ref: BlobRef, cipher: AESGCM, header: bytes, entries: tuple[int, ...]
+    ) -> None:
+        self._ref = ref
+        self._cipher = cipher
+        self._header = header
+        self._entries = entries
+        lengths = ((entry & ~_PACKED) + TAG_SIZE for entry in entries)
+        self._offsets = list(accumulate(lengths, initial=index_size(ref)))
+
+    def span(self, start: int = 0, length: int | None = None) -> tuple[int, int]:
+        """Where in the sealed bytes (from, up to) the chunks of this plaintext range lie."""
+        chunks = self._chunks(start, length)
+        return self._offsets[chunks.start], self._offsets[chunks.stop]
+
+    def open_span(
+        self, sealed: bytes | memoryview, start: int = 0, length: int | None = None
+    ) -> bytes:
+        """The plaintext range, from exactly the sealed bytes that `span` names for it; raises BlobAltered."""
+        chunks = self._chunks(start, length)
+        first, end = self.span(start, length)
+        if len(sealed) != end - first:
+            raise BlobAltered(f"blob {self._ref.blob_id} is cut short")
+        opened = b"".join(self._open(memoryview(sealed), chunks))
+        skip = start - chunks.start * CHUNK
+        return opened[skip:] if length is None else opened[skip : skip + max(0, length)]
+
+    def _chunks(self, start: int, length: int | None) -> range:
+        size = self._ref.size
+        if start < 0:
+            raise ValueError("a range begins at 0 or later")
+        begin = min(start, size)
+        end = size if length is None else min(size, begin + max(0, length))
+        if begin == end:
+            return range(begin // CHUNK, begin // CHUNK)
+        return range(begin // CHUNK, (end + CHUNK - 1) // CHUNK)
+
+    def _open(self, sealed: memoryview, chunks: range) -> Iterator[bytes]:
+        count, base = len(self._entries), self._offsets[chunks.start]
+        for number in chunks:
+            entry = self._entries[number]
+            part = sealed[self._offsets[number] - base : self._offsets[number + 1] - base]
+            nonce = _nonce(_DATA, number, number == count - 1)
+            try:
+                body = self._cipher.decrypt(nonce, part, self._header)
+                chunk = zstd_decompress(body, CHUNK) if entry & _PACKED else body
+            except (InvalidTag, ForgedEnvelope):
+                raise BlobAltered(f"blob {self._ref.blob_id} was altered") from None
+            if len(chunk) != min(CHUNK, self._ref.size - number * CHUNK):
+                raise BlobAltered(f"blob {self._ref.blob_id} has a chunk of the wrong size")
+            yield chunk
+
+
+def _chunks_of(size: int) -> int:
+    return (size + CHUNK - 1) // CHUNK
+
+
+def _nonce(part: int, number: int, last: bool) -> bytes:
+    return bytes((part, 0, 0)) + number.to_bytes(8, "big") + bytes((last,))
+
+
+def _cipher(header: bytes, account: str, blob_id: str, size: int, epoch: Epoch) -> AESGCM:
+    salt = HEADER.unpack(header)[2]
+    info = with_lengths(
+        _LABEL,
+        account.encode(),
+        blob_id.encode(),
+        size.to_bytes(8, "big"),
+        epoch.number.to_bytes(4, "big"),
+    )
+    return AESGCM(derive_key(epoch.key, salt, info))
