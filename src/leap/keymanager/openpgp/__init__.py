@@ -1,0 +1,64 @@
+"""The OpenPGP engine: RFC 9580 on the primitives of `cryptography`, and nothing of mail in it."""
+
+from leap.keymanager.openpgp.algorithms import MICALG
+from leap.keymanager.openpgp.certificate import Certificate, address_of, read_certificates
+from leap.keymanager.openpgp.errors import (
+    ExpiredCertificate,
+    IntegrityError,
+    Malformed,
+    NoEncryptionKey,
+    NoSecretKey,
+    NoSigningKey,
+    NotEncrypted,
+    OpenPGPError,
+    TooLarge,
+    Unsupported,
+    WrongPassphrase,
+)
+from leap.keymanager.openpgp.generate import generate
+from leap.keymanager.openpgp.message import (
+    Decrypted,
+    decrypt,
+    encrypt,
+    recipients_of,
+    sign_detached,
+)
+from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
+from leap.keymanager.openpgp.verdict import (
+    RawSignature,
+    Verdict,
+    read_signatures,
+    verify_detached,
+    verify_signatures,
+)
+
+__all__ = [
+    "MICALG",
+    "Certificate",
+    "Decrypted",
+    "ExpiredCertificate",
+    "IntegrityError",
+    "Malformed",
+    "NoEncryptionKey",
+    "NoSecretKey",
+    "NoSigningKey",
+    "NotEncrypted",
+    "OpenPGPError",
+    "RawSignature",
+    "SecretKey",
+    "TooLarge",
+    "Unsupported",
+    "Verdict",
+    "WrongPassphrase",
+    "address_of",
+    "decrypt",
+    "encrypt",
+    "generate",
+    "read_certificates",
+    "read_secret_keys",
+    "read_signatures",
+    "recipients_of",
+    "sign_detached",
+    "verify_detached",
+    "verify_signatures",
+]

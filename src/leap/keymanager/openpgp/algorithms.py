@@ -1,0 +1,156 @@
+"""Numbers of algorithms (RFC 9580 9, RFC 9980) and what we think of them: sizes, names, what is too weak when."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from cryptography.hazmat.decrepit.ciphers.algorithms import CAST5, Blowfish, Camellia, TripleDES
+from cryptography.hazmat.decrepit.ciphers.modes import CFB
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherAlgorithm
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import Mode
+
+from leap.keymanager.openpgp.errors import Unsupported
+
+
+class PublicKeyAlgorithm(IntEnum):
+    RSA = 1
+    RSA_ENCRYPT = 2
+    RSA_SIGN = 3
+    ELGAMAL = 16
+    DSA = 17
+    ECDH = 18
+    ECDSA = 19
+    EDDSA_LEGACY = 22
+    X25519 = 25
+    X448 = 26
+    ED25519 = 27
+    ED448 = 28
+    ML_KEM_768_X25519 = 35  # RFC 9980
+
+
+RSA_ALGORITHMS = frozenset({1, 2, 3})
+ENCRYPTING = frozenset(
+    {1, 2, 18, 25, 26, 35}
+)  # those we can wrap a session key for; ElGamal we cannot
+SIGNING = frozenset({1, 3, 17, 19, 22, 27, 28})
+NATIVE_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 35: 32 + 1184}  # fixed-size public keys
+NATIVE_SECRET_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 35: 32 + 64}
+
+
+class SymmetricAlgorithm(IntEnum):
+    TRIPLE_DES = 2
+    CAST5 = 3
+    BLOWFISH = 4
+    AES128 = 7
+    AES192 = 8
+    AES256 = 9
+    CAMELLIA128 = 11
+    CAMELLIA192 = 12
+    CAMELLIA256 = 13
+
+
+class _Cipher(NamedTuple):
+    key_size: int
+    block_size: int
+    make: type[CipherAlgorithm]
+
+
+_CIPHERS: Final[dict[int, _Cipher]] = {  # those but AES only for reading old mail
+    2: _Cipher(24, 8, TripleDES),
+    3: _Cipher(16, 8, CAST5),
+    4: _Cipher(16, 8, Blowfish),
+    7: _Cipher(16, 16, AES),
+    8: _Cipher(24, 16, AES),
+    9: _Cipher(32, 16, AES),
+    11: _Cipher(16, 16, Camellia),
+    12: _Cipher(24, 16, Camellia),
+    13: _Cipher(32, 16, Camellia),
+}
+AES_KEY_SIZES = {7: 16, 8: 24, 9: 32}
+
+
+def key_size(algorithm: int) -> int:
+    """Octets of a key of a symmetric algorithm; raises Unsupported."""
+    return _cipher(algorithm).key_size
+
+
+def block_size(algorithm: int) -> int:
+    """Octets of a block of a symmetric algorithm; raises Unsupported."""
+    return _cipher(algorithm).block_size
+
+
+def cfb(algorithm: int, key: bytes, iv: bytes) -> Cipher[Mode]:
+    """The cipher in CFB mode, as OpenPGP uses it (RFC 9580 12.9 without resynchronisation)."""
+    return Cipher(_cipher(algorithm).make(key), CFB(iv))  # type: ignore[call-arg]
+
+
+def _cipher(algorithm: int) -> _Cipher:
+    try:
+        return _CIPHERS[algorithm]
+    except KeyError:
+        raise Unsupported(f"cipher number {algorithm} is not supported") from None
+
+
+class Hash(NamedTuple):
+    number: int
+    name: str  # as in "pgp-sha512" (RFC 3156) and hashlib
+    primitive: hashes.HashAlgorithm | None
+    salt_size: int = 0  # of version 6 signatures, RFC 9580 9.5
+    weak: bool = False
+
+
+_HASHES: Final[dict[int, Hash]] = {
+    h.number: h
+    for h in (
+        Hash(1, "md5", hashes.MD5(), weak=True),  # noqa: S303 - read to be called weak
+        Hash(2, "sha1", hashes.SHA1(), weak=True),  # noqa: S303 - read to be called weak
+        Hash(8, "sha256", hashes.SHA256(), 16),
+        Hash(9, "sha384", hashes.SHA384(), 24),
+        Hash(10, "sha512", hashes.SHA512(), 32),
+        Hash(11, "sha224", hashes.SHA224(), 16),
+        Hash(12, "sha3_256", hashes.SHA3_256(), 16),
+        Hash(14, "sha3_512", hashes.SHA3_512(), 32),
+    )
+}
+SHA256: Final = 8
+SHA512: Final = 10
+MICALG: Final = "pgp-sha512"  # what we sign with, in the words of RFC 3156 5
+
+# Self-signatures over SHA-1 need a second preimage to forge, and old keys have nothing else. Sequoia's
+# StandardPolicy stops believing new ones here too.
+SHA1_SELF_SIGNATURES_UNTIL: Final = 1_675_209_600  # 2023-02-01
+
+
+def hash_algorithm(number: int) -> Hash:
+    """What is known of a hash algorithm; raises Unsupported."""
+    try:
+        return _HASHES[number]
+    except KeyError:
+        raise Unsupported(f"hash number {number} is not supported") from None
+
+
+def new_hash(number: int) -> hashlib._Hash:
+    """A running hash."""
+    return hashlib.new(hash_algorithm(number).name, usedforsecurity=False)
+
+
+CURVE25519_OID: Final = bytes.fromhex("2B060104019755010501")
+ED25519_OID: Final = bytes.fromhex("2B06010401DA470F01")
+NIST_CURVES: Final[dict[bytes, type[ec.EllipticCurve]]] = {
+    bytes.fromhex("2A8648CE3D030107"): ec.SECP256R1,
+    bytes.fromhex("2B81040022"): ec.SECP384R1,
+    bytes.fromhex("2B81040023"): ec.SECP521R1,
+    bytes.fromhex("2B8104000A"): ec.SECP256K1,
+    bytes.fromhex("2B2403030208010107"): ec.BrainpoolP256R1,
+    bytes.fromhex("2B240303020801010B"): ec.BrainpoolP384R1,
+    bytes.fromhex("2B240303020801010D"): ec.BrainpoolP512R1,
+}
+MIN_RSA_BITS: Final = (
+    2048  # smaller ones are read, never encrypted to, and their signatures are called weak
+)
+MAX_RSA_BITS: Final = 16_384  # above, one verification takes seconds

@@ -1,0 +1,268 @@
+"""Encrypting, decrypting and signing whole messages. All of it is computing: from 5 ms on use `offload`.
+
+Invariants:
+* Encryption refuses a recipient whose certificate cannot be used now; it never leaves one out.
+* SEIPD version 2 only when every recipient can read it; otherwise version 1 with its modification detection.
+* Plaintext is given out only after the integrity of all of it was proven; nothing of it is in `repr` or errors.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from leap.keymanager.openpgp.armor import MESSAGE, SIGNATURE, armor, dearmor
+from leap.keymanager.openpgp.certificate import Certificate
+from leap.keymanager.openpgp.contents import Contents, literal, not_encrypted, read_contents
+from leap.keymanager.openpgp.errors import (
+    IntegrityError,
+    Malformed,
+    NoEncryptionKey,
+    NoSecretKey,
+    OpenPGPError,
+    TooLarge,
+    Unsupported,
+)
+from leap.keymanager.openpgp.packets import Packet, Tag, packet, read_packets
+from leap.keymanager.openpgp.secret_key import SecretKey
+from leap.keymanager.openpgp.secret_material import SecretMaterial
+from leap.keymanager.openpgp.seipd import open_container, seal_v1, seal_v2
+from leap.keymanager.openpgp.session_key import (
+    SessionKey,
+    WrappedKey,
+    read_wrapped_key,
+    unwrap,
+    wrap,
+)
+from leap.keymanager.openpgp.signature import (
+    SignatureType,
+    Subpacket,
+    make_signature,
+    subpacket,
+)
+from leap.keymanager.openpgp.verdict import RawSignature
+
+MAX_SIZE = 64 * 1024 * 1024  # what a mail may unpack to; the providers take 50 MiB
+MAX_RECIPIENTS = 512  # packets read; a list that encrypts to more should split its mail
+MAX_ATTEMPTS = (
+    1_024  # private key operations for one message; hidden recipients make us try every key
+)
+
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Decrypted:
+    """An opened message. `recipients` are fingerprints or key ids in upper hex, "" for each hidden one."""
+
+    plaintext: bytes = field(repr=False)
+    signatures: tuple[RawSignature, ...]
+    recipients: tuple[str, ...]
+    session_key: bytes = field(repr=False)
+    """Opens this one message again without the private key: `decrypt(..., session_key=...)`."""
+
+
+def encrypt(
+    data: bytes,
+    recipients: Sequence[Certificate],
+    signer: SecretKey | None = None,
+    *,
+    armor: bool = True,
+    hidden: Sequence[Certificate] = (),
+    now: Callable[[], float] = time.time,
+    random: Random = os.urandom,
+) -> bytes:
+    """`data` encrypted to all of `recipients` and `hidden` (whose names do not show), signed inside by `signer`.
+
+    Raises ExpiredCertificate, NoEncryptionKey, NoSigningKey; then nothing is made at all.
+    """
+    at = now()
+    everyone = (*recipients, *hidden)
+    if not everyone:
+        raise NoEncryptionKey("there is nobody to encrypt to")
+    keys = [certificate.encryption_key(at) for certificate in everyone]
+    content = literal(data)
+    if signer is not None:
+        named = () if hidden else tuple(keys_of(certificate) for certificate in recipients)
+        content = _signed(data, content, signer, int(at), named, random)
+    version_2 = all(certificate.takes_seipd_v2 for certificate in everyone)
+    session = SessionKey(None if version_2 else 9, random(32))
+    parts = [
+        wrap(
+            session,
+            key,
+            version=6 if version_2 else 3,
+            hidden=index >= len(recipients),
+            random=random,
+        )
+        for index, key in enumerate(keys)
+    ]
+    seal = seal_v2 if version_2 else seal_v1
+    message = b"".join((*parts, seal(content, session, random=random)))
+    return _armor(message, MESSAGE) if armor else message
+
+
+_armor = armor  # the argument of `encrypt` has its name
+
+
+def keys_of(certificate: Certificate) -> bytes:
+    """The value of an intended-recipient statement: version and fingerprint (RFC 9580 5.2.3.36)."""
+    return bytes([certificate.primary.version]) + certificate.primary.fingerprint
+
+
+def _signed(
+    data: bytes,
+    content: bytes,
+    signer: SecretKey,
+    at: int,
+    recipients: Sequence[bytes],
+    random: Random,
+) -> bytes:
+    secret = signer.signing_key(at)
+    # Naming the recipients stops one of them from passing the signed text on as if meant for another.
+    statements = [subpacket(Subpacket.RECIPIENT_FINGERPRINT, named) for named in recipients]
+    body = make_signature(
+        secret, SignatureType.BINARY, (data,), created=at, statements=statements, random=random
+    )
+    return b"".join((_one_pass(secret, body), content, packet(Tag.SIGNATURE, body)))
+
+
+def _one_pass(secret: SecretMaterial, signature: bytes) -> bytes:
+    """Announces the signature before the data (RFC 9580 5.4)."""
+    key = secret.public
+    kind, algorithm, hash_number = signature[1:4]
+    head = bytes([kind, hash_number, algorithm])
+    if key.version == 4:
+        return packet(Tag.ONE_PASS, b"\x03", head, key.key_id, b"\x01")
+    length = int.from_bytes(signature[4:8], "big")
+    at = 8 + length
+    at += 4 + int.from_bytes(signature[at : at + 4], "big") + 2
+    salt = signature[at : at + 1 + signature[at]]
+    return packet(Tag.ONE_PASS, b"\x06", head, salt, key.fingerprint, b"\x01")
+
+
+def sign_detached(
+    data: bytes,
+    signer: SecretKey,
+    *,
+    now: Callable[[], float] = time.time,
+    random: Random = os.urandom,
+) -> bytes:
+    """An armored signature over exactly these octets, as `application/pgp-signature` wants it (`MICALG`).
+
+    Raises ExpiredCertificate, NoSigningKey.
+    """
+    at = now()
+    body = make_signature(
+        signer.signing_key(at), SignatureType.BINARY, (data,), created=int(at), random=random
+    )
+    return armor(packet(Tag.SIGNATURE, body), SIGNATURE)
+
+
+def decrypt(
+    data: bytes,
+    keys: Sequence[SecretKey],
+    *,
+    max_size: int = MAX_SIZE,
+    session_key: bytes | None = None,
+) -> Decrypted:
+    """Opens a message with any of `keys`, however old they are.
+
+    Raises NotEncrypted, NoSecretKey, IntegrityError (changed, or not protected against it), TooLarge (over
+    `max_size` octets once unpacked), Unsupported, Malformed.
+    """
+    wrapped, refused, container = _read_envelope(data)
+    if session_key is not None:
+        session = _restore_session(session_key)
+        packets = open_container(container, session)
+    else:
+        session, packets = _open(wrapped, refused, container, keys)
+    contents: Contents = read_contents(packets, max_size=max_size)
+    return Decrypted(
+        contents.data,
+        tuple(RawSignature(body) for body in contents.signatures),
+        tuple(w.recipient.hex().upper() for w in wrapped),
+        bytes([session.cipher or 0]) + session.key,
+    )
+
+
+def recipients_of(data: bytes) -> tuple[str, ...]:
+    """Whom a message is encrypted to, without opening it: fingerprints or key ids, "" for each hidden one.
+
+    Raises NotEncrypted, Unsupported, IntegrityError, Malformed.
+    """
+    return tuple(w.recipient.hex().upper() for w in _read_envelope(data)[0])
+
+
+def _restore_session(value: bytes) -> SessionKey:
+    if len(value) < 17:
+        raise Malformed("a session key of an impossible length")
+    return SessionKey(value[0] or None, value[1:])
+
+
+def _read_envelope(data: bytes) -> tuple[list[WrappedKey], OpenPGPError | None, bytes]:
+    """Wrapped keys, why one could not be read, and the body of the encrypted container."""
+    wrapped: list[WrappedKey] = []
+    refused: OpenPGPError | None = None
+    container: bytes | None = None
+    for item in read_packets(dearmor(data), limit=MAX_RECIPIENTS + 16):
+        if container is not None:
+            _check_after(item)
+        elif item.tag == Tag.PKESK:
+            try:
+                wrapped.append(read_wrapped_key(item.body))
+            except (
+                OpenPGPError
+            ) as error:  # one damaged or future recipient must not lock out the others
+                refused = error
+        elif item.tag == Tag.SKESK:
+            refused = refused or NoSecretKey("the message is encrypted with a password")
+        elif item.tag == Tag.SEIPD:
+            container = item.body
+        elif item.tag == Tag.SED:
+            raise IntegrityError(
+                "the message is encrypted without protection against changes; it was not opened"
+            )
+        elif item.tag == Tag.OCB:
+            raise Unsupported("the message is in GnuPG's own OCB format, which is not supported")
+        elif item.tag not in (Tag.MARKER, Tag.PADDING):
+            raise not_encrypted(item.tag)
+    if container is None:
+        raise Malformed("an encrypted message without its encrypted part")
+    return wrapped, refused, container
+
+
+def _check_after(item: Packet) -> None:
+    if item.tag not in (Tag.MARKER, Tag.PADDING):
+        raise Malformed("something follows the encrypted message that is not part of it")
+
+
+def _open(
+    wrapped: Sequence[WrappedKey],
+    refused: OpenPGPError | None,
+    container: bytes,
+    keys: Sequence[SecretKey],
+) -> tuple[SessionKey, bytes]:
+    secrets = [secret for key in keys for secret in key.decryption_keys()]
+    # named recipients first: a private key operation per hidden one only when it must be
+    pairs = [(w, s) for w in wrapped for s in secrets if w.may_be_for(s.public)]
+    pairs.sort(key=lambda pair: not pair[0].recipient)
+    if len(pairs) > MAX_ATTEMPTS:
+        raise TooLarge("the message has absurdly many hidden recipients")
+    changed: OpenPGPError | None = None
+    for wrapped_key, secret in pairs:
+        try:
+            session = unwrap(wrapped_key, secret)
+            return session, open_container(container, session)
+        except IntegrityError as error:
+            changed = error
+        except OpenPGPError as error:
+            if wrapped_key.recipient and not isinstance(error, NoSecretKey):
+                refused = error
+    if changed is not None:
+        raise changed
+    if refused is not None and (pairs or not wrapped):
+        raise refused
+    raise NoSecretKey("the message is encrypted, but to none of your keys")

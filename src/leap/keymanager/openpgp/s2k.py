@@ -1,0 +1,69 @@
+"""Turning passphrases into keys (RFC 9580 3.7): all that secret keys in the wild use; Argon2 and iterated for ours."""
+
+from __future__ import annotations
+
+import hashlib
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from leap.keymanager.openpgp.algorithms import hash_algorithm
+from leap.keymanager.openpgp.errors import Malformed, Unsupported
+from leap.keymanager.openpgp.packets import Cursor
+
+# RFC 9580's own first recommendation is 2^21 KiB (2 GiB); a key file asking for more means harm.
+MAX_ARGON2_MEMORY = 21
+MAX_ARGON2_PASSES = 16
+GNU_STUB = 101  # GnuPG's private number: the secret part is not in this file
+
+
+def read_specifier(cursor: Cursor) -> bytes:
+    """A string-to-key specifier, validated only in form."""
+    kind = cursor.number(1)
+    sizes = {0: 1, 1: 9, 3: 10, 4: 19, GNU_STUB: 5}
+    if kind not in sizes:
+        raise Unsupported(f"string-to-key method {kind} is not supported")
+    return bytes([kind]) + cursor.take(sizes[kind])
+
+
+def derive(
+    passphrase: bytes, specifier: bytes, size: int, *, max_memory: int = MAX_ARGON2_MEMORY
+) -> bytes:
+    """A key of `size` octets; raises Unsupported, Malformed. May take a second and much memory: not on the loop."""
+    kind = specifier[0]
+    if kind == 4:
+        return _argon2(passphrase, specifier, size, max_memory)
+    if kind not in (0, 1, 3):
+        raise Unsupported(f"string-to-key method {kind} is not supported")
+    name = hash_algorithm(specifier[1]).name
+    salt = specifier[2:10] if kind else b""
+    material = salt + passphrase
+    count = len(material)
+    if kind == 3:  # RFC 9580 3.7.1.3
+        coded = specifier[10]
+        count = max(count, (16 + (coded & 15)) << ((coded >> 4) + 6))
+    whole, part = divmod(count, len(material)) if material else (0, 0)
+    block = material * max(1, 65_536 // max(1, len(material)))
+    per_block = len(block) // len(material) if material else 1
+    key = b""
+    preload = 0
+    while len(key) < size:
+        digest = hashlib.new(name, bytes(preload), usedforsecurity=False)
+        for _ in range(whole // per_block):
+            digest.update(block)
+        digest.update(material * (whole % per_block) + material[:part])
+        key += digest.digest()
+        preload += 1
+    return key[:size]
+
+
+def _argon2(passphrase: bytes, specifier: bytes, size: int, max_memory: int) -> bytes:
+    salt, (passes, lanes, exponent) = specifier[1:17], specifier[17:20]
+    if exponent > max_memory or passes > MAX_ARGON2_PASSES:
+        raise Unsupported("the passphrase hashing asks for too much memory or time")
+    try:
+        return Argon2id(
+            salt=salt, length=size, iterations=passes, lanes=lanes, memory_cost=1 << exponent
+        ).derive(passphrase)
+    except (ValueError, MemoryError, UnsupportedAlgorithm):
+        raise Malformed("the passphrase hashing has impossible parameters") from None

@@ -1,0 +1,141 @@
+"""The encrypted container (SEIPD, RFC 9580 5.13): version 1 with its modification detection code, version 2 with AEAD.
+
+    v1:  1 | CFB( random block | its last two octets again | packets | D3 14 | SHA-1 of all before )
+    v2:  2 | cipher | mode | chunk size | salt 32 | chunks: AEAD(packets) + tag ... | final tag
+         key and nonce prefix = HKDF-SHA256(session key, salt, header); nonce = prefix + chunk number
+
+Invariants:
+* Nothing is given out before all of it was authenticated: MDC compared, or every chunk and the final tag opened.
+* The two repeated octets of version 1 are not looked at: checking them is an oracle (RFC 9580 13.4).
+* Nonce rule of v2: the salt is fresh for each message, so key and nonce prefix are; the counter never repeats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Callable
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from leap.keymanager.openpgp import algorithms
+from leap.keymanager.openpgp.errors import IntegrityError, Malformed, NoSecretKey, Unsupported
+from leap.keymanager.openpgp.packets import Cursor, Tag, packet
+from leap.keymanager.openpgp.session_key import SessionKey
+
+_MDC_HEADER = b"\xd3\x14"
+_OCB = 2
+_NONCE = {2: 15, 3: 12}
+_CHUNK = 10  # 2^(10+6) = 64 KiB: one chunk for most mail
+_CHANGED = "the encrypted message was changed on its way; nothing of it is shown"
+
+
+def open_container(body: bytes, session: SessionKey) -> bytes:
+    """The packets inside a SEIPD packet's body.
+
+    Raises IntegrityError when it was changed, Unsupported, Malformed; NoSecretKey when the session key cannot be
+    of this message.
+    """
+    if body[:1] == b"\x01":
+        return _open_v1(body, session)
+    if body[:1] == b"\x02":
+        return _open_v2(body, session)
+    raise Unsupported("an encrypted container of an unknown version")
+
+
+def seal_v1(
+    packets: bytes, session: SessionKey, *, random: Callable[[int], bytes] = os.urandom
+) -> bytes:
+    """A whole SEIPD packet of version 1."""
+    cipher = session.cipher or 0
+    size = algorithms.block_size(cipher)
+    block = random(size)
+    prefix = block + block[-2:]
+    digest = hashlib.sha1(prefix, usedforsecurity=False)
+    digest.update(packets)
+    digest.update(_MDC_HEADER)
+    encryptor = algorithms.cfb(cipher, session.key, bytes(size)).encryptor()
+    return packet(
+        Tag.SEIPD,
+        b"\x01",
+        encryptor.update(prefix),
+        encryptor.update(packets),
+        encryptor.update(_MDC_HEADER + digest.digest()),
+        encryptor.finalize(),
+    )
+
+
+def _open_v1(body: bytes, session: SessionKey) -> bytes:
+    if session.cipher is None:
+        raise NoSecretKey("the session key does not say its cipher")
+    size = algorithms.block_size(session.cipher)
+    if len(body) < 1 + size + 2 + 22:
+        raise Malformed("an encrypted message is too short")
+    decryptor = algorithms.cfb(session.cipher, session.key, bytes(size)).decryptor()
+    clear = decryptor.update(memoryview(body)[1:]) + decryptor.finalize()
+    view = memoryview(clear)
+    digest = hashlib.sha1(view[:-20], usedforsecurity=False).digest()
+    intact = hmac.compare_digest(digest, view[-20:])
+    framed = hmac.compare_digest(_MDC_HEADER, view[-22:-20])
+    if not (intact and framed):
+        raise IntegrityError(_CHANGED)
+    return clear[size + 2 : -22]
+
+
+def seal_v2(
+    packets: bytes, session: SessionKey, *, random: Callable[[int], bytes] = os.urandom
+) -> bytes:
+    """A whole SEIPD packet of version 2: AES-256 in OCB mode."""
+    header, salt = bytes([0xC0 | Tag.SEIPD, 2, 9, _OCB, _CHUNK]), random(32)
+    aead, prefix = _derive(session.key, header, salt)
+    step = 1 << (_CHUNK + 6)
+    sealed = [
+        aead.encrypt(prefix + index.to_bytes(8, "big"), packets[at : at + step], header)
+        for index, at in enumerate(range(0, len(packets), step))
+    ]
+    final = aead.encrypt(
+        prefix + len(sealed).to_bytes(8, "big"), b"", header + len(packets).to_bytes(8, "big")
+    )
+    return packet(Tag.SEIPD, header[1:], salt, *sealed, final)
+
+
+def _open_v2(body: bytes, session: SessionKey) -> bytes:
+    cursor = Cursor(body)
+    header = bytes([0xC0 | Tag.SEIPD]) + cursor.take(4)
+    salt = cursor.take(32)
+    _, _, cipher, mode, chunk = header
+    if cipher not in algorithms.AES_KEY_SIZES or mode not in _NONCE:
+        raise Unsupported("an encrypted container with an unsupported cipher")
+    if chunk > 16:
+        raise Malformed("an encrypted container with too large chunks")  # RFC 9580 5.13.2
+    if len(session.key) != algorithms.AES_KEY_SIZES[cipher]:
+        raise NoSecretKey("the session key does not fit the message")
+    aead, prefix = _derive(session.key, header, salt)
+    rest = cursor.rest()
+    if len(rest) < 16:
+        raise Malformed("an encrypted message is too short")
+    end, step = len(rest) - 16, (1 << (chunk + 6)) + 16
+    clear = bytearray()
+    index = 0
+    try:
+        for at in range(0, end, step):
+            piece = rest[at : min(at + step, end)]
+            clear += aead.decrypt(prefix + index.to_bytes(8, "big"), piece, header)
+            index += 1
+        total = header + len(clear).to_bytes(8, "big")
+        aead.decrypt(prefix + index.to_bytes(8, "big"), rest[end:], total)
+    except (InvalidTag, ValueError):
+        raise IntegrityError(_CHANGED) from None
+    return bytes(clear)
+
+
+def _derive(key: bytes, header: bytes, salt: bytes) -> tuple[AESOCB3 | AESGCM, bytes]:
+    size = algorithms.AES_KEY_SIZES[header[2]]
+    nonce = _NONCE[header[3]] - 8
+    derived = HKDF(hashes.SHA256(), size + nonce, salt, header).derive(key)
+    cipher = AESOCB3(derived[:size]) if header[3] == _OCB else AESGCM(derived[:size])
+    return cipher, derived[size:]

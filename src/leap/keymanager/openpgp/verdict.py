@@ -1,0 +1,239 @@
+"""What to believe of each signature on a message: one verdict per signature, with the reason in words.
+
+    state        | means
+    good         | by this key, which was alive and allowed to sign then
+    bad          | by nobody: the data or the signature was changed, or the key may not sign
+    unknown-key  | we do not have the key; nothing can be said
+    expired      | true, but the key or the signature had ended
+    revoked      | true, but the key was revoked
+    weak         | by a hash or key that can be forged today
+    not-from     | true, but the key does not belong to the From address
+
+Invariant: a state is never better than its evidence; whatever cannot be computed is not good.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from leap.keymanager.openpgp import algorithms
+from leap.keymanager.openpgp.armor import dearmor
+from leap.keymanager.openpgp.certificate import SIGN, Certificate, KeyState
+from leap.keymanager.openpgp.contents import MAX_SIGNATURES
+from leap.keymanager.openpgp.errors import Malformed, OpenPGPError, TooLarge
+from leap.keymanager.openpgp.packets import Tag, read_packets
+from leap.keymanager.openpgp.signature import Signature, SignatureType, text_form
+
+State = Literal["good", "bad", "unknown-key", "expired", "revoked", "weak", "not-from"]
+CLOCK_SKEW = (
+    24 * 3600
+)  # mail from a machine whose clock is ahead by less than a day is not called forged
+
+_DAMAGED = "the signature itself is damaged or of an unknown kind"
+_CHANGED = "the message was changed after it was signed, or the signature is not by this key"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The same fields as `SignatureVerdict` of the mail contract, and the name of the hash."""
+
+    state: State
+    fingerprint: str = ""  # of the certificate, upper hex; what was claimed when the key is unknown
+    signer: str = ""
+    created: int = 0
+    reason: str = ""
+    hash_name: str = ""
+
+
+class RawSignature:
+    """A signature packet as it came with a message, not yet judged."""
+
+    __slots__ = ("_parsed", "body")
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        try:
+            self._parsed: Signature | None = Signature(body)
+        except OpenPGPError:
+            self._parsed = None
+
+    def __repr__(self) -> str:
+        return f"<RawSignature by {self.issuer or 'nobody named'}>"
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return RawSignature, (self.body,)
+
+    @property
+    def parsed(self) -> Signature | None:
+        """None when it cannot be read."""
+        return self._parsed
+
+    @property
+    def issuer(self) -> str:
+        """Fingerprint, else key id, of who says to have signed, in upper hex; empty when not said."""
+        return self._parsed.issuer if self._parsed else ""
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """Every fingerprint and key id it names, upper hex: what to look for in the keyring."""
+        if self._parsed is None:
+            return ()
+        named = (*self._parsed.issuer_fingerprints, *self._parsed.issuer_key_ids)
+        return tuple(dict.fromkeys(value.hex().upper() for value in named))
+
+    @property
+    def created(self) -> int:
+        return self._parsed.created if self._parsed else 0
+
+
+def read_signatures(data: bytes) -> tuple[RawSignature, ...]:
+    """The signatures of a detached signature, armored or not; raises Malformed, TooLarge."""
+    found = []
+    for tag, body in read_packets(dearmor(data)):
+        if tag in (Tag.MARKER, Tag.PADDING):
+            continue
+        if tag != Tag.SIGNATURE:
+            raise Malformed("this is no detached signature")
+        found.append(RawSignature(body))
+        if len(found) > MAX_SIGNATURES:
+            raise TooLarge(f"more than {MAX_SIGNATURES} signatures on one message")
+    if not found:
+        raise Malformed("there is no signature here")
+    return tuple(found)
+
+
+def verify_signatures(
+    plaintext: bytes,
+    signatures: Sequence[RawSignature],
+    certificates: Iterable[Certificate],
+    *,
+    now: Callable[[], float] = time.time,
+    from_address: str | None = None,
+    intended_for: Collection[str] = (),
+) -> tuple[Verdict, ...]:
+    """One verdict per signature over `plaintext`, in their order.
+
+    `from_address`: true signatures by a key of another address get "not-from". `intended_for`: fingerprints of
+    the reader's own keys (primary and subkeys); a signature that names recipients and none of them is bad: someone
+    passes on what was said to somebody else. Leave it out when recipients are hidden.
+    """
+    known = list(certificates)
+    judge = _Judge(plaintext, known, now(), from_address, intended_for)
+    return tuple(judge.judge(signature) for signature in signatures)
+
+
+def verify_detached(
+    data: bytes,
+    signature: bytes,
+    certificates: Iterable[Certificate],
+    *,
+    now: Callable[[], float] = time.time,
+    from_address: str | None = None,
+) -> tuple[Verdict, ...]:
+    """One verdict per signature in a detached signature (armored or not) over `data`, whose line ends count.
+
+    Raises Malformed, TooLarge when `signature` is none.
+    """
+    found = read_signatures(signature)
+    return verify_signatures(data, found, certificates, now=now, from_address=from_address)
+
+
+class _Judge:
+    def __init__(
+        self,
+        data: bytes,
+        certificates: list[Certificate],
+        now: float,
+        from_address: str | None,
+        intended_for: Collection[str],
+    ) -> None:
+        self._data = data
+        self._text: bytes | None = None
+        self._certificates = certificates
+        self._now = now
+        self._from = from_address.strip().lower() if from_address is not None else None
+        self._intended_for = {fingerprint.upper() for fingerprint in intended_for}
+
+    def judge(self, raw: RawSignature) -> Verdict:
+        signature = raw.parsed
+        if signature is None:
+            return Verdict(state="bad", reason=_DAMAGED)
+        if signature.kind not in (SignatureType.BINARY, SignatureType.TEXT):
+            return self._say(signature, "bad", "it is a signature on a key, not on a message")
+        candidates = [
+            (certificate, state)
+            for certificate in self._certificates
+            for state in certificate.keys
+            if signature.may_be_by(state.key)
+        ]
+        if not candidates:
+            return self._say(signature, "unknown-key", "the signer's key is not known here")
+        reason = _CHANGED
+        for certificate, state in candidates[
+            :8
+        ]:  # two keys with one 64-bit id are an attack already
+            try:
+                if signature.is_over((self._content(signature),), state.key):
+                    return self._judge_true(signature, certificate, state)
+            except OpenPGPError as error:
+                reason = str(error)
+        return self._say(signature, "bad", reason, candidates[0][0])
+
+    def _content(self, signature: Signature) -> bytes:
+        if signature.kind == SignatureType.BINARY:
+            return self._data
+        if self._text is None:
+            self._text = text_form(self._data)
+        return self._text
+
+    def _judge_true(
+        self, signature: Signature, certificate: Certificate, state: KeyState
+    ) -> Verdict:
+        """The mathematics is right; may this key say so, and then?"""
+        head = certificate.keys[0]
+        made, now = signature.created, self._now
+        verdict: tuple[State, str] = ("good", "")
+        if signature.unusable:
+            verdict = "bad", signature.unusable
+        elif algorithms.hash_algorithm(signature.hash_number).weak:
+            verdict = "weak", f"{signature.hash_name} signatures can be forged today"
+        elif state.key.too_weak or head.key.too_weak:
+            verdict = "weak", state.key.too_weak or head.key.too_weak
+        elif made > now + CLOCK_SKEW:
+            verdict = "bad", "it is dated in the future"
+        elif not state.flags & SIGN:
+            verdict = "bad", "this key is not meant for signing"
+        elif made < max(state.key.created, head.key.created):
+            verdict = "bad", "it is dated before its key was made"
+        elif state.is_revoked(made) or head.is_revoked(made):
+            verdict = "revoked", "the key is revoked"
+        elif state.has_expired(made) or head.has_expired(made):
+            verdict = "expired", "the key had expired when this was signed"
+        elif signature.expires is not None and now >= signature.expires:
+            verdict = "expired", "the signature was only good for a time, which is over"
+        elif self._is_for_another(signature):
+            verdict = "bad", "it was made for another recipient"
+        elif self._from is not None and self._from not in certificate.addresses:
+            verdict = "not-from", f"the key does not belong to {self._from}"
+        return self._say(signature, *verdict, certificate)
+
+    def _is_for_another(self, signature: Signature) -> bool:
+        named = {value.hex().upper() for value in signature.intended_recipients}
+        return bool(named and self._intended_for) and not named & self._intended_for
+
+    @staticmethod
+    def _say(
+        signature: Signature, state: State, reason: str, certificate: Certificate | None = None
+    ) -> Verdict:
+        signer = certificate.user_ids[0] if certificate and certificate.user_ids else ""
+        return Verdict(
+            state=state,
+            fingerprint=certificate.fingerprint if certificate else signature.issuer,
+            signer=signer,
+            created=signature.created,
+            reason=reason,
+            hash_name=signature.hash_name,
+        )
