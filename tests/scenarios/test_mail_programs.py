@@ -1,0 +1,126 @@
+"""Mail programs people use, on a mailbox that mail really travelled to."""
+
+from __future__ import annotations
+
+import mailbox
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import needs_program
+from tests.scenarios.world import Device, world
+
+MAILS = 30
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+    with world(tmp_path_factory.mktemp("programs")) as made:
+        device = made.device("laptop")
+        device.create("alice")
+        device.create("bob")
+        with device.smtp("alice") as smtp:
+            for n in range(MAILS):
+                text = f"From: alice@example.test\r\nTo: bob@example.test\r\nSubject: mail {n}\r\n\r\nText {n}.\r\n"
+                smtp.sendmail("alice@example.test", ["bob@example.test"], text)
+        device.wait_for("bob", MAILS)
+        yield device
+
+
+def _mbsync(device: Device, folder: Path) -> subprocess.CompletedProcess[str]:
+    server = device.logins["bob"]["imap"]
+    (folder / "mail").mkdir(exist_ok=True)
+    config = folder / "mbsyncrc"
+    config.write_text(
+        f"""IMAPAccount bob
+Host {server["host"]}
+Port {server["port"]}
+User {server["user"]}
+Pass {server["password"]}
+SSLType None
+AuthMechs LOGIN
+
+IMAPStore far
+Account bob
+
+MaildirStore near
+Path {folder}/mail/
+Inbox {folder}/mail/INBOX
+SubFolders Verbatim
+
+Channel all
+Far :far:
+Near :near:
+Patterns *
+Create Both
+Expunge Both
+SyncState *
+"""
+    )
+    return subprocess.run(
+        [needs_program("mbsync"), "-V", "-c", str(config), "all"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_mbsync_downloads_the_mailbox_and_carries_changes_back(
+    device: Device, tmp_path: Path
+) -> None:
+    done = _mbsync(device, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr.lower()
+    assert "error" not in done.stderr.lower()
+    maildir = mailbox.Maildir(str(tmp_path / "mail" / "INBOX"), create=False)
+    assert len(maildir) == MAILS
+    for key, message in maildir.iteritems():
+        assert message["X-Leap-Encryption"].startswith("decrypted")
+        if message["Subject"] == "mail 3":
+            message.add_flag("F")
+            maildir[key] = message
+        if message["Subject"] == "mail 4":
+            maildir.remove(key)
+    maildir.add(b"From: bob@example.test\nSubject: written offline\n\nA draft.\n")
+    maildir.flush()
+    done = _mbsync(device, tmp_path)
+    assert done.returncode == 0, done.stderr
+    with device.imap("bob") as imap:
+        imap.select("INBOX")
+        flagged = imap.search(None, "FLAGGED")[1][0].split()
+        assert b"Subject: mail 3" in imap.fetch(flagged[0].decode(), "(BODY.PEEK[HEADER])")[1][0][1]
+        assert imap.search(None, "SUBJECT", '"mail 4"')[1] == [b""]
+        assert len(imap.search(None, "SUBJECT", '"written offline"')[1][0].split()) == 1
+
+
+def test_neomutt_lists_and_reads_the_mailbox(device: Device, tmp_path: Path) -> None:
+    server = device.logins["bob"]["imap"]
+    rc = tmp_path / "rc"
+    user = server["user"].replace("@", "%40")
+    rc.write_text(
+        f"""set folder="imap://{user}:{server["password"]}@{server["host"]}:{server["port"]}/"
+set spoolfile="+INBOX"
+set ssl_starttls=no ssl_force_tls=no
+set header_cache="{tmp_path}/cache"
+set sort=date
+"""
+    )
+    done = subprocess.run(
+        [
+            *(needs_program("neomutt"), "-n", "-F", str(rc), "-e", "set quit=yes"),
+            *(
+                "-e",
+                f"push '<limit>~A<enter><tag-pattern>~A<enter><tag-prefix><copy-message>{tmp_path}/out<enter>yq'",
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        env={"TERM": "xterm", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+    )
+    copied = (
+        mailbox.mbox(str(tmp_path / "out"), create=False) if (tmp_path / "out").exists() else []
+    )
+    assert len(copied) >= MAILS - 1, done.stdout[-500:] + done.stderr[-500:]
