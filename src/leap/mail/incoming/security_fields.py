@@ -1,0 +1,65 @@
+"""The X-Leap-* header fields: forged ones leave every mail, ours come first and say what was found.
+
+    encryption = "X-Leap-Encryption:" SP ("end-to-end" / "provider" / "undecryptable" / "none") CRLF
+    signature  = "X-Leap-Signature:" SP ("none" / state *(";" SP name "=" value)) CRLF
+    state      = "good" / "bad" / "unknown-key" / "expired" / "revoked" / "weak" / "not-from"
+    name       = "fingerprint" / "signer" / "created"
+
+There is one encryption field, and one signature field for each signature (or one saying "none").
+
+Invariants:
+* No X-Leap-* field of a sender or relay survives, however its line begins or ends (see `field_lines`).
+* No byte from a mail gets into our fields except a signer's address of a closed form.
+"""
+
+from __future__ import annotations
+
+import re
+
+from leap.mail.contract import SecurityStatus, SignatureVerdict
+from leap.mail.outgoing.field_lines import (
+    begins_with_continuation,
+    drop_fields,
+    is_reserved,
+    join_fields,
+    split_header,
+)
+from leap.mail.outgoing.names import ENCRYPTION_FIELD, GUARD, SIGNATURE_FIELD
+
+MAX_SIGNATURES = 8  # shown; a mail with more is made to be long
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
+_FINGERPRINT = re.compile(r"[0-9A-F]{16,64}")
+
+
+def without_forged(message: bytes) -> bytes:
+    """The message without reserved fields in its header section, every other byte as it was."""
+    fields, rest = split_header(message)
+    if not any(is_reserved(field.name) for field in fields):
+        return message
+    return join_fields(drop_fields(fields, is_reserved)) + rest
+
+
+def security_fields(status: SecurityStatus) -> bytes:
+    """Our fields for a status, CRLF at the end of each."""
+    lines = [f"{ENCRYPTION_FIELD}: {status.encryption}"]
+    lines += [f"{SIGNATURE_FIELD}: {_signature(one)}" for one in status.signatures[:MAX_SIGNATURES]]
+    if not status.signatures:
+        lines.append(f"{SIGNATURE_FIELD}: none")
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+
+
+def with_security_fields(status: SecurityStatus, message: bytes) -> bytes:
+    """What is served: our fields, then the message exactly; it must have lost forged ones already."""
+    guard = GUARD if begins_with_continuation(message) else b""
+    return b"".join([security_fields(status), guard, message])
+
+
+def _signature(verdict: SignatureVerdict) -> str:
+    text: str = verdict.state
+    if _FINGERPRINT.fullmatch(verdict.fingerprint):
+        text += f"; fingerprint={verdict.fingerprint}"
+    if _ADDRESS.fullmatch(verdict.signer):
+        text += f"; signer={verdict.signer}"
+    if verdict.created > 0:
+        text += f"; created={verdict.created}"
+    return text

@@ -1,0 +1,69 @@
+"""What a Content-Type field says, when it says it beyond doubt.
+
+    content-type = type "/" subtype *(";" attribute "=" (token / quoted-string)) [";"]     ; RFC 2045 5.1
+
+Comments may stand between tokens. Nothing here raises: what is broken gives None.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+MAX_VALUE = 8192  # octets; real values have under 300, and a longer one is treated as broken
+
+_WORD = r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+"  # RFC 2045 5.1 token
+_TYPE = re.compile(rf"({_WORD})/({_WORD})")
+_PARAMETER = re.compile(rf'({_WORD})[ \t]*=[ \t]*(?:({_WORD})|"((?:[^"\\]|\\.)*)")')
+_SPACE = re.compile(r"(?:[ \t]+|\((?:[^()\\]|\\.)*\))*+")
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    """Type and subtype in lower case as "text/plain"; parameter names in lower case.
+
+    `open` says that the value ends with ";", so that a further parameter needs none before it.
+    """
+
+    media_type: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    open: bool = False
+
+
+def parse_content_type(value: bytes) -> ContentType | None:
+    """The meaning of an unfolded value, or None when it is not exactly of the grammar above."""
+    if len(value) > MAX_VALUE:
+        return None
+    try:
+        text = value.decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    if any(ord(char) < 32 and char != "\t" for char in text):
+        return None
+    position = _space(text, 0)
+    match = _TYPE.match(text, position)
+    if match is None:
+        return None
+    media_type = f"{match[1]}/{match[2]}".lower()
+    parameters: dict[str, str] = {}
+    position = _space(text, match.end())
+    while position < len(text):
+        if text[position] != ";":
+            return None
+        position = _space(text, position + 1)
+        if position == len(text):
+            return ContentType(media_type, parameters, open=True)
+        match = _PARAMETER.match(text, position)
+        if match is None:
+            return None
+        name = match[1].lower()
+        if name in parameters:
+            return None  # two values of one name: readers differ
+        parameters[name] = match[2] if match[2] is not None else re.sub(r"\\(.)", r"\1", match[3])
+        position = _space(text, match.end())
+    return ContentType(media_type, parameters)
+
+
+def _space(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return match.end() if match else position

@@ -1,0 +1,116 @@
+"""The header section of a message as exact lines: find fields, drop fields, keep every other byte.
+
+What is dropped here is dropped for safety (Bcc, forged X-Leap-* fields), so a line counts as the start of
+a field wherever *some* mail program could see one: after CRLF, after bare LF, after bare CR, and after
+lines that are no fields at all. Nothing is ever re-written; joining the lines gives the input back.
+
+Invariants:
+* `b"".join(field.raw for field in fields) + rest` is the message, for any bytes.
+* `rest` is empty, or begins with the empty line that ends the header section.
+* Nothing here raises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+# The first empty line, whichever line ends are used around it.
+_EMPTY_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
+# RFC 5322 3.6.8 field names; RFC 5322 4.5 lets white space stand before the colon.
+_FIELD_START = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_NOT_IN_NAMES = re.compile(rb"[^a-z0-9-]")
+_LINE_ENDS = re.compile(rb"\r\n|\n|\r")
+
+RESERVED_PREFIX = "x-leap-"  # fields that speak for this program; nobody else's survive
+
+
+class Field(NamedTuple):
+    """One field with its continuation lines and line ends, or one line that is no field (`name` is "")."""
+
+    name: str
+    raw: bytes
+
+    @property
+    def value(self) -> bytes:
+        """What follows the colon, unfolded (RFC 5322 2.2.3), without white space around it."""
+        if not self.name:
+            return b""
+        return _LINE_ENDS.sub(b"", self.raw.partition(b":")[2]).strip(b" \t")
+
+
+def split_header(message: bytes) -> tuple[list[Field], bytes]:
+    """The lines of the header section as fields, and the rest from the empty line on."""
+    found = _EMPTY_LINE.search(message)
+    end = found.start() if found else len(message)
+    return split_fields(message[:end]), message[end:]
+
+
+def split_fields(header: bytes) -> list[Field]:
+    """The fields of a header section given without its empty line."""
+    fields: list[Field] = []
+    parts: list[bytes] = []
+    name = ""
+    for line in _LINE.findall(header):
+        if not line:
+            continue
+        if line[:1] in (b" ", b"\t") and parts:
+            parts.append(line)
+            continue
+        if parts:
+            fields.append(Field(name, b"".join(parts)))
+        start = _FIELD_START.match(line)
+        name = start[1].decode("ascii").lower() if start else _disguised(line)
+        parts = [line]
+    if parts:
+        fields.append(Field(name, b"".join(parts)))
+    return fields
+
+
+def _disguised(line: bytes) -> str:
+    """A name some program may read in a line that is no field: other bytes before or inside it."""
+    before, colon, _ = line[:80].partition(b":")
+    if not colon or before[:1] in (b" ", b"\t"):
+        return ""
+    bare = _NOT_IN_NAMES.sub(b"", before.lower()).decode("ascii")
+    # Only names that matter for safety are read so; all other odd lines stay what they are.
+    return bare if bare in ("from", "bcc") or bare.startswith(RESERVED_PREFIX) else ""
+
+
+def join_fields(fields: Iterable[Field]) -> bytes:
+    """The header section again."""
+    return b"".join(field.raw for field in fields)
+
+
+def drop_fields(fields: Sequence[Field], unwanted: Callable[[str], bool]) -> list[Field]:
+    """The fields whose name is not unwanted, every other byte as it was.
+
+    Where a dropped field began after a bare CR, a blank continuation takes its place: gluing what stood
+    around it together could end the header section early, or begin another field.
+    """
+    kept: list[Field] = []
+    for field in fields:
+        if not (field.name and unwanted(field.name)):
+            kept.append(field)
+        elif kept and not kept[-1].raw.endswith(b"\n"):
+            last = kept.pop()
+            end = b"\r\n" if field.raw.endswith(b"\n") else b""
+            kept.append(Field(last.name, last.raw + b" " + end))
+    return kept
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a field of this (lower-case) name may come only from the receiving program itself."""
+    return name.startswith(RESERVED_PREFIX)
+
+
+def values_of(fields: Iterable[Field], name: str) -> list[bytes]:
+    """The unfolded values of all fields of a (lower-case) name, in order."""
+    return [field.value for field in fields if field.name == name]
+
+
+def begins_with_continuation(message: bytes) -> bool:
+    """Whether its first line would become part of a field put in front of it."""
+    return message[:1] in (b" ", b"\t")

@@ -1,0 +1,169 @@
+"""Header protection (RFC 9788) which gives back, on arrival, exactly the bytes that were submitted.
+
+    payload  = ours theirs
+    ours     = [Content-Type with hp="cipher"]  *HP-Outer  X-Leap-Payload  *added
+    theirs   = the submitted message byte for byte, without Bcc and X-Leap-*, and where possible
+               with CRLF SP hp="cipher" appended to its own Content-Type
+
+    X-Leap-Payload: v=1; content-type=(appended / opened / fresh); added=N
+
+`appended` and `opened` say what stands at the end of the message's own Content-Type field (";" CRLF SP
+hp="cipher", or the same without ";" where theirs ended with one). `fresh`: the message has no Content-Type,
+or one nobody should build upon (broken, repeated, after a line that is no field), so ours stands
+first and theirs is untouched. `added` counts the lines right after the marker which the sender's leap.mail
+added (Date, Message-ID).
+
+Invariants:
+* restore(protect(message, ...)) is the message, for any bytes (after `drop_fields` of Bcc and X-Leap-*).
+* Undoing needs only the marker, which is one line of ours and the first of its name; nothing is parsed again
+  that could be read in another way.
+* `restore` is given bytes from outside: it answers None for what is not of this form and never raises.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leap.mail.outgoing.content_type import ContentType, parse_content_type
+from leap.mail.outgoing.field_lines import Field, join_fields, split_header
+from leap.mail.outgoing.names import PAYLOAD_FIELD
+
+HP_CIPHER = b'hp="cipher"'
+_APPENDED = b";\r\n " + HP_CIPHER
+_OPENED = b"\r\n " + HP_CIPHER
+_MARKER = re.compile(
+    rb"(?:\A|(?<=\r\n))X-Leap-Payload: v=1; content-type=(appended|opened|fresh); added=(\d)\r\n"
+)
+# Where ours must have ended: 30 outer fields of 64 kB could not be longer.
+_MAX_OURS = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """`added` are the header fields the sender's program added, `message` what was submitted."""
+
+    added: bytes
+    message: bytes
+
+
+def protect(message: bytes, outer: Sequence[tuple[str, str]], added: Sequence[bytes] = ()) -> bytes:
+    """The payload to encrypt.
+
+    `outer` are the fields of the outer header in their order, values unfolded ASCII; `added` are whole
+    field lines with CRLF, at most 9, each one line.
+    """
+    assert len(added) < 10, "the marker has one digit"
+    assert all(re.fullmatch(rb"[^\r\n]+\r\n", line) for line in added)
+    fields, rest = split_header(message)
+    place, content_type = _place(fields)
+    theirs = list(fields)
+    if place is None:
+        how = b"fresh"
+        first = _fresh_content_type(content_type, rest)
+    else:
+        opened = content_type is not None and content_type.open
+        how = b"opened" if opened else b"appended"
+        first = b""
+        raw = theirs[place].raw
+        theirs[place] = Field(
+            "content-type", raw[:-2] + (_OPENED if opened else _APPENDED) + b"\r\n"
+        )
+    ours = [first]
+    ours += [fold(f"HP-Outer: {name}: {value}") for name, value in outer]  # RFC 9788 2.2
+    ours.append(
+        b"%s: v=1; content-type=%s; added=%d\r\n" % (PAYLOAD_FIELD.encode(), how, len(added))
+    )
+    return b"".join([*ours, *added, join_fields(theirs), rest])
+
+
+def restore(payload: bytes) -> Restored | None:
+    """What was submitted, or None when the payload is not one of ours."""
+    marker = _MARKER.search(payload, 0, _MAX_OURS)
+    if marker is None:
+        return None
+    # The marker must stand in the header section, not in a body that quotes one.
+    ours, rest = split_header(payload[: marker.end()])
+    if rest or any(not _is_ours(field) for field in ours):
+        return None
+    position = marker.end()
+    for _ in range(int(marker[2])):
+        end = payload.find(b"\r\n", position)
+        if end < 0:
+            return None
+        position = end + 2
+    added, message = payload[marker.end() : position], payload[position:]
+    if marker[1] == b"fresh":
+        return Restored(added, message)
+    suffix = (_APPENDED if marker[1] == b"appended" else _OPENED) + b"\r\n"
+    fields, rest = split_header(message)
+    for index, field in enumerate(fields):
+        if field.name == "content-type":
+            if not field.raw.endswith(suffix):
+                return None
+            fields[index] = Field(field.name, field.raw[: -len(suffix)] + b"\r\n")
+            return Restored(added, join_fields(fields) + rest)
+    return None
+
+
+def _is_ours(field: Field) -> bool:
+    return field.name in ("content-type", "hp-outer", PAYLOAD_FIELD.lower())
+
+
+def _place(fields: Sequence[Field]) -> tuple[int | None, ContentType | None]:
+    """Where hp="cipher" can be appended (None: nowhere), and the first meaningful Content-Type."""
+    places = [index for index, field in enumerate(fields) if field.name == "content-type"]
+    parsed = [parse_content_type(fields[index].value) for index in places]
+    first = next((one for one in parsed if one is not None), None)
+    if len(places) != 1 or first is None or "hp" in first.parameters:
+        return None, first
+    index = places[0]
+    # A line that is no field ends the header section for some programs; lines must end in CRLF, and the
+    # field must not end in an empty continuation, which RFC 5322 4.2 calls obsolete and some cannot read.
+    lines = fields[index].raw.split(b"\r\n")
+    clean = (
+        all(field.name for field in fields[: index + 1])
+        and not fields[0].raw[:1].isspace()
+        and lines[-1] == b""
+        and not any(b"\r" in line or b"\n" in line or not line.strip() for line in lines[:-1])
+    )
+    return (index if clean else None), first
+
+
+def _fresh_content_type(theirs: ContentType | None, rest: bytes) -> bytes:
+    """A Content-Type by which programs that know nothing of ours show the message as meant."""
+    if theirs is not None:
+        parameters = {k: v for k, v in theirs.parameters.items() if k != "hp"}
+        text = theirs.media_type
+        for name, value in parameters.items():
+            escaped = re.sub(r'(["\\])', r"\\\1", value)
+            text += f'; {name}="{escaped}"'
+    else:
+        # RFC 2045 5.2: no Content-Type means us-ascii text; name the charset when it clearly is not.
+        text = "text/plain; charset=" + ("us-ascii" if rest.isascii() else _charset_of(rest))
+    return fold(f"Content-Type: {text}; {HP_CIPHER.decode()}")
+
+
+def _charset_of(body: bytes) -> str:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return "iso-8859-1"
+    return "utf-8"
+
+
+def fold(line: str, width: int = 76) -> bytes:
+    """An ASCII field with CRLF, folded at white space (RFC 5322 2.1.1: 78 wished, 998 never passed)."""
+    parts: list[str] = []
+    while len(line) > width:
+        at = line.rfind(" ", 1, width)
+        # A fold must leave something that is not white space on both lines.
+        if at <= 0 or not line[:at].strip() or line[:at].endswith(":"):
+            at = line.find(" ", width)
+        if at < 0 or not line[at:].strip():
+            break
+        parts.append(line[:at])
+        line = line[at:]
+    parts.append(line)
+    return "\r\n".join(parts).encode("ascii") + b"\r\n"

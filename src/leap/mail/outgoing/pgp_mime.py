@@ -1,0 +1,214 @@
+"""The PGP/MIME container (RFC 3156): made for what we send, found in what arrives or is submitted.
+
+    outer fields
+    Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary=B
+    --B  application/pgp-encrypted    "Version: 1"
+    --B  application/octet-stream     the armored OpenPGP message
+    --B--
+
+Invariants:
+* What we write is ASCII with CRLF, no line over 998 octets (RFC 5322 2.1.1).
+* A message counts as encrypted only when it holds an OpenPGP or CMS message where its type says so:
+  the label alone would let clear text pass as encrypted.
+* Nothing that reads here raises; what is not of the form is None or False.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import quopri
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leap.mail.outgoing.content_type import ContentType, parse_content_type
+from leap.mail.outgoing.field_lines import Field, split_header, values_of
+from leap.mail.outgoing.header_protection import fold
+
+ARMOR_HEAD = b"-----BEGIN PGP MESSAGE-----"
+ARMOR_TAIL = b"-----END PGP MESSAGE-----"
+SIGNATURE_HEAD = b"-----BEGIN PGP SIGNATURE-----"
+
+_PREAMBLE = b"This mail is encrypted (OpenPGP/MIME, RFC 3156); a mail program with your key can open it.\r\n"
+_INLINE = re.compile(
+    rb"\s*-----BEGIN PGP MESSAGE-----[ \t]*\r?\n(?:[!-~][ -~]*\r?\n)*[ \t]*\r?\n[A-Za-z0-9+/=\s]+"
+    rb"-----END PGP MESSAGE-----\s*\Z"
+)
+# RFC 5652 6.1 and RFC 5083 2: what a CMS message that hides its content begins with.
+_CMS_ENCRYPTED = (
+    bytes.fromhex("06092a864886f70d010703"),  # envelopedData
+    bytes.fromhex("060b2a864886f70d0109100117"),  # authEnvelopedData
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedParts:
+    """The two parts of a multipart/signed: the exact octets covered (RFC 3156 5), and the signature."""
+
+    signed: bytes
+    signature: bytes
+
+
+def wrap(
+    outer: Sequence[tuple[str, str]], autocrypt: str | None, armored: bytes, boundary: str
+) -> bytes:
+    """The whole message around an armored OpenPGP message."""
+    assert armored.startswith(ARMOR_HEAD)
+    assert boundary.encode() not in armored
+    lines = [fold(f"{name}: {value}") for name, value in outer]
+    if autocrypt is not None:
+        lines.append(fold(f"Autocrypt: {autocrypt}"))
+    content_type = (
+        f'multipart/encrypted; protocol="application/pgp-encrypted"; boundary="{boundary}"'
+    )
+    lines.append(b"MIME-Version: 1.0\r\n")
+    lines.append(fold(f"Content-Type: {content_type}"))
+    delimiter = b"--" + boundary.encode("ascii")
+    body = armored.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    if not body.endswith(b"\r\n"):
+        body += b"\r\n"
+    lines += [
+        b"\r\n",
+        _PREAMBLE,
+        delimiter + b"\r\n",
+        b"Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n",
+        delimiter + b"\r\n",
+        b'Content-Type: application/octet-stream; name="encrypted.asc"\r\n',
+        b'Content-Disposition: inline; filename="encrypted.asc"\r\n\r\n',
+        body,
+        delimiter + b"--\r\n",
+    ]
+    return b"".join(lines)
+
+
+def autocrypt_value(address: str, certificate: bytes) -> str:
+    """The value of an Autocrypt field (Autocrypt 1.1, section 2.1) for a minimal binary certificate."""
+    data = base64.b64encode(certificate).decode("ascii")
+    chunks = " ".join(data[at : at + 72] for at in range(0, len(data), 72))
+    return f"addr={address}; prefer-encrypt=mutual; keydata= {chunks}"
+
+
+def content_type_of(fields: Sequence[Field]) -> ContentType | None:
+    """The one meaningful Content-Type of a header section; None when there is none beyond doubt."""
+    values = values_of(fields, "content-type")
+    return parse_content_type(values[0]) if len(values) == 1 else None
+
+
+def find_ciphertext(message: bytes) -> bytes | None:
+    """The OpenPGP message of a PGP/MIME encrypted mail (RFC 3156 4), decoded, or None."""
+    fields, rest = split_header(message)
+    kind = content_type_of(fields)
+    if kind is None or kind.media_type != "multipart/encrypted":
+        return None
+    if kind.parameters.get("protocol", "").lower() != "application/pgp-encrypted":
+        return None
+    parts = _parts(rest, kind.parameters.get("boundary", ""))
+    if len(parts) != 2:
+        return None
+    control_fields, _ = split_header(parts[0])
+    control = content_type_of(control_fields)
+    if control is None or control.media_type != "application/pgp-encrypted":
+        return None
+    data = _decoded_body(parts[1])
+    start, end = data.find(ARMOR_HEAD), data.rfind(ARMOR_TAIL)
+    if start < 0 or end < start or data[:start].strip():
+        return None
+    return data[start : end + len(ARMOR_TAIL)] + b"\r\n"
+
+
+def find_inline_ciphertext(message: bytes) -> bytes | None:
+    """The OpenPGP message when the whole text is one ("inline PGP"), or None."""
+    fields, _ = split_header(message)
+    kind = content_type_of(fields)
+    if kind is None and values_of(fields, "content-type"):
+        return None
+    if kind is not None and kind.media_type not in ("text/plain", "application/pgp"):
+        return None
+    body = _decoded_body(message)
+    start = body.find(ARMOR_HEAD, 0, 4096)  # cheap look before the careful one
+    if start < 0 or body[:start].strip() or not _INLINE.match(body):
+        return None
+    end = body.rfind(ARMOR_TAIL)
+    return body[start : end + len(ARMOR_TAIL)] + b"\r\n"
+
+
+def find_signed(message: bytes) -> SignedParts | None:
+    """The parts of a mail whose outermost layer is a PGP/MIME signature (RFC 3156 5), or None."""
+    fields, rest = split_header(message)
+    kind = content_type_of(fields)
+    if kind is None or kind.media_type != "multipart/signed":
+        return None
+    if kind.parameters.get("protocol", "").lower() != "application/pgp-signature":
+        return None
+    parts = _parts(rest, kind.parameters.get("boundary", ""))
+    if len(parts) != 2:
+        return None
+    signature_fields, _ = split_header(parts[1])
+    signature_kind = content_type_of(signature_fields)
+    if signature_kind is None or signature_kind.media_type != "application/pgp-signature":
+        return None
+    signature = _decoded_body(parts[1])
+    if SIGNATURE_HEAD not in signature:
+        return None
+    return SignedParts(parts[0], signature)
+
+
+def is_encrypted(message: bytes) -> bool:
+    """Whether nobody but a key's holder can read the content: PGP/MIME, inline PGP or S/MIME."""
+    if find_ciphertext(message) is not None or find_inline_ciphertext(message) is not None:
+        return True
+    return is_smime_encrypted(message)
+
+
+def is_smime_encrypted(message: bytes) -> bool:
+    """Whether it is an application/pkcs7-mime that hides its content (RFC 8551 3.2.2)."""
+    fields, _ = split_header(message)
+    kind = content_type_of(fields)
+    if kind is None or kind.media_type not in (
+        "application/pkcs7-mime",
+        "application/x-pkcs7-mime",
+    ):
+        return False
+    der = _decoded_body(message)[:64]
+    # ContentInfo is SEQUENCE { OBJECT IDENTIFIER, ... }: the identifier stands within the first octets.
+    return der[:1] == b"\x30" and any(der.find(oid, 1, 24) > 0 for oid in _CMS_ENCRYPTED)
+
+
+def _decoded_body(entity: bytes) -> bytes:
+    fields, rest = split_header(entity)
+    body = rest.partition(b"\n")[2]
+    encodings = values_of(fields, "content-transfer-encoding")
+    encoding = encodings[0].lower() if encodings else b""
+    if encoding == b"base64":
+        try:
+            return base64.b64decode(re.sub(rb"[^A-Za-z0-9+/=]", b"", body))
+        except binascii.Error:
+            return b""
+    if encoding == b"quoted-printable":
+        return quopri.decodestring(body)
+    return body
+
+
+def _parts(rest: bytes, boundary: str) -> list[bytes]:
+    """The body parts between the delimiters of a multipart (RFC 2046 5.1.1), at most 3 of them."""
+    if not boundary or len(boundary) > 200:
+        return []
+    delimiter = re.compile(
+        rb"(?:\A|\r?\n)--" + re.escape(boundary.encode("ascii")) + rb"(--)?[ \t]*(?=\r?\n|\Z)"
+    )
+    parts: list[bytes] = []
+    start: int | None = None
+    for match in delimiter.finditer(rest):
+        if start is not None:
+            parts.append(rest[start : match.start()])
+            start = None
+        if match[1] or len(parts) == 3:
+            break
+        line_end = rest.find(b"\n", match.end())
+        if line_end < 0:
+            break
+        start = line_end + 1
+    if start is not None:
+        parts.append(rest[start:])
+    return parts
