@@ -1,7 +1,8 @@
 """The OpenPGP engine: RFC 9580 on the primitives of `cryptography`, and nothing of mail in it."""
 
 from leap.keymanager.openpgp.algorithms import MICALG
-from leap.keymanager.openpgp.certificate import Certificate, address_of, read_certificates
+from leap.keymanager.openpgp.certificate import Certificate, read_certificates
+from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.errors import (
     ExpiredCertificate,
     IntegrityError,

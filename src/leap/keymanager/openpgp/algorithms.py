@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherAlgorithm
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import Mode
 
 from leap.keymanager.openpgp.errors import Unsupported
 
@@ -84,7 +83,7 @@ def block_size(algorithm: int) -> int:
     return _cipher(algorithm).block_size
 
 
-def cfb(algorithm: int, key: bytes, iv: bytes) -> Cipher[Mode]:
+def cfb(algorithm: int, key: bytes, iv: bytes) -> Cipher[CFB]:
     """The cipher in CFB mode, as OpenPGP uses it (RFC 9580 12.9 without resynchronisation)."""
     return Cipher(_cipher(algorithm).make(key), CFB(iv))  # type: ignore[call-arg]
 

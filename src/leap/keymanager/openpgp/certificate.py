@@ -11,13 +11,19 @@ Invariants:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.armor import PUBLIC_KEY, armor, dearmor
+from leap.keymanager.openpgp.component import (
+    MAX_CERTIFICATE,
+    Component,
+    address_of,
+    read_components,
+    split_keys,
+)
 from leap.keymanager.openpgp.errors import (
     ExpiredCertificate,
     Malformed,
@@ -25,39 +31,17 @@ from leap.keymanager.openpgp.errors import (
     OpenPGPError,
     TooLarge,
 )
-from leap.keymanager.openpgp.packets import Packet, Tag, packet, read_packets
+from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.signature import CERTIFICATIONS, Signature, SignatureType
 
-MAX_CERTIFICATE = (
-    4 * 1024 * 1024
-)  # post-quantum ones have some kB, many-signature ones a few hundred
 MAX_CHECKED = 64  # self-signatures tried per component, newest first: bounds what a forger can make us compute
 
 CERTIFY, SIGN = 0x01, 0x02
 ENCRYPT = 0x04 | 0x08  # mail and storage, RFC 9580 5.2.3.29
 _HARD_REASONS = frozenset({0, 2})  # none given, compromised (RFC 9580 5.2.3.31); others are soft
 _SOFT_REASONS = frozenset({1, 3, 32})
-_ADDRESS = re.compile(r"<([^<>\s]+@[^<>\s]+)>\s*\Z|\A\s*([^<>\s]+@[^<>\s]+)\s*\Z")
-
-_PRIMARY = frozenset({Tag.PUBLIC_KEY, Tag.SECRET_KEY})
-_PUBLIC_TAG: dict[int, int] = {
-    Tag.SECRET_KEY: Tag.PUBLIC_KEY,
-    Tag.SECRET_SUBKEY: Tag.PUBLIC_SUBKEY,
-    Tag.PUBLIC_KEY: Tag.PUBLIC_KEY,
-    Tag.PUBLIC_SUBKEY: Tag.PUBLIC_SUBKEY,
-    Tag.USER_ID: Tag.USER_ID,
-    Tag.USER_ATTRIBUTE: Tag.USER_ATTRIBUTE,
-}
 _ORDER: dict[int, int] = {Tag.PUBLIC_KEY: 0, Tag.USER_ID: 1, Tag.USER_ATTRIBUTE: 2}
-
-
-class Component(NamedTuple):
-    """A primary key, user id, attribute or subkey with the signature packets that follow it."""
-
-    tag: int
-    body: bytes
-    signatures: tuple[bytes, ...]
 
 
 class KeyState(NamedTuple):
@@ -377,12 +361,6 @@ def _goes_out(body: bytes) -> bool:
         return True
 
 
-def address_of(user_id: str) -> str:
-    """The mail address in a user id, lower case; empty when there is none."""
-    found = _ADDRESS.search(user_id)
-    return (found[1] or found[2]).lower() if found else ""
-
-
 def read_certificates(data: bytes) -> list[Certificate]:
     """Every certificate in `data`: one, a keyring, several armored blocks; secret keys give their public part.
 
@@ -392,49 +370,9 @@ def read_certificates(data: bytes) -> list[Certificate]:
     refused: OpenPGPError | None = None
     for group in split_keys(dearmor(data)):
         try:
-            found.append(Certificate(_components(group)))
+            found.append(Certificate(read_components(group)))
         except OpenPGPError as error:
             refused = error
     if not found:
         raise refused or Malformed("there is no OpenPGP certificate here")
     return found
-
-
-def split_keys(data: bytes) -> list[list[Packet]]:
-    """Packets of `data` in groups, each beginning with a primary key; raises Malformed."""
-    groups: list[list[Packet]] = []
-    for item in read_packets(data):
-        if item.tag in _PRIMARY:
-            groups.append([item])
-        elif item.tag in (Tag.MARKER, Tag.PADDING, Tag.TRUST):
-            continue
-        elif not groups:
-            raise Malformed("these OpenPGP packets do not begin with a key")
-        else:
-            groups[-1].append(item)
-    return groups
-
-
-def _components(group: Sequence[Packet]) -> list[Component]:
-    if sum(len(p.body) for p in group) > MAX_CERTIFICATE:
-        raise TooLarge("an OpenPGP certificate is absurdly large")
-    parts: list[tuple[int, bytes, list[bytes]]] = []
-    keep = True
-    for tag, body in group:
-        if tag == Tag.SIGNATURE:
-            if keep and body not in parts[-1][2]:
-                parts[-1][2].append(body)
-            continue
-        if tag in (Tag.SECRET_KEY, Tag.SECRET_SUBKEY):
-            try:
-                key, _ = PublicKey.read_prefix(body)
-            except OpenPGPError:
-                if tag == Tag.SECRET_KEY:
-                    raise
-                keep = False  # where its public part ends is unknown, so that it cannot be kept without its secret
-                continue
-            body = key.body
-        keep = tag in _PUBLIC_TAG
-        if keep:
-            parts.append((_PUBLIC_TAG[tag], body, []))
-    return [Component(tag, body, tuple(signatures)) for tag, body, signatures in parts]

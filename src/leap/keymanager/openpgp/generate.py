@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from leap.keymanager.openpgp import algorithms
-from leap.keymanager.openpgp.certificate import CERTIFY, ENCRYPT, SIGN, Certificate, Component
+from leap.keymanager.openpgp.certificate import CERTIFY, ENCRYPT, SIGN, Certificate
+from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.errors import Malformed
 from leap.keymanager.openpgp.packets import Tag, mpi
 from leap.keymanager.openpgp.public_key import PublicKey

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.armor import SECRET_KEY, armor, dearmor
-from leap.keymanager.openpgp.certificate import Certificate, read_certificates, split_keys
+from leap.keymanager.openpgp.certificate import Certificate, read_certificates
+from leap.keymanager.openpgp.component import split_keys
 from leap.keymanager.openpgp.errors import (
     ExpiredCertificate,
     Malformed,

@@ -1,0 +1,141 @@
+"""The engine for programs with an event loop: short work in a thread, long work in another process.
+
+Everything here takes and gives the same values as the functions of the same names, and raises the same errors.
+What is under `INLINE` octets takes less than 5 ms and is done in place; up to `THREAD` in a thread, where the
+hash and cipher calls let the loop run; above in a process of its own, so that nothing stalls the loop at all.
+Keys travel to the workers through a pipe between processes of one user, never over disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from leap.keymanager.openpgp import generate as _generate
+from leap.keymanager.openpgp import message, verdict
+from leap.keymanager.openpgp.certificate import Certificate
+from leap.keymanager.openpgp.message import MAX_SIZE, Decrypted
+from leap.keymanager.openpgp.secret_key import SecretKey
+from leap.keymanager.openpgp.verdict import RawSignature, Verdict
+
+INLINE = 64 * 1024
+THREAD = 256 * 1024
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Workers:
+    """Where the work is done. One for a whole program: it keeps nothing of what passes through."""
+
+    def __init__(self, *, processes: int | None = None) -> None:
+        """`processes`: at most so many for long work; 0 means threads for everything."""
+        self._processes = (
+            max(1, min(2, (os.cpu_count() or 1) - 1)) if processes is None else processes
+        )
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def __aenter__(self) -> Workers:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the processes; new work starts new ones."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
+
+    async def run(self, size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`work(...)` on about `size` octets, wherever it disturbs least."""
+        if size < INLINE:
+            return work(*args, **kwargs)
+        if size >= THREAD and self._processes:
+            loop = asyncio.get_running_loop()
+            if self._pool is None:
+                # spawn: forking a program with threads and an open database invites dead locks
+                context = multiprocessing.get_context("spawn")
+                self._pool = ProcessPoolExecutor(self._processes, mp_context=context)
+            try:
+                return await loop.run_in_executor(self._pool, partial(work, *args, **kwargs))
+            except BrokenProcessPool:
+                # a program without an importable main module cannot have child processes, and the system
+                # may end one when memory is short: the work itself is still to be done
+                self._pool, self._processes = None, 0
+        return await asyncio.to_thread(work, *args, **kwargs)
+
+    async def encrypt(
+        self,
+        data: bytes,
+        recipients: Sequence[Certificate],
+        signer: SecretKey | None = None,
+        *,
+        armor: bool = True,
+        hidden: Sequence[Certificate] = (),
+        now: float | None = None,
+    ) -> bytes:
+        """See `message.encrypt`; `now` is a time, since clocks do not travel between processes."""
+        work = partial(_at, message.encrypt, now)
+        return await self.run(len(data), work, data, recipients, signer, armor=armor, hidden=hidden)
+
+    async def sign_detached(
+        self, data: bytes, signer: SecretKey, *, now: float | None = None
+    ) -> bytes:
+        """See `message.sign_detached`."""
+        return await self.run(len(data), partial(_at, message.sign_detached, now), data, signer)
+
+    async def decrypt(
+        self, data: bytes, keys: Sequence[SecretKey], *, max_size: int = MAX_SIZE
+    ) -> Decrypted:
+        """See `message.decrypt`. Small input can unpack to much, so it never runs in place."""
+        return await self.run(
+            max(len(data), INLINE), message.decrypt, data, keys, max_size=max_size
+        )
+
+    async def verify_signatures(
+        self,
+        plaintext: bytes,
+        signatures: Sequence[RawSignature],
+        certificates: Sequence[Certificate],
+        *,
+        now: float | None = None,
+        from_address: str | None = None,
+    ) -> tuple[Verdict, ...]:
+        """See `verdict.verify_signatures`."""
+        if not signatures:
+            return ()
+        work = partial(_at, verdict.verify_signatures, now)
+        # many signatures by large keys take their time on a small text, too
+        size = max(len(plaintext), INLINE if len(signatures) > 4 else 0)
+        return await self.run(
+            size, work, plaintext, signatures, certificates, from_address=from_address
+        )
+
+    async def generate(
+        self, address: str, *, name: str = "", now: float | None = None
+    ) -> SecretKey:
+        """See `generate.generate`."""
+        return await self.run(0, partial(_at, _generate.generate, now), address, name=name)
+
+
+def _at(work: Callable[..., T], now: float | None, *args: object, **kwargs: object) -> T:
+    """Calls `work` with a clock that stands at `now`."""
+    if now is not None:
+        kwargs["now"] = partial(float, now)
+    return work(*args, **kwargs)
+
+
+_WORKERS = Workers()
+encrypt = _WORKERS.encrypt
+sign_detached = _WORKERS.sign_detached
+decrypt = _WORKERS.decrypt
+verify_signatures = _WORKERS.verify_signatures
+generate = _WORKERS.generate
+close = _WORKERS.close

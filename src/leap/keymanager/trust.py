@@ -1,0 +1,90 @@
+"""How far a key is believed to belong to an address, and when another may take its place. Pure.
+
+The levels and rules are LEAP's transitional key validation. A level says how the *binding* of key and address was
+found, not how good the key is. `may_replace` is the only place that decides; its answer carries the reason in words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Level(IntEnum):
+    """Lowest to highest; the gaps leave room."""
+
+    WEAK_CHAIN = 10  # found in a mail, or at somebody else's server
+    PROVIDER_TRUST = 20  # said by the provider the address is of, over a verified connection
+    PROVIDER_ENDORSEMENT = 30  # signed by that provider
+    THIRD_PARTY_ENDORSEMENT = 40  # signed by another one both trust
+    THIRD_PARTY_CONSENSUS = 50  # several who watch agree
+    HISTORICALLY_AUDITING = 60  # seen in an append-only log
+    KNOWN_KEY = 70  # shipped with the program, or one's own
+    FINGERPRINT = 80  # a person compared it
+
+    @property
+    def word(self) -> str:
+        """The name in documents and `--json`."""
+        return self.name.lower().replace("_", "-")
+
+    @property
+    def words(self) -> str:
+        """The name for people."""
+        return self.name.lower().replace("_", " ")
+
+
+def level_named(word: str) -> Level:
+    """The level of a word in a document; an unknown one (a newer program's) counts as the lowest."""
+    return _BY_WORD.get(word, Level.WEAK_CHAIN)
+
+
+_BY_WORD = {level.word: level for level in Level}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoundKey:
+    """A key as bound to an address: what the rule looks at. `certified_by`: valid certifications on it."""
+
+    fingerprint: str
+    level: Level
+    expires: int | None = None
+    revoked: bool = False
+    used_both_ways: bool = False  # encrypted to it, and saw a good signature by it
+    certified_by: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    allowed: bool
+    reason: str
+
+
+def may_replace(old: BoundKey | None, new: BoundKey, *, now: float) -> Decision:
+    """Whether `new` may become the key of an address that has `old`."""
+    if old is None:
+        return Decision(True, "there was no key for this address")
+    if new.fingerprint == old.fingerprint:
+        return Decision(True, "it is an update of the same key")
+    if new.revoked:
+        return Decision(False, "the new key is revoked")
+    if new.expires is not None and new.expires <= now:
+        return Decision(False, "the new key has expired")
+    if new.level is Level.FINGERPRINT:
+        return Decision(True, "you compared the new key's fingerprint")
+    if old.revoked:
+        return Decision(True, "the old key is revoked")
+    if new.fingerprint != old.fingerprint and old.fingerprint in new.certified_by:
+        return Decision(True, "the old key signed the new one")
+    if old.expires is not None and old.expires <= now:
+        if new.level >= old.level:
+            return Decision(True, "the old key has expired, and the new one is believed as much")
+        return Decision(False, "the old key has expired, but the new one is believed less")
+    if new.level > old.level:
+        if old.expires is None:
+            return Decision(True, "the new key is believed more, and the old one has no end")
+        if not old.used_both_ways:
+            return Decision(
+                True, "the new key is believed more, and the old one was never used both ways"
+            )
+        return Decision(False, "the old key is in use, and has not ended yet")
+    return Decision(False, "the new key is not believed more than the old one")
