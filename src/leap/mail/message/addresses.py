@@ -137,8 +137,8 @@ class _Reader:
         self._comment = _ESCAPED.sub(rb"\1", inner) if b"\\" in inner else inner
 
     def _group(self) -> None:
-        name = _phrase(self._words)
-        if self._in_group or self._at >= 0 or not name:
+        name = b"" if self._in_group or self._at >= 0 else _phrase(self._words)
+        if not name:
             self._words.append(b":")  # no group can begin here: an octet like any other
             return
         self._out.append(Address(None, None, name, None))

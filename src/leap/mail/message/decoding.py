@@ -6,6 +6,7 @@ import binascii
 import re
 
 from leap.mail.message.charsets import decode_charset
+from leap.mail.message.parameters import decoded_parameter
 from leap.mail.message.scanner import Part
 from leap.mail.message.words import decode_base64
 
@@ -37,7 +38,7 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
 def decode_text(raw: bytes, part: Part, limit: int | None = None) -> str:
     """The text of a text part: transfer encoding and charset undone, line ends as LF."""
     data = decode_body(raw, part, limit)
-    charset = part.params.get("charset", b"").decode("latin-1")
+    charset = decoded_parameter(part.params, "charset") or ""
     if (
         not charset
         and part.subtype == "html"

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from leap.mail.message.parameters import parse_content_type
+from leap.mail.message.parameters import decoded_parameter, parse_content_type
 
 MAX_DEPTH = 64  # the deepest real mail seen has 12; deeper is an attack on recursion
 MAX_PARTS = 10_000  # a digest of a busy list has some hundreds; more is an attack on memory
@@ -190,6 +190,8 @@ def _part(raw: bytes, start: int, end: int, default: str) -> Part:
 def _split(raw: bytes, part: Part, room: int) -> list[tuple[int, int]]:
     """The ranges between the delimiter lines of a multipart, at most `room` of them."""
     boundary = part.params.get("boundary", b"").rstrip(b" \t")
+    if not boundary and (spelled := decoded_parameter(part.params, "boundary")):
+        boundary = spelled.encode("utf-8").strip()  # RFC 2231 allows it, a few programs do it
     if not boundary:
         part.defects += ("no-boundary",)
         return []
@@ -208,7 +210,8 @@ def _split(raw: bytes, part: Part, room: int) -> list[tuple[int, int]]:
         after = position + len(token)
         line = rest.match(raw, after, high)
         if line is not None:
-            if start >= 0:
+            # Two delimiter lines one behind the other: the second lacks a CRLF of its own, so nothing is between
+            if 0 <= start < position:
                 ranges.append((start, _before_line_end(raw, start, position)))
                 start = -1
                 if len(ranges) >= room:

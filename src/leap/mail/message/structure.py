@@ -6,6 +6,7 @@
     body-type-text  = media-text SP body-fields SP body-fld-lines
     body-fields     = body-fld-param SP body-fld-id SP body-fld-desc SP body-fld-enc SP body-fld-octets
 
+Names are written in capitals, as in the RFCs' examples: they are case-insensitive, but not every program knows.
 message/global is written as a basic part: IMAP4rev1 programs know an envelope only in message/rfc822.
 """
 
@@ -36,24 +37,24 @@ def body_structure(raw: bytes, part: Part, *, extended: bool = True) -> bytes:
     if part.is_multipart:
         inner = b"".join(body_structure(raw, child, extended=extended) for child in part.children)
         if not extended:
-            return b"(%b %b)" % (inner, token(part.subtype))
+            return b"(%b %b)" % (inner, token(part.subtype.upper()))
         # body-ext-mpart = body-fld-param SP body-fld-dsp SP body-fld-lang SP body-fld-loc
         return b"(%b %b %b %b)" % (
             inner,
-            token(part.subtype),
+            token(part.subtype.upper()),
             _params(part.params),
             _extension(fields),
         )
     params = part.params
     if not part.typed and part.type == "text":
-        params = {"charset": b"us-ascii"}  # RFC 2045 5.2, what a message without the field means
+        params = {"charset": b"US-ASCII"}  # RFC 2045 5.2, what a message without the field means
     out = b"%b %b %b %b %b %b %d" % (
-        token(part.type),
-        token(part.subtype),
+        token(part.type.upper()),
+        token(part.subtype.upper()),
         _params(params),
         _value(fields, "content-id"),
         _value(fields, "content-description"),
-        token(part.encoding),
+        token(part.encoding.upper()),
         part.size,
     )
     if part.type == "message" and part.subtype == "rfc822":
@@ -80,7 +81,7 @@ def _params(params: dict[str, bytes]) -> bytes:
     if not params:
         return b"NIL"
     return b"(%b)" % b" ".join(
-        b"%b %b" % (token(name), nstring(value)) for name, value in params.items()
+        b"%b %b" % (token(name.upper()), nstring(value)) for name, value in params.items()
     )
 
 
@@ -88,7 +89,7 @@ def _extension(fields: dict[str, Field]) -> bytes:
     """body-fld-dsp SP body-fld-lang SP body-fld-loc"""
     disposition = b"NIL"
     if (field := fields.get("content-disposition")) and (parsed := parse_disposition(field.value)):
-        disposition = b"(%b %b)" % (token(parsed[0]), _params(parsed[1]))
+        disposition = b"(%b %b)" % (token(parsed[0].upper()), _params(parsed[1]))
     language = b"NIL"
     if field := fields.get("content-language"):
         tags = [tag for piece in field.value.split(b",") if (tag := piece.strip())]
