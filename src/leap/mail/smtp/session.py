@@ -15,7 +15,6 @@ Invariants:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +29,16 @@ from leap.mail.smtp.auth import (
     encode_challenge,
 )
 from leap.mail.smtp.contract import SUBMISSION_KEYWORD, Envelope, Session, SmtpConfig
+from leap.mail.smtp.events import (
+    Authenticate,
+    Closed,
+    Event,
+    MailReceived,
+    RecipientGiven,
+    SenderGiven,
+    StartTls,
+)
+from leap.mail.smtp.parameters import check_parameters
 from leap.mail.smtp.wire import (
     MAX_COMMAND_LINE,
     Line,
@@ -41,53 +50,8 @@ from leap.mail.smtp.wire import (
 )
 
 FAR_OVER = 64 * 1024 * 1024  # octets over twice the limit: a sender who does not stop is stopped
-_SUBMISSION_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 3
 # Another protocol, sent here by a web page that the user looks at: commands would follow in the body.
 _FOREIGN_VERBS = {"GET", "POST", "PUT", "HEAD", "OPTIONS", "PATCH", "DELETE", "CONNECT", "PRI"}
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticate:
-    """Answer with `authenticated`."""
-
-    credentials: Credentials
-
-
-@dataclass(frozen=True, slots=True)
-class SenderGiven:
-    """Answer with `decide`."""
-
-    address: str
-    params: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class RecipientGiven:
-    """Answer with `decide`."""
-
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class MailReceived:
-    """Answer with `decide`."""
-
-    envelope: Envelope
-    raw: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class StartTls:
-    """Send the output, make the handshake, then call `tls_started`; nothing is read until then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """Send the output and close the connection."""
-
-
-Event = Authenticate | SenderGiven | RecipientGiven | MailReceived | StartTls | Closed
 
 
 @dataclass(slots=True)
@@ -370,30 +334,13 @@ class SmtpDialogue:
             address, params = parse_path(argument[5:])
         except BadSyntax as error:
             return self._wrong(replies.bad_path(error, "sender"))
-        if refusal := self._check_params(params):
+        if refusal := check_parameters(params, config, session):
             return self._wrong(refusal)
         if not is_ascii(address) and "SMTPUTF8" not in params:
             return self._wrong(replies.needs_smtputf8("sender"))
         if int(params.get("SIZE", "0")) > config.max_size:
             return self._say(replies.too_large(config.max_size))
         return SenderGiven(address, params)
-
-    def _check_params(self, params: Mapping[str, str]) -> Reply | None:
-        for keyword, value in params.items():
-            known = {
-                "SIZE": _SIZE.fullmatch(value) is not None,
-                "BODY": value.upper() in ("7BIT", "8BITMIME"),
-                "SMTPUTF8": not value,
-            }
-            if self._config.auth != "none":
-                known["AUTH"] = bool(value)  # RFC 4954 5: read, and not relied on
-            if self._config.submission_ids:
-                known[SUBMISSION_KEYWORD] = _SUBMISSION_ID.fullmatch(value) is not None
-            if keyword not in known or not self.session.extended:
-                return replies.unknown_parameter(keyword)
-            if not known[keyword]:
-                return replies.bad_parameter(keyword)
-        return None
 
     def _sender_decided(self, asked: SenderGiven, reply: Reply) -> None:
         if reply.positive:

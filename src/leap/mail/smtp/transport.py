@@ -23,16 +23,16 @@ from typing import Any
 
 from leap.mail.smtp import replies
 from leap.mail.smtp.contract import Session, SmtpConfig, SmtpHandler
-from leap.mail.smtp.session import (
+from leap.mail.smtp.events import (
     Authenticate,
     Closed,
     Event,
     MailReceived,
     RecipientGiven,
     SenderGiven,
-    SmtpDialogue,
     StartTls,
 )
+from leap.mail.smtp.session import SmtpDialogue
 
 log = logging.getLogger(__name__)
 

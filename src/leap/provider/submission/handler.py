@@ -1,0 +1,154 @@
+"""Submission (RFC 6409): takes mail from this provider's users, under their own address only.
+
+The password is the device's token, sent inside TLS. Local recipients get the mail at once; for others it
+goes into the queue. A submission id makes a repeated submission do nothing more for the recipients that
+were served the first time.
+
+Invariants:
+* 250 comes after everything is durable, inboxes and queue; any failure before gives 4xx for the whole.
+* Where the client sits on the network stands nowhere in the mail.
+"""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from leap.mail.smtp import Envelope, Reply, Session, SmtpConfig
+from leap.mail.smtp.address import split_address
+from leap.provider.contract import MailDrop, normal_address
+from leap.provider.mx import trace
+from leap.provider.mx.arrival import (
+    Recipient,
+    Seal,
+    deliver_mail,
+    find_recipient,
+    reply_to_failure,
+)
+from leap.provider.mx.handler import LOOP, NO_SUCH_USER, new_mail_id
+from leap.provider.queue.routes import Routes
+from leap.soledad.inbox_seal import seal_to_inbox
+from leap.soledad.wire import MAX_MESSAGE_BYTES
+
+NOT_YOURS = Reply(550, "5.7.1", "You can send from your own address only.")
+NO_ROUTE = Reply(550, "5.4.4", "There is no route to this domain from here.")
+SENT = Reply(250, "2.0.0", "Mail is on its way.")
+
+
+class QueueIn(Protocol):
+    """The queue as submission sees it."""
+
+    async def add(
+        self,
+        *,
+        mail_id: str,
+        sender: str,
+        recipients: list[str],
+        raw: bytes,
+        submission: str,
+        smtputf8: bool,
+    ) -> None:
+        """Keeps the mail durably; (submission, recipient) pairs known already are left out."""
+        ...
+
+
+def submission_config(hostname: str, tls: ssl.SSLContext | None) -> SmtpConfig:
+    """How the engine behaves for submission: nothing without log-in, no log-in without TLS."""
+    return SmtpConfig(
+        hostname=hostname,
+        max_size=MAX_MESSAGE_BYTES,
+        tls=tls,
+        auth="required",
+        auth_needs_tls=True,
+        submission_ids=True,
+    )
+
+
+class SubmissionHandler:
+    """Decides for one connection of a user (`leap.mail.smtp.SmtpHandler`)."""
+
+    def __init__(
+        self,
+        drop: MailDrop,
+        queue: QueueIn,
+        *,
+        domain: str,
+        hostname: str,
+        routes: Routes,
+        now: Callable[[], float] = time.time,
+        mail_id: Callable[[], str] = new_mail_id,
+        seal: Seal = seal_to_inbox,
+    ) -> None:
+        self._drop = drop
+        self._queue = queue
+        self._domain = normal_address(domain)
+        self._hostname = hostname
+        self._routes = routes
+        self._now = now
+        self._mail_id = mail_id
+        self._seal = seal
+        self._local: dict[str, Recipient] = {}
+
+    async def authenticate(self, user: str, password: str) -> str | None:
+        address = normal_address(user)
+        return address if await self._drop.check_token(address, password) else None
+
+    async def sender(
+        self, session: Session, address: str, params: Mapping[str, str]
+    ) -> Reply | None:
+        self._local.clear()
+        local, domain = split_address(normal_address(address))
+        without_tag = f"{local.partition('+')[0]}@{domain}"
+        if session.principal not in (normal_address(address), without_tag):
+            return NOT_YOURS
+        return None
+
+    async def recipient(self, session: Session, address: str) -> Reply | None:
+        domain = split_address(address)[1]
+        if domain not in ("", self._domain):
+            return None if self._routes.find(domain) is not None else NO_ROUTE
+        full = address if domain else f"{address}@{self._domain}"
+        found = await find_recipient(self._drop, full)
+        if found is None:
+            return NO_SUCH_USER
+        self._local[address] = found
+        return None
+
+    async def message(self, session: Session, envelope: Envelope, raw: bytes) -> Reply:
+        if trace.hops(raw) >= trace.MAX_HOPS:
+            return LOOP
+        mail_id = self._mail_id()
+        submission = envelope.submission_id or secrets.token_hex(16)
+        # Ids are remembered for each account apart: nobody can use up another's.
+        scoped = f"{session.principal}/{submission}"
+        received = trace.received(
+            session,
+            by=self._hostname,
+            mail_id=mail_id,
+            now=self._now(),
+            smtputf8=envelope.smtputf8,
+            hide_client=True,
+        )
+        local = [self._local[one] for one in envelope.recipients if one in self._local]
+        remote = [one for one in envelope.recipients if one not in self._local]
+        path = trace.return_path(envelope.sender)
+        try:
+            if remote:
+                await self._queue.add(
+                    mail_id=mail_id,
+                    sender=envelope.sender,
+                    recipients=remote,
+                    raw=received + raw,
+                    submission=scoped,
+                    smtputf8=envelope.smtputf8,
+                )
+            if local:
+                await deliver_mail(
+                    self._drop, local, lambda _: path + received + raw, scoped, self._seal
+                )
+        except Exception as error:
+            return reply_to_failure(error)
+        return SENT
