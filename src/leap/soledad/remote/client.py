@@ -1,0 +1,352 @@
+"""What a device asks of its provider, one method for each request of docs/formats/http.md.
+
+Invariants:
+* What comes back is checked for form only. Sealed bytes, heads and keysets are verified by who asked for them.
+* A token is believed only after the provider proved that it holds the account's verifier (SRP's M2).
+* Every failure is Unreachable or Refused (or a subclass), or ImpostorProvider at log-in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import msgspec
+
+from leap.soledad.errors import BadReply, Refused
+from leap.soledad.login import SrpClient, identity_of
+from leap.soledad.remote.events import Event, EventParser
+from leap.soledad.remote.transport import MAX_REPLY, Transport
+from leap.soledad.secrets import PassphraseKeys
+from leap.soledad.wire import (
+    API,
+    MAX_BATCH_BLOBS,
+    MAX_BATCH_BYTES,
+    MAX_BLOB_BYTES,
+    MAX_MESSAGE_BYTES,
+    Blob,
+    BlobsDelete,
+    BlobsFound,
+    BlobsGet,
+    BlobsPut,
+    CertificatePut,
+    CertificateReply,
+    CommitReply,
+    CommitRequest,
+    InboxClaim,
+    InboxIds,
+    InboxItems,
+    KdfParams,
+    KeysetPut,
+    LoginChallenge,
+    LoginProof,
+    LoginReply,
+    LoginStart,
+    ProviderInfo,
+    PullPage,
+    PullRequest,
+    SecretsReply,
+    Signup,
+    StageReply,
+    StageRequest,
+    WireError,
+    decode,
+    encode,
+)
+
+# A batch may be one single blob or mail above the batch limit; sealing adds at most an eighth.
+MAX_BATCH_REPLY = max(MAX_BATCH_BYTES, MAX_MESSAGE_BYTES) * 9 // 8 + 1024 * 1024
+
+Identity = Callable[[KdfParams], PassphraseKeys]
+T = TypeVar("T")
+
+
+class ProviderClient:
+    """One HTTPS session with one provider. Use it as an async context manager, or close it."""
+
+    def __init__(
+        self,
+        api_url: str,
+        *,
+        ca_file: Path | None = None,
+        ca_pem: bytes | None = None,
+        token: str | None = None,
+    ) -> None:
+        """`ca_file` or `ca_pem` names the one authority to trust instead of the system's.
+
+        Raises Unreachable for an URL that is not https, BadCertificate for an unusable authority.
+        """
+        self._http = Transport(api_url, ca_file=ca_file, ca_pem=ca_pem, token=token)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def api_url(self) -> str:
+        """The provider's origin, like https://localhost:4430."""
+        return self._http.origin
+
+    @property
+    def ca_pem(self) -> bytes | None:
+        """The one authority trusted, or None for the system's."""
+        return self._http.ca_pem
+
+    @property
+    def token(self) -> str | None:
+        """What proves this device to the provider; None before log-in and after log-out."""
+        return self._http.token
+
+    @token.setter
+    def token(self, token: str | None) -> None:
+        self._http.token = token
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.close()
+
+    # --- accounts -----------------------------------------------------------------------------------
+
+    async def info(self) -> ProviderInfo:
+        """What the provider says of itself to anyone."""
+        reply = await self._http.request("GET", "/provider", limit=64 * 1024)
+        try:
+            return msgspec.json.decode(reply.body, type=ProviderInfo)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise BadReply(
+                f"{self._http.host} does not describe itself as a provider does"
+            ) from error
+
+    async def signup(self, signup: Signup) -> None:
+        """Make an account. Refused: address-taken, signup-closed, bad-request."""
+        await self._tell("signup", signup, repeatable=False)
+
+    async def kdf_of(self, address: str, *, with_recovery: bool = False) -> KdfParams:
+        """How an address's passphrase is stretched. A provider makes something up for unknown addresses."""
+        login = SrpClient(identity_of(address, with_recovery=with_recovery))
+        return (await self._start(address, login, with_recovery)).kdf
+
+    async def log_in(
+        self,
+        address: str,
+        auth_key: bytes,
+        device_id: str,
+        device_name: str,
+        with_recovery: bool = False,
+    ) -> str:
+        """Log in with a key derived before; returns the token and keeps it for what follows.
+
+        Raises AuthFailed for a wrong key or address, ImpostorProvider if the provider cannot prove itself.
+        """
+        keys = PassphraseKeys(auth_key, b"")
+        await self.log_in_with(address, lambda _: keys, device_id, device_name, with_recovery)
+        assert self.token is not None
+        return self.token
+
+    async def log_in_with(
+        self,
+        address: str,
+        derive: Identity,
+        device_id: str,
+        device_name: str,
+        with_recovery: bool = False,
+    ) -> PassphraseKeys:
+        """As `log_in`, but `derive` (called in a thread) makes the keys once the provider has said how."""
+        login = SrpClient(identity_of(address, with_recovery=with_recovery))
+        challenge = await self._start(address, login, with_recovery)
+        keys = await asyncio.to_thread(derive, challenge.kdf)
+        proof = await asyncio.to_thread(
+            login.respond, challenge.srp_salt, challenge.srp_b, keys.auth_key
+        )
+        body = LoginProof(
+            session=challenge.session, srp_m1=proof, device_id=device_id, device_name=device_name
+        )
+        reply = await self._post("login/finish", body, LoginReply, repeatable=False)
+        login.check(reply.srp_m2)
+        self._http.token = reply.token
+        return keys
+
+    async def log_out(self) -> None:
+        """Have the token withdrawn; it is forgotten here even if the provider cannot be reached."""
+        try:
+            if self._http.token is not None:
+                await self._http.request("POST", f"{API}/logout", b"")
+        finally:
+            self._http.token = None
+
+    async def secrets(self) -> SecretsReply:
+        """The account's wrapped secrets and its keyset."""
+        return self._decode((await self._http.request("GET", f"{API}/secrets")).body, SecretsReply)
+
+    async def put_keyset(self, put: KeysetPut) -> None:
+        """Replace the keyset; raises KeysetMoved when another device was first."""
+        await self._http.request("PUT", f"{API}/keyset", encode(put))
+
+    # --- the log ------------------------------------------------------------------------------------
+
+    async def pull(self, request: PullRequest) -> PullPage:
+        """Items after a seq, and the head."""
+        return await self._post("pull", request, PullPage, limit=MAX_BATCH_REPLY)
+
+    async def stage(self, request: StageRequest) -> StageReply:
+        """Send items ahead of a commit."""
+        return await self._post("stage", request, StageReply)
+
+    async def commit(self, request: CommitRequest) -> CommitReply:
+        """Compare and swap the head; raises HeadMoved when another device was first."""
+        return await self._post("commit", request, CommitReply)
+
+    # --- blobs --------------------------------------------------------------------------------------
+
+    async def put_blobs(self, blobs: Sequence[Blob]) -> None:
+        """Store blobs durably, in as many requests as it takes. Refused: blob-differs, storage-full, too-large."""
+        batch: list[Blob] = []
+        size = 0
+        for blob in blobs:
+            if len(blob.sealed) > MAX_BATCH_BYTES:
+                await self._put_large(blob)
+                continue
+            if len(batch) == MAX_BATCH_BLOBS or size + len(blob.sealed) > MAX_BATCH_BYTES:
+                await self._tell("blobs/put", BlobsPut(blobs=batch))
+                batch, size = [], 0
+            batch.append(blob)
+            size += len(blob.sealed)
+        if batch:
+            await self._tell("blobs/put", BlobsPut(blobs=batch))
+
+    async def get_blobs(self, blob_ids: Sequence[str]) -> BlobsFound:
+        """As many of these (500 at most) as fit one reply, in the order asked, and which do not exist."""
+        if not blob_ids:
+            return BlobsFound(blobs=[], missing=[], more=False)
+        found = await self._post(
+            "blobs/get", BlobsGet(blob_ids=list(blob_ids)), BlobsFound, limit=MAX_BATCH_REPLY
+        )
+        given = [blob.blob_id for blob in found.blobs] + found.missing
+        if len(set(given)) != len(given) or not set(given) <= set(blob_ids):
+            raise BadReply(f"{self._http.host} gave other blobs than were asked for")
+        if not given:  # or a caller that asks for the rest would ask for ever
+            raise BadReply(f"{self._http.host} gave none of the blobs that were asked for")
+        return found
+
+    async def get_blob(self, blob_id: str, *, limit: int = MAX_BLOB_BYTES) -> bytes:
+        """One blob's sealed bytes, of at most `limit` octets. Refused: not-found."""
+        return (await self._http.request("GET", f"{API}/blobs/{blob_id}", limit=limit)).body
+
+    async def get_blob_range(self, blob_id: str, start: int, length: int) -> bytes:
+        """Up to `length` octets of the sealed bytes from `start` (RFC 9110 section 14); fewer at the end."""
+        headers = {"Range": f"bytes={start}-{start + length - 1}"}
+        try:
+            reply = await self._http.request(
+                "GET", f"{API}/blobs/{blob_id}", headers=headers, limit=length
+            )
+        except Refused as error:
+            if error.status == 416:  # RFC 9110 15.5.17: it ends before `start`
+                return b""
+            raise
+        if reply.status != 206 and not (reply.status == 200 and start == 0):
+            raise BadReply(f"{self._http.host} gave another range than was asked for")
+        return reply.body
+
+    async def delete_blobs(self, blob_ids: Sequence[str]) -> None:
+        """Delete blobs; those that do not exist are passed over."""
+        for first in range(0, len(blob_ids), MAX_BATCH_BLOBS):
+            part = list(blob_ids[first : first + MAX_BATCH_BLOBS])
+            await self._tell("blobs/delete", BlobsDelete(blob_ids=part))
+
+    # --- inbox --------------------------------------------------------------------------------------
+
+    async def claim_inbox(self, claim: InboxClaim) -> InboxItems:
+        """Lease the oldest mails that wait."""
+        return await self._post("inbox/claim", claim, InboxItems, limit=MAX_BATCH_REPLY)
+
+    async def ack_inbox(self, inbox_ids: Sequence[str]) -> None:
+        """These are stored and synced: the provider may forget them."""
+        await self._tell("inbox/ack", InboxIds(inbox_ids=list(inbox_ids)))
+
+    async def release_inbox(self, inbox_ids: Sequence[str]) -> None:
+        """Give leases back before they end."""
+        await self._tell("inbox/release", InboxIds(inbox_ids=list(inbox_ids)))
+
+    # --- directory ----------------------------------------------------------------------------------
+
+    async def put_certificate(self, certificate: bytes) -> None:
+        """Publish this account's OpenPGP certificate."""
+        body = encode(CertificatePut(certificate=certificate))
+        await self._http.request("PUT", f"{API}/certificate", body)
+
+    async def find_certificate(self, address: str) -> bytes | None:
+        """The OpenPGP certificate of one of the provider's users, or None if it has none or no such user."""
+        try:
+            reply = await self._http.request(
+                "GET", f"{API}/certificate", params={"address": address}, limit=1024 * 1024
+            )
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+        found = self._decode(reply.body, CertificateReply)
+        if found.address.lower() != address.lower():
+            raise BadReply(f"{self._http.host} gave the certificate of another address")
+        return found.certificate
+
+    # --- notices ------------------------------------------------------------------------------------
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Push notices as they come.
+
+        Ends only by raising Unreachable or Refused; connecting again is the caller's.
+        """
+        parser = EventParser()
+        async for piece in self._http.stream(f"{API}/events"):
+            for event in parser.feed(piece):
+                yield event
+
+    # ------------------------------------------------------------------------------------------------
+
+    async def _start(self, address: str, login: SrpClient, with_recovery: bool) -> LoginChallenge:
+        body = LoginStart(
+            identity=address.lower(),
+            srp_a=await asyncio.to_thread(login.start),
+            with_recovery=with_recovery,
+        )
+        return await self._post("login/start", body, LoginChallenge)
+
+    async def _put_large(self, blob: Blob) -> None:
+        headers = {"Content-Type": "application/octet-stream"}
+        await self._http.request("PUT", f"{API}/blobs/{blob.blob_id}", blob.sealed, headers=headers)
+
+    async def _post(
+        self,
+        path: str,
+        body: object,
+        kind: type[T],
+        *,
+        limit: int = MAX_REPLY,
+        repeatable: bool = True,
+    ) -> T:
+        data = encode(body)
+        reply = await self._http.request(
+            "POST", f"{API}/{path}", data, limit=limit, repeatable=repeatable
+        )
+        return self._decode(reply.body, kind)
+
+    async def _tell(self, path: str, body: object, *, repeatable: bool = True) -> None:
+        await self._http.request("POST", f"{API}/{path}", encode(body), repeatable=repeatable)
+
+    def _decode(self, data: bytes, kind: type[T]) -> T:
+        try:
+            return decode(data, kind)
+        except WireError as error:
+            raise BadReply(
+                f"{self._http.host} answered with something that is not in the protocol"
+            ) from error
