@@ -1,0 +1,134 @@
+"""`leap-provider`: what an operator types. Exit codes: 0 fine, 1 it cannot be done, 2 wrong usage."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from pathlib import Path
+
+import click
+
+_DOMAIN = re.compile(
+    r"^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$"
+)
+_PORT = click.IntRange(0, 65535)
+
+
+class _OneLine(logging.Formatter):
+    """A log line is one line: where something failed is named, what it held is not printed."""
+
+    def formatException(self, ei: object) -> str:
+        return ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        kind = record.exc_info[0] if record.exc_info else None
+        record.exc_info = record.exc_text = record.stack_info = None
+        line = super().format(record).replace("\n", " ")
+        return line if kind is None else f"{line} ({kind.__name__})"
+
+
+@click.group()
+@click.version_option(package_name="leap-mail", prog_name="leap-provider")
+def main() -> None:
+    """Runs a provider of encrypted mail: accounts, sync, mail in and out."""
+
+
+@main.command()
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The folder of this provider; made if missing.",
+)
+@click.option("--domain", required=True, help="The domain of its addresses.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--api-port", type=_PORT, default=0, help="HTTPS; 0: the last one, or any free.")
+@click.option("--mx-port", type=_PORT, default=0, help="Mail from outside; 0 as above.")
+@click.option("--submission-port", type=_PORT, default=0, help="Mail from users; 0 as above.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM).")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
+@click.option(
+    "--route",
+    "routes",
+    multiple=True,
+    metavar="DOMAIN=HOST:PORT",
+    help="Send mail for DOMAIN there; may be repeated.",
+)
+@click.option("--public-name", help="The host name clients know this provider by.")
+@click.option("--signup/--no-signup", default=True, help="Whether new accounts are taken.")
+@click.option("--ready-fd", type=click.IntRange(0), help="Write a JSON line here when all listen.")
+@click.option("--ready-file", type=click.Path(path_type=Path), help="The same, into a file.")
+def serve(
+    data: Path,
+    domain: str,
+    host: str,
+    api_port: int,
+    mx_port: int,
+    submission_port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    routes: tuple[str, ...],
+    public_name: str | None,
+    signup: bool,
+    ready_fd: int | None,
+    ready_file: Path | None,
+) -> None:
+    """Serves until it is told to end (SIGTERM, Ctrl-C).
+
+    Without --tls-cert the provider makes its own authority in DATA/tls; give its ca.pem to clients.
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    from leap.provider.daemon import CannotServe, ServeOptions
+    from leap.provider.daemon import serve as run
+
+    options = ServeOptions(
+        data=data,
+        domain=_domain(domain, "--domain"),
+        host=host,
+        api_port=api_port,
+        mx_port=mx_port,
+        submission_port=submission_port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        routes=dict(_route(route) for route in routes),
+        public_name=None if public_name is None else _domain(public_name, "--public-name"),
+        signup_open=signup,
+        ready_fd=ready_fd,
+        ready_file=ready_file,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    try:
+        run(options)
+    except CannotServe as error:
+        click.echo(f"leap-provider: {error}", err=True)
+        sys.exit(1)
+
+
+def _domain(text: str, option: str) -> str:
+    domain = text.lower().rstrip(".")
+    if not _DOMAIN.match(domain):
+        raise click.BadParameter(
+            f"{text!r} is not a domain name (write others than ASCII ones as xn--…)",
+            param_hint=option,
+        )
+    return domain
+
+
+def _route(text: str) -> tuple[str, tuple[str, int]]:
+    domain, _, target = text.partition("=")
+    host, _, port = target.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise click.BadParameter(
+            f"{text!r} is not DOMAIN=HOST:PORT, as in other.test=127.0.0.1:2526",
+            param_hint="--route",
+        )
+    return _domain(domain, "--route"), (host, int(port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""The blobs of all accounts: small ones as rows, large ones as files named by a row.
+
+Invariants:
+* A blob that was acknowledged is durable: its file first, then the row, in one synced commit.
+* A blob never changes: the same id with other bytes is refused, with the same bytes it is done already.
+* What belongs to one account is never found, nor its existence told, through another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from leap.provider.errors import BlobDiffers, NotFound, TooLarge
+from leap.provider.storage.files import FileStore, Upload
+from leap.provider.storage.orphans import remove_unnamed
+from leap.soledad.errors import StoreFull
+from leap.soledad.sqlite import Connection, Database
+from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob, BlobsFound
+
+INLINE_BYTES = 64 * 1024  # from here on a file is cheaper than pages of the database
+MAX_WHOLE_BYTES = 64 * 1024 * 1024  # a larger one is read by range, not in one reply held in memory
+_HASH_INLINE = 512 * 1024  # hashing this much takes less than half a millisecond
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """Where a blob's bytes are: in `sealed`, or in the file `path`."""
+
+    size: int
+    sealed: bytes | None = field(repr=False)
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    blob_id: bytes
+    size: int
+    sha256: bytes
+    file: str | None
+    sealed: bytes | None = field(repr=False)
+
+
+class Blobs:
+    """The blobs of all accounts; `account` is always the number of one."""
+
+    def __init__(self, db: Database, files: FileStore) -> None:
+        self._db = db
+        self._files = files
+
+    async def put(self, account: int, blobs: Sequence[Blob]) -> None:
+        """Stores all of them durably or none. Raises BlobDiffers, TooLarge, StoreFull."""
+        if len(blobs) > MAX_BATCH_BLOBS:
+            raise TooLarge(f"a request holds at most {MAX_BATCH_BLOBS} blobs")
+        size = sum(len(blob.sealed) for blob in blobs)
+        if size > MAX_BATCH_BYTES and len(blobs) > 1:
+            raise TooLarge(f"a request holds at most {MAX_BATCH_BYTES} bytes of blobs")
+        large = any(len(blob.sealed) >= INLINE_BYTES for blob in blobs)
+        if large or size > _HASH_INLINE:
+            rows = await asyncio.to_thread(self._rows, blobs)
+        else:
+            rows = self._rows(blobs)
+        await self._insert(account, rows)
+
+    def begin_upload(self) -> Upload:
+        """Begins one large blob; its methods block. Finish with `finish_upload`."""
+        return self._files.begin()
+
+    async def finish_upload(self, account: int, blob_id: str, upload: Upload) -> None:
+        """Makes an upload the blob `blob_id`. Raises BlobDiffers, StoreFull."""
+        file = await asyncio.to_thread(_named, upload.keep)
+        row = _Row(bytes.fromhex(blob_id), upload.size, upload.sha256, file, None)
+        await self._insert(account, [row])
+
+    async def find(self, account: int, blob_id: str) -> StoredBlob:
+        """One blob, to be sent whole or by range. Raises NotFound."""
+        row = await self._db.read(
+            lambda connection: connection.execute(
+                "SELECT size, file, sealed FROM blob WHERE account = ? AND blob_id = ?",
+                (account, bytes.fromhex(blob_id)),
+            ).fetchone()
+        )
+        if row is None:
+            raise NotFound("there is no such blob")
+        size, file, sealed = row
+        return StoredBlob(size, sealed, None if file is None else self._files.path_of(file))
+
+    async def get(self, account: int, blob_ids: Sequence[str]) -> BlobsFound:
+        """Those which exist, in the order asked, as many as fit a reply. Raises TooLarge."""
+        if len(blob_ids) > MAX_BATCH_BLOBS:
+            raise TooLarge(f"a request asks for at most {MAX_BATCH_BLOBS} blobs")
+        return await self._db.read(lambda connection: self._get(connection, account, blob_ids))
+
+    async def delete(self, account: int, blob_ids: Sequence[str]) -> None:
+        """Forgets blobs; those which are not there are forgotten already."""
+        if len(blob_ids) > MAX_BATCH_BLOBS:
+            raise TooLarge(f"a request names at most {MAX_BATCH_BLOBS} blobs")
+
+        def job(connection: Connection) -> list[str]:
+            files: list[str] = []
+            for blob_id in blob_ids:
+                for (file,) in connection.execute(
+                    "DELETE FROM blob WHERE account = ? AND blob_id = ? RETURNING file",
+                    (account, bytes.fromhex(blob_id)),
+                ).fetchall():
+                    if file is not None:
+                        files.append(file)
+            return files
+
+        await self._remove(await self._db.write(job, durable=True))
+
+    # -- in threads -----------------------------------------------------------------------------
+
+    def _rows(self, blobs: Sequence[Blob]) -> list[_Row]:
+        rows: list[_Row] = []
+        try:
+            for blob in blobs:
+                large = len(blob.sealed) >= INLINE_BYTES
+                file = write_sealed(self._files, blob.sealed) if large else None
+                rows.append(
+                    _Row(
+                        blob_id=bytes.fromhex(blob.blob_id),
+                        size=len(blob.sealed),
+                        sha256=hashlib.sha256(blob.sealed).digest(),
+                        file=file,
+                        sealed=None if large else blob.sealed,
+                    )
+                )
+        except BaseException:
+            for row in rows:
+                if row.file is not None:
+                    self._files.remove(row.file)
+            raise
+        return rows
+
+    def _get(self, connection: Connection, account: int, blob_ids: Sequence[str]) -> BlobsFound:
+        found: list[Blob] = []
+        missing: list[str] = []
+        size = 0
+        for blob_id in blob_ids:
+            row = connection.execute(
+                "SELECT size, file, sealed FROM blob WHERE account = ? AND blob_id = ?",
+                (account, bytes.fromhex(blob_id)),
+            ).fetchone()
+            if row is None:
+                missing.append(blob_id)
+                continue
+            size += row[0]
+            if found and size > MAX_BATCH_BYTES:
+                return BlobsFound(blobs=found, missing=missing, more=True)
+            if row[0] > MAX_WHOLE_BYTES:
+                raise TooLarge(f"blob {blob_id} has {row[0]} bytes: read it by range")
+            sealed = row[2] if row[1] is None else self._files.read(row[1])
+            found.append(Blob(blob_id=blob_id, sealed=sealed))
+        return BlobsFound(blobs=found, missing=missing, more=False)
+
+    async def _insert(self, account: int, rows: Sequence[_Row]) -> None:
+        """Writes the rows; files which turn out not to be needed are removed again."""
+
+        def job(connection: Connection) -> list[str]:
+            unneeded: list[str] = []
+            for row in rows:
+                added = connection.execute(
+                    "INSERT INTO blob (account, blob_id, size, sha256, file, sealed)"
+                    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (account, row.blob_id, row.size, row.sha256, row.file, row.sealed),
+                ).rowcount
+                if added:
+                    continue
+                (there,) = connection.execute(
+                    "SELECT sha256 FROM blob WHERE account = ? AND blob_id = ?",
+                    (account, row.blob_id),
+                ).fetchone()
+                if there != row.sha256:
+                    raise BlobDiffers(f"blob {row.blob_id.hex()} is there with other bytes")
+                if row.file is not None:
+                    unneeded.append(row.file)
+            return unneeded
+
+        try:
+            unneeded = await self._db.write(job, durable=True)
+        except Exception:  # not on cancellation: then the job may still be committed
+            await self._remove_unnamed([row.file for row in rows if row.file is not None])
+            raise
+        await self._remove(unneeded)
+
+    async def _remove_unnamed(self, files: Sequence[str]) -> None:
+        if files:
+            await remove_unnamed(self._db, self._files, files)
+
+    async def _remove(self, files: Sequence[str]) -> None:
+        if files:
+            await asyncio.to_thread(lambda: [self._files.remove(file) for file in files])
+
+
+def write_sealed(files: FileStore, sealed: bytes) -> str:
+    """Writes a file; a full disk raises StoreFull."""
+    return _named(lambda: files.write(sealed))
+
+
+def _named(write: Callable[[], str]) -> str:
+    try:
+        return write()
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StoreFull("the disk is full; nothing was stored") from error
+        raise

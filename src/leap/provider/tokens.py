@@ -1,0 +1,119 @@
+"""Device tokens: what a device shows after its log-in, one each, ended by logout or revocation.
+
+Invariants:
+* Only the SHA-256 of a token is stored; a token has 256 random bits, so a fast hash is enough.
+* A device has one token: logging in again ends the former one.
+* An ended token is refused from the moment `end` was answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from leap.provider.contract import normal_address
+from leap.soledad.sqlite import Connection, Database
+
+MAX_CACHED_TOKENS = 100_000
+MAX_DEVICES = 100  # of one account; the one that logged in longest ago gives way
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who makes a request: a device of an account."""
+
+    account: int
+    account_id: str
+    address: str
+    device_id: str
+    token_hash: bytes
+
+
+class Tokens:
+    """All live tokens."""
+
+    def __init__(self, db: Database, *, now: Callable[[], float] = time.time) -> None:
+        self._db = db
+        self._now = now
+        self._live: dict[bytes, Principal] = {}
+        self._ends = 0
+
+    async def issue(
+        self, account: int, device_id: str, device_name: str
+    ) -> tuple[str, list[bytes]]:
+        """A new token for a device, and the hashes of the tokens that ended for it."""
+        token = secrets.token_urlsafe(32)
+        created = int(self._now())
+
+        def job(connection: Connection) -> list[bytes]:
+            ended = connection.execute(
+                "DELETE FROM token WHERE account = ? AND device_id = ? RETURNING token_hash",
+                (account, device_id),
+            ).fetchall()
+            ended += connection.execute(
+                "DELETE FROM token WHERE token_hash IN (SELECT token_hash FROM token"
+                " WHERE account = ? ORDER BY created DESC LIMIT -1 OFFSET ?) RETURNING token_hash",
+                (account, MAX_DEVICES - 1),
+            ).fetchall()
+            connection.execute(
+                "INSERT INTO token (token_hash, account, device_id, device_name, created)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (_hash(token), account, device_id, device_name, created),
+            )
+            return [token_hash for (token_hash,) in ended]
+
+        ended = await self._db.write(job, durable=True)
+        self.forget(ended)
+        return token, ended
+
+    async def find(self, token: str) -> Principal | None:
+        """The device a token belongs to, or None."""
+        token_hash = _hash(token)
+        principal = self._live.get(token_hash)
+        if principal is not None:
+            return principal
+        ends = self._ends
+        row = await self._db.read(
+            lambda connection: connection.execute(
+                "SELECT account.number, account.account_id, account.address, token.device_id"
+                " FROM token JOIN account ON account.number = token.account"
+                " WHERE token.token_hash = ?",
+                (token_hash,),
+            ).fetchone()
+        )
+        if row is None:
+            return None
+        principal = Principal(row[0], row[1], row[2], row[3], token_hash)
+        if ends == self._ends:  # else it may have been ended while it was read
+            if len(self._live) >= MAX_CACHED_TOKENS:
+                self._live.pop(next(iter(self._live)))
+            self._live[token_hash] = principal
+        return principal
+
+    async def check(self, address: str, token: str) -> bool:
+        """Whether a token belongs to a device of this address."""
+        principal = await self.find(token)
+        return principal is not None and principal.address == normal_address(address)
+
+    async def end(self, token_hash: bytes) -> None:
+        """Ends one token for good."""
+        await self._db.write(
+            lambda connection: connection.execute(
+                "DELETE FROM token WHERE token_hash = ?", (token_hash,)
+            ),
+            durable=True,
+        )
+        self.forget([token_hash])
+
+    def forget(self, token_hashes: Iterable[bytes]) -> None:
+        """Takes tokens which another transaction ended out of memory."""
+        self._ends += 1
+        for token_hash in token_hashes:
+            self._live.pop(token_hash, None)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
