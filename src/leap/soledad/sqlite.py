@@ -119,12 +119,15 @@ class Database:
 
         Whatever the job raises undoes the job and is raised here. Raises StoreFull, NotOpen.
         """
+        return await self.submit(job, durable)
+
+    def submit(self, job: Callable[[Connection], T], durable: bool = False) -> asyncio.Future[T]:
+        """The same as `write`, for callers which have to hear of the COMMIT even when they are cancelled."""
         if self._closed:
             raise NotOpen("the store is closed")
         entry = _Job(job, durable)
         self._jobs.put(entry)
-        result: T = await entry.future
-        return result
+        return entry.future
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` on one snapshot in a reader thread; it cannot write. Raises NotOpen."""

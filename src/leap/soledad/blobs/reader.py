@@ -1,0 +1,128 @@
+"""Reading blobs: from this machine, else from the provider, verified and kept.
+
+Two readers who want the same blob at once cause one fetch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from leap.soledad.blobs.format import BlobRef, SealedBlob, check_whole
+from leap.soledad.errors import BlobAltered, Unreachable
+from leap.soledad.sqlite import Connection
+from leap.soledad.wire import MAX_BATCH_BLOBS, Blob, BlobsFound
+
+if TYPE_CHECKING:
+    from leap.soledad.store import Soledad
+
+
+class BlobSource(Protocol):
+    """Where blobs come from: a `ProviderClient`."""
+
+    async def get_blobs(self, blob_ids: Sequence[str]) -> BlobsFound: ...
+
+
+class BlobReader:
+    """The reading side of one store's blobs."""
+
+    def __init__(self, store: Soledad) -> None:
+        self.source: BlobSource | None = None
+        self._store = store
+        self._running: dict[str, asyncio.Future[None]] = {}
+
+    async def read(self, ref: BlobRef, start: int, length: int | None) -> bytes:
+        found = await self._local(ref, start, length)
+        if found is None:
+            await self.fetch([ref])
+            found = await self._local(ref, start, length)
+        if found is None:
+            raise BlobAltered(f"blob {ref.blob_id} vanished while it was read")
+        return found
+
+    async def read_many(self, refs: Sequence[BlobRef]) -> list[bytes]:
+        store = self._store
+
+        def job(connection: Connection) -> list[bytes | None]:
+            return [self._open(connection, ref, 0, None) for ref in refs]
+
+        found = await store.read(job)
+        absent = [ref for ref, data in zip(refs, found, strict=True) if data is None]
+        if absent:
+            await self.fetch(absent)
+        return [
+            await self.read(ref, 0, None) if data is None else data
+            for ref, data in zip(refs, found, strict=True)
+        ]
+
+    async def fetch(self, refs: Sequence[BlobRef]) -> None:
+        """Brings those that are not here; raises BlobAltered, Unreachable."""
+        wanted = {ref.blob_id: ref for ref in refs}
+        blobs = self._store.blobs
+        present = await self._store.read(
+            lambda c: {name for name in wanted if blobs.find_ref(c, name) is not None}
+        )
+        waiting = [self._running[name] for name in wanted if name in self._running]
+        mine = [
+            ref for name, ref in wanted.items() if name not in present and name not in self._running
+        ]
+        if mine:
+            task = asyncio.ensure_future(self._fetch_all(mine))
+            for ref in mine:
+                self._running[ref.blob_id] = task
+            task.add_done_callback(lambda done: self._ended(done, mine))
+            waiting.append(task)
+        for future in waiting:
+            await asyncio.shield(future)
+
+    def _ended(self, done: asyncio.Future[None], refs: Sequence[BlobRef]) -> None:
+        for ref in refs:
+            self._running.pop(ref.blob_id, None)
+        if not done.cancelled():
+            done.exception()  # known to whoever waits; with nobody left, of no interest
+
+    async def _fetch_all(self, refs: Sequence[BlobRef]) -> None:
+        for first in range(0, len(refs), MAX_BATCH_BLOBS):
+            left = {ref.blob_id: ref for ref in refs[first : first + MAX_BATCH_BLOBS]}
+            while left:
+                if self.source is None:
+                    raise Unreachable(
+                        "this content is still at the provider, which is not connected"
+                    )
+                found = await self.source.get_blobs(list(left))
+                if found.missing:
+                    raise BlobAltered(f"the provider does not have blob {found.missing[0]}")
+                if not found.blobs:
+                    raise BlobAltered("the provider answers with nothing when asked for blobs")
+                await self._keep(found.blobs, left)
+
+    async def _keep(self, found: Sequence[Blob], left: dict[str, BlobRef]) -> None:
+        pairs: list[tuple[BlobRef, bytes]] = []
+        for blob in found:
+            ref = left.pop(blob.blob_id, None)
+            if ref is None:
+                raise BlobAltered("the provider sends a blob that was not asked for")
+            pairs.append((ref, blob.sealed))
+        await asyncio.to_thread(_check_all, pairs)
+        blobs = self._store.blobs
+
+        def job(connection: Connection) -> None:
+            for ref, sealed in pairs:
+                blobs.put(connection, SealedBlob(ref, sealed), unsent=False)
+
+        await self._store.write(job)
+
+    async def _local(self, ref: BlobRef, start: int, length: int | None) -> bytes | None:
+        return await self._store.read(lambda c: self._open(c, ref, start, length))
+
+    def _open(
+        self, connection: Connection, ref: BlobRef, start: int, length: int | None
+    ) -> bytes | None:
+        sealed = self._store.blobs.find(connection, ref.blob_id)
+        return None if sealed is None else self._store.open_sealed(sealed, ref, start, length)
+
+
+def _check_all(pairs: Sequence[tuple[BlobRef, bytes]]) -> None:
+    for ref, sealed in pairs:
+        check_whole(sealed, ref)

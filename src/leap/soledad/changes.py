@@ -1,0 +1,67 @@
+"""What changed in one transaction, and who wants to know: the change feed and projections.
+
+Invariants:
+* A projection sees every change in the transaction that makes it, whether it came from here or from sync;
+  a callback of the feed sees it after the COMMIT, in the order of the commits.
+* Values in here are the plain contents; they are never logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from leap.soledad.sqlite import Connection
+
+if TYPE_CHECKING:
+    from leap.soledad.transaction import Transaction
+
+Content = dict[str, Any]
+Row = dict[str, Any]
+
+
+class DocChange(NamedTuple):
+    """A document before and after; None where it does not exist or is deleted."""
+
+    doc_id: str
+    before: Content | None
+    after: Content | None
+
+
+class RowChange(NamedTuple):
+    """A row before and after: `row_id`, fixed values, scalars, and sets as sorted, space separated text."""
+
+    schema: str
+    row_id: str
+    before: Row | None
+    after: Row | None
+
+
+class ChangeSet(NamedTuple):
+    """All changes of one transaction; `seq` ascends over the life of the store."""
+
+    seq: int
+    docs: list[DocChange]
+    rows: list[RowChange]
+    from_sync: bool
+    tags: set[Hashable]
+
+
+Callback = Callable[[ChangeSet], None]
+
+
+class Projection(Protocol):
+    """Local tables derived from documents and rows, in the same transaction."""
+
+    def create(self, connection: Connection, /) -> None:
+        """Makes its tables if they are missing."""
+
+    def apply(
+        self,
+        tx: Transaction,
+        docs: Sequence[DocChange],
+        rows: Sequence[RowChange],
+        from_sync: bool,
+        /,
+    ) -> None:
+        """Follows the changes. It may change documents and rows itself; it is then called again with those."""

@@ -1,0 +1,327 @@
+"""Soledad: one encrypted store of documents, rows and blobs, which programs use and sync follows.
+
+Invariants:
+* All state lies in one SQLCipher file (and a folder of sealed blobs beside it), open in one process.
+* Everything that changes goes through a transaction; callbacks hear of it after its COMMIT, in order,
+  even when the caller was cancelled.
+* A blob is given out only after it was verified against the reference in the caller's row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from leap.soledad import document_api
+from leap.soledad.blobs.format import BlobRef, SealedBlob, open_blob, seal_blob
+from leap.soledad.blobs.local import LocalBlobs
+from leap.soledad.blobs.reader import BlobReader, BlobSource
+from leap.soledad.changes import Callback, ChangeSet, Projection
+from leap.soledad.documents import Document, Merge
+from leap.soledad.envelope import Epoch, row_key_of
+from leap.soledad.errors import SoledadError
+from leap.soledad.material import AccountMaterial, decode_material, encode_material
+from leap.soledad.rows import RowSchema, RowTable
+from leap.soledad.sqlite import Connection, Database
+from leap.soledad.tables import create_tables
+from leap.soledad.transaction import Transaction, find_setting, save_setting
+
+T = TypeVar("T")
+
+MATERIAL = "soledad.material"
+LOCAL_KEYS = "soledad.local_keys"
+REPLICA = "soledad.replica"
+INLINE_BYTES = 32 * 1024  # sealed in under a millisecond; above it the work leaves the event loop
+
+_log = logging.getLogger(__name__)
+
+
+class LocalKeys(msgspec.Struct, frozen=True):
+    """What seals blobs and names rows; of the account, or made up by a store that has none yet."""
+
+    account: str
+    id_key: bytes
+    epochs: list[Epoch]
+
+    def __repr__(self) -> str:
+        return "LocalKeys()"
+
+    @property
+    def epoch(self) -> Epoch:
+        return max(self.epochs, key=lambda epoch: epoch.number)
+
+    @property
+    def by_number(self) -> dict[int, Epoch]:
+        return {epoch.number: epoch for epoch in self.epochs}
+
+
+class Soledad:
+    """An open store. Make one with `await Soledad.open(...)`; give it back with `await close()`."""
+
+    def __init__(
+        self,
+        database: Database,
+        tables: Mapping[str, RowTable],
+        projections: Sequence[Projection],
+        merges: Mapping[str, Merge],
+        now: Callable[[], float],
+    ) -> None:
+        self.merges = merges
+        self.tables = tables
+        self.blobs = LocalBlobs(database.path.with_name(database.path.name + "-blobs"), now)
+        self.replica = ""
+        self._database = database
+        self._projections = projections
+        self._callbacks: list[Callback] = []
+        self._material: AccountMaterial | None = None
+        self._keys = LocalKeys("", b"", [])
+        self._reader = BlobReader(self)
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        key: bytes,
+        *,
+        rows: Sequence[RowSchema] = (),
+        projections: Sequence[Projection] = (),
+        merges: Mapping[str, Merge] | None = None,
+        schema: Callable[[Connection], None] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> Soledad:
+        """Opens or makes the store at `path`; `key` is 32 random bytes, kept by `leap.soledad.vault`.
+
+        `merges` says by type how documents edited on two devices become one ("fields", or a function);
+        `schema` makes tables of the application's own. Raises WrongKey, StoreLocked, StoreFull.
+        """
+        database = await Database.open(path, key=key)
+        tables = {row_schema.name: RowTable(row_schema) for row_schema in rows}
+        store = cls(database, tables, projections, merges or {}, now)
+
+        def prepare(connection: Connection) -> None:
+            create_tables(connection)
+            for table in tables.values():
+                table.create(connection)
+            for projection in projections:
+                projection.create(connection)
+            if schema is not None:
+                schema(connection)
+            store._load(connection)
+            store.blobs.sweep(connection)
+
+        try:
+            await database.write(prepare)
+        except BaseException:
+            await database.close()
+            raise
+        return store
+
+    def _load(self, connection: Connection) -> None:
+        self.replica = find_setting(connection, REPLICA) or os.urandom(4).hex()
+        save_setting(connection, REPLICA, self.replica)
+        found = find_setting(connection, MATERIAL)
+        if found is not None:
+            self._use(decode_material(found))
+            return
+        kept = find_setting(connection, LOCAL_KEYS)
+        if kept is not None:
+            self._keys = msgspec.msgpack.decode(kept, type=LocalKeys)
+        else:
+            self._keys = LocalKeys("local", os.urandom(32), [Epoch(0, os.urandom(32))])
+            save_setting(connection, LOCAL_KEYS, msgspec.msgpack.encode(self._keys))
+
+    def _use(self, material: AccountMaterial) -> None:
+        self._material = material
+        self._keys = LocalKeys(material.account_id, material.id_key, material.epochs)
+
+    @property
+    def path(self) -> Path:
+        return self._database.path
+
+    # -- the account --------------------------------------------------------------------------
+
+    @property
+    def material(self) -> AccountMaterial | None:
+        """The account's keys and where its provider is; None before sign-up or log-in."""
+        return self._material
+
+    async def save_material(self, material: AccountMaterial) -> None:
+        """Keeps the account's keys, durably. Raises SoledadError if the store belongs to another account."""
+        current = self._material
+        if current is not None and current.account_id != material.account_id:
+            raise SoledadError("this store belongs to another account")
+
+        def job(connection: Connection) -> None:
+            if current is None and connection.execute("SELECT 1 FROM blob LIMIT 1").fetchone():
+                raise SoledadError("this store holds blobs of no account; start with a new one")
+            save_setting(connection, MATERIAL, encode_material(material))
+            save_setting(connection, LOCAL_KEYS, None)
+
+        await self._database.write(job, durable=True)
+        self._use(material)
+
+    def row_key(self, name: bytes) -> str:
+        """An id (64 hex digits) that all devices of this account compute alike, and nobody else can."""
+        return row_key_of(self._keys.id_key, name)
+
+    # -- transactions -------------------------------------------------------------------------
+
+    async def transact(self, job: Callable[[Transaction], T], durable: bool = False) -> T:
+        """Runs `job` in one transaction; answers its result after the COMMIT.
+
+        `durable`: it outlives a loss of power, at the price of an fsync. Whatever the job raises undoes it.
+        """
+        return await self.transact_as(job, durable=durable, from_sync=False)
+
+    async def transact_as(
+        self, job: Callable[[Transaction], T], *, durable: bool, from_sync: bool
+    ) -> T:
+        """`transact`, saying whether the changes come from another device."""
+
+        def run(connection: Connection) -> tuple[T, ChangeSet | None]:
+            tx = Transaction(connection, self.tables, self.blobs, self.replica, from_sync=from_sync)
+            result = job(tx)
+            return result, tx.finish(self._projections)
+
+        future = self._database.submit(run, durable)
+        future.add_done_callback(self._notify)
+        result, _ = await asyncio.shield(future)
+        return result
+
+    async def read(self, job: Callable[[Connection], T]) -> T:
+        """Runs `job` on one snapshot of the database; it cannot write."""
+        return await self._database.read(job)
+
+    async def write(self, job: Callable[[Connection], T], durable: bool = False) -> T:
+        """Runs `job` in the writer thread on tables that nobody follows; for sync and blobs."""
+        return await self._database.write(job, durable)
+
+    async def setting(self, name: str) -> Any:
+        """A setting of this store, or None."""
+        return await self.read(lambda connection: find_setting(connection, name))
+
+    def on_change(self, callback: Callback) -> Callable[[], None]:
+        """Calls `callback` on the event loop after each transaction that changed something.
+
+        Answers the function that ends it. A callback must be quick and not raise.
+        """
+        self._callbacks.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return unsubscribe
+
+    def _notify(self, future: asyncio.Future[tuple[Any, ChangeSet | None]]) -> None:
+        if future.cancelled() or future.exception() is not None:
+            return
+        changes = future.result()[1]
+        if changes is None:
+            return
+        for callback in list(self._callbacks):
+            try:
+                callback(changes)
+            except Exception:
+                _log.exception("a callback of the change feed failed")
+
+    # -- documents ----------------------------------------------------------------------------
+
+    async def create_doc(self, content: dict[str, Any], doc_id: str | None = None) -> Document:
+        """A new document; raises RevisionConflict if the id is taken."""
+        return await self.transact(lambda tx: document_api.create(tx, content, doc_id))
+
+    async def put_doc(self, document: Document) -> str:
+        """Writes an edited document and answers (and sets) its new revision. Raises RevisionConflict."""
+        revision = await self.transact(lambda tx: document_api.put(tx, document))
+        document.revision = revision
+        return revision
+
+    async def delete_doc(self, document: Document) -> str:
+        """Deletes it; raises RevisionConflict, DocumentDoesNotExist, DocumentAlreadyDeleted."""
+        revision = await self.transact(lambda tx: document_api.delete(tx, document))
+        document.revision, document.content = revision, None
+        return revision
+
+    async def get_doc(self, doc_id: str, include_deleted: bool = False) -> Document | None:
+        """The document, or None; a deleted one, with content None, only if asked for."""
+        return await self.read(lambda c: document_api.get(c, doc_id, include_deleted))
+
+    async def get_docs(
+        self, doc_ids: Sequence[str], include_deleted: bool = False
+    ) -> list[Document]:
+        """Those which exist, in the order asked."""
+        return await self.read(lambda c: document_api.get_many(c, doc_ids, include_deleted))
+
+    async def get_all_docs(self, include_deleted: bool = False) -> tuple[int, list[Document]]:
+        """The generation of the store, and all documents by id."""
+        return await self.read(lambda c: document_api.get_all(c, include_deleted))
+
+    async def find_docs(self, kind: str) -> list[Document]:
+        """The documents whose content says `"type": kind`, by id."""
+        return await self.read(lambda c: document_api.find(c, kind))
+
+    async def get_doc_conflicts(self, doc_id: str) -> list[Document]:
+        """The document as it shows, then the versions in conflict with it; empty without a conflict."""
+        return await self.read(lambda c: document_api.conflicts(c, doc_id))
+
+    async def resolve_doc(self, document: Document, revisions: Sequence[str]) -> str:
+        """Makes `document` replace the versions of `revisions`; conflicts not listed remain."""
+        revision = await self.transact(lambda tx: document_api.resolve(tx, document, revisions))
+        document.revision = revision
+        return revision
+
+    # -- blobs --------------------------------------------------------------------------------
+
+    async def seal_blob(self, data: bytes) -> SealedBlob:
+        """Seals bytes for `Transaction.put_blob`, outside the event loop when there are many."""
+        keys = self._keys
+        if len(data) <= INLINE_BYTES:
+            return seal_blob(data, account=keys.account, epoch=keys.epoch)
+        return await asyncio.to_thread(seal_blob, data, account=keys.account, epoch=keys.epoch)
+
+    async def read_blob(self, ref: BlobRef, start: int = 0, length: int | None = None) -> bytes:
+        """The plaintext, or `length` octets from `start`; fetched and kept if it is not here.
+
+        Raises BlobAltered when the provider gives another blob, or none; Unreachable.
+        """
+        return await self._reader.read(ref, start, length)
+
+    async def read_blobs(self, refs: Sequence[BlobRef]) -> list[bytes]:
+        """The plaintexts in the order asked; those not here are fetched together."""
+        return await self._reader.read_many(refs)
+
+    async def keep_blobs(self, refs: Sequence[BlobRef]) -> None:
+        """Fetches those that are not here yet, verified."""
+        await self._reader.fetch(refs)
+
+    def open_sealed(self, sealed: bytes, ref: BlobRef, start: int, length: int | None) -> bytes:
+        """Opens sealed bytes under this account's keys; raises BlobAltered."""
+        keys = self._keys
+        return open_blob(
+            sealed, ref, account=keys.account, epochs=keys.by_number, start=start, length=length
+        )
+
+    def attach(self, source: BlobSource | None) -> None:
+        """From where blobs come that are not here."""
+        self._reader.source = source
+
+    # -- the end ------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Commits what waits, then closes; callbacks are called no more."""
+        await self._database.close()
+        self._callbacks.clear()
+
+    async def __aenter__(self) -> Soledad:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

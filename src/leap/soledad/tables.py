@@ -1,0 +1,85 @@
+"""The tables which every store has; rows and projections bring their own."""
+
+from __future__ import annotations
+
+from leap.soledad.errors import SoledadError
+from leap.soledad.sqlite import Connection
+
+FORMAT = 1
+
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID",
+    # `content` is JSON, NULL in a tombstone. `base` is the DocumentItem last synced, while dirty.
+    """CREATE TABLE IF NOT EXISTS document (
+        doc_id TEXT PRIMARY KEY,
+        type TEXT NOT NULL,
+        revision TEXT NOT NULL,
+        content TEXT,
+        conflicts BLOB,
+        dirty INTEGER NOT NULL,
+        base BLOB,
+        generation INTEGER NOT NULL
+    ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS document_type ON document (type)",
+    "CREATE INDEX IF NOT EXISTS document_generation ON document (generation)",
+    "CREATE INDEX IF NOT EXISTS document_dirty ON document (doc_id) WHERE dirty = 1",
+    # What of the log this device has applied or committed: what the set digest is the sum of.
+    """CREATE TABLE IF NOT EXISTS log_item (
+        item_id BLOB PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        version INTEGER NOT NULL,
+        ct_hash BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # Pulled, but not verified against a head yet: nothing else reads it.
+    """CREATE TABLE IF NOT EXISTS pulled_item (
+        item_id BLOB PRIMARY KEY,
+        seq INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        sealed BLOB NOT NULL
+    ) STRICT""",
+    # The one commit that may have been sent; `payload` becomes the base when it took place.
+    """CREATE TABLE IF NOT EXISTS pending_item (
+        position INTEGER PRIMARY KEY,
+        item_id BLOB NOT NULL,
+        name TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        sealed BLOB NOT NULL
+    ) STRICT""",
+    # Sealed blobs that are here: in the row, or (NULL) in a file of the blob folder.
+    """CREATE TABLE IF NOT EXISTS blob (
+        blob_id TEXT PRIMARY KEY,
+        sha256 TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        sealed BLOB
+    ) STRICT""",
+    """CREATE TABLE IF NOT EXISTS blob_unsent (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        blob_id TEXT NOT NULL UNIQUE
+    ) STRICT""",
+    """CREATE TABLE IF NOT EXISTS blob_wanted (
+        blob_id TEXT PRIMARY KEY,
+        sha256 TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        priority INTEGER NOT NULL,
+        newest INTEGER NOT NULL,
+        missing INTEGER NOT NULL DEFAULT 0
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS blob_wanted_order ON blob_wanted (missing, priority, newest DESC)",
+    # Without rows since log position `since` (NULL until that is committed).
+    """CREATE TABLE IF NOT EXISTS blob_doomed (
+        blob_id TEXT PRIMARY KEY,
+        since INTEGER,
+        time INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+)
+
+
+def create_tables(connection: Connection) -> None:
+    """Makes what is missing; raises SoledadError for a store of a newer format."""
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > FORMAT:
+        raise SoledadError("this store was written by a newer version of the program; use that one")
+    for statement in TABLES:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {FORMAT}")

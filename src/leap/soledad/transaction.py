@@ -1,0 +1,201 @@
+"""What a job given to `Soledad.transact` may do: all or nothing, in the writer thread.
+
+Invariants:
+* Projections see every change before the transaction ends; what they change, they see in turn.
+* No state outside the database changes before the COMMIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from leap.soledad import documents
+from leap.soledad.blobs.format import SealedBlob
+from leap.soledad.changes import ChangeSet, Content, DocChange, Projection, Row, RowChange
+from leap.soledad.documents import DocumentItem, Stored
+from leap.soledad.errors import DocumentAlreadyDeleted, DocumentDoesNotExist, SoledadError
+from leap.soledad.rows import RowTable
+from leap.soledad.sqlite import Connection
+
+if TYPE_CHECKING:
+    from leap.soledad.blobs.local import LocalBlobs
+
+MAX_ROUNDS = 20  # projections that answer each other's changes for longer than this never end
+
+
+def find_setting(connection: Connection, name: str) -> Any:
+    """A setting, or None."""
+    found = connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
+    return None if found is None else found[0]
+
+
+def save_setting(connection: Connection, name: str, value: Any) -> None:
+    """Keeps a bytes, str, int or float; None removes it."""
+    if value is None:
+        connection.execute("DELETE FROM setting WHERE name = ?", (name,))
+    else:
+        connection.execute(
+            "INSERT INTO setting (name, value) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+
+class Transaction:
+    """One transaction; it must not be kept beyond the job."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        tables: Mapping[str, RowTable],
+        blobs: LocalBlobs,
+        replica: str,
+        *,
+        from_sync: bool = False,
+    ) -> None:
+        self.connection = connection
+        self.from_sync = from_sync
+        self.tags: set[Hashable] = set()
+        self._tables = tables
+        self._blobs = blobs
+        self.replica = replica
+        self._docs: list[DocChange] = []
+        self._rows: list[RowChange] = []
+        self._generation: int | None = None
+
+    # -- settings -----------------------------------------------------------------------------
+
+    def setting(self, name: str) -> Any:
+        """A setting of this store, or None; settings are not synced."""
+        return find_setting(self.connection, name)
+
+    def set_setting(self, name: str, value: Any) -> None:
+        """Keeps a bytes, str, int or float under `name`; None removes it."""
+        save_setting(self.connection, name, value)
+
+    # -- documents ----------------------------------------------------------------------------
+
+    def get(self, doc_id: str) -> Content | None:
+        """The content, or None if there is none or it is deleted."""
+        stored = documents.load(self.connection, doc_id)
+        return None if stored is None else documents.decode_content(stored.item.content)
+
+    def load(self, doc_id: str) -> Stored | None:
+        """The document with its revision and conflicts, tombstones too."""
+        return documents.load(self.connection, doc_id)
+
+    def put(self, doc_id: str, content: Content) -> str:
+        """Makes or replaces a document whatever its revision was; answers the new revision."""
+        documents.check_doc_id(doc_id)
+        return self.edit(self.load(doc_id), doc_id, documents.encode_content(content))
+
+    def delete(self, doc_id: str) -> str:
+        """Leaves a tombstone. Raises DocumentDoesNotExist, DocumentAlreadyDeleted."""
+        stored = self.load(doc_id)
+        if stored is None:
+            raise DocumentDoesNotExist(f"there is no document {doc_id}")
+        if stored.item.content is None:
+            raise DocumentAlreadyDeleted(f"document {doc_id} is deleted already")
+        return self.edit(stored, doc_id, None)
+
+    def edit(
+        self,
+        stored: Stored | None,
+        doc_id: str,
+        content: str | None,
+        conflicts: list[documents.Version] | None = None,
+    ) -> str:
+        """Writes a local edit over what was `load`ed; content is JSON text, None to delete."""
+        before = None if stored is None else stored.item
+        revision = documents.next_revision(self.replica, *([before.revision] if before else []))
+        if conflicts is None:
+            conflicts = before.conflicts if before else []
+        item = DocumentItem(doc_id, revision, content, conflicts)
+        # A clean document is as it was synced: that is the base of this edit.
+        base = None if stored is None else stored.base if stored.dirty else stored.item
+        documents.save(self.connection, item, dirty=True, base=base, generation=self.generation())
+        self.note_document(before, item)
+        return revision
+
+    def note_document(self, before: DocumentItem | None, after: DocumentItem) -> None:
+        """Records a change for projections and the feed."""
+        old = documents.decode_content(before.content) if before is not None else None
+        new = documents.decode_content(after.content)
+        if old is not None or new is not None:
+            self._docs.append(DocChange(after.doc_id, old, new))
+
+    # -- rows ---------------------------------------------------------------------------------
+
+    def row(self, schema_name: str, row_id: str) -> Row | None:
+        """The row with its columns (sets as sorted text), or None."""
+        return self.table(schema_name).find(self.connection, row_id)
+
+    def rows(self, schema_name: str, row_ids: Sequence[str]) -> list[Row]:
+        """Those rows which exist, in the order asked."""
+        return self.table(schema_name).find_many(self.connection, row_ids)
+
+    def insert_row(self, schema_name: str, row_id: str, values: Mapping[str, Any]) -> None:
+        """A new row; columns not given are NULL or the empty set. Raises RowExists."""
+        self._rows.append(self.table(schema_name).insert(self.connection, row_id, values))
+
+    def update_rows(
+        self, schema_name: str, row_ids: Iterable[str], values: Mapping[str, Any]
+    ) -> list[RowChange]:
+        """Sets scalars and sets (members, or a SetEdit) of many rows at once; answers what changed."""
+        table = self.table(schema_name)
+        changes = table.update(self.connection, list(dict.fromkeys(row_ids)), values)
+        self._rows.extend(changes)
+        return changes
+
+    def delete_rows(self, schema_name: str, row_ids: Iterable[str]) -> list[RowChange]:
+        """Deletes rows; answers those that were there."""
+        table = self.table(schema_name)
+        changes = table.delete(self.connection, list(dict.fromkeys(row_ids)))
+        self._rows.extend(changes)
+        return changes
+
+    def note_row(self, change: RowChange) -> None:
+        """Records a change for projections and the feed."""
+        self._rows.append(change)
+
+    def table(self, schema_name: str) -> RowTable:
+        """The table of a declared schema."""
+        table = self._tables.get(schema_name)
+        if table is None:
+            raise SoledadError(f"this store has no rows called {schema_name!r}")
+        return table
+
+    # -- blobs --------------------------------------------------------------------------------
+
+    def put_blob(self, blob: SealedBlob) -> None:
+        """Keeps a sealed blob; sync sends it before any row that names it."""
+        self._blobs.put(self.connection, blob)
+
+    def drop_blobs(self, blob_ids: Iterable[str]) -> None:
+        """Says that no row names these any more. They go, here and at the provider, once every device knows."""
+        self._blobs.drop(self.connection, list(blob_ids))
+
+    # -- ending -------------------------------------------------------------------------------
+
+    def generation(self) -> int:
+        """The number of this transaction: one more than that of the last one that changed something."""
+        if self._generation is None:
+            self._generation = int(self.setting("soledad.generation") or 0) + 1
+            self.set_setting("soledad.generation", self._generation)
+        return self._generation
+
+    def finish(self, projections: Sequence[Projection]) -> ChangeSet | None:
+        """Lets the projections follow; answers all changes, None if there are none."""
+        if not (self._docs or self._rows or self.tags):
+            return None
+        seq = self.generation()
+        done_docs, done_rows = 0, 0
+        for _ in range(MAX_ROUNDS):
+            docs, rows = self._docs[done_docs:], self._rows[done_rows:]
+            if not (docs or rows):
+                return ChangeSet(seq, self._docs, self._rows, self.from_sync, self.tags)
+            done_docs, done_rows = len(self._docs), len(self._rows)
+            for projection in projections:
+                projection.apply(self, docs, rows, self.from_sync)
+        raise SoledadError("projections keep changing what they are derived from")
