@@ -43,10 +43,12 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
-from leap.mail.message import message_metadata
+from leap.mail.message import Message, message_metadata
 
 MAX_MESSAGE = 50 * 1024 * 1024  # what the provider's MX takes; APPEND allows no more
 MAX_NAME = 1000  # octets of UTF-8; twice what Dovecot allows, and it still fits one IMAP line
+_FIRST = Uid(1)
+_EVER = ModSeq(0)
 
 
 class ChangeStream:
@@ -233,9 +235,9 @@ class MemoryAccount:
         self,
         mailbox_id: MailboxId,
         *,
-        first: Uid = Uid(1),
+        first: Uid = _FIRST,
         last: Uid | None = None,
-        changed_since: ModSeq = ModSeq(0),
+        changed_since: ModSeq = _EVER,
     ) -> list[MessageRow]:
         rows = self._find(mailbox_id).rows.values()
         return [
@@ -386,13 +388,12 @@ class MemoryAccount:
         needle: str,
     ) -> list[Uid]:
         rows = self._find(mailbox_id).rows
-        wanted = needle.casefold()
-        return [
-            uid
-            for uid in sorted(set(uids) & rows.keys())
-            if wanted
-            in message_text(self._contents[rows[uid].row_id], headers=where == "text").casefold()
-        ]
+        found = []
+        for uid in sorted(set(uids) & rows.keys()):
+            message = Message(self._contents[rows[uid].row_id])
+            if message.contains(needle, headers=where == "text"):
+                found.append(uid)
+        return found
 
     # -- the account as a whole
 

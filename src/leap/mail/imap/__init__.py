@@ -1,0 +1,5 @@
+"""The local IMAP server."""
+
+from leap.mail.imap.transport import ImapServer, serve_imap
+
+__all__ = ["ImapServer", "serve_imap"]

@@ -1,0 +1,281 @@
+"""FETCH (RFC 3501 6.4.5, 7.4.2): rows, stored wire bytes, and octets of messages, written as they are read.
+
+Invariants:
+* UID stands first in every answer, whoever asked for it;
+* a literal's size is written only when its first octets are in hand; when later ones fail the connection is closed,
+  because nothing else could tell the client;
+* \\Seen is set only for messages whose octets could be read;
+* what waits to be written is never more than `_WINDOW` and one piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from leap.mail.contract import (
+    AccountError,
+    MessageMetadata,
+    MessageRow,
+    NoSuchMessage,
+    RowId,
+    Uid,
+)
+from leap.mail.imap.session.replies import ConnectionBroken, No, ok, refusal
+from leap.mail.imap.session.sections import header_section, section, sliced
+from leap.mail.imap.session.state import SessionState
+from leap.mail.imap.tracker import MailboxView, SeqNum
+from leap.mail.imap.wire.commands import Fetch
+from leap.mail.imap.wire.dates import format_date_time
+from leap.mail.imap.wire.fetching import BodySection, FetchItem
+from leap.mail.imap.wire.responses import flag_list, literal
+from leap.mail.message import Message
+
+_ROWS = 1_000  # answers without octets of messages that are written together
+_MESSAGES = 64  # messages read before one transaction sets \Seen for them
+_WINDOW = 1 << 20  # octets kept ready to be written
+_CHUNK = 1 << 18  # octets read at once of a message too large for the window
+_SCAN_INLINE = 1 << 20  # a larger message is scanned in a thread: 1 MB takes about 5 ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """Octets of a whole message which follow those in hand."""
+
+    row_id: RowId
+    start: int
+    end: int
+
+
+_Piece = bytes | _Rest
+
+
+async def fetch(session: SessionState, command: Fetch) -> bytes:
+    view = session.selected()
+    numbers = session.resolve(command.numbers, command.by_uid)
+    plan = _Plan(command.items)
+    fetcher = _Fetcher(session, view, plan)
+    if plan.needs_octets:
+        await fetcher.with_octets(numbers)
+    else:
+        await fetcher.without_octets(numbers)
+    if fetcher.refused is not None:
+        raise fetcher.refused
+    return ok("Fetched.")
+
+
+class _Plan:
+    """What the items need, found once for the whole command."""
+
+    def __init__(self, items: Sequence[FetchItem]) -> None:
+        self.items = [item for item in items if item != "UID"]
+        sections = [item for item in items if isinstance(item, BodySection)]
+        self.sections = sections
+        self.needs_octets = bool(sections)
+        self.header_only = all(section.header_only for section in sections)
+        self.whole_only = len(sections) == 1 and not sections[0].path and not sections[0].text
+        self.needs_metadata = (bool(sections) and self.header_only) or any(
+            item in ("ENVELOPE", "BODY", "BODYSTRUCTURE") for item in items
+        )
+        self.sets_seen = any(not section.peek for section in sections)
+        self.asks_flags = "FLAGS" in items
+
+
+class _Fetcher:
+    def __init__(self, session: SessionState, view: MailboxView, plan: _Plan) -> None:
+        self.session = session
+        self.view = view
+        self.plan = plan
+        self.account = session.signed_in()
+        self.sets_seen = plan.sets_seen and not session.read_only
+        self.refused: No | None = None
+        self._scanned: tuple[RowId, Message] | None = None
+
+    def refuse(self, error: AccountError) -> None:
+        """Some message cannot be given: the others are, and the end is NO."""
+        self.session.stale = True
+        if self.refused is None:
+            self.refused = refusal(error)
+
+    # -- answers from rows and metadata
+
+    async def without_octets(self, numbers: Sequence[SeqNum]) -> None:
+        for start in range(0, len(numbers), _ROWS):
+            batch = numbers[start : start + _ROWS]
+            metadata = await self.metadata(batch)
+            lines = []
+            for number in batch:
+                row = self.view.row(number)
+                its = metadata.get(row.row_id)
+                if self.plan.needs_metadata and its is None:
+                    continue
+                values = [self.simple(item, row, its) for item in self.plan.items]
+                lines.append(_answer(number, row, values))
+            self.session.output.write(b"".join(lines))
+            await self.session.output.drain()
+            await asyncio.sleep(0)
+
+    async def metadata(self, numbers: Sequence[SeqNum]) -> dict[RowId, MessageMetadata]:
+        if not self.plan.needs_metadata:
+            return {}
+        row_ids = [self.view.row(n).row_id for n in numbers if not self.view.is_gone(n)]
+        if len(row_ids) < len(numbers):
+            self.refuse(NoSuchMessage("Some of the messages were expunged."))
+        try:
+            return {m.row_id: m for m in await self.account.metadata(row_ids)}
+        except AccountError:
+            pass
+        found = {}
+        for row_id in row_ids:  # one of them is not there: give the others
+            try:
+                found[row_id] = (await self.account.metadata([row_id]))[0]
+            except AccountError as error:
+                self.refuse(error)
+        return found
+
+    def simple(self, item: FetchItem, row: MessageRow, metadata: MessageMetadata | None) -> bytes:
+        match item:
+            case "FLAGS":
+                return b"FLAGS " + flag_list(self.view.flags(row))
+            case "INTERNALDATE":
+                return b"INTERNALDATE " + format_date_time(row.internal_date, row.zone)
+            case "RFC822.SIZE":
+                return b"RFC822.SIZE %d" % row.size
+        if metadata is None:
+            raise AssertionError("metadata was not asked for")
+        match item:
+            case "ENVELOPE":
+                return b"ENVELOPE " + metadata.envelope
+            case "BODY":
+                return b"BODY " + metadata.body
+            case _:
+                return b"BODYSTRUCTURE " + metadata.body_structure
+
+    # -- answers with octets
+
+    async def with_octets(self, numbers: Sequence[SeqNum]) -> None:
+        for start in range(0, len(numbers), _MESSAGES):
+            batch = numbers[start : start + _MESSAGES]
+            metadata = await self.metadata(batch)
+            ready: list[tuple[SeqNum, list[_Piece]]] = []
+            held = 0
+            for number in batch:
+                row = self.view.row(number)
+                if self.plan.needs_metadata and row.row_id not in metadata:
+                    continue
+                try:
+                    pieces = await self.pieces(row, metadata.get(row.row_id))
+                except AccountError as error:
+                    self.refuse(error)
+                    continue
+                ready.append((number, pieces))
+                held += sum(len(piece) for piece in pieces if isinstance(piece, bytes))
+                if held >= _WINDOW:
+                    await self.send(ready)
+                    ready, held = [], 0
+            await self.send(ready)
+            await asyncio.sleep(0)
+
+    async def send(self, ready: list[tuple[SeqNum, list[_Piece]]]) -> None:
+        newly_seen = await self.mark_seen([number for number, _ in ready])
+        output = self.session.output
+        for number, pieces in ready:
+            row = self.view.row(number)
+            flags = b""
+            if self.plan.asks_flags or row.uid in newly_seen:
+                flags = b" FLAGS " + flag_list(self.view.flags(row))
+            output.write(b"* %d FETCH (UID %d%s" % (number, row.uid, flags))
+            for piece in pieces:
+                if isinstance(piece, bytes):
+                    output.write(piece)
+                else:
+                    async for octets in self.rest(piece):
+                        output.write(octets)
+                        await output.drain()
+            output.write(b")\r\n")
+            await output.drain()
+
+    async def mark_seen(self, numbers: Sequence[SeqNum]) -> set[Uid]:
+        """Sets \\Seen where it is not; the answers then show the flags (RFC 3501 6.4.5)."""
+        if not self.sets_seen:
+            return set()
+        unseen = [self.view.uid(n) for n in numbers if "\\Seen" not in self.view.row(n).flags]
+        if not unseen:
+            return set()
+        rows = await self.account.store_flags(self.view.mailbox_id, unseen, "add", ["\\Seen"])
+        self.view.settle(rows)
+        return {row.uid for row in rows}
+
+    async def pieces(self, row: MessageRow, metadata: MessageMetadata | None) -> list[_Piece]:
+        """The answer after UID and FLAGS; raises AccountError before anything was written."""
+        pieces: list[_Piece] = []
+        for item in self.plan.items:
+            if item == "FLAGS":
+                continue
+            if not isinstance(item, BodySection):
+                pieces.append(b" " + self.simple(item, row, metadata))
+            elif not item.path and not item.text:
+                pieces.extend(await self.whole(row, item))
+            else:
+                octets = await self.section(row, metadata, item)
+                pieces.append(b" " + _label(item) + b" " + _nliteral(octets, item.partial))
+        return pieces
+
+    async def whole(self, row: MessageRow, item: BodySection) -> list[_Piece]:
+        """BODY[], or a slice of it, without reading more than is asked."""
+        start, count = item.partial or (0, row.size)
+        start = min(start, row.size)
+        end = min(start + count, row.size)
+        head = b" " + _label(item) + b" "
+        if start == end:
+            return [head + b'""']
+        stop = min(end, start + (_WINDOW if self.plan.whole_only else _CHUNK))
+        first = await self.account.read(row.row_id, start, stop - start)
+        if len(first) != stop - start:
+            raise NoSuchMessage("A message is shorter than its size says.")
+        pieces: list[_Piece] = [head + b"{%d}\r\n" % (end - start) + first]
+        if stop < end:
+            pieces.append(_Rest(row.row_id, stop, end))
+        return pieces
+
+    async def rest(self, rest: _Rest) -> AsyncIterator[bytes]:
+        position = rest.start
+        while position < rest.end:
+            wanted = min(_CHUNK, rest.end - position)
+            try:
+                octets = await self.account.read(rest.row_id, position, wanted)
+            except AccountError as error:
+                raise ConnectionBroken from error
+            if len(octets) != wanted:
+                raise ConnectionBroken
+            yield octets
+            position += wanted
+
+    async def section(
+        self, row: MessageRow, metadata: MessageMetadata | None, item: BodySection
+    ) -> bytes | None:
+        if self.plan.header_only and metadata is not None:
+            if self._scanned is None or self._scanned[0] != row.row_id:
+                header = await self.account.read(row.row_id, 0, metadata.header_size)
+                self._scanned = (row.row_id, Message(header))
+            return header_section(self._scanned[1].raw, item)
+        if self._scanned is None or self._scanned[0] != row.row_id:
+            self._scanned = None
+            message = Message(await self.account.read(row.row_id))
+            if len(message.raw) > _SCAN_INLINE:
+                await asyncio.to_thread(lambda: message.root)
+            self._scanned = (row.row_id, message)
+        return section(self._scanned[1], item)
+
+
+def _label(item: BodySection) -> bytes:
+    return item.label if item.partial is None else item.label + b"<%d>" % item.partial[0]
+
+
+def _nliteral(octets: bytes | None, partial: tuple[int, int] | None) -> bytes:
+    return b"NIL" if octets is None else literal(sliced(octets, partial))
+
+
+def _answer(number: SeqNum, row: MessageRow, values: list[bytes]) -> bytes:
+    return b"* %d FETCH (%s)\r\n" % (number, b" ".join([b"UID %d" % row.uid, *values]))

@@ -1,0 +1,225 @@
+"""SEARCH (RFC 3501 6.4.4, 7.2.5; RFC 4731; RFC 5032): cheap keys first, and only what is left is read.
+
+A key is asked about candidates and answers with those that fit; so AND narrows, OR asks its right side only about
+what its left side left over, and text is looked for only in messages that nothing cheaper has excluded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Literal
+
+from leap.mail.contract import AccountBackend, ContentUnavailable, NoSuchMessage
+from leap.mail.imap.session.replies import No, ok
+from leap.mail.imap.session.state import SessionState
+from leap.mail.imap.tracker import MailboxView, SeqNum
+from leap.mail.imap.wire.commands import Search
+from leap.mail.imap.wire.dates import day_of
+from leap.mail.imap.wire.numbers import format_set
+from leap.mail.imap.wire.searching import (
+    Age,
+    All,
+    And,
+    Day,
+    HasFlag,
+    Header,
+    IsNew,
+    Not,
+    Numbers,
+    Or,
+    SearchKey,
+    SearchProgram,
+    Size,
+    Text,
+)
+from leap.mail.message import Message
+
+_BATCH = 200  # headers read, or rows looked at times 50, before others get their turn
+_ROW_BATCH = 10_000
+
+Candidates = list[SeqNum]
+
+
+async def search(
+    session: SessionState, tag: bytes, command: Search, now: Callable[[], float] = time.time
+) -> bytes:
+    view = session.selected()
+    program = command.program
+    if program.bad_charset:
+        raise No("Only these charsets are known.", b"BADCHARSET (US-ASCII UTF-8)")
+    search_in = _Search(session, session.signed_in(), view, now())
+    everything = [number for number, _ in view.numbered() if not view.is_gone(number)]
+    found = await search_in.among(everything, program.key)
+    numbers: Sequence[int] = [view.uid(n) for n in found] if command.by_uid else found
+    session.untagged(_answer(tag, program, numbers, command.by_uid))
+    if search_in.unreachable:
+        raise No("Some messages could not be read; the others were searched.", b"UNAVAILABLE")
+    return ok("Searched.")
+
+
+def _answer(tag: bytes, program: SearchProgram, numbers: Sequence[int], by_uid: bool) -> bytes:
+    if program.returns is None:
+        return b"SEARCH" + b"".join(b" %d" % number for number in numbers)
+    line = b'ESEARCH (TAG "' + tag + b'")' + (b" UID" if by_uid else b"")  # RFC 4731 3.1
+    if numbers:
+        if "MIN" in program.returns:
+            line += b" MIN %d" % numbers[0]
+        if "MAX" in program.returns:
+            line += b" MAX %d" % numbers[-1]
+        if "ALL" in program.returns:
+            line += b" ALL " + format_set(numbers)
+    if "COUNT" in program.returns:
+        line += b" COUNT %d" % len(numbers)
+    return line
+
+
+class _Search:
+    def __init__(
+        self, session: SessionState, account: AccountBackend, view: MailboxView, now: float
+    ) -> None:
+        self.session = session
+        self.account = account
+        self.view = view
+        self.now = now
+        self.unreachable = False
+
+    async def among(self, candidates: Candidates, key: SearchKey) -> Candidates:
+        """Those of `candidates` which fit, in their order."""
+        if not candidates:
+            return []
+        match key:
+            case All():
+                return candidates
+            case And(keys):
+                for each in sorted(keys, key=_cost):
+                    candidates = await self.among(candidates, each)
+                return candidates
+            case Or(left, right):
+                first, second = sorted((left, right), key=_cost)
+                fits = set(await self.among(candidates, first))
+                fits.update(await self.among([n for n in candidates if n not in fits], second))
+                return [n for n in candidates if n in fits]
+            case Not(inner):
+                fits = set(await self.among(candidates, inner))
+                return [n for n in candidates if n not in fits]
+            case Numbers(numbers, by_uid):
+                chosen = set(self.session.resolve(numbers, by_uid))
+                return [n for n in candidates if n in chosen]
+            case Text(where, text):
+                return await self.text(candidates, where, text)
+            case Header(field, text):
+                return await self.headers(candidates, _field_test(field, text))
+            case Day(relation, day, True):
+                return await self.headers(candidates, _sent_test(_compare(relation, day)))
+            case _:
+                return await self.rows(candidates, key)
+
+    async def rows(self, candidates: Candidates, key: SearchKey) -> Candidates:
+        """What the list of messages answers by itself."""
+        test = self.row_test(key)
+        found: Candidates = []
+        for start in range(0, len(candidates), _ROW_BATCH):
+            found.extend(n for n in candidates[start : start + _ROW_BATCH] if test(n))
+            await asyncio.sleep(0)
+        return found
+
+    def row_test(self, key: SearchKey) -> Callable[[SeqNum], bool]:
+        view = self.view
+        match key:
+            case HasFlag("\\Recent", there):
+                return lambda n: (view.uid(n) in view.recent) is there
+            case HasFlag(flag, there):
+                spelled = view.spelling(flag)
+                return lambda n: (spelled in view.row(n).flags) is there
+            case IsNew():
+                return lambda n: view.uid(n) in view.recent and "\\Seen" not in view.row(n).flags
+            case Size(True, octets):
+                return lambda n: view.row(n).size > octets
+            case Size(False, octets):
+                return lambda n: view.row(n).size < octets
+            case Age(older, seconds):
+                line = self.now - seconds
+                return lambda n: (view.row(n).internal_date <= line) is older
+            case Day(relation, day, _):
+                fits = _compare(relation, day)
+                return lambda n: fits(day_of(view.row(n).internal_date, view.row(n).zone))
+            case _:
+                raise AssertionError(f"no test for {type(key).__name__}")
+
+    async def headers(self, candidates: Candidates, test: Callable[[Message], bool]) -> Candidates:
+        found: Candidates = []
+        for start in range(0, len(candidates), _BATCH):
+            batch = candidates[start : start + _BATCH]
+            found.extend([n for n in batch if await self.header_fits(n, test)])
+            await asyncio.sleep(0)
+        return found
+
+    async def header_fits(self, number: SeqNum, test: Callable[[Message], bool]) -> bool:
+        row_id = self.view.row(number).row_id
+        try:
+            [metadata] = await self.account.metadata([row_id])
+            return test(Message(await self.account.read(row_id, 0, metadata.header_size)))
+        except NoSuchMessage:
+            self.session.stale = True
+        except ContentUnavailable:
+            self.unreachable = True
+        return False
+
+    async def text(
+        self, candidates: Candidates, where: Literal["text", "body"], text: str
+    ) -> Candidates:
+        uids = [self.view.uid(n) for n in candidates]
+        account = self.account
+        fits = set(await account.search_text(self.view.mailbox_id, uids, where, text))
+        return [n for n in candidates if self.view.uid(n) in fits]
+
+
+def _cost(key: SearchKey) -> int:
+    """Rows cost next to nothing, headers a read each, texts a read and a parse."""
+    match key:
+        case Text():
+            return 3
+        case Header() | Day(sent=True):
+            return 2
+        case And(keys):
+            return max(map(_cost, keys))
+        case Or(left, right):
+            return max(_cost(left), _cost(right))
+        case Not(inner):
+            return _cost(inner)
+        case _:
+            return 0
+
+
+def _compare(relation: str, day: date) -> Callable[[date], bool]:
+    match relation:
+        case "before":
+            return lambda other: other < day
+        case "on":
+            return lambda other: other == day
+        case _:
+            return lambda other: other >= day
+
+
+def _field_test(field: str, text: str) -> Callable[[Message], bool]:
+    """Whether a field's decoded text contains `text`, letter case aside (RFC 3501 6.4.4)."""
+    wanted = text.casefold()
+
+    def test(message: Message) -> bool:
+        fields = message.all_fields(field)
+        return any(wanted in found.text.casefold() for found in fields)
+
+    return test
+
+
+def _sent_test(fits: Callable[[date], bool]) -> Callable[[Message], bool]:
+    """The day in the Date field as written, its time and zone disregarded (RFC 3501 6.4.4)."""
+
+    def test(message: Message) -> bool:
+        sent = message.date
+        return sent is not None and fits(day_of(sent.seconds, sent.zone))
+
+    return test

@@ -1,0 +1,161 @@
+"""One IMAP session: takes commands as they were framed, and answers them over an account (RFC 3501).
+
+Invariants: every command gets exactly one tagged answer, in the order of the commands; nothing a client sends raises
+out of `handle` or `handle_line`; a command is never answered in a state in which it is not allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from leap.mail.imap.session import append, auth, fetch, idle, listing, mailboxes, search, store
+from leap.mail.imap.session import transfer as transfers
+from leap.mail.imap.session.replies import Goodbye, ok
+from leap.mail.imap.session.state import SessionState
+from leap.mail.imap.wire import commands as wire
+from leap.mail.imap.wire.errors import ImapSyntaxError
+from leap.mail.imap.wire.framing import Continuation, Event, RawCommand, Refused
+from leap.mail.imap.wire.responses import text_line
+
+MOST_BAD_COMMANDS = 20  # one after the other; a program that talks something else ends here
+MOST_BAD_BEFORE_LOGIN = 5
+
+Handler = Callable[[SessionState, wire.Simple], Awaitable[bytes]]
+
+
+async def _logout(session: SessionState, command: wire.Simple) -> bytes:
+    raise Goodbye("Until next time.", tagged=ok("Logged out."))
+
+
+_SIMPLE: dict[str, Handler] = {
+    "CAPABILITY": auth.capability,
+    "NOOP": idle.noop,
+    "LOGOUT": _logout,
+    "STARTTLS": auth.start_tls,
+    "CHECK": idle.check,
+    "CLOSE": mailboxes.close_mailbox,
+    "UNSELECT": mailboxes.unselect,
+    "EXPUNGE": store.expunge,
+    "NAMESPACE": mailboxes.namespace,
+}
+
+
+class Session(SessionState):
+    """Give it framed events in order, one at a time."""
+
+    _bad_commands = 0
+
+    def greet(self) -> None:
+        """The first line (RFC 3501 7.1.1)."""
+        self.untagged(b"OK [CAPABILITY " + auth.capabilities(self) + b"] leap.mail is ready")
+
+    async def handle(self, event: Event) -> None:
+        """Answers one event; returns when the answer is written or a line of the client is awaited."""
+        if self.ended:
+            return
+        if isinstance(event, Continuation):
+            self.output.write(b"+ OK\r\n")
+            await self.output.drain()
+        elif isinstance(event, Refused):
+            await self._refuse(event)
+        else:
+            await self._command(event)
+
+    async def handle_line(self, line: bytes | Refused) -> None:
+        """Gives the client's line to the command which awaits it."""
+        taker = self.expected_line
+        if taker is not None and not self.ended:
+            await taker(b"" if isinstance(line, Refused) else line)
+
+    async def _refuse(self, refused: Refused) -> None:
+        tag = wire.split_tag(refused.text) or b"*"
+        if refused.reason == "message":  # RFC 7889 3
+            limit = self.limits.message // (1024 * 1024)
+            line = b"NO [TOOBIG] A message has at most %d MiB" % limit
+        elif refused.reason == "literal":
+            line = b"NO [LIMIT] The literal is too long"
+        else:
+            line = b"BAD [LIMIT] The line is too long"
+        self.output.write(tag + b" " + line + b"\r\n")
+        await self.output.drain()
+        self._count_bad()
+
+    async def _command(self, raw: RawCommand) -> None:
+        if not raw.text.strip():
+            self._count_bad()
+            return
+        try:
+            tag, command = wire.parse_command(raw, self.limits)
+        except ImapSyntaxError as error:
+            tag = wire.split_tag(raw.text) or b"*"
+            self.output.write(tag + b" BAD " + text_line(str(error)) + b"\r\n")
+            await self.output.drain()
+            self._count_bad()
+            return
+        self._bad_commands = 0
+        await self._dispatch(tag, command)
+
+    def _count_bad(self) -> None:
+        self._bad_commands += 1
+        most = MOST_BAD_COMMANDS if self.account is not None else MOST_BAD_BEFORE_LOGIN
+        if self._bad_commands >= most:
+            self.say_goodbye("Too many bad commands.")
+
+    async def _dispatch(self, tag: bytes, command: wire.Command) -> None:
+        match command:
+            case wire.Simple("IDLE"):
+                if self.account is None:
+                    await self.complete(tag, _logged_out(self))
+                else:
+                    await idle.idle(self, tag)
+            case wire.Simple(name):
+                await self.complete(tag, _SIMPLE[name](self, command))
+            case wire.Authenticate():
+                await auth.authenticate(self, tag, command)
+            case wire.Fetch():
+                await self.complete(tag, fetch.fetch(self, command), expunges=command.by_uid)
+            case wire.Store():
+                await self.complete(tag, store.store(self, command), expunges=command.by_uid)
+            case wire.Search():
+                work = search.search(self, tag, command)
+                await self.complete(tag, work, expunges=command.by_uid)
+            case _:
+                await self.complete(tag, self._work(command))
+
+    def _work(self, command: wire.Command) -> Awaitable[bytes]:
+        match command:
+            case wire.Login():
+                return auth.login(self, command)
+            case wire.Id():
+                return auth.identify(self, command)
+            case wire.Enable():
+                return auth.enable(self, command)
+            case wire.Select():
+                return mailboxes.select(self, command)
+            case wire.Create():
+                return mailboxes.create(self, command)
+            case wire.Delete():
+                return mailboxes.delete(self, command)
+            case wire.Rename():
+                return mailboxes.rename(self, command)
+            case wire.Subscribe():
+                return mailboxes.subscribe(self, command)
+            case wire.List():
+                return listing.list_mailboxes(self, command)
+            case wire.Lsub():
+                return listing.list_subscribed(self, command)
+            case wire.Status():
+                return mailboxes.status(self, command)
+            case wire.Append():
+                return append.append(self, command)
+            case wire.UidExpunge():
+                return store.uid_expunge(self, command)
+            case wire.Transfer():
+                return transfers.transfer(self, command)
+            case _:
+                raise AssertionError(f"no handler for {type(command).__name__}")
+
+
+async def _logged_out(session: SessionState) -> bytes:
+    session.signed_in()
+    return ok("Never reached.")

@@ -1,0 +1,279 @@
+"""What every family of commands needs of a session: its output, account, selected mailbox, and the announcements.
+
+Invariants: untagged answers about the selected mailbox are written only by `announce`, `FETCH` and `STORE`;
+EXPUNGE only when `announce` is told that it may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
+
+from leap.mail.contract import (
+    AccountBackend,
+    AccountError,
+    Change,
+    MailboxId,
+    MailboxInfo,
+    MessageRow,
+    NoSuchMailbox,
+)
+from leap.mail.imap.session.replies import Bad, ConnectionBroken, Ended, Goodbye, No, refusal
+from leap.mail.imap.tracker import SYSTEM_FLAGS, MailboxView, SeqNum
+from leap.mail.imap.wire.errors import ImapSyntaxError
+from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
+from leap.mail.imap.wire.numbers import NumberSet
+from leap.mail.imap.wire.responses import flag_list, text_line
+
+logger = logging.getLogger(__name__)
+
+Authenticator = Callable[[str, str], Awaitable[AccountBackend | None]]
+LineTaker = Callable[[bytes], Awaitable[None]]
+
+
+class Output(Protocol):
+    """Where a session writes; `drain` waits while the client is slow to read."""
+
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def close(self) -> None:
+        """Ends the connection once all that was written is sent."""
+
+
+class SessionState:
+    """The state a session is in, and what all commands do with it."""
+
+    def __init__(
+        self,
+        output: Output,
+        authenticate: Authenticator,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clear_text_login: bool = True,
+    ) -> None:
+        self.output = output
+        self.authenticator = authenticate
+        self.limits = limits
+        self.sleep = sleep
+        self.clear_text_login = clear_text_login
+        self.account: AccountBackend | None = None
+        self.view: MailboxView | None = None
+        self.read_only = False
+        self.enabled: set[str] = set()
+        self.expected_line: LineTaker | None = None
+        self.failed_logins = 0
+        self.stale = False  # the selected mailbox changed since `refresh`
+        self.idling = False
+        self.ended = False
+        self._turn = asyncio.Lock()  # between the end of IDLE and notices during it
+        self._watching: asyncio.Task[None] | None = None
+
+    # -- states (RFC 3501 3)
+
+    def signed_in(self) -> AccountBackend:
+        if self.account is None:
+            raise Bad("Log in first.")
+        return self.account
+
+    def selected(self) -> MailboxView:
+        self.signed_in()
+        if self.view is None:
+            raise Bad("Select a mailbox first.")
+        return self.view
+
+    def writable(self) -> MailboxView:
+        view = self.selected()
+        if self.read_only:
+            raise No("The mailbox was opened read-only.", b"READ-ONLY")
+        return view
+
+    # -- writing
+
+    def untagged(self, line: bytes) -> None:
+        self.output.write(b"* " + line + b"\r\n")
+
+    async def complete(self, tag: bytes, work: Awaitable[bytes], *, expunges: bool = True) -> None:
+        """Awaits a command's work, tells what changed meanwhile, and writes its tagged answer.
+
+        `expunges` says whether EXPUNGE may be sent during this command (RFC 3501 7.4.1).
+        """
+        try:
+            line = await work
+        except Ended as ended:
+            line = ended.line()
+        except AccountError as error:
+            line = refusal(error).line()
+        except ImapSyntaxError as error:  # found only while the command was carried out
+            line = Bad(str(error)).line()
+        except Goodbye as goodbye:
+            self.say_goodbye(goodbye.text, tag + b" " + (goodbye.tagged or b"NO It is over"))
+            return
+        except ConnectionBroken:
+            self.ended = True
+            self.output.close()
+            return
+        except Exception as error:
+            logger.error("IMAP command failed: %s", _place(error))
+            line = No("Something went wrong inside the server.", b"SERVERBUG").line()
+        try:
+            if self.stale:
+                await self.refresh()
+            self.announce(expunges=expunges)
+        except Goodbye as goodbye:
+            self.say_goodbye(goodbye.text, tag + b" " + line)
+            return
+        except AccountError as error:
+            logger.info("IMAP session cannot see its mailbox: %s", type(error).__name__)
+        self.output.write(tag + b" " + line + b"\r\n")
+        await self.output.drain()
+
+    def say_goodbye(self, text: str, tagged: bytes | None = None) -> None:
+        """Writes BYE, then the tagged answer of the last command (RFC 3501 6.1.3), and ends the session."""
+        if not self.ended:
+            self.ended = True
+            self.untagged(b"BYE " + text_line(text))
+            if tagged is not None:
+                self.output.write(tagged + b"\r\n")
+            self.output.close()
+
+    # -- changes from elsewhere
+
+    def log_in(self, account: AccountBackend) -> None:
+        """The account is this session's until it ends."""
+        self.account = account
+        self._watching = asyncio.create_task(self._watch(account.changes()))
+
+    async def _watch(self, changes: AsyncIterator[Change]) -> None:
+        try:
+            async for change in changes:
+                view = self.view
+                if view is None or change.mailbox_id not in (view.mailbox_id, None):
+                    continue
+                if change.mailbox_id is not None and change.modseq <= view.modseq:
+                    continue
+                self.stale = True
+                if self.idling:
+                    await self.notify()
+            self.say_goodbye("The account was closed.")
+        except AccountError:
+            self.say_goodbye("The account is not available any more.")
+        except (ConnectionError, TimeoutError):
+            self.ended = True
+            self.output.close()
+        finally:
+            close = getattr(changes, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def notify(self) -> None:
+        """Tells an idling client at once what changed."""
+        async with self._turn:
+            if not self.idling or self.ended:
+                return
+            try:
+                await self.refresh()
+                self.announce(expunges=True)
+            except Goodbye as goodbye:
+                self.say_goodbye(goodbye.text)
+            await self.output.drain()
+
+    async def end_idle(self) -> None:
+        async with self._turn:
+            self.idling = False
+
+    async def close(self) -> None:
+        """Lets go of the account; the connection has ended or will."""
+        self.ended = True
+        self.unselect()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            self._watching = None
+
+    # -- mailboxes
+
+    async def find_mailbox(self, name: str, *, trycreate: bool = False) -> MailboxInfo:
+        """The mailbox of that name. Raises No with NONEXISTENT, or with TRYCREATE."""
+        for mailbox in await self.signed_in().list_mailboxes():
+            if mailbox.name == name:
+                return mailbox
+        raise No("There is no such mailbox.", b"TRYCREATE" if trycreate else b"NONEXISTENT")
+
+    def resolve(self, numbers: NumberSet, by_uid: bool) -> list[SeqNum]:
+        """The messages of a set. Raises Bad for sequence numbers there are not."""
+        try:
+            return self.selected().resolve(numbers, by_uid)
+        except IndexError:
+            raise Bad("There is no message with that number.") from None
+
+    # -- announcements
+
+    async def refresh(self) -> None:
+        """Learns what changed in the selected mailbox since the last time; tells nothing yet."""
+        view = self.view
+        if view is None:
+            return
+        account = self.signed_in()
+        self.stale = False
+        try:
+            # The status comes first: what happens between these three questions is asked for again.
+            status = await account.status(view.mailbox_id)
+            if status.uid_validity != view.uid_validity:
+                raise Goodbye("The mailbox was made anew; please reconnect.")
+            if status.highest_modseq > view.modseq:
+                gone = await account.expunged(view.mailbox_id, view.modseq)
+                rows = await account.rows(view.mailbox_id, changed_since=view.modseq)
+                view.learn(rows, gone)
+                view.modseq = max(view.modseq, status.highest_modseq)
+                if view.has_arrivals and not self.read_only:
+                    view.recent.update(await account.claim_recent(view.mailbox_id))
+        except NoSuchMailbox:
+            raise Goodbye("The selected mailbox was deleted.") from None
+
+    def announce(self, *, expunges: bool) -> None:
+        """Tells the client what was learned: EXPUNGE only where it may be, EXISTS only for arrivals."""
+        view = self.view
+        if view is None:
+            return
+        lines: list[bytes] = []
+        if expunges:
+            lines.extend(b"* %d EXPUNGE\r\n" % number for number in view.take_expunges())
+        arrivals = view.take_arrivals()
+        if arrivals:
+            lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
+        if view.take_keywords():
+            lines.extend(self.flags_lines(view))
+        lines.extend(self.flags_of(view, n, view.row(n)) for n in view.take_changes())
+        if lines:
+            self.output.write(b"".join(lines))
+
+    def flags_lines(self, view: MailboxView) -> list[bytes]:
+        """FLAGS and PERMANENTFLAGS (RFC 3501 7.2.6, 7.1)."""
+        known = (*SYSTEM_FLAGS, *view.keywords)
+        permanent = () if self.read_only else (*known, "\\*")
+        return [
+            b"* FLAGS " + flag_list(known) + b"\r\n",
+            b"* OK [PERMANENTFLAGS " + flag_list(permanent) + b"] Flags kept\r\n",
+        ]
+
+    def flags_of(self, view: MailboxView, number: SeqNum, row: MessageRow) -> bytes:
+        return b"* %d FETCH (UID %d FLAGS %s)\r\n" % (number, row.uid, flag_list(view.flags(row)))
+
+    def unselect(self) -> None:
+        self.view = None
+        self.stale = False
+        self.read_only = False
+
+    def is_selected(self, mailbox_id: MailboxId) -> bool:
+        return self.view is not None and self.view.mailbox_id == mailbox_id
+
+
+def _place(error: BaseException) -> str:
+    """What failed and where, without any value: texts of errors may hold what a person wrote."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "?"
+    return f"{type(error).__name__} at {where}"

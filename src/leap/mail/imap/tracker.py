@@ -1,0 +1,193 @@
+"""What one session believes of its selected mailbox: the only place where sequence numbers meet uids.
+
+Invariants:
+* a sequence number is a place in what the client was told, uids ascend with it (RFC 3501 2.3.1.2);
+* expunged messages keep their numbers until `take_expunges`, which the session calls only at moments at which
+  EXPUNGE may be sent (RFC 3501 7.4.1);
+* arrivals get numbers only by `take_arrivals`; so between two announcements numbers stand still;
+* `learn` may be told the same thing again and in pieces: every piece counts once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NewType
+
+from leap.mail.contract import MailboxId, MailboxStatus, MessageRow, ModSeq, Uid
+from leap.mail.imap.wire.numbers import NumberSet
+
+SeqNum = NewType("SeqNum", int)  # RFC 3501 2.3.1.2, from 1; never to be mixed up with Uid
+
+SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
+
+
+class MailboxView:
+    """The selected mailbox as it was announced to one client."""
+
+    def __init__(
+        self, status: MailboxStatus, rows: Sequence[MessageRow], recent: Iterable[Uid]
+    ) -> None:
+        self.mailbox_id: MailboxId = status.mailbox_id
+        self.uid_validity = status.uid_validity
+        self.modseq: ModSeq = status.highest_modseq
+        self._uids: list[Uid] = [row.uid for row in rows]
+        self._rows: list[MessageRow] = list(rows)
+        self._arrived: dict[Uid, MessageRow] = {}
+        self._gone: set[Uid] = set()
+        self._changed: set[Uid] = set()
+        self.recent: set[Uid] = set(recent)
+        self._keywords: dict[str, str] = {}
+        self._new_keywords = False
+        for row in rows:
+            self._learn_keywords(row.flags)
+        self._new_keywords = False
+
+    def __len__(self) -> int:
+        """The number of messages the client knows of."""
+        return len(self._uids)
+
+    # -- reading
+
+    def uid(self, number: SeqNum) -> Uid:
+        return self._uids[number - 1]
+
+    def row(self, number: SeqNum) -> MessageRow:
+        return self._rows[number - 1]
+
+    def find(self, uid: Uid) -> SeqNum | None:
+        """The number of a message, None when the client was not told of it."""
+        place = bisect_left(self._uids, uid)
+        if place < len(self._uids) and self._uids[place] == uid:
+            return SeqNum(place + 1)
+        return None
+
+    def is_gone(self, number: SeqNum) -> bool:
+        """Whether the message was expunged and the client was not told yet."""
+        return bool(self._gone) and self._uids[number - 1] in self._gone
+
+    @property
+    def has_gone(self) -> bool:
+        return bool(self._gone)
+
+    def flags(self, row: MessageRow) -> tuple[str, ...]:
+        """The flags to show, with \\Recent if it is this session's."""
+        return (*row.flags, "\\Recent") if row.uid in self.recent else row.flags
+
+    def resolve(self, numbers: NumberSet, by_uid: bool) -> list[SeqNum]:
+        """The messages of a set, ascending, those already gone left out of uid sets.
+
+        Raises IndexError when a sequence number was named which there is not (RFC 3501 9, seq-number).
+        """
+        if by_uid:
+            found = [SeqNum(i + 1) for span in numbers.positions(self._uids) for i in span]
+            return (
+                [n for n in found if self._uids[n - 1] not in self._gone] if self._gone else found
+            )
+        if numbers.highest_named() > len(self._uids):
+            raise IndexError(numbers.highest_named())
+        count = len(self._uids)
+        if not count:
+            return []
+        return [
+            SeqNum(i)
+            for low, high in numbers.spans(count)
+            for i in range(low, min(high, count) + 1)
+        ]
+
+    def numbered(self) -> Iterator[tuple[SeqNum, MessageRow]]:
+        """All messages with their numbers."""
+        for place, row in enumerate(self._rows, 1):
+            yield SeqNum(place), row
+
+    def first_unseen(self) -> SeqNum | None:
+        return next((n for n, row in self.numbered() if "\\Seen" not in row.flags), None)
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """The keywords in use, as first seen."""
+        return tuple(self._keywords.values())
+
+    def spelling(self, flag: str) -> str:
+        """The writing of a keyword which the mailbox knows already; keywords differ not by case alone."""
+        return flag if flag.startswith("\\") else self._keywords.get(flag.lower(), flag)
+
+    # -- learning
+
+    def learn(self, rows: Iterable[MessageRow], expunged: Iterable[Uid]) -> None:
+        """Takes changes from the store; nothing of it shows until it is taken."""
+        for uid in expunged:
+            if self._arrived.pop(uid, None) is None and self.find(uid) is not None:
+                self._gone.add(uid)
+        for row in rows:
+            number = self.find(row.uid)
+            if number is None:
+                if (not self._uids or row.uid > self._uids[-1]) and row.uid not in self._gone:
+                    self._arrived[row.uid] = row
+                    self._learn_keywords(row.flags)
+                continue
+            known = self._rows[number - 1]
+            if row.modseq < known.modseq:
+                continue
+            if set(row.flags) != set(known.flags):
+                self._changed.add(row.uid)
+                self._learn_keywords(row.flags)
+            self._rows[number - 1] = row
+
+    def settle(self, rows: Iterable[MessageRow]) -> None:
+        """Takes rows whose flags the client is told of, or knows, by other means."""
+        for row in rows:
+            number = self.find(row.uid)
+            if number is not None and row.modseq >= self._rows[number - 1].modseq:
+                self._rows[number - 1] = row
+                self._learn_keywords(row.flags)
+                self._changed.discard(row.uid)
+
+    def _learn_keywords(self, flags: Iterable[str]) -> None:
+        for flag in flags:
+            if not flag.startswith("\\") and flag.lower() not in self._keywords:
+                self._keywords[flag.lower()] = flag
+                self._new_keywords = True
+
+    # -- announcing
+
+    def take_expunges(self) -> list[SeqNum]:
+        """The numbers to send as EXPUNGE, in an order in which each is right when it is read."""
+        if not self._gone:
+            return []
+        numbers = sorted((n for uid in self._gone if (n := self.find(uid))), reverse=True)
+        if len(numbers) > 32:  # one pass instead of many deletions from the middle
+            kept = [row for row in self._rows if row.uid not in self._gone]
+            self._rows, self._uids = kept, [row.uid for row in kept]
+        else:
+            for number in numbers:
+                del self._rows[number - 1], self._uids[number - 1]
+        self._changed -= self._gone
+        self.recent -= self._gone
+        self._gone.clear()
+        return numbers
+
+    @property
+    def has_arrivals(self) -> bool:
+        return bool(self._arrived)
+
+    def take_arrivals(self) -> bool:
+        """Whether EXISTS is to be sent; the arrivals have numbers now."""
+        if not self._arrived:
+            return False
+        for uid in sorted(self._arrived):
+            self._uids.append(uid)
+            self._rows.append(self._arrived[uid])
+        self._arrived.clear()
+        return True
+
+    def take_keywords(self) -> bool:
+        """Whether the list of FLAGS grew since it was sent."""
+        grown, self._new_keywords = self._new_keywords, False
+        return grown
+
+    def take_changes(self) -> list[SeqNum]:
+        """The messages whose flags others changed, ascending; those gone need no word."""
+        changed = sorted(self._changed - self._gone)
+        self._changed &= self._gone
+        return [n for uid in changed if (n := self.find(uid)) is not None]

@@ -1,0 +1,205 @@
+"""IMAP over sockets: one task a connection, bounded in time and memory (RFC 3501 2.1, 5.4).
+
+Invariants: octets are read only when the session has answered all it was given, so a client that only writes is
+slowed down by TCP; a client that does not read holds one window of output and is cut off after `WRITE_PATIENCE`;
+without TLS only loopback addresses are served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from leap.mail.imap.session.session import Session
+from leap.mail.imap.session.state import Authenticator
+from leap.mail.imap.wire.framing import CommandReader
+from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
+
+logger = logging.getLogger(__name__)
+
+LOGIN_PATIENCE = 180.0  # seconds without a word before the log-in
+IDLE_PATIENCE = 35 * 60.0  # RFC 3501 5.4 asks for 30 minutes; clients renew IDLE every 29
+WRITE_PATIENCE = 600.0  # for one window of output; a suspended laptop may take that long
+CLOSE_PATIENCE = 5.0
+MAX_CONNECTIONS = 500  # some programs hold one a folder
+_READ = 1 << 17
+_HIGH_WATER = 1 << 18
+
+
+class _Connection:
+    """One client's socket: the session's output, and the loop that feeds it."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        make_session: Callable[[_Connection], Session],
+        limits: Limits,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        writer.transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self._commands = CommandReader(limits)
+        self.session = make_session(self)
+
+    # -- Output
+
+    def write(self, data: bytes) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(data)
+
+    async def drain(self) -> None:
+        async with asyncio.timeout(WRITE_PATIENCE):
+            await self._writer.drain()
+
+    def close(self) -> None:
+        self._writer.close()
+
+    # -- the loop
+
+    async def run(self) -> None:
+        session, commands = self.session, self._commands
+        try:
+            session.greet()
+            await self.drain()
+            while not session.ended:
+                if session.expected_line is not None:
+                    line = commands.next_line()
+                    if line is not None:
+                        await session.handle_line(line)
+                    elif not await self._read_more():
+                        break
+                else:
+                    event = commands.next_command()
+                    if event is not None:
+                        await session.handle(event)
+                    elif not await self._read_more():
+                        break
+                commands.authenticated = session.account is not None
+        except (ConnectionError, TimeoutError, ssl.SSLError):
+            pass  # the client went away or does not read; nothing is left to say
+        finally:
+            await session.close()
+            await self._shut()
+
+    async def _read_more(self) -> bool:
+        patience = LOGIN_PATIENCE if self.session.account is None else IDLE_PATIENCE
+        try:
+            async with asyncio.timeout(patience):
+                data = await self._reader.read(_READ)
+        except TimeoutError:
+            self.session.say_goodbye("Nothing was said for too long.")
+            return False
+        self._commands.feed(data)
+        return bool(data)
+
+    async def _shut(self) -> None:
+        self._writer.close()
+        try:
+            async with asyncio.timeout(CLOSE_PATIENCE):
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError, ssl.SSLError):
+            self._writer.transport.abort()
+
+
+class ImapServer:
+    """A listening server; `address` is (host, port), or the path of a unix socket."""
+
+    def __init__(self, authenticate: Authenticator, limits: Limits, tls: bool) -> None:
+        self._authenticate = authenticate
+        self._limits = limits
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
+        self.address: tuple[str, int] | str = ""
+
+    async def start(self, listen: Callable[[_Accept], Awaitable[asyncio.Server]]) -> None:
+        self._server = await listen(self._accept)
+        name = self._server.sockets[0].getsockname()
+        self.address = name if isinstance(name, str) else (name[0], name[1])
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a connection is served in a task")
+        if len(self._connections) >= MAX_CONNECTIONS:
+            writer.write(b"* BYE [UNAVAILABLE] Too many connections\r\n")
+            writer.close()
+            return
+        connection = _Connection(reader, writer, self._make_session, self._limits)
+        self._connections[task] = connection
+        try:
+            await connection.run()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+        finally:
+            del self._connections[task]
+
+    def _make_session(self, output: _Connection) -> Session:
+        return Session(output, self._authenticate, limits=self._limits)
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    async def close(self) -> None:
+        """Says BYE to everyone, and ends when all connections have."""
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in self._connections.values():
+            connection.session.say_goodbye("The server is going down.")
+        tasks = list(self._connections)
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=CLOSE_PATIENCE)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._server.wait_closed()
+        self._server = None
+
+
+_Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def serve_imap(
+    authenticate: Authenticator,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    path: Path | None = None,
+    tls: ssl.SSLContext | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> ImapServer:
+    """Listens on `host` and `port`, or on the unix socket `path` (mode 0600).
+
+    `tls` means TLS from the first octet. Raises ValueError for an address beyond loopback without it, OSError when the
+    address is taken.
+    """
+    if tls is None and path is None and not is_loopback(host):
+        raise ValueError("IMAP beyond this machine is served with TLS only.")
+    server = ImapServer(authenticate, limits, tls is not None)
+
+    async def listen(accept: _Accept) -> asyncio.Server:
+        if path is None:
+            return await asyncio.start_server(accept, host, port, ssl=tls, limit=_READ)
+        listening = await asyncio.start_unix_server(accept, path, ssl=tls, limit=_READ)
+        path.chmod(0o600)
+        return listening
+
+    await server.start(listen)
+    return server
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address never leaves this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
