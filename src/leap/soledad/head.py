@@ -94,12 +94,14 @@ class OwnHeads(NamedTuple):
     """What this device remembers of itself.
 
     `committed` is its last attempt known to have been accepted, `pending` those after it whose outcome is unknown,
-    written down before they were sent.
+    written down before they were sent. `attempts` is the highest counter ever used: a refused head stays in the
+    provider's hands, so its counter is never given to another one.
     """
 
     device_id: str
     committed: Mark | None = None
     pending: tuple[Mark, ...] = ()
+    attempts: int = 0
 
     @property
     def next_counter(self) -> int:
@@ -110,11 +112,14 @@ class OwnHeads(NamedTuple):
 
     def attempted(self, mark: Mark) -> OwnHeads:
         """With one more attempt on its way. Must be stored durably before the head is sent."""
-        return self._replace(pending=(*self.pending, mark))
+        return self._replace(
+            pending=(*self.pending, mark), attempts=max(self.attempts, mark.counter)
+        )
 
     def settled(self, accepted: Head) -> OwnHeads:
         """After `accepted` was checked: what it holds of this device is committed, nothing is pending."""
-        return OwnHeads(self.device_id, accepted.mark_of(self.device_id), ())
+        committed = accepted.mark_of(self.device_id)
+        return OwnHeads(self.device_id, committed, (), self.next_counter - 1)
 
 
 def head_hash(sealed: bytes) -> bytes:
