@@ -1,11 +1,13 @@
 """The X-Leap-* header fields: forged ones leave every mail, ours come first and say what was found.
 
-    encryption = "X-Leap-Encryption:" SP ("end-to-end" / "provider" / "undecryptable" / "none") CRLF
+    encryption = "X-Leap-Encryption:" SP ("decrypted" / "provider" / "undecryptable" / "none") CRLF
     signature  = "X-Leap-Signature:" SP ("none" / state *(";" SP name "=" value)) CRLF
-    state      = "good" / "bad" / "unknown-key" / "expired" / "revoked" / "weak" / "not-from"
+    state      = "valid" / "bad" / "unknown-key" / "expired" / "revoked" / "weak" / "not-from"
     name       = "fingerprint" / "signer" / "created"
 
-There is one encryption field, and one signature field for each signature (or one saying "none").
+"decrypted" and "valid" are the words of the original leap_mail, which filters and programs know: it was
+encrypted end to end, and the signature is good. There is one encryption field, and one signature field for
+each signature (or one saying "none").
 
 Invariants:
 * No X-Leap-* field of a sender or relay survives, however its line begins or ends (see `field_lines`).
@@ -27,6 +29,13 @@ from leap.mail.outgoing.field_lines import (
 from leap.mail.outgoing.names import ENCRYPTION_FIELD, GUARD, SIGNATURE_FIELD
 
 MAX_SIGNATURES = 8  # shown; a mail with more is made to be long
+_ENCRYPTION_WORDS = {
+    "end-to-end": "decrypted",
+    "provider": "provider",
+    "undecryptable": "undecryptable",
+    "local": "none",
+    "none": "none",
+}
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
 _FINGERPRINT = re.compile(r"[0-9A-F]{16,64}")
 
@@ -41,7 +50,7 @@ def without_forged(message: bytes) -> bytes:
 
 def security_fields(status: SecurityStatus) -> bytes:
     """Our fields for a status, CRLF at the end of each."""
-    lines = [f"{ENCRYPTION_FIELD}: {status.encryption}"]
+    lines = [f"{ENCRYPTION_FIELD}: {_ENCRYPTION_WORDS[status.encryption]}"]
     lines += [f"{SIGNATURE_FIELD}: {_signature(one)}" for one in status.signatures[:MAX_SIGNATURES]]
     if not status.signatures:
         lines.append(f"{SIGNATURE_FIELD}: none")
@@ -55,7 +64,7 @@ def with_security_fields(status: SecurityStatus, message: bytes) -> bytes:
 
 
 def _signature(verdict: SignatureVerdict) -> str:
-    text: str = verdict.state
+    text: str = "valid" if verdict.state == "good" else verdict.state
     if _FINGERPRINT.fullmatch(verdict.fingerprint):
         text += f"; fingerprint={verdict.fingerprint}"
     if _ADDRESS.fullmatch(verdict.signer):

@@ -26,8 +26,6 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# One element of an address list: quoted strings may hold commas; groups end in semicolons.
-_PIECE = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^",;]|")+')
 _ANGLE = re.compile(r"<\s*([^\s<>@,:;\"()\[\]\\]+@[^\s<>@,:;\"()\\]+)\s*>")
 _RUN = re.compile(r"[^\s<>,:;\"()\[\]\\]+")
 
@@ -88,11 +86,28 @@ def _address_runs(text: str) -> Iterator[str]:
             yield run[0]
 
 
+def _pieces(text: str) -> Iterator[str]:
+    """The elements of an address list; quoted strings may hold commas, groups end in semicolons."""
+    start = 0
+    quoted = False
+    escaped = False
+    for position, char in enumerate(text):
+        if escaped:
+            escaped = False
+        elif char == "\\":
+            escaped = quoted
+        elif char == '"':
+            quoted = not quoted
+        elif char in ",;" and not quoted:
+            yield text[start:position].strip()
+            start = position + 1
+    yield text[start:].strip()
+
+
 def lenient_mailboxes(text: str) -> list[tuple[str, str]]:
     """(display name or "", address) of each mailbox that can be made out, in order."""
     found: list[tuple[str, str]] = []
-    for match in _PIECE.finditer(text):
-        piece = match[0].strip()
+    for piece in _pieces(text):
         angle = _ANGLE.search(piece)
         address = angle[1] if angle else next(_address_runs(piece), None)
         if address is None:

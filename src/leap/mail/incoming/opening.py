@@ -1,0 +1,246 @@
+"""One arrived mail opened: decrypted, its signatures judged, and put together as it will be served.
+
+Invariants:
+* A mail is never lost here: what cannot be decrypted or understood is served as it came, and says so.
+* A signature counts as "good" only when its key belongs to the one address of the one From a person sees.
+* A protected From that differs from the outer one is believed only with a good signature (RFC 9788 4.4).
+* What only the provider sealed is called "provider", whatever it claims.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import ParamSpec, Protocol, TypeVar
+
+from leap.keymanager.openpgp import (
+    Certificate,
+    OpenPGPError,
+    RawSignature,
+    SecretKey,
+    Verdict,
+    read_signatures,
+    verify_signatures,
+)
+from leap.keymanager.openpgp import offload as openpgp
+from leap.mail.contract import SecurityStatus, SignatureVerdict
+from leap.mail.incoming.assembly import Assembled, assemble, assemble_unprotected, from_address_of
+from leap.mail.incoming.security_fields import MAX_SIGNATURES, with_security_fields, without_forged
+from leap.mail.outgoing.addresses import domain_of, without_tag
+from leap.mail.outgoing.pgp_mime import (
+    find_ciphertext,
+    find_inline_ciphertext,
+    find_signed,
+    is_smime_encrypted,
+)
+from leap.mail.outgoing.recipient_keys import FoundKey
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_PLAINTEXT = 64 * 1024 * 1024  # octets a mail may unpack to; 50 MiB travel
+LOOKUP_SECONDS = 10.0  # for the key of a signer who is not in the ring yet
+_OFF_LOOP = 64 * 1024  # octets from which looking through a mail leaves the event loop
+
+
+class SignerKeys(Protocol):
+    """What receiving needs of `leap.keymanager.keys.KeyManager`."""
+
+    async def own_keys(self) -> Sequence[SecretKey]: ...
+
+    async def find_signers(self, issuers: Iterable[str]) -> Sequence[Certificate]:
+        """Certificates in the ring with any of these fingerprints or key ids."""
+        ...
+
+    async def find_certificate(self, address: str) -> FoundKey | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What is stored: the octets served, what to believe, and the mail as it came when it was encrypted."""
+
+    served: bytes = field(repr=False)
+    security: SecurityStatus
+    original: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The outermost layer of a mail."""
+
+    ciphertext: bytes | None = field(default=None, repr=False)
+    inline: bool = False
+    signed: bytes | None = field(default=None, repr=False)
+    signature: bytes = field(default=b"", repr=False)
+    smime: bool = False
+
+
+async def open_mail(
+    raw: bytes, keys: SignerKeys, *, own_domain: str, now: Callable[[], float] = time.time
+) -> Opened:
+    """Opens a mail that came out of its inbox seal. Raises only what the key manager's store raises."""
+    layer = await _off_loop(len(raw), _outermost, raw)
+    reader = _Reader(keys, own_domain, now)
+    if layer.ciphertext is not None:
+        return await reader.encrypted(raw, layer.ciphertext, inline=layer.inline)
+    if layer.smime:
+        note = "S/MIME encrypted; it is kept as it came."
+        return _as_it_came(raw, SecurityStatus(encryption="undecryptable", note=note))
+    signatures: tuple[SignatureVerdict, ...] = ()
+    if layer.signed is not None:
+        signatures = await reader.detached(raw, layer.signed, layer.signature)
+    return _as_it_came(raw, SecurityStatus(encryption="provider", signatures=signatures))
+
+
+def _outermost(raw: bytes) -> _Layer:
+    ciphertext = find_ciphertext(raw)
+    if ciphertext is not None:
+        return _Layer(ciphertext=ciphertext)
+    inline = find_inline_ciphertext(raw)
+    if inline is not None:
+        return _Layer(ciphertext=inline, inline=True)
+    parts = find_signed(raw)
+    if parts is not None:
+        return _Layer(signed=parts.signed, signature=parts.signature)
+    return _Layer(smime=is_smime_encrypted(raw))
+
+
+def _as_it_came(raw: bytes, status: SecurityStatus) -> Opened:
+    return Opened(with_security_fields(status, without_forged(raw)), status, None)
+
+
+class _Reader:
+    def __init__(self, keys: SignerKeys, own_domain: str, now: Callable[[], float]) -> None:
+        self._keys = keys
+        self._own_domain = own_domain
+        self._now = now
+
+    async def encrypted(self, raw: bytes, ciphertext: bytes, *, inline: bool) -> Opened:
+        own = await self._keys.own_keys()
+        try:
+            opened = await openpgp.decrypt(ciphertext, own, max_size=MAX_PLAINTEXT)
+        except OpenPGPError as error:
+            return _as_it_came(
+                raw, SecurityStatus(encryption="undecryptable", note=_sentence(error))
+            )
+        if inline:
+            # The text stays as it came until inline layers are shown apart: what stands around one, and
+            # its charset, are nobody's word (docs/rfcs.md, inline PGP).
+            note = "Inline PGP; it is kept as it came."
+            return _as_it_came(raw, SecurityStatus(encryption="undecryptable", note=note))
+        payload = opened.plaintext
+        assembled = await _off_loop(len(payload), assemble, raw, payload)
+        readers = [fingerprint for key in own for fingerprint in key.certificate.fingerprints]
+        verdicts = await self._judge(payload, opened.signatures, assembled.from_address, readers)
+        note = ""
+        if _from_differs(assembled) and not any(one.state == "good" for one in verdicts):
+            assembled = await _off_loop(len(payload), assemble_unprotected, raw, payload)
+            verdicts = await self._judge(
+                payload, opened.signatures, assembled.from_address, readers
+            )
+            note = "The protected From differs from the outer one and no signature backs it."
+        status = SecurityStatus(encryption="end-to-end", signatures=verdicts, note=note)
+        return Opened(with_security_fields(status, assembled.message), status, raw)
+
+    async def detached(
+        self, raw: bytes, signed: bytes, signature: bytes
+    ) -> tuple[SignatureVerdict, ...]:
+        try:
+            found = read_signatures(signature)
+        except OpenPGPError as error:
+            return (SignatureVerdict(state="bad", reason=_sentence(error)),)
+        return await self._judge(signed, found, from_address_of(without_forged(raw)), ())
+
+    async def _judge(
+        self,
+        data: bytes,
+        signatures: Sequence[RawSignature],
+        from_address: str | None,
+        readers: Sequence[str],
+    ) -> tuple[SignatureVerdict, ...]:
+        signatures = signatures[:MAX_SIGNATURES]
+        if not signatures:
+            return ()
+        certificates = await self._certificates(signatures, from_address)
+
+        def verify(address: str | None) -> tuple[Verdict, ...]:
+            return verify_signatures(
+                data,
+                signatures,
+                certificates,
+                now=self._now,
+                from_address=address,
+                intended_for=readers,
+            )
+
+        # An address nobody has: without one From beyond doubt, no key can belong to it.
+        verdicts = await _off_loop(len(data), verify, from_address or "")
+        if from_address is not None and domain_of(from_address) == self._own_domain:
+            base = without_tag(from_address)
+            if base != from_address and any(one.state == "not-from" for one in verdicts):
+                # Our provider gives alice+tag@ to alice@ and to nobody else.
+                verdicts = await _off_loop(len(data), verify, base)
+        return tuple(_verdict(one, from_address) for one in verdicts)
+
+    async def _certificates(
+        self, signatures: Sequence[RawSignature], from_address: str | None
+    ) -> list[Certificate]:
+        issuers = {issuer for one in signatures for issuer in one.issuers}
+        known = list(await self._keys.find_signers(issuers))
+        held = {name for one in known for name in (*one.fingerprints, *one.key_ids)}
+        if from_address is None or any(held & set(one.issuers) for one in signatures):
+            return known
+        names = dict.fromkeys((from_address,))
+        if domain_of(from_address) == self._own_domain:
+            names[without_tag(from_address)] = None
+        for name in names:
+            try:
+                found = await asyncio.wait_for(self._keys.find_certificate(name), LOOKUP_SECONDS)
+            except Exception as error:
+                # Then the verdict says "unknown-key", which is true.
+                logger.info("a signer's key could not be looked up: %s", type(error).__name__)
+                break
+            if found is not None:
+                known.append(found.certificate)
+                break
+        return known
+
+
+def _from_differs(assembled: Assembled) -> bool:
+    return assembled.headers_protected and (
+        assembled.from_address is None or assembled.from_address != assembled.outer_from
+    )
+
+
+def _verdict(found: Verdict, from_address: str | None) -> SignatureVerdict:
+    state, reason = found.state, found.reason
+    if state == "good" and from_address is None:
+        state, reason = "not-from", "the mail does not say beyond doubt who it is from"
+    return SignatureVerdict(
+        state=state,
+        fingerprint=found.fingerprint,
+        signer=_address_in(found.signer),
+        created=found.created,
+        reason=reason,
+    )
+
+
+def _address_in(user_id: str) -> str:
+    """The address of a user id "Name <address>"."""
+    return user_id[user_id.rfind("<") + 1 :].rstrip(">") if user_id.endswith(">") else user_id
+
+
+def _sentence(error: OpenPGPError) -> str:
+    text = str(error) or "it could not be opened"
+    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+async def _off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    if size < _OFF_LOOP:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)

@@ -1,0 +1,158 @@
+"""Taking a mail from a person: what may not go is refused at once, with a sentence; the rest is kept durably.
+
+Invariants:
+* `submit` answers an id only when the mail is on disk in the outbox.
+* A mail that was once decided to be encrypted is kept as "encrypted": no later event sends it in clear.
+* A look-up that failed refuses nothing and decides nothing: the sender decides later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from leap.mail.contract import NotPermitted, OutboxEntry, StorageFull, TooLarge
+from leap.mail.message.words import decode_words
+from leap.mail.outgoing.addresses import domain_of, normal, without_tag
+from leap.mail.outgoing.field_lines import values_of
+from leap.mail.outgoing.outbox import NewEntry, Outbox, Protection
+from leap.mail.outgoing.pgp_mime import is_encrypted
+from leap.mail.outgoing.policy import (
+    DEFAULT_POLICY,
+    Encrypt,
+    Policy,
+    Recipient,
+    Refuse,
+    decide,
+    stricter,
+)
+from leap.mail.outgoing.recipient_keys import Keys, Looked, look_up
+from leap.mail.outgoing.submitted import Submitted, read_submission
+from leap.soledad.errors import StoreFull
+from leap.soledad.wire import MAX_MESSAGE_BYTES
+
+MAX_RECIPIENTS = 1_000  # what the SMTP server takes at once, too
+_OFF_LOOP = 256 * 1024  # octets from which reading a mail takes over 5 ms
+
+PolicyOf = Callable[[str], Policy]  # the wish for mail to an address
+
+
+def default_policy(_: str) -> Policy:
+    return DEFAULT_POLICY
+
+
+class Outgoing:
+    """The way out of one account: `LocalAccount.submit` and the SMTP gateway both come here."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        keys: Keys,
+        address: str,
+        *,
+        policy: PolicyOf = default_policy,
+        now: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self.outbox = outbox
+        self.address = normal(address)
+        self._keys = keys
+        self._policy = policy
+        self._now = now
+        self._new_id = new_id
+
+    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
+        """Keeps a mail durably for sending and answers its id in the outbox.
+
+        Raises TooLarge, StorageFull, and NotPermitted with a sentence: the sender is not this account's, or
+        policy forbids it.
+        """
+        if len(raw) > MAX_MESSAGE_BYTES:
+            raise TooLarge(f"The message is over {MAX_MESSAGE_BYTES // (1024 * 1024)} MiB.")
+        self.check_sender(sender)
+        unique = tuple({normal(one): one for one in recipients}.values())
+        if not unique:
+            raise NotPermitted("The message has no recipients.")
+        if len(unique) > MAX_RECIPIENTS:
+            raise NotPermitted(f"The message has over {MAX_RECIPIENTS} recipients.")
+        now = self._now()
+        if len(raw) > _OFF_LOOP:
+            submitted, encrypted = await asyncio.to_thread(self._read, raw, sender, now)
+        else:
+            submitted, encrypted = self._read(raw, sender, now)
+        self._check_from(submitted)
+        wishes = {one: stricter(self._policy(one), submitted.wish) for one in unique}
+        protection: Protection = "as-is"
+        if not encrypted:
+            protection = await self._protection(unique, wishes, now)
+        entry = NewEntry(
+            outbox_id=self._new_id(),
+            sender=sender,
+            recipients=unique,
+            subject=_subject(submitted),
+            message=submitted.message,
+            added=submitted.added,
+            message_id=submitted.message_id,
+            protection=protection,
+            policy=submitted.wish,
+            created=now,
+        )
+        try:
+            await self.outbox.add(entry)
+        except StoreFull as error:
+            raise StorageFull("The disk is full; the message was not accepted.") from error
+        return entry.outbox_id
+
+    async def entries(self) -> list[OutboxEntry]:
+        """What is in the outbox, newest first."""
+        return await self.outbox.entries()
+
+    def check_sender(self, sender: str) -> None:
+        """Raises NotPermitted unless `sender` is the account's address, with or without a +tag."""
+        if not self._is_own(sender):
+            raise NotPermitted(f"This account sends as {self.address} only.")
+
+    def policy_of(self, address: str, wish: str) -> Policy:
+        """The policy for one recipient of a message that says `wish`."""
+        return stricter(self._policy(address), wish)
+
+    def _is_own(self, address: str) -> bool:
+        return normal(address) == self.address or without_tag(normal(address)) == self.address
+
+    def _read(self, raw: bytes, sender: str, now: float) -> tuple[Submitted, bool]:
+        submitted = read_submission(raw, sender, now=now, new_id=self._new_id)
+        return submitted, is_encrypted(submitted.message)
+
+    def _check_from(self, submitted: Submitted) -> None:
+        found = submitted.from_addresses
+        if found is None:
+            raise NotPermitted(
+                f"The message needs one readable From field; this account sends as {self.address}."
+            )
+        if not all(self._is_own(address) for address in found):
+            raise NotPermitted(
+                f"The message's From is not {self.address}; this account sends as that address only."
+            )
+
+    async def _protection(
+        self, recipients: Sequence[str], wishes: dict[str, Policy], now: float
+    ) -> Protection:
+        if all(wish == "never" for wish in wishes.values()):
+            return "open"
+        looked = await look_up(self._keys, recipients, own_domain=domain_of(self.address), now=now)
+        decision = decide(recipients_of(looked, wishes))
+        if isinstance(decision, Refuse):
+            raise NotPermitted(decision.sentence)
+        return "encrypted" if isinstance(decision, Encrypt) else "open"
+
+
+def recipients_of(looked: Sequence[Looked], wishes: dict[str, Policy]) -> list[Recipient]:
+    """What `decide` asks for."""
+    return [Recipient(one.address, one.state, wishes[one.address]) for one in looked]
+
+
+def _subject(submitted: Submitted) -> str:
+    values = values_of(submitted.fields, "subject")
+    return decode_words(values[0])[:200] if values else ""

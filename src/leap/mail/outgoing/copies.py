@@ -1,0 +1,70 @@
+"""From a kept mail to the bytes that leave: one encrypted copy for everybody it names, one for each Bcc.
+
+Invariants:
+* A Bcc recipient's key id is in nobody else's copy, and nobody else's in theirs (RFC 3156 says nothing of
+  Bcc; RFC 9580 5.1 shows key ids to every reader).
+* All copies have the same Message-ID and Date, inside and outside.
+* What was encrypted by the mail program travels as it is, in one copy.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.keymanager.openpgp import offload as openpgp
+from leap.mail.outgoing.addresses import mentioned_addresses, normal
+from leap.mail.outgoing.field_lines import begins_with_continuation, split_header, values_of
+from leap.mail.outgoing.header_protection import protect
+from leap.mail.outgoing.names import GUARD
+from leap.mail.outgoing.outbox import Copy, Entry
+from leap.mail.outgoing.outer_header import outer_fields
+from leap.mail.outgoing.pgp_mime import autocrypt_value, wrap
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    address: str
+    certificate: Certificate
+
+
+def unchanged_copy(entry: Entry, new_id: Callable[[], str]) -> list[Copy]:
+    """One copy of the message as it was submitted, for all."""
+    guard = GUARD if entry.added and begins_with_continuation(entry.message) else b""
+    message = b"".join([*entry.added, guard, entry.message])
+    return [Copy(new_id(), entry.waiting, message)]
+
+
+async def encrypted_copies(
+    entry: Entry,
+    addressees: Sequence[Addressee],
+    signer: SecretKey,
+    *,
+    address: str,
+    now: float,
+    new_id: Callable[[], str],
+    new_boundary: Callable[[], str] = lambda: "=_" + secrets.token_hex(16),
+) -> list[Copy]:
+    """The encrypted and signed copies. Raises OpenPGPError when the engine refuses a key."""
+    fields, _ = split_header(entry.message)
+    # Entry.created, not now: what is made again after a crash says the same.
+    outer = outer_fields(
+        fields, sender=entry.sender, message_id=entry.message_id, now=entry.created
+    )
+    payload = protect(entry.message, outer, entry.added)
+    autocrypt = autocrypt_value(address, signer.certificate.binary)
+    visible = mentioned_addresses(values_of(fields, "to") + values_of(fields, "cc"))
+    together = [one for one in addressees if normal(one.address) in visible]
+    groups = [together] if together else []
+    groups += [[one] for one in addressees if normal(one.address) not in visible]
+    copies = []
+    for group in groups:
+        certificates = list(
+            {one.certificate.fingerprint: one.certificate for one in group}.values()
+        )
+        armored = await openpgp.encrypt(payload, certificates, signer, now=now)
+        message = wrap(outer, autocrypt, armored, new_boundary())
+        copies.append(Copy(new_id(), tuple(one.address for one in group), message))
+    return copies

@@ -1,0 +1,109 @@
+"""The report a person finds in INBOX when a mail could not be delivered (RFC 3464 in a RFC 6522 multipart/report).
+
+Invariant: it holds the header of the mail, never its body, and it is made and kept on this device only; what
+a server said is shown as text and cannot become a header field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from email.utils import formatdate
+
+from leap.mail.message.compose import (
+    address_field,
+    entity,
+    field,
+    message_id,
+    multipart_entity,
+    text_entity,
+)
+from leap.mail.outgoing.addresses import domain_of
+from leap.mail.outgoing.field_lines import join_fields, split_header, values_of
+from leap.mail.outgoing.outbox import Entry, RecipientState
+
+MAX_HEADER = 64 * 1024  # octets of the original header in a report
+MAX_REPLY = 400
+_ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")  # RFC 3463
+_UNPRINTABLE = re.compile(r"[^ -~]+")
+
+
+def delivery_report(entry: Entry, failed: Sequence[RecipientState], *, now: float) -> bytes:
+    """A report to the sender of `entry` about the recipients whose delivery failed for good."""
+    domain = domain_of(entry.sender) or "localhost"
+    sentence = "This mail was not delivered to:" if failed else "This mail was not delivered."
+    lines = [sentence, ""]
+    for one in failed:
+        lines += [
+            f"    {_plain(one.address)}",
+            f"        {_plain(one.reply) or 'no reason was given'}",
+        ]
+    delivered = [one.address for one in entry.recipients if one.state == "sent"]
+    if delivered:
+        lines += ["", "It was handed on to:", "", *(f"    {_plain(one)}" for one in delivered)]
+    if entry.subject:
+        lines += ["", f"Its subject was: {entry.subject}"]
+    lines += [
+        "",
+        "It is not tried again; its header is attached. Your mail program has the text you wrote.",
+        "",
+    ]
+    fields, _ = split_header(entry.message)
+    header = (b"".join(entry.added) + join_fields(fields))[:MAX_HEADER]
+    if not header.endswith(b"\r\n"):
+        header += b"\r\n"
+    original_id = values_of(fields, "message-id")
+    reference = _plain(original_id[0].decode("latin-1")) if original_id else entry.message_id
+    return multipart_entity(
+        "report",
+        [
+            text_entity("\r\n".join(lines)),
+            entity(
+                [field("Content-Type", "message/delivery-status")], _status(entry, failed, domain)
+            ),
+            entity(
+                [
+                    field("Content-Type", "text/rfc822-headers"),
+                    field("Content-Transfer-Encoding", "7bit" if header.isascii() else "8bit"),
+                ],
+                header,
+            ),
+        ],
+        params={"report-type": "delivery-status"},
+        fields=[
+            address_field("From", [("Mail delivery", f"MAILER-DAEMON@{domain}")]),
+            address_field("To", [("", entry.sender)]),
+            field(
+                "Subject",
+                f"Not delivered: {_plain(entry.subject)}" if entry.subject else "Not delivered",
+            ),
+            field("Date", formatdate(int(now))),
+            field("Message-ID", message_id(domain)),
+            field("In-Reply-To", reference[:900]),
+            field("Auto-Submitted", "auto-replied"),  # RFC 3834 5
+            field("MIME-Version", "1.0"),
+        ],
+    )
+
+
+def _status(entry: Entry, failed: Sequence[RecipientState], domain: str) -> bytes:
+    """RFC 3464 2.1: one block about the message, one about each recipient."""
+    lines = [
+        f"Reporting-MTA: dns; {domain}",
+        f"Arrival-Date: {formatdate(int(entry.created))}",
+    ]
+    for one in failed:
+        enhanced = _ENHANCED.search(one.reply)
+        status = enhanced[1] if enhanced and enhanced[1][0] == "5" else "5.0.0"
+        lines += [
+            "",
+            f"Final-Recipient: rfc822; {_plain(one.address)}",
+            "Action: failed",
+            f"Status: {status}",
+            f"Diagnostic-Code: smtp; {one.code or 550} {_plain(one.reply)}".rstrip(),
+        ]
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii", "replace")
+
+
+def _plain(text: str) -> str:
+    return _UNPRINTABLE.sub(" ", text).strip()[:MAX_REPLY]

@@ -1,0 +1,423 @@
+"""The durable outbox: what a mail program was told is accepted stays here until every recipient is settled.
+
+Tables in the account's SQLCipher store, never synced: an entry belongs to the device that took it.
+
+Invariants:
+* `add` answers after the entry is on disk (`synchronous=FULL`); only then may anybody say 250.
+* The encrypted copies are stored, durably and once, before the first attempt: every later attempt sends the
+  same bytes under the same submission id, so that the provider can tell a repetition.
+* A recipient's state only moves from "waiting" to "sent" or "failed", never back.
+* The message is deleted when its entry ends; what remains says to whom it went and when.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+from leap.mail.contract import OutboxEntry
+from leap.soledad.sqlite import Connection
+
+T = TypeVar("T")
+
+EXPIRY = 5 * 24 * 3600  # seconds; RFC 5321 4.5.4.1 asks for 4 to 5 days
+REMEMBERED = 14 * 24 * 3600  # seconds a settled entry is still listed
+
+EntryState = Literal["queued", "sending", "sent", "failed"]
+Protection = Literal["open", "encrypted", "as-is"]
+
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS outbox (
+        outbox_id TEXT PRIMARY KEY,
+        sender TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        protection TEXT NOT NULL,
+        policy TEXT NOT NULL,
+        added TEXT NOT NULL,
+        message_id TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        next_attempt REAL NOT NULL,
+        created REAL NOT NULL,
+        expires REAL NOT NULL,
+        ended REAL,
+        reason TEXT NOT NULL
+    ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS outbox_due ON outbox (state, next_attempt)",
+    """CREATE TABLE IF NOT EXISTS outbox_message (
+        outbox_id TEXT PRIMARY KEY, message BLOB NOT NULL
+    ) STRICT""",
+    """CREATE TABLE IF NOT EXISTS outbox_copy (
+        submission_id TEXT PRIMARY KEY, outbox_id TEXT NOT NULL, message BLOB NOT NULL
+    ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS outbox_copy_entry ON outbox_copy (outbox_id)",
+    """CREATE TABLE IF NOT EXISTS outbox_recipient (
+        outbox_id TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        address TEXT NOT NULL,
+        submission_id TEXT,
+        state TEXT NOT NULL,
+        code INTEGER NOT NULL,
+        reply TEXT NOT NULL,
+        PRIMARY KEY (outbox_id, position)
+    ) STRICT""",
+)
+
+
+class _Transaction(Protocol):
+    @property
+    def connection(self) -> Connection: ...
+
+
+class Store(Protocol):
+    """What the outbox needs of `leap.soledad.store.Soledad`."""
+
+    async def transact(self, job: Callable[[Any], T], durable: bool = False) -> T: ...
+    async def read(self, job: Callable[[Connection], T]) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientState:
+    """`submission_id` is None until the copies are made; `code` and `reply` are the last word heard."""
+
+    address: str
+    submission_id: str | None
+    state: Literal["waiting", "sent", "failed"]
+    code: int
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What some of the recipients get: ready bytes, and the id by which a repetition is known."""
+
+    submission_id: str
+    recipients: tuple[str, ...]
+    message: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """A mail to keep; `added` are header lines of ours, `message` lacks what must not travel."""
+
+    outbox_id: str
+    sender: str
+    recipients: tuple[str, ...]
+    subject: str
+    message: bytes = field(repr=False)
+    added: tuple[bytes, ...]
+    message_id: str
+    protection: Protection
+    policy: str
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A mail on its way. `protection` "encrypted" means: decided once, never in clear any more."""
+
+    outbox_id: str
+    sender: str
+    subject: str
+    message: bytes = field(repr=False)
+    added: tuple[bytes, ...]
+    message_id: str
+    protection: Protection
+    policy: str
+    attempts: int
+    created: float
+    expires: float
+    reason: str
+    recipients: tuple[RecipientState, ...]
+    copies: tuple[Copy, ...]
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        return tuple(one.address for one in self.recipients if one.state == "waiting")
+
+
+def create_tables(connection: Connection) -> None:
+    """The outbox's tables, where they are missing."""
+    for statement in _TABLES:
+        connection.execute(statement)
+
+
+class Outbox:
+    """The outbox of one account on this device."""
+
+    def __init__(self, store: Store, *, now: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._now = now
+        self._prepared = False
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls `listener` on the loop whenever something may be due; answers how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    async def add(self, new: NewEntry) -> None:
+        """Keeps a mail durably. Raises what the store raises (StoreFull); then nothing was kept."""
+
+        def job(tx: _Transaction) -> None:
+            db = tx.connection
+            db.execute(
+                "INSERT INTO outbox (outbox_id, sender, subject, size, protection, policy, added, message_id,"
+                " state, attempts, next_attempt, created, expires, reason)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', 0, 0, ?, ?, '')",
+                (
+                    new.outbox_id,
+                    new.sender,
+                    new.subject,
+                    len(new.message),
+                    new.protection,
+                    new.policy,
+                    json.dumps([line.decode("ascii") for line in new.added]),
+                    new.message_id,
+                    new.created,
+                    new.created + EXPIRY,
+                ),
+            )
+            db.execute(
+                "INSERT INTO outbox_message (outbox_id, message) VALUES (?, ?)",
+                (new.outbox_id, new.message),
+            )
+            db.executemany(
+                "INSERT INTO outbox_recipient (outbox_id, position, address, state, code, reply)"
+                " VALUES (?, ?, ?, 'waiting', 0, '')",
+                [(new.outbox_id, at, address) for at, address in enumerate(new.recipients)],
+            )
+
+        await self._write(job)
+        self._changed()
+
+    async def due(self, limit: int = 100) -> list[tuple[str, int]]:
+        """(id, size in octets) of entries to try now, those that waited longest first."""
+        now = self._now()
+
+        def job(db: Connection) -> list[tuple[str, int]]:
+            rows = db.execute(
+                "SELECT outbox_id, size FROM outbox WHERE state IN ('queued', 'sending')"
+                " AND next_attempt <= ? ORDER BY next_attempt, created LIMIT ?",
+                (now, limit),
+            )
+            return [(row[0], row[1]) for row in rows]
+
+        return await self._read(job)
+
+    async def next_due(self) -> float | None:
+        """When the next attempt of any entry falls (seconds since 1970); None when nothing waits."""
+
+        def job(db: Connection) -> float | None:
+            row = db.execute(
+                "SELECT min(next_attempt) FROM outbox WHERE state IN ('queued', 'sending')"
+            ).fetchone()
+            return None if row is None or row[0] is None else float(row[0])
+
+        return await self._read(job)
+
+    async def load(self, outbox_id: str) -> Entry | None:
+        """A mail on its way with all that sending it needs; None when it ended or was cancelled."""
+
+        def job(db: Connection) -> Entry | None:
+            row = db.execute(
+                "SELECT sender, subject, message, added, message_id, protection, policy, attempts, created,"
+                " expires, reason FROM outbox JOIN outbox_message USING (outbox_id)"
+                " WHERE outbox_id = ? AND state IN ('queued', 'sending')",
+                (outbox_id,),
+            ).fetchone()
+            if row is None:
+                return None
+            recipients = _recipients(db, outbox_id)
+            copies = tuple(
+                Copy(
+                    submission_id,
+                    tuple(one.address for one in recipients if one.submission_id == submission_id),
+                    message,
+                )
+                for submission_id, message in db.execute(
+                    "SELECT submission_id, message FROM outbox_copy WHERE outbox_id = ? ORDER BY rowid",
+                    (outbox_id,),
+                ).fetchall()
+            )
+            sender, subject, message, added, message_id, protection, policy = row[:7]
+            lines = tuple(line.encode("ascii") for line in json.loads(added))
+            return Entry(
+                outbox_id,
+                sender,
+                subject,
+                message,
+                lines,
+                message_id,
+                protection,
+                policy,
+                *row[7:],
+                recipients=recipients,
+                copies=copies,
+            )
+
+        return await self._read(job)
+
+    async def keep_copies(
+        self, outbox_id: str, copies: Sequence[Copy], protection: Protection
+    ) -> bool:
+        """Stores what will be sent, before the first attempt; False when copies were there already."""
+
+        def job(tx: _Transaction) -> bool:
+            db = tx.connection
+            known = db.execute(
+                "SELECT 1 FROM outbox_copy WHERE outbox_id = ?", (outbox_id,)
+            ).fetchone()
+            alive = db.execute(
+                "SELECT 1 FROM outbox_message WHERE outbox_id = ?", (outbox_id,)
+            ).fetchone()
+            if known is not None or alive is None:
+                return False
+            for copy in copies:
+                db.execute(
+                    "INSERT INTO outbox_copy (submission_id, outbox_id, message) VALUES (?, ?, ?)",
+                    (copy.submission_id, outbox_id, copy.message),
+                )
+                db.executemany(
+                    "UPDATE outbox_recipient SET submission_id = ? WHERE outbox_id = ? AND address = ?",
+                    [(copy.submission_id, outbox_id, address) for address in copy.recipients],
+                )
+            db.execute(
+                "UPDATE outbox SET state = 'sending', protection = ? WHERE outbox_id = ?",
+                (protection, outbox_id),
+            )
+            return True
+
+        return await self._write(job)
+
+    async def note_results(self, outbox_id: str, results: Mapping[str, tuple[int, str]]) -> None:
+        """Records what was said about recipients: 2xx settles, 5xx settles, anything else is only noted."""
+
+        def job(tx: _Transaction) -> None:
+            tx.connection.executemany(
+                "UPDATE outbox_recipient SET state = ?, code = ?, reply = ?"
+                " WHERE outbox_id = ? AND address = ? AND state = 'waiting'",
+                [
+                    (_settled(code), code, reply, outbox_id, address)
+                    for address, (code, reply) in results.items()
+                ],
+            )
+
+        await self._write(job)
+
+    async def postpone(self, outbox_id: str, until: float, reason: str, *, attempted: bool) -> None:
+        """Tries again at `until`; counts an attempt when there was one."""
+
+        def job(tx: _Transaction) -> None:
+            tx.connection.execute(
+                "UPDATE outbox SET next_attempt = ?, reason = ?, attempts = attempts + ?"
+                " WHERE outbox_id = ? AND state IN ('queued', 'sending')",
+                (until, reason, int(attempted), outbox_id),
+            )
+
+        await self._write(job)
+
+    async def finish(self, outbox_id: str, state: Literal["sent", "failed"]) -> None:
+        """Ends an entry: its message and copies are deleted."""
+        now = self._now()
+
+        def job(tx: _Transaction) -> None:
+            db = tx.connection
+            db.execute(
+                "UPDATE outbox SET state = ?, ended = ?, attempts = attempts + 1 WHERE outbox_id = ?",
+                (state, now, outbox_id),
+            )
+            _delete_contents(db, outbox_id)
+            old = db.execute(
+                "SELECT outbox_id FROM outbox WHERE ended < ?", (now - REMEMBERED,)
+            ).fetchall()
+            for (forgotten,) in old:
+                db.execute("DELETE FROM outbox_recipient WHERE outbox_id = ?", (forgotten,))
+                db.execute("DELETE FROM outbox WHERE outbox_id = ?", (forgotten,))
+
+        await self._write(job)
+
+    async def make_due(self, outbox_id: str | None = None) -> None:
+        """Tries one entry, or all that wait, at once."""
+
+        def job(tx: _Transaction) -> None:
+            tx.connection.execute(
+                "UPDATE outbox SET next_attempt = 0 WHERE state IN ('queued', 'sending')"
+                " AND (?1 IS NULL OR outbox_id = ?1)",
+                (outbox_id,),
+            )
+
+        await self._write(job)
+        self._changed()
+
+    async def entries(self) -> list[OutboxEntry]:
+        """All entries that are remembered, newest first."""
+
+        def job(db: Connection) -> list[OutboxEntry]:
+            rows = db.execute(
+                "SELECT outbox_id, sender, subject, state, attempts, next_attempt, reason FROM outbox"
+                " ORDER BY created DESC, rowid DESC"
+            ).fetchall()
+            return [_listed(row, _recipients(db, row[0])) for row in rows]
+
+        return await self._read(job)
+
+    def _changed(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
+
+    async def _write(self, job: Callable[[Any], T]) -> T:
+        await self._prepare()
+        return await self._store.transact(job, durable=True)
+
+    async def _read(self, job: Callable[[Connection], T]) -> T:
+        await self._prepare()
+        return await self._store.read(job)
+
+    async def _prepare(self) -> None:
+        if not self._prepared:
+            await self._store.transact(lambda tx: create_tables(tx.connection), durable=True)
+            self._prepared = True
+
+
+def _settled(code: int) -> str:
+    return {2: "sent", 5: "failed"}.get(code // 100, "waiting")
+
+
+def _recipients(db: Connection, outbox_id: str) -> tuple[RecipientState, ...]:
+    rows = db.execute(
+        "SELECT address, submission_id, state, code, reply FROM outbox_recipient"
+        " WHERE outbox_id = ? ORDER BY position",
+        (outbox_id,),
+    )
+    return tuple(RecipientState(*row) for row in rows)
+
+
+def _delete_contents(db: Connection, outbox_id: str) -> None:
+    db.execute("DELETE FROM outbox_copy WHERE outbox_id = ?", (outbox_id,))
+    db.execute("DELETE FROM outbox_message WHERE outbox_id = ?", (outbox_id,))
+
+
+def _listed(row: Sequence[Any], recipients: Sequence[RecipientState]) -> OutboxEntry:
+    outbox_id, sender, subject, state, attempts, next_attempt, reason = row
+    results = []
+    for one in recipients:
+        if one.state == "waiting":
+            words = one.reply or reason or "waiting"
+        else:
+            words = f"{one.state}: {one.code} {one.reply}".strip() if one.code else one.state
+        results.append((one.address, words))
+    return OutboxEntry(
+        outbox_id=outbox_id,
+        sender=sender,
+        recipients=tuple(one.address for one in recipients),
+        subject=subject,
+        state=state,
+        attempts=attempts,
+        next_attempt=int(next_attempt),
+        results=tuple(results),
+    )

@@ -1,0 +1,109 @@
+"""What is known of each recipient's key at this moment, asked of the key manager, for all at once.
+
+Invariant: "absent" is answered only when the key manager said that there is none. Whatever fails, takes too
+long or surprises is "unclear", so that a failure never makes clear text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.mail.outgoing.addresses import domain_of, normal, without_tag
+from leap.mail.outgoing.policy import Absent, KeyState, Unclear, Unusable, Usable
+
+logger = logging.getLogger(__name__)
+
+LOOKUP_SECONDS = 10.0  # a mail program waits this long at most for its answer to the message
+AT_ONCE = 20  # look-ups under way for one mail
+
+
+class FoundKey(Protocol):
+    """What a look-up gives; `leap.keymanager.keys.Found` is one."""
+
+    @property
+    def certificate(self) -> Certificate: ...
+
+
+class Keys(Protocol):
+    """What sending needs of `leap.keymanager.keys.KeyManager`."""
+
+    async def find_certificate(self, address: str) -> FoundKey | None:
+        """None only if every source that could know says so; raises when one could not answer."""
+        ...
+
+    async def own_keys(self) -> Sequence[SecretKey]:
+        """The account's keys, the one to sign with first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """One recipient: `certificate` is there when `state` is Usable."""
+
+    address: str
+    state: KeyState
+    certificate: Certificate | None = None
+
+
+async def look_up(
+    keys: Keys,
+    addresses: Sequence[str],
+    *,
+    own_domain: str,
+    now: float,
+    seconds: float = LOOKUP_SECONDS,
+) -> list[Looked]:
+    """The state of each address's key, in order; takes at most `seconds`, and never raises."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(address: str) -> Looked:
+        async with gate:
+            return await _look_up_one(keys, address, own_domain, now)
+
+    tasks = [asyncio.create_task(one(address)) for address in addresses]
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=seconds)
+        return [
+            task.result() if task in done else Looked(address, Unclear("the look-up took too long"))
+            for task, address in zip(tasks, addresses, strict=True)
+        ]
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _look_up_one(keys: Keys, address: str, own_domain: str, now: float) -> Looked:
+    names = [normal(address)]
+    if domain_of(address) == own_domain and without_tag(names[0]) != names[0]:
+        names.append(without_tag(names[0]))  # our own provider delivers bob+lists@ to bob@
+    try:
+        for name in names:
+            found = await keys.find_certificate(name)
+            if found is not None:
+                state = usability(found.certificate, now)
+                return Looked(address, state, found.certificate if state == Usable() else None)
+    except Exception as error:
+        logger.info("a key look-up failed: %s", type(error).__name__)
+        return Looked(address, Unclear("its key could not be looked up now"))
+    return Looked(address, Absent())
+
+
+def usability(certificate: Certificate, now: float) -> KeyState:
+    """Whether one may encrypt to a certificate at `now` (seconds since 1970), or why not."""
+    if certificate.revoked:
+        return Unusable("was revoked")
+    expires = certificate.expires
+    if expires is not None and expires <= now:
+        day = datetime.fromtimestamp(expires, UTC)
+        return Unusable(f"expired on {day.day} {day:%B %Y}")
+    if not certificate.can_encrypt(now):
+        return Unusable(
+            "cannot be encrypted to (its encryption part is missing, expired or too weak)"
+        )
+    return Usable()

@@ -1,0 +1,295 @@
+"""The worker that empties the outbox: keys, policy, encryption, submission, results, and again later.
+
+    due entry -> copies there? -no-> look up keys -> decide -> encrypt -> keep copies (durable)
+              -> submit each copy with recipients left -> note results (durable)
+              -> all settled: report failures into INBOX, end      else: back-off
+
+Invariants:
+* Stopping between any two steps and starting again sends nothing twice: the bytes and the submission id are
+  kept before the first attempt, the provider remembers the id, and a report's row id is derived from the entry.
+* "encrypted" is for ever: such an entry waits or fails when keys are gone, it never becomes clear.
+* One bad entry delays no other; nothing that goes wrong with one ends the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from leap.keymanager.openpgp import OpenPGPError
+from leap.mail.contract import RowId, SecurityStatus
+from leap.mail.outgoing.accepting import Outgoing, recipients_of
+from leap.mail.outgoing.addresses import domain_of
+from leap.mail.outgoing.copies import Addressee, encrypted_copies, unchanged_copy
+from leap.mail.outgoing.delivery_report import delivery_report
+from leap.mail.outgoing.outbox import Copy, Entry, Outbox, Protection
+from leap.mail.outgoing.policy import Clear, Decision, Refuse, Wait, decide
+from leap.mail.outgoing.recipient_keys import Keys, look_up
+from leap.mail.outgoing.submission import Submission, SubmissionUnavailable
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 8  # mails under way
+MEMORY = 64 * 1024 * 1024  # octets of mail under way; one larger mail goes alone
+FIRST_RETRY = 5.0  # seconds; doubled each time
+LONGEST_RETRY = 3600.0
+LOOKUP_SECONDS = 60.0  # nobody waits for the answer here
+IDLE_LOOK = 300.0  # seconds after which the outbox is looked at without being woken
+
+
+class Reports(Protocol):
+    """Where a report goes: `LocalAccount`."""
+
+    async def deliver(
+        self,
+        served: bytes,
+        *,
+        row_id: RowId,
+        security: SecurityStatus,
+        original: bytes | None,
+        internal_date: int,
+    ) -> bool: ...
+
+
+class Sender:
+    """Sends what is in one account's outbox."""
+
+    def __init__(
+        self,
+        outgoing: Outgoing,
+        keys: Keys,
+        submission: Submission,
+        reports: Reports,
+        *,
+        row_key: Callable[[bytes], str],
+        may_send: Callable[[], bool] = lambda: True,
+        now: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        """`row_key` is the store's; `may_send` says no while the device is provisional; `jitter` gives [0, 1)."""
+        self._outgoing = outgoing
+        self._outbox: Outbox = outgoing.outbox
+        self._keys = keys
+        self._submission = submission
+        self._reports = reports
+        self._row_key = row_key
+        self._may_send = may_send
+        self._now = now
+        self._jitter = jitter
+        self._new_id = new_id
+        self._woken = asyncio.Event()
+        self._under_way: dict[str, tuple[asyncio.Task[None], int]] = {}
+
+    def wake(self) -> None:
+        """Looks at the outbox now."""
+        self._woken.set()
+
+    async def came_online(self) -> None:
+        """Tries everything that waits, at once."""
+        await self._outbox.make_due()
+        self.wake()
+
+    async def run(self) -> None:
+        """Sends until cancelled; what is under way is then given up, and sent the next time."""
+        stop_listening = self._outbox.on_change(self.wake)
+        try:
+            while True:
+                self._woken.clear()
+                try:
+                    timeout = await self._start_due()
+                except Exception as error:
+                    logger.warning("the outbox cannot be read: %s", type(error).__name__)
+                    timeout = FIRST_RETRY
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), timeout)
+        finally:
+            stop_listening()
+            tasks = [task for task, _ in self._under_way.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def process_due(self) -> None:
+        """Tries every entry that is due once, and returns when all were tried."""
+        if self._may_send():
+            for outbox_id, _ in await self._outbox.due(limit=10_000):
+                await self.process(outbox_id)
+
+    async def process(self, outbox_id: str) -> None:
+        """One attempt for one entry."""
+        entry = await self._outbox.load(outbox_id)
+        if entry is None:
+            return
+        if not entry.copies:
+            made = await self._make_copies(entry)
+            entry = await self._outbox.load(outbox_id) if made else None
+            if entry is None:
+                return
+        problem = ""
+        for copy in entry.copies:
+            problem = await self._submit(entry, copy) or problem
+        await self._settle(outbox_id, problem)
+
+    # -- the worker ---------------------------------------------------------------------------
+
+    async def _start_due(self) -> float:
+        """Starts what is due and has room; answers how long to sleep."""
+        if not self._may_send():
+            return FIRST_RETRY
+        for outbox_id, size in await self._outbox.due():
+            if outbox_id in self._under_way:
+                continue
+            busy = sum(taken for _, taken in self._under_way.values())
+            if len(self._under_way) >= AT_ONCE or (busy and busy + size > MEMORY):
+                return IDLE_LOOK  # the end of one of them wakes us
+            task = asyncio.create_task(self._guarded(outbox_id))
+            self._under_way[outbox_id] = (task, size)
+        if self._under_way:
+            return IDLE_LOOK
+        next_due = await self._outbox.next_due()
+        if next_due is None:
+            return IDLE_LOOK
+        return min(IDLE_LOOK, max(0.05, next_due - self._now()))
+
+    async def _guarded(self, outbox_id: str) -> None:
+        try:
+            await self.process(outbox_id)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            logger.warning("sending failed for a reason that is ours: %s", type(error).__name__)
+            try:
+                entry = await self._outbox.load(outbox_id)
+                if entry is not None:
+                    await self._later(entry, "something failed on this device")
+            except Exception:
+                await asyncio.sleep(FIRST_RETRY)  # not even that could be noted: the disk is full, perhaps
+        finally:
+            self._under_way.pop(outbox_id, None)
+            self.wake()
+
+    # -- making the copies --------------------------------------------------------------------
+
+    async def _make_copies(self, entry: Entry) -> bool:
+        """Whether there are copies to send now; otherwise the entry waits or has ended."""
+        if entry.protection == "as-is":
+            return await self._keep(entry, unchanged_copy(entry, self._new_id), "as-is")
+        wishes = {
+            address: self._outgoing.policy_of(address, entry.policy) for address in entry.waiting
+        }
+        now = self._now()
+        looked = await look_up(
+            self._keys,
+            entry.waiting,
+            own_domain=domain_of(self._outgoing.address),
+            now=now,
+            seconds=LOOKUP_SECONDS,
+        )
+        decision: Decision = decide(recipients_of(looked, wishes))
+        if isinstance(decision, Clear) and entry.protection == "encrypted":
+            decision = Refuse(
+                "Not sent: the recipients' keys are gone, and it was to be encrypted."
+            )
+        if isinstance(decision, Refuse):
+            await self._give_up(entry, f"5.7.1 {decision.sentence}")
+            return False
+        if isinstance(decision, Wait):
+            await self._later(entry, decision.sentence)
+            return False
+        if isinstance(decision, Clear):
+            return await self._keep(entry, unchanged_copy(entry, self._new_id), "open")
+        own = await self._keys.own_keys()
+        if not own:
+            await self._later(entry, "this account has no key yet to sign with")
+            return False
+        addressees = [
+            Addressee(one.address, one.certificate) for one in looked if one.certificate is not None
+        ]
+        assert len(addressees) == len(looked), "Encrypt means that all have keys"
+        try:
+            copies = await encrypted_copies(
+                entry,
+                addressees,
+                own[0],
+                address=self._outgoing.address,
+                now=now,
+                new_id=self._new_id,
+            )
+        except OpenPGPError as error:
+            await self._give_up(entry, f"5.7.1 Not sent: {error}.")
+            return False
+        return await self._keep(entry, copies, "encrypted")
+
+    async def _keep(self, entry: Entry, copies: Sequence[Copy], protection: Protection) -> bool:
+        await self._outbox.keep_copies(entry.outbox_id, copies, protection)
+        return True
+
+    # -- submitting ---------------------------------------------------------------------------
+
+    async def _submit(self, entry: Entry, copy: Copy) -> str:
+        """Submits one copy to those of its recipients who wait; answers why nothing came of it, or ""."""
+        waiting = set(entry.waiting)
+        recipients = [address for address in copy.recipients if address in waiting]
+        if not recipients:
+            return ""
+        try:
+            results = await self._submission.submit(
+                copy.submission_id, entry.sender, recipients, copy.message
+            )
+        except SubmissionUnavailable as error:
+            return str(error)
+        await self._outbox.note_results(
+            entry.outbox_id, {one: results[one] for one in recipients if one in results}
+        )
+        return ""
+
+    async def _settle(self, outbox_id: str, problem: str) -> None:
+        entry = await self._outbox.load(outbox_id)
+        if entry is None:
+            return
+        if entry.waiting:
+            last = next((one.reply for one in entry.recipients if one.state == "waiting"), "")
+            await self._later(entry, problem or last or "the provider gave no answer")
+        else:
+            await self._end(entry)
+
+    async def _later(self, entry: Entry, reason: str) -> None:
+        """Waits before the next attempt, or gives up when the entry has been tried for days."""
+        now = self._now()
+        if now >= entry.expires:
+            await self._give_up(entry, f"5.4.7 Not delivered in time: {reason}")
+            return
+        delay = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(entry.attempts, 20))
+        delay *= 0.75 + self._jitter() / 2
+        await self._outbox.postpone(
+            entry.outbox_id, min(now + delay, entry.expires), reason, attempted=True
+        )
+
+    async def _give_up(self, entry: Entry, reason: str) -> None:
+        await self._outbox.note_results(
+            entry.outbox_id, dict.fromkeys(entry.waiting, (550, reason))
+        )
+        settled = await self._outbox.load(entry.outbox_id)
+        if settled is not None:
+            await self._end(settled)
+
+    async def _end(self, entry: Entry) -> None:
+        failed = [one for one in entry.recipients if one.state == "failed"]
+        if failed:
+            now = self._now()
+            row_id = RowId(self._row_key(b"delivery report " + entry.outbox_id.encode()))
+            await self._reports.deliver(
+                delivery_report(entry, failed, now=now),
+                row_id=row_id,
+                security=SecurityStatus(encryption="local"),
+                original=None,
+                internal_date=int(now),
+            )
+        await self._outbox.finish(entry.outbox_id, "failed" if failed else "sent")

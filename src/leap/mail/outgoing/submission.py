@@ -1,0 +1,210 @@
+"""Handing a ready mail to the provider: SMTP submission with STARTTLS and an id that makes repeating harmless.
+
+Invariants:
+* Nothing is said before the connection is encrypted to the host the authority vouches for: no STARTTLS, no mail.
+* One reply for each recipient; a recipient without a clear answer counts as not delivered yet.
+* A submission id is used only with a provider that offers to remember it (X-LEAP-SUBMISSION).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from aiosmtplib import (
+    SMTP,
+    SMTPAuthenticationError,
+    SMTPException,
+    SMTPRecipientRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+)
+
+from leap.mail.smtp.contract import SUBMISSION_KEYWORD
+
+TIMEOUT = (
+    60.0  # seconds for one command; RFC 5321 4.5.3.2 asks for more, from clients without a queue
+)
+IDLE = 20.0  # seconds a connection is kept for the next mail; the provider waits 300
+CONNECTIONS = 4
+_LOG_IN_CODES = (530, 534, 535, 538)  # RFC 4954 6: about the log-in, not about the mail
+
+Result = dict[str, tuple[int, str]]
+
+
+class SubmissionUnavailable(Exception):
+    """The provider could not be reached, or cannot take mail now; the text is a sentence for people."""
+
+
+class Submission(Protocol):
+    """How mail leaves this machine."""
+
+    async def submit(
+        self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
+    ) -> Result:
+        """(code, reply) for each recipient; repeating a call with its id delivers nothing twice.
+
+        Raises SubmissionUnavailable when nothing is known of any recipient.
+        """
+        ...
+
+
+class SmtpSubmission:
+    """Submission to a provider as `user`, with the device's token as password."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        user: str,
+        token: Callable[[], str | None],
+        tls: ssl.SSLContext | None = None,
+        local_hostname: str = "localhost",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`token` is asked for each connection, as it changes with each log-in; `tls` must verify."""
+        self._host = host
+        self._port = port
+        self._user = user
+        self._token = token
+        self._tls = tls or ssl.create_default_context()
+        if self._tls.verify_mode != ssl.CERT_REQUIRED or not self._tls.check_hostname:
+            raise ValueError("the TLS context must verify the provider")
+        self._local_hostname = local_hostname  # never this machine's own name
+        self._clock = clock
+        self._idle: list[tuple[SMTP, float]] = []
+        self._gate = asyncio.Semaphore(CONNECTIONS)
+
+    async def submit(
+        self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
+    ) -> Result:
+        """See `Submission.submit`."""
+        try:
+            async with self._gate, self._connection() as client:
+                return await self._transaction(client, submission_id, sender, recipients, message)
+        except SMTPAuthenticationError as error:
+            raise SubmissionUnavailable(
+                "The provider does not accept this device's log-in any more; log in again."
+            ) from error
+        except SMTPResponseException as error:
+            raise SubmissionUnavailable(
+                f"The provider answered: {error.code} {_one_line(error.message)}"
+            ) from error
+        except ssl.SSLCertVerificationError as error:
+            raise SubmissionUnavailable(
+                "The submission server's certificate is not valid for this provider."
+            ) from error
+        except (SMTPException, OSError, ValueError) as error:
+            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                raise SubmissionUnavailable(
+                    "The submission server's certificate is not valid for this provider."
+                ) from error
+            raise SubmissionUnavailable(
+                "The provider's submission server cannot be reached."
+            ) from error
+
+    async def close(self) -> None:
+        """Closes the connections that are kept."""
+        idle, self._idle = self._idle, []
+        for client, _ in idle:
+            with contextlib.suppress(SMTPException, OSError, TimeoutError):
+                await client.quit(timeout=2)
+            client.close()
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[SMTP]:
+        """A connection that is logged in; kept for the next one if nothing went wrong."""
+        client = await self._reuse() or await self._connect()
+        try:
+            yield client
+        except BaseException:
+            client.close()
+            raise
+        self._idle.append((client, self._clock()))
+
+    async def _reuse(self) -> SMTP | None:
+        while self._idle:
+            client, since = self._idle.pop()
+            if client.is_connected and self._clock() - since < IDLE:
+                # The other side may have gone: asking costs less than a mail that fails.
+                try:
+                    await client.rset(timeout=5)
+                except (SMTPException, OSError):
+                    client.close()
+                    continue
+                return client
+            client.close()
+        return None
+
+    async def _connect(self) -> SMTP:
+        token = self._token()
+        if token is None:
+            raise SubmissionUnavailable("This device is not logged in; log in again.")
+        client = SMTP(
+            hostname=self._host,
+            port=self._port,
+            start_tls=True,  # required: without it aiosmtplib raises
+            tls_context=self._tls,
+            local_hostname=self._local_hostname,
+            timeout=TIMEOUT,
+        )
+        try:
+            await client.connect()
+            await client.ehlo()
+            await client.auth_plain(self._user, token)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    async def _transaction(
+        self,
+        client: SMTP,
+        submission_id: str,
+        sender: str,
+        recipients: Sequence[str],
+        message: bytes,
+    ) -> Result:
+        options = [f"SIZE={len(message)}"]
+        if client.supports_extension(SUBMISSION_KEYWORD):
+            options.append(f"{SUBMISSION_KEYWORD}={submission_id}")
+        if not message.isascii():
+            options.append("BODY=8BITMIME")  # RFC 6152
+        encoding = "ascii"
+        if not all(address.isascii() for address in (sender, *recipients)):
+            options.append("SMTPUTF8")  # RFC 6531
+            encoding = "utf-8"
+        try:
+            await client.mail(sender, options=options, encoding=encoding)
+        except SMTPSenderRefused as error:
+            if error.code < 500 or error.code in _LOG_IN_CODES:
+                raise
+            return dict.fromkeys(recipients, (error.code, _one_line(error.message)))
+        results: Result = {}
+        for recipient in recipients:
+            try:
+                await client.rcpt(recipient, encoding=encoding)
+            except SMTPRecipientRefused as error:
+                results[recipient] = (error.code, _one_line(error.message))
+        accepted = [recipient for recipient in recipients if recipient not in results]
+        if not accepted:
+            await client.rset()
+            return results
+        try:
+            code, reply = await client.data(message)
+        except SMTPResponseException as error:
+            if error.code < 400:
+                raise
+            code, reply = error.code, error.message
+        for recipient in accepted:
+            results[recipient] = (code, _one_line(reply))
+        return results
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:400]
