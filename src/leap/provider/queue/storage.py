@@ -65,6 +65,7 @@ class QueuedMail:
     """One mail with the recipients (of one domain) that are due, and how often each was tried."""
 
     mail_id: str
+    domain: str
     sender: str
     submission: str
     smtputf8: bool
@@ -192,6 +193,7 @@ class QueueStorage:
                 found.append(
                     QueuedMail(
                         mail_id=mail_id,
+                        domain=domain,
                         sender=sender,
                         submission=submission,
                         smtputf8=bool(smtputf8),

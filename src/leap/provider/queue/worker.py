@@ -68,7 +68,7 @@ class QueueWorker:
         self._new_id = new_id
         self._seal = seal
         self._timeout = timeout
-        self._unwritten: dict[str, Mapping[str, Outcome]] = {}
+        self._unwritten: dict[tuple[str, str], Mapping[str, Outcome]] = {}
         self._wake = asyncio.Event()
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -149,8 +149,8 @@ class QueueWorker:
                 mail = waiting.popleft()
                 # What is known already is only written down: with a full disk the same mail must not
                 # be sent again and again.
-                outcomes = self._unwritten.get(mail.mail_id) or await self._try(connection, mail)
-                await self._settle(mail, outcomes)
+                outcomes = self._unwritten.get((mail.mail_id, mail.domain))
+                await self._settle(mail, outcomes or await self._try(connection, mail))
         except asyncio.CancelledError:
             connection.abort()
             raise
@@ -177,9 +177,9 @@ class QueueWorker:
             if outcome.kind == "temporary":
                 outcome = self._try_again(outcome, mail, mail.recipients[address] + 1, now)
             settled[address] = outcome
-        self._unwritten[mail.mail_id] = settled
+        self._unwritten[mail.mail_id, mail.domain] = settled
         await self._storage.settle(mail.mail_id, settled)
-        del self._unwritten[mail.mail_id]
+        del self._unwritten[mail.mail_id, mail.domain]
 
     def _try_again(self, outcome: Outcome, mail: QueuedMail, attempts: int, now: float) -> Outcome:
         if self._schedule.expired(mail.created, now):
