@@ -1,0 +1,1 @@
+"""OpenPGP keys of one's own and of others: the engine, the keyring, trust and discovery."""

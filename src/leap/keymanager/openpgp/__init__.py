@@ -16,7 +16,7 @@ from leap.keymanager.openpgp.errors import (
     Unsupported,
     WrongPassphrase,
 )
-from leap.keymanager.openpgp.generate import generate
+from leap.keymanager.openpgp.generation import generate
 from leap.keymanager.openpgp.message import (
     Decrypted,
     decrypt,

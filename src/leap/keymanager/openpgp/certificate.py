@@ -110,7 +110,7 @@ class Certificate:
         )
 
     def armored(self) -> bytes:
-        return armor(self.binary, PUBLIC_KEY)
+        return armor(self.binary, PUBLIC_KEY, checksum=self.primary.version == 4)
 
     # --- what it says -----------------------------------------------------------------------
 
@@ -301,6 +301,29 @@ class Certificate:
             code, _ = revocation.revocation_reason
             times.append(revocation.created if code in _SOFT_REASONS else 0)
         return min(times, default=None)
+
+    def certified_by(self, others: Sequence[Certificate]) -> frozenset[str]:
+        """Fingerprints of those of `others` which vouch for a user id of this one."""
+        return frozenset(other.fingerprint for other in others if self._is_certified_by(other))
+
+    def _is_certified_by(self, other: Certificate) -> bool:
+        for component in self.components[1:]:
+            if component.tag != Tag.USER_ID:
+                continue
+            for body in component.signatures[:MAX_CHECKED]:
+                try:
+                    signature = Signature(body)
+                    if (
+                        signature.kind in CERTIFICATIONS
+                        and not signature.unusable
+                        and not algorithms.hash_algorithm(signature.hash_number).weak
+                        and signature.may_be_by(other.primary)
+                        and signature.is_over(self._pieces(component), other.primary)
+                    ):
+                        return True
+                except OpenPGPError:
+                    continue
+        return False
 
     # --- merging ----------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from leap.keymanager.openpgp.armor import MESSAGE, SIGNATURE, armor, dearmor
+from leap.keymanager.openpgp.armor import SIGNATURE, armor_message, dearmor
+from leap.keymanager.openpgp.armor import armor as armored
 from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.contents import Contents, literal, not_encrypted, read_contents
 from leap.keymanager.openpgp.errors import (
@@ -101,10 +102,7 @@ def encrypt(
     ]
     seal = seal_v2 if version_2 else seal_v1
     message = b"".join((*parts, seal(content, session, random=random)))
-    return _armor(message, MESSAGE) if armor else message
-
-
-_armor = armor  # the argument of `encrypt` has its name
+    return armor_message(message) if armor else message
 
 
 def keys_of(certificate: Certificate) -> bytes:
@@ -155,10 +153,9 @@ def sign_detached(
     Raises ExpiredCertificate, NoSigningKey.
     """
     at = now()
-    body = make_signature(
-        signer.signing_key(at), SignatureType.BINARY, (data,), created=int(at), random=random
-    )
-    return armor(packet(Tag.SIGNATURE, body), SIGNATURE)
+    secret = signer.signing_key(at)
+    body = make_signature(secret, SignatureType.BINARY, (data,), created=int(at), random=random)
+    return armored(packet(Tag.SIGNATURE, body), SIGNATURE, checksum=secret.public.version == 4)
 
 
 def decrypt(

@@ -17,8 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from leap.keymanager.openpgp import generate as _generate
-from leap.keymanager.openpgp import message, verdict
+from leap.keymanager.openpgp import generation, message, verdict
 from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.message import MAX_SIZE, Decrypted
 from leap.keymanager.openpgp.secret_key import SecretKey
@@ -121,8 +120,8 @@ class Workers:
     async def generate(
         self, address: str, *, name: str = "", now: float | None = None
     ) -> SecretKey:
-        """See `generate.generate`."""
-        return await self.run(0, partial(_at, _generate.generate, now), address, name=name)
+        """See `generation.generate`."""
+        return await self.run(0, partial(_at, generation.generate, now), address, name=name)
 
 
 def _at(work: Callable[..., T], now: float | None, *args: object, **kwargs: object) -> T:

@@ -68,7 +68,8 @@ class SecretKey:
 
     def armored(self, passphrase: str | bytes | None = None) -> bytes:
         """As `to_bytes`, for files and mail."""
-        return armor(self.to_bytes(passphrase), SECRET_KEY)
+        checksum = self.certificate.primary.version == 4
+        return armor(self.to_bytes(passphrase), SECRET_KEY, checksum=checksum)
 
     def _packet(self, tag: int, body: bytes, passphrase: bytes | None) -> bytes:
         if tag not in (Tag.PUBLIC_KEY, Tag.PUBLIC_SUBKEY):
@@ -82,6 +83,11 @@ class SecretKey:
     def with_certificate(self, certificate: Certificate) -> SecretKey:
         """The same secrets with a newer certificate of the same fingerprint; raises Malformed."""
         return SecretKey(self.certificate.merge(certificate), self._secrets)
+
+    def merge(self, other: SecretKey) -> SecretKey:
+        """Both in one, as `Certificate.merge`: no secret is lost; raises Malformed."""
+        certificate = self.certificate.merge(other.certificate)
+        return SecretKey(certificate, {**other._secrets, **self._secrets})
 
     def decryption_keys(self) -> list[SecretMaterial]:
         """Every secret that can open mail, however old."""

@@ -1,0 +1,55 @@
+"""Asking the provider's key directory.
+
+Invariant: an answer counts only if it is a certificate that carries the address asked for by a verified user id;
+anything else is a failure to answer, not the answer "none".
+"""
+
+from __future__ import annotations
+
+from leap.keymanager.discovery.contract import Directory, Found
+from leap.keymanager.errors import LookupFailed
+from leap.keymanager.openpgp import Certificate, OpenPGPError, read_certificates
+from leap.keymanager.trust import Level
+from leap.soledad.errors import SoledadError
+
+NAME = "directory"
+
+
+class DirectorySource:
+    """The directory of one's own provider: trusted for its own addresses, a weak chain for others'."""
+
+    name = NAME
+
+    def __init__(self, directory: Directory, own_address: str) -> None:
+        self._directory = directory
+        self._domain = own_address.rpartition("@")[2].lower()
+
+    async def find(self, address: str) -> Found | None:
+        try:
+            answer = await self._directory.find_certificate(address)
+        except (SoledadError, OSError) as error:
+            raise LookupFailed(
+                f"the provider's key directory could not be asked: {error}"
+            ) from error
+        if answer is None:
+            return None
+        certificate = _choose(answer, address)
+        own = address.rpartition("@")[2] == self._domain
+        return Found(
+            certificate=certificate,
+            level=Level.PROVIDER_TRUST if own else Level.WEAK_CHAIN,
+            source=NAME,
+            evidence=f"the key directory of {self._domain} gave it for {address}",
+        )
+
+
+def _choose(answer: bytes, address: str) -> Certificate:
+    try:
+        for certificate in read_certificates(answer):
+            if address in certificate.addresses:
+                return certificate
+    except OpenPGPError as error:
+        raise LookupFailed(
+            f"the provider's key directory answered with no proper key for {address}: {error}"
+        ) from error
+    raise LookupFailed(f"the provider's key directory answered with a key that is not of {address}")

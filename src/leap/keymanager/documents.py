@@ -1,0 +1,243 @@
+"""The key manager's documents in Soledad, what it asks of the store, and how two devices' edits become one.
+
+    openpgp-certificate   one per certificate: everything ever learnt of it, merged
+    openpgp-binding       one per address: which certificate, how far believed, by what evidence, its history
+    openpgp-secret        one per key of one's own, the old ones too
+    openpgp-publication   one per own address: what the directory was given, and whether it still waits
+
+Invariants:
+* Document ids are made with the account's id key (`row_key`): the provider cannot tell which address or key it is.
+* Merging loses no certificate part, no secret and no history; of two bindings the more believed one stands.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal, Protocol, TypeVar
+
+import msgspec
+
+from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.keymanager.trust import level_named
+
+CERTIFICATE: Literal["openpgp-certificate"] = "openpgp-certificate"
+BINDING: Literal["openpgp-binding"] = "openpgp-binding"
+SECRET: Literal["openpgp-secret"] = "openpgp-secret"  # noqa: S105 - a document's type
+PUBLICATION: Literal["openpgp-publication"] = "openpgp-publication"
+
+MAX_EVIDENCE = 32  # the first and the newest of a binding; more would only grow
+MAX_HISTORY = 64
+
+T = TypeVar("T")
+Content = dict[str, Any]
+
+
+class StoredDocument(Protocol):
+    """What of a Soledad document is looked at."""
+
+    @property
+    def content(self) -> Content | None: ...
+
+
+class DocumentTransaction(Protocol):
+    """What of a Soledad transaction is used."""
+
+    def get(self, doc_id: str, /) -> Content | None: ...
+    def put(self, doc_id: str, content: Content, /) -> object: ...
+
+
+class DocumentStore(Protocol):
+    """What of `leap.soledad.store.Soledad` is used."""
+
+    def row_key(self, name: bytes, /) -> str: ...
+    async def get_doc(self, doc_id: str, /) -> StoredDocument | None: ...
+    async def find_docs(self, type: str, /) -> Sequence[StoredDocument]: ...
+    async def transact(self, job: Callable[[Any], T], /, durable: bool = False) -> T: ...
+    def on_change(self, callback: Callable[[Any], None], /) -> Callable[[], None]: ...
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a key is believed to be of an address: `source` names a module of `discovery`, or "person"."""
+
+    source: str
+    when: int
+    level: str
+    detail: str = ""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a binding's history."""
+
+    when: int
+    fingerprint: str
+    level: str
+    reason: str
+
+
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
+    """Which key an address has; times in seconds since 1970."""
+
+    address: str
+    fingerprint: str
+    level: str
+    first_seen: int
+    last_seen: int
+    encrypted_to: bool = False
+    signature_seen: bool = False
+    evidence: tuple[Evidence, ...] = ()
+    history: tuple[Change, ...] = ()
+    type: Literal["openpgp-binding"] = BINDING
+
+
+class CertificateDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """`issuers`: fingerprints and key ids by which signatures may name it."""
+
+    fingerprint: str
+    certificate: str
+    issuers: tuple[str, ...]
+    type: Literal["openpgp-certificate"] = CERTIFICATE
+
+
+class SecretDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of one's own; only ever inside the encrypted store."""
+
+    address: str
+    fingerprint: str
+    created: int
+    secret: str
+    type: Literal["openpgp-secret"] = SECRET
+
+    def __repr__(self) -> str:
+        return f"<SecretDocument {self.fingerprint}>"
+
+
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """`published`: SHA-256 (hex) of the certificate the directory took last; `error`: why it has not the newest."""
+
+    address: str
+    published: str = ""
+    when: int = 0
+    attempts: int = 0
+    error: str = ""
+    type: Literal["openpgp-publication"] = PUBLICATION
+
+
+def pack(octets: bytes) -> str:
+    """Octets as a document holds them: documents are JSON-like."""
+    return base64.b64encode(octets).decode("ascii")
+
+
+def unpack(text: str) -> bytes:
+    return base64.b64decode(text)
+
+
+def content_of(value: msgspec.Struct) -> Content:
+    """The document of a value, just as it reads when it comes back: lists, no tuples."""
+    content: Content = msgspec.json.decode(msgspec.json.encode(value))
+    return content
+
+
+def value_of(content: Mapping[str, Any], kind: type[T]) -> T:
+    """The value in a document; fields of newer programs are passed over."""
+    return msgspec.convert(content, kind)
+
+
+@lru_cache(maxsize=512)
+def parse_certificate(octets: bytes) -> Certificate:
+    """A certificate of the store; kept, because checking its signatures costs far more than looking it up."""
+    return Certificate.from_bytes(octets)
+
+
+def certificate_document(certificate: Certificate) -> CertificateDocument:
+    return CertificateDocument(
+        fingerprint=certificate.fingerprint,
+        certificate=pack(certificate.binary),
+        issuers=tuple(dict.fromkeys((*certificate.fingerprints, *certificate.key_ids))),
+    )
+
+
+def secret_document(address: str, key: SecretKey) -> SecretDocument:
+    return SecretDocument(
+        address=address,
+        fingerprint=key.fingerprint,
+        created=key.certificate.created,
+        secret=pack(key.to_bytes()),
+    )
+
+
+# --- merging: what a device did, applied to what another device pushed first -------------------------
+
+Merge = Callable[[Content | None, Content | None, Content | None], Content | None]
+
+
+def _edits_first(merge: Callable[[Content, Content], Content]) -> Merge:
+    """The plain cases of a three-way merge; an edit beats a deletion, so that no key is lost."""
+
+    def merged(
+        base: Content | None, local: Content | None, remote: Content | None
+    ) -> Content | None:
+        if local in (base, remote):
+            return remote
+        if remote == base:
+            return local
+        if local is None or remote is None:
+            return remote if local is None else local
+        return merge(local, remote)
+
+    return merged
+
+
+def _merge_certificates(local: Content, remote: Content) -> Content:
+    mine, theirs = (value_of(c, CertificateDocument) for c in (local, remote))
+    one = parse_certificate(unpack(theirs.certificate))
+    return content_of(certificate_document(one.merge(parse_certificate(unpack(mine.certificate)))))
+
+
+def _merge_secrets(local: Content, remote: Content) -> Content:
+    mine, theirs = (value_of(c, SecretDocument) for c in (local, remote))
+    one, other = (SecretKey.from_bytes(unpack(d.secret)) for d in (theirs, mine))
+    return content_of(secret_document(theirs.address, one.merge(other)))
+
+
+def _merge_bindings(local: Content, remote: Content) -> Content:
+    mine, theirs = (value_of(c, Binding) for c in (local, remote))
+    stands = max(theirs, mine, key=lambda b: level_named(b.level))
+    same = mine.fingerprint == theirs.fingerprint
+    merged = msgspec.structs.replace(
+        stands,
+        first_seen=min(mine.first_seen, theirs.first_seen),
+        last_seen=max(mine.last_seen, theirs.last_seen),
+        encrypted_to=mine.encrypted_to or theirs.encrypted_to if same else stands.encrypted_to,
+        signature_seen=mine.signature_seen or theirs.signature_seen
+        if same
+        else stands.signature_seen,
+        evidence=trimmed(_by_time((*theirs.evidence, *mine.evidence)), MAX_EVIDENCE),
+        history=trimmed(_by_time((*theirs.history, *mine.history)), MAX_HISTORY),
+    )
+    return content_of(merged)
+
+
+def _merge_publications(local: Content, remote: Content) -> Content:
+    return max(remote, local, key=lambda content: int(content.get("when", 0)))
+
+
+Timed = TypeVar("Timed", Evidence, Change)
+
+
+def _by_time(entries: Sequence[Timed]) -> tuple[Timed, ...]:
+    return tuple(sorted(dict.fromkeys(entries), key=lambda entry: entry.when))
+
+
+def trimmed(entries: tuple[Timed, ...], most: int) -> tuple[Timed, ...]:
+    """The first and the newest: how it began is the best evidence there is."""
+    return entries if len(entries) <= most else entries[:1] + entries[1 - most :]
+
+
+MERGES: Mapping[str, Merge] = {
+    CERTIFICATE: _edits_first(_merge_certificates),
+    BINDING: _edits_first(_merge_bindings),
+    SECRET: _edits_first(_merge_secrets),
+    PUBLICATION: _edits_first(_merge_publications),
+}

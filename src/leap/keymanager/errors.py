@@ -1,0 +1,23 @@
+"""What the key manager may raise, besides the engine's own errors; every text is a sentence for people."""
+
+from __future__ import annotations
+
+
+class KeyManagerError(Exception):
+    """Base of all errors of this package outside the engine."""
+
+
+class LookupFailed(KeyManagerError):
+    """A place to look for a key could not answer: whether there is a key is not known. Try again later."""
+
+
+class KeyRefused(KeyManagerError):
+    """A key was not taken in; the text says why."""
+
+
+class NoOwnKey(KeyManagerError):
+    """This account has no key of its own yet."""
+
+
+class NoSuchKey(KeyManagerError):
+    """No key is known for this address."""
