@@ -106,9 +106,8 @@ class OwnHeads(NamedTuple):
     @property
     def next_counter(self) -> int:
         """The counter of the next attempt."""
-        return (
-            max((mark.counter for mark in (self.committed, *self.pending) if mark), default=0) + 1
-        )
+        used = [mark.counter for mark in (self.committed, *self.pending) if mark]
+        return max([self.attempts, *used]) + 1
 
     def attempted(self, mark: Mark) -> OwnHeads:
         """With one more attempt on its way. Must be stored durably before the head is sent."""

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import io
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -37,6 +38,7 @@ STREAM_SILENCE_SECONDS = 90.0  # the provider sends a comment at least every 30 
 MAX_REPLY = 16 * 1024 * 1024
 MAX_ERROR = 16 * 1024
 MAX_SENTENCE = 300
+ONE_PIECE = 256 * 1024
 
 _REFUSALS: dict[str, type[Refused]] = {
     "head-moved": HeadMoved,
@@ -142,7 +144,7 @@ class Transport:
             async with self._live_session().request(
                 method,
                 self.origin + path,
-                data=body,
+                data=_in_pieces(body),
                 params=params,
                 headers=sent,
                 timeout=timeout,
@@ -204,6 +206,11 @@ class Transport:
             return BadReply(f"{self.host} answered with status {status} instead of a reply")
         kind = _REFUSALS.get(body.error, AuthFailed if status == 401 else Refused)
         return kind(printable(body.error)[:40], printable(body.message), status)
+
+
+def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body as a file, which aiohttp sends piece by piece instead of all at once on the loop."""
+    return io.BytesIO(body) if body is not None and len(body) > ONE_PIECE else body
 
 
 class _Disconnected(Exception):
