@@ -1,0 +1,620 @@
+"""An account on Soledad: the `AccountBackend` that keeps mail on this machine and syncs it.
+
+Invariants:
+* What a method answers is committed. `append`, flags, moves and copies are atomic; `deliver` is durable too.
+* Nothing here parses a message twice: what lists need is made when it is stored.
+* The store belongs to whoever opened it; `close` ends the feed and the work in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from leap.mail.contract import (
+    INBOX,
+    AccountUnavailable,
+    Appended,
+    Change,
+    FlagOp,
+    InvalidName,
+    MailboxId,
+    MailboxInfo,
+    MailboxStatus,
+    MessageId,
+    MessageMetadata,
+    MessageRow,
+    ModSeq,
+    NewMessage,
+    NotPermitted,
+    OutboxEntry,
+    RowId,
+    SecurityStatus,
+    SyncStatus,
+    Transferred,
+    Uid,
+)
+from leap.mail.feed import ChangeFeed
+from leap.mail.flags import checked_flags, flags_of, flags_text
+from leap.mail.model import (
+    DEFAULTS,
+    MAIL_ROWS,
+    MAILBOX_TYPE,
+    mailbox_content,
+    mailbox_doc_id,
+    new_mailbox_id,
+)
+from leap.mail.projection import (
+    DirectoryReader,
+    MailboxChanged,
+    MailboxListChanged,
+    MailIndex,
+    Report,
+    renumber,
+)
+from leap.mail.reading import MessageReader
+from leap.mail.storing import Prepared, account_errors, prepare, prepare_all
+from leap.soledad.changes import ChangeSet, Projection
+from leap.soledad.rows import RowSchema, SetEdit
+from leap.soledad.sqlite import Connection
+from leap.soledad.store import Soledad
+from leap.soledad.transaction import Transaction
+
+T = TypeVar("T")
+LOCAL = SecurityStatus(encryption="local")
+_ROW = "i.row_id, i.message_id, i.uid, i.modseq, i.flags, i.size, i.internal_date, i.zone"
+_AMONG = " FROM json_each(?) j CROSS JOIN mail_index i ON i.mailbox_id = ? AND i.uid = j.value ORDER BY i.uid"
+
+
+class Outgoing(Protocol):
+    """The way out, as `leap.mail.outgoing` offers it."""
+
+    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str: ...
+    async def entries(self) -> list[OutboxEntry]: ...
+
+
+class Syncing(Protocol):
+    """What the account asks of whoever syncs its store."""
+
+    async def sync_now(self) -> None: ...
+    async def sync_status(self) -> SyncStatus: ...
+
+
+async def open_mail_store(
+    path: Path,
+    key: bytes,
+    *,
+    rows: Sequence[RowSchema] = (),
+    projections: Sequence[Projection] = (),
+    schema: Callable[[Connection], None] | None = None,
+    now: Callable[[], float] = time.time,
+) -> Soledad:
+    """A Soledad store which knows mail, and what the caller adds. Raises what `Soledad.open` raises."""
+    return await Soledad.open(
+        path,
+        key,
+        rows=(MAIL_ROWS, *rows),
+        projections=(MailIndex(now=now), *projections),
+        merges={MAILBOX_TYPE: "fields"},
+        schema=schema,
+        now=now,
+    )
+
+
+class LocalAccount:
+    """One account on this machine (`leap.mail.contract.AccountBackend`)."""
+
+    def __init__(
+        self, store: Soledad, address: str, outbox: Outgoing | None, now: Callable[[], float]
+    ) -> None:
+        self.store = store
+        self._address = address
+        self._outbox = outbox
+        self._now = now
+        self._sync: Syncing | None = None
+        self._feed = ChangeFeed()
+        self._reader = MessageReader(store)
+        self._directory = DirectoryReader()
+        self._closed = False
+        self._unsubscribe = store.on_change(self._follow)
+
+    @classmethod
+    async def open(
+        cls,
+        store: Soledad,
+        address: str,
+        *,
+        outbox: Outgoing | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> LocalAccount:
+        """The account in a store opened with `open_mail_store`."""
+        account = cls(store, address, outbox, now)
+        account._reader.start()
+        return account
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    def attach_outbox(self, outbox: Outgoing | None) -> None:
+        """The way out; without one `submit` is refused."""
+        self._outbox = outbox
+
+    def attach_sync(self, sync: Syncing | None) -> None:
+        """Who syncs the store; without it the account is offline."""
+        self._sync = sync
+
+    # -- mailboxes
+
+    async def list_mailboxes(self) -> list[MailboxInfo]:
+        return list((await self._read(self._directory.read)).shown.values())
+
+    async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
+        def job(tx: Transaction) -> MailboxInfo:
+            directory = self._directory.read(tx.connection)
+            directory.check_new_name(name)
+            mailbox_id = new_mailbox_id()
+            if special_use is not None:
+                if any(info.special_use == special_use for info in directory.shown.values()):
+                    raise NotPermitted("Another mailbox has this special use.")
+                # A special mailbox that was deleted comes back under its fixed id, for other devices know that one
+                fixed = (one for one, info in DEFAULTS.items() if info.special_use == special_use)
+                mailbox_id = next(
+                    (one for one in fixed if one not in directory.shown_as), mailbox_id
+                )
+            return self._put_mailbox(
+                tx, MailboxInfo(mailbox_id=mailbox_id, name=name, special_use=special_use)
+            )
+
+        return await self._transact(job)
+
+    async def rename_mailbox(self, mailbox_id: MailboxId, name: str) -> None:
+        def job(tx: Transaction) -> None:
+            directory = self._directory.read(tx.connection)
+            if mailbox_id == INBOX:  # RFC 9051 6.3.6: its mail moves, INBOX stays
+                directory.check_new_name(name)
+                made = self._put_mailbox(tx, MailboxInfo(mailbox_id=new_mailbox_id(), name=name))
+                rows = _row_ids(tx.connection, INBOX)
+                tx.update_rows(MAIL_ROWS.name, rows, {"mailbox": made.mailbox_id})
+                return
+            for one, new in directory.renamed(mailbox_id, name):
+                content = tx.get(mailbox_doc_id(one)) or {"type": MAILBOX_TYPE}
+                tx.put(mailbox_doc_id(one), {**content, "name": new})
+
+        await self._transact(job)
+
+    async def delete_mailbox(self, mailbox_id: MailboxId) -> None:
+        def job(tx: Transaction) -> None:
+            directory = self._directory.read(tx.connection)
+            directory.require(mailbox_id)
+            if mailbox_id == INBOX:
+                raise InvalidName("INBOX cannot be deleted.")
+            tx.delete_rows(MAIL_ROWS.name, _row_ids(tx.connection, mailbox_id))
+            for one in directory.same_name(mailbox_id):
+                if (
+                    one in DEFAULTS
+                ):  # these are there without a document, so their absence needs one
+                    tx.put(mailbox_doc_id(one), {"type": MAILBOX_TYPE, "deleted": True})
+                else:
+                    tx.delete(mailbox_doc_id(one))
+
+        await self._transact(job)
+
+    async def set_subscribed(self, mailbox_id: MailboxId, subscribed: bool) -> None:
+        def job(tx: Transaction) -> None:
+            directory = self._directory.read(tx.connection)
+            if directory.require(mailbox_id).subscribed != subscribed:
+                content = tx.get(mailbox_doc_id(mailbox_id)) or {"type": MAILBOX_TYPE}
+                tx.put(mailbox_doc_id(mailbox_id), {**content, "subscribed": subscribed})
+
+        await self._transact(job)
+
+    def _put_mailbox(self, tx: Transaction, info: MailboxInfo) -> MailboxInfo:
+        tx.put(mailbox_doc_id(info.mailbox_id), mailbox_content(info))
+        return info
+
+    async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
+        def job(connection: Connection) -> MailboxStatus:
+            self._directory.read(connection).require(mailbox_id)
+            validity, uid_next, recent_from, modseq, messages, unseen, size = connection.execute(
+                "SELECT uid_validity, uid_next, recent_from, modseq, messages, unseen, size FROM mail_box"
+                " WHERE mailbox_id = ?",
+                (mailbox_id,),
+            ).fetchone()
+            recent = connection.execute(
+                "SELECT count(*) FROM mail_index WHERE mailbox_id = ? AND uid >= ?",
+                (mailbox_id, recent_from),
+            ).fetchone()[0]
+            return MailboxStatus(
+                mailbox_id=mailbox_id,
+                uid_validity=validity,
+                uid_next=uid_next,
+                messages=messages,
+                unseen=unseen,
+                recent=recent,
+                size=size,
+                highest_modseq=modseq,
+            )
+
+        return await self._read(job)
+
+    # -- lists of messages
+
+    async def rows(
+        self,
+        mailbox_id: MailboxId,
+        *,
+        first: Uid = Uid(1),  # noqa: B008
+        last: Uid | None = None,
+        changed_since: ModSeq = ModSeq(0),  # noqa: B008
+    ) -> list[MessageRow]:
+        def job(connection: Connection) -> list[MessageRow]:
+            self._directory.read(connection).require(mailbox_id)
+            # "+" keeps SQLite from the index that does not serve
+            narrow = "i.modseq > ? AND +i.uid" if changed_since else "+i.modseq > ? AND i.uid"
+            found = connection.execute(
+                f"SELECT {_ROW} FROM mail_index i WHERE i.mailbox_id = ? AND {narrow} BETWEEN ? AND ?"  # noqa: S608
+                " ORDER BY i.uid",
+                (mailbox_id, changed_since, first, 2**32 if last is None else last),
+            )
+            return [_row(*values) for values in found]
+
+        return await self._read(job)
+
+    async def expunged(self, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
+        def job(connection: Connection) -> list[Uid]:
+            self._directory.read(connection).require(mailbox_id)
+            found = connection.execute(
+                "SELECT uid FROM mail_expunged WHERE mailbox_id = ? AND modseq > ? ORDER BY uid",
+                (mailbox_id, since),
+            )
+            return [Uid(uid) for (uid,) in found]
+
+        return await self._read(job)
+
+    async def claim_recent(self, mailbox_id: MailboxId) -> list[Uid]:
+        def job(connection: Connection) -> list[Uid]:
+            self._directory.read(connection).require(mailbox_id)
+            found = connection.execute(
+                "SELECT i.uid FROM mail_box b JOIN mail_index i ON i.mailbox_id = b.mailbox_id"
+                " AND i.uid >= b.recent_from WHERE b.mailbox_id = ? ORDER BY i.uid",
+                (mailbox_id,),
+            ).fetchall()
+            connection.execute(
+                "UPDATE mail_box SET recent_from = uid_next WHERE mailbox_id = ?", (mailbox_id,)
+            )
+            return [Uid(uid) for (uid,) in found]
+
+        self._check_open()
+        with account_errors():
+            return await self.store.write(job)
+
+    async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
+        self._check_open()
+        return await self._reader.metadata(row_ids)
+
+    async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
+        self._check_open()
+        return await self._reader.read(row_id, start, length)
+
+    async def read_original(self, row_id: RowId) -> bytes | None:
+        """The encrypted mail as it came, of one that is served decrypted; else None."""
+        self._check_open()
+        ref = await self._reader.content_ref(row_id, "original")
+        if ref is None:
+            return None
+        with account_errors():
+            return await self.store.read_blob(ref)
+
+    async def search_text(
+        self,
+        mailbox_id: MailboxId,
+        uids: Sequence[Uid],
+        where: Literal["text", "body"],
+        needle: str,
+    ) -> list[Uid]:
+        await self._read(lambda connection: self._directory.read(connection).require(mailbox_id))
+        return await self._reader.search(mailbox_id, uids, needle, headers=where == "text")
+
+    # -- adding
+
+    async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
+        flags = [flags_text(checked_flags(message.flags)) for message in messages]
+        await self._read(lambda connection: self._directory.read(connection).require(mailbox_id))
+        if not messages:
+            return []
+        with account_errors():
+            prepared = await prepare_all(self.store, [message.raw for message in messages], LOCAL)
+        report = Report()
+        row_ids = [_new_row_id() for _ in messages]
+        now = int(self._now())
+
+        def job(tx: Transaction) -> None:
+            self._directory.read(tx.connection).require(mailbox_id)
+            tx.tags.add(report)
+            for row_id, message, made, text in zip(row_ids, messages, prepared, flags, strict=True):
+                date = now if message.internal_date is None else message.internal_date
+                values = _values(row_id, made.keep(tx), mailbox_id, text, date, message.zone)
+                tx.insert_row(MAIL_ROWS.name, row_id, values)
+
+        await self._transact(job)
+        placed = (report.placed[row_id] for row_id in row_ids)
+        return [
+            Appended(row_id=row_id, uid=placement.uid, uid_validity=placement.uid_validity)
+            for row_id, placement in zip(row_ids, placed, strict=True)
+        ]
+
+    async def deliver(
+        self,
+        served: bytes,
+        *,
+        row_id: RowId,
+        security: SecurityStatus,
+        original: bytes | None,
+        internal_date: int,
+        zone: int = 0,
+        mailbox: MailboxId = INBOX,
+        flags: Sequence[str] = (),
+        also: Callable[[Transaction], None] | None = None,
+    ) -> bool:
+        """Stores incoming mail durably under an id the caller computed; False if it was there before, or was
+        and has been deleted. `also` runs in the same transaction when the mail is stored.
+
+        Raises TooLarge, StorageFull; then nothing was stored.
+        """
+        text = flags_text(checked_flags(flags))
+        if await self._read(lambda connection: _was_there(connection, row_id)):
+            return False
+        with account_errors():
+            made: Prepared = await prepare(self.store, served, security, original)
+
+        def job(tx: Transaction) -> bool:
+            if _was_there(tx.connection, row_id):
+                return False
+            values = _values(row_id, made.keep(tx), mailbox, text, internal_date, zone)
+            tx.insert_row(MAIL_ROWS.name, row_id, values)
+            if also is not None:
+                also(tx)
+            return True
+
+        return await self._transact(job, durable=True)
+
+    # -- changing
+
+    async def store_flags(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
+    ) -> list[MessageRow]:
+        given = checked_flags(flags)
+        report = Report()
+        change: Any = {
+            "set": flags_text(given),
+            "add": SetEdit(add=given),
+            "remove": SetEdit(remove=given),
+        }[op]
+
+        def job(tx: Transaction) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
+            self._directory.read(tx.connection).require(mailbox_id)
+            tx.tags.add(report)
+            found = tx.connection.execute(
+                f"SELECT {_ROW}{_AMONG}",
+                (json.dumps(sorted(set(uids))), mailbox_id),
+            ).fetchall()
+            changes = tx.update_rows(
+                MAIL_ROWS.name, [values[0] for values in found], {"flags": change}
+            )
+            return found, {one.row_id: one.after["flags"] for one in changes if one.after}
+
+        found, changed = await self._transact(job)
+        modseq = report.modseqs.get(mailbox_id, ModSeq(0))
+
+        def answer() -> list[MessageRow]:
+            out: list[MessageRow] = []
+            for values in found:
+                text = changed.get(values[0])
+                if text is not None:
+                    values = (*values[:3], modseq, text, *values[5:])
+                out.append(_row(*values))
+            return out
+
+        return answer() if len(found) < 1000 else await asyncio.to_thread(answer)
+
+    async def copy(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
+    ) -> Transferred:
+        report = Report()
+
+        def job(tx: Transaction) -> list[tuple[Uid, RowId]]:
+            directory = self._directory.read(tx.connection)
+            directory.require(mailbox_id)
+            directory.require(target)
+            tx.tags.add(report)
+            copied: list[tuple[Uid, RowId]] = []
+            found = _among(tx.connection, mailbox_id, uids)
+            rows = {row["row_id"]: row for row in tx.rows(MAIL_ROWS.name, list(found.values()))}
+            for uid, old in found.items():
+                row = dict(rows[old])
+                del row["row_id"]
+                new = _new_row_id()
+                tx.insert_row(MAIL_ROWS.name, new, {**row, "mailbox": target})
+                copied.append((uid, new))
+            return copied
+
+        copied = await self._transact(job)
+        return await self._transferred(copied, target, report)
+
+    async def move(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
+    ) -> Transferred:
+        report = Report()
+
+        def job(tx: Transaction) -> list[tuple[Uid, RowId]]:
+            directory = self._directory.read(tx.connection)
+            directory.require(mailbox_id)
+            directory.require(target)
+            tx.tags.add(report)
+            moved = list(_among(tx.connection, mailbox_id, uids).items())
+            row_ids = [row_id for _, row_id in moved]
+            if mailbox_id == target:
+                renumber(tx, row_ids, directory)
+            else:
+                tx.update_rows(MAIL_ROWS.name, row_ids, {"mailbox": target})
+            return moved
+
+        moved = await self._transact(job)
+        return await self._transferred(moved, target, report)
+
+    async def _transferred(
+        self, pairs: list[tuple[Uid, RowId]], target: MailboxId, report: Report
+    ) -> Transferred:
+        validity = next((placement.uid_validity for placement in report.placed.values()), 0)
+        return Transferred(
+            uid_validity=validity or (await self.status(target)).uid_validity,
+            source=tuple(uid for uid, _ in pairs),
+            target=tuple(report.placed[row_id].uid for _, row_id in pairs),
+        )
+
+    async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
+        def job(tx: Transaction) -> list[Uid]:
+            self._directory.read(tx.connection).require(mailbox_id)
+            deleted = " instr(' ' || i.flags || ' ', ' \\Deleted ') "
+            if uids is None:
+                found = tx.connection.execute(
+                    f"SELECT i.uid, i.row_id FROM mail_index i WHERE i.mailbox_id = ? AND {deleted}"  # noqa: S608
+                    " ORDER BY i.uid",
+                    (mailbox_id,),
+                ).fetchall()
+            else:
+                found = tx.connection.execute(
+                    "SELECT i.uid, i.row_id FROM json_each(?) j CROSS JOIN mail_index i"  # noqa: S608
+                    f" ON i.mailbox_id = ? AND i.uid = j.value WHERE {deleted} ORDER BY i.uid",
+                    (json.dumps(sorted(set(uids))), mailbox_id),
+                ).fetchall()
+            tx.delete_rows(MAIL_ROWS.name, [row_id for _, row_id in found])
+            return [Uid(uid) for uid, _ in found]
+
+        return await self._transact(job)
+
+    # -- the account as a whole
+
+    def changes(self) -> AsyncIterator[Change]:
+        return self._feed.open()
+
+    def _follow(self, changes: ChangeSet) -> None:
+        """Called on the loop after each COMMIT."""
+        if MailboxListChanged() in changes.tags:
+            self._feed.announce(None)
+        for tag in changes.tags:
+            if isinstance(tag, MailboxChanged):
+                self._feed.announce(tag.mailbox_id, tag.modseq)
+        if changes.from_sync:
+            self._reader.more_arrived()
+
+    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
+        self._check_open()
+        if self._outbox is None:
+            raise NotPermitted("This account cannot send: it was opened without the daemon.")
+        return await self._outbox.submit(raw, sender, recipients)
+
+    async def outbox(self) -> list[OutboxEntry]:
+        self._check_open()
+        return [] if self._outbox is None else await self._outbox.entries()
+
+    async def sync_now(self) -> None:
+        self._check_open()
+        if self._sync is not None:
+            await self._sync.sync_now()
+
+    async def sync_status(self) -> SyncStatus:
+        self._check_open()
+        if self._sync is not None:
+            return await self._sync.sync_status()
+        return SyncStatus(
+            online=False,
+            provisional=False,
+            last_sync=None,
+            pending=0,
+            blobs_to_send=0,
+            blobs_to_fetch=0,
+        )
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._unsubscribe()
+        self._feed.end()
+        await self._reader.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise AccountUnavailable("The account is closed.")
+
+    async def _read(self, job: Callable[[Connection], T]) -> T:
+        self._check_open()
+        with account_errors():
+            return await self.store.read(job)
+
+    async def _transact(self, job: Callable[[Transaction], T], *, durable: bool = False) -> T:
+        self._check_open()
+        with account_errors():
+            return await self.store.transact(job, durable)
+
+
+def _new_row_id() -> RowId:
+    return RowId(secrets.token_hex(16))
+
+
+def _row(
+    row_id: str, message_id: str, uid: int, modseq: int, flags: str, size: int, date: int, zone: int
+) -> MessageRow:
+    return MessageRow(
+        row_id=RowId(row_id),
+        message_id=MessageId(message_id),
+        uid=Uid(uid),
+        modseq=ModSeq(modseq),
+        flags=flags_of(flags),
+        size=size,
+        internal_date=date,
+        zone=zone,
+    )
+
+
+def _values(
+    row_id: RowId, fixed: dict[str, Any], mailbox: MailboxId, flags: str, date: int, zone: int
+) -> dict[str, Any]:
+    """A new row; the message takes its name from its first row, so that two devices name it alike."""
+    return {
+        **fixed,
+        "message_id": row_id,
+        "internal_date": date,
+        "zone": zone,
+        "mailbox": mailbox,
+        "flags": flags,
+    }
+
+
+def _was_there(connection: Connection, row_id: RowId) -> bool:
+    return (
+        connection.execute("SELECT 1 FROM mail_row WHERE row_id = ?", (row_id,)).fetchone()
+        is not None
+    )
+
+
+def _row_ids(connection: Connection, mailbox_id: MailboxId) -> list[RowId]:
+    found = connection.execute(
+        "SELECT row_id FROM mail_index WHERE mailbox_id = ? ORDER BY uid", (mailbox_id,)
+    )
+    return [RowId(row_id) for (row_id,) in found]
+
+
+def _among(connection: Connection, mailbox_id: MailboxId, uids: Sequence[Uid]) -> dict[Uid, RowId]:
+    """Those uids that exist, ascending, with their rows."""
+    found = connection.execute(
+        f"SELECT i.uid, i.row_id{_AMONG}", (json.dumps(sorted(set(uids))), mailbox_id)
+    )
+    return {Uid(uid): RowId(row_id) for uid, row_id in found}

@@ -1,0 +1,258 @@
+"""Reads messages of an account: ranges of the octets, opened header records, and what search asks.
+
+Header records of messages that came by sync are opened in the background, newest first, and at once when somebody asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+
+from leap.mail.contract import (
+    ContentUnavailable,
+    MailboxId,
+    MessageMetadata,
+    NoSuchMessage,
+    RowId,
+    SecurityStatus,
+    Uid,
+)
+from leap.mail.message import Message
+from leap.mail.model import decode_record
+from leap.mail.storing import account_errors, keep_metadata
+from leap.soledad.blobs import BlobRef
+from leap.soledad.errors import BlobAltered, SoledadError
+from leap.soledad.sqlite import Connection
+from leap.soledad.store import Soledad
+
+BATCH = 200  # header records opened in one go: about 2 MB at most, mostly 200 kB
+SEARCH_OCTETS = 4 * 1024 * 1024  # of content opened at a time while searching
+
+_log = logging.getLogger(__name__)
+_METADATA = (
+    "SELECT j.value, i.header_id, m.envelope, m.body, m.body_structure, m.header_size, m.subject, m.preview,"
+    " m.security FROM json_each(?) j LEFT JOIN mail_index i ON i.row_id = j.value"
+    " LEFT JOIN mail_metadata m ON m.header_id = i.header_id ORDER BY j.key"
+)
+_HEADERS = (
+    "SELECT DISTINCT r.header_id, r.header_sha256, r.header_size FROM json_each(?) j"
+    " CROSS JOIN mail_row r ON r.row_id = j.value"
+)
+_WANTED = (
+    "SELECT r.header_id, r.header_sha256, r.header_size FROM"
+    " (SELECT header_id, internal_date FROM mail_header_wanted ORDER BY internal_date DESC LIMIT ? OFFSET ?) w"
+    " CROSS JOIN mail_index i ON i.header_id = w.header_id CROSS JOIN mail_row r ON r.row_id = i.row_id"
+    " GROUP BY r.header_id ORDER BY max(w.internal_date) DESC"
+)
+_CONTENTS = (
+    "SELECT i.uid, r.content_id, r.content_sha256, r.content_size FROM json_each(?) j CROSS JOIN mail_index i"
+    " ON i.mailbox_id = ? AND i.uid = j.value CROSS JOIN mail_row r ON r.row_id = i.row_id ORDER BY i.uid"
+)
+
+
+class MessageReader:
+    """The reading side of one account."""
+
+    def __init__(self, store: Soledad) -> None:
+        self._store = store
+        self._more = asyncio.Event()
+        self._filling: asyncio.Task[None] | None = None
+
+    async def content_ref(
+        self, row_id: RowId, kind: Literal["content", "original"] = "content"
+    ) -> BlobRef | None:
+        """Where a message's octets lie; None when it has no original. Raises NoSuchMessage."""
+
+        def job(connection: Connection) -> BlobRef | None:
+            found = connection.execute(
+                f"SELECT {kind}_id, {kind}_sha256, {kind}_size FROM mail_row WHERE row_id = ? AND deleted = 0",  # noqa: S608
+                (row_id,),
+            ).fetchone()
+            if found is None:
+                raise NoSuchMessage("The message was expunged.")
+            return BlobRef(*found) if found[0] else None
+
+        with account_errors():
+            return await self._store.read(job)
+
+    async def read(self, row_id: RowId, start: int, length: int | None) -> bytes:
+        """A range of the octets served; beyond the end there is nothing."""
+        ref = await self.content_ref(row_id)
+        if ref is None:
+            raise ContentUnavailable("This message has no content.")
+        start = max(0, start)
+        if start >= ref.size or length == 0:
+            return b""
+        with account_errors():
+            return await self._store.read_blob(ref, start, length)
+
+    async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
+        """In the order asked. Raises NoSuchMessage, ContentUnavailable."""
+        listed = json.dumps(list(row_ids))
+        for _ in range(2):
+            with account_errors():
+                found, absent = await self._store.read(
+                    lambda connection: _find_metadata(connection, listed)
+                )
+            if not absent:
+                return found
+            await self._open_headers([RowId(row_id) for row_id in absent])
+        raise ContentUnavailable("A message's header record cannot be found.")
+
+    async def search(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], needle: str, *, headers: bool
+    ) -> list[Uid]:
+        """Those whose decoded text holds `needle`; opens every message. Raises ContentUnavailable."""
+        listed = json.dumps(sorted(set(uids)))
+        with account_errors():
+            refs = await self._store.read(
+                lambda c: [
+                    (Uid(uid), BlobRef(*ref))
+                    for uid, *ref in c.execute(_CONTENTS, (listed, mailbox_id))
+                ]
+            )
+        out: list[Uid] = []
+        first = 0
+        while first < len(refs):
+            size, last = 0, first
+            while last < len(refs) and (
+                last == first or size + refs[last][1].size <= SEARCH_OCTETS
+            ):
+                size += refs[last][1].size
+                last += 1
+            batch = refs[first:last]
+            with account_errors():
+                contents = await self._store.read_blobs([ref for _, ref in batch])
+            found = await asyncio.to_thread(_containing, contents, needle, headers)
+            out += [uid for (uid, _), hit in zip(batch, found, strict=True) if hit]
+            first = last
+        return out
+
+    # -- header records that came by sync
+
+    def start(self) -> None:
+        """Opens header records in the background from now on."""
+        self._more.set()
+        self._filling = asyncio.create_task(self._fill(), name="mail header records")
+
+    def more_arrived(self) -> None:
+        self._more.set()
+
+    async def close(self) -> None:
+        if self._filling is not None:
+            self._filling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._filling
+
+    async def _fill(self) -> None:
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            try:
+                await self._fill_once()
+            except SoledadError:
+                _log.debug(
+                    "header records wait for the provider"
+                )  # asked again when sync brings more
+            except ContentUnavailable:
+                _log.warning("a header record could not be read")
+
+    async def _fill_once(self) -> None:
+        passed = 0  # those that cannot be read stay, and are passed over
+        while True:
+            refs = await self._store.read(
+                lambda c: [BlobRef(*found) for found in c.execute(_WANTED, (BATCH, passed))]  # noqa: B023
+            )
+            if not refs:
+                return
+            passed += await self._keep(refs)
+
+    async def _open_headers(self, row_ids: Sequence[RowId]) -> None:
+        listed = json.dumps(list(row_ids))
+        with account_errors():
+            refs = await self._store.read(
+                lambda c: [BlobRef(*found) for found in c.execute(_HEADERS, (listed,)) if found[0]]
+            )
+            for first in range(0, len(refs), BATCH):
+                await self._keep(refs[first : first + BATCH], strict=True)
+
+    async def _keep(self, refs: Sequence[BlobRef], *, strict: bool = False) -> int:
+        """Opens and keeps header records; answers how many could not be, unless `strict` raises that."""
+        failed = 0
+        pairs: list[tuple[BlobRef, bytes]] = []
+        try:
+            pairs = list(zip(refs, await self._store.read_blobs(refs), strict=True))
+        except BlobAltered:
+            if strict:
+                raise
+            for ref in refs:  # one of them: the others are still good
+                try:
+                    pairs.append((ref, await self._store.read_blob(ref)))
+                except BlobAltered:
+                    failed += 1
+        records = []
+        for ref, data in pairs:
+            try:
+                records.append((ref.blob_id, decode_record(data)))
+            except ContentUnavailable:
+                if strict:
+                    raise
+                failed += 1
+
+        def job(connection: Connection) -> None:
+            for header_id, record in records:
+                keep_metadata(connection, header_id, record)
+
+        await self._store.write(job)
+        return failed
+
+
+def _find_metadata(connection: Connection, listed: str) -> tuple[list[MessageMetadata], list[str]]:
+    """Those that are open, and the rows of those that are not."""
+    out: list[MessageMetadata] = []
+    absent: list[str] = []
+    for (
+        row_id,
+        header_id,
+        envelope,
+        body,
+        structure,
+        size,
+        subject,
+        preview,
+        security,
+    ) in connection.execute(_METADATA, (listed,)):
+        if header_id is None:
+            raise NoSuchMessage("The message was expunged.")
+        if envelope is None:
+            absent.append(row_id)
+            continue
+        out.append(
+            MessageMetadata(
+                row_id=row_id,
+                envelope=envelope,
+                body=body,
+                body_structure=structure,
+                header_size=size,
+                subject=subject,
+                preview=preview,
+                security=_security(security),
+            )
+        )
+    return out, absent
+
+
+@lru_cache(maxsize=1024)
+def _security(data: bytes) -> SecurityStatus:
+    return msgspec.msgpack.decode(data, type=SecurityStatus)
+
+
+def _containing(contents: Sequence[bytes], needle: str, headers: bool) -> list[bool]:
+    return [Message(raw).contains(needle, headers=headers) for raw in contents]

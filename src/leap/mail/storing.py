@@ -1,0 +1,127 @@
+"""Makes a message ready for its transaction: header record and sealed blobs, without holding up the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from leap.mail.contract import (
+    AccountError,
+    AccountUnavailable,
+    ContentUnavailable,
+    SecurityStatus,
+    StorageFull,
+    TooLarge,
+)
+from leap.mail.model import HeaderRecord, blob_values, encode_record, header_record
+from leap.soledad.blobs import SealedBlob
+from leap.soledad.errors import (
+    BlobAltered,
+    NotOpen,
+    SoledadError,
+    StoreFull,
+    UnknownSuite,
+    Unreachable,
+)
+from leap.soledad.sqlite import Connection
+from leap.soledad.store import Soledad
+from leap.soledad.transaction import Transaction
+from leap.soledad.wire import MAX_MESSAGE_BYTES
+
+INLINE_OCTETS = 16 * 1024  # parsed and sealed in about a millisecond; more leaves the event loop
+
+
+class Prepared(NamedTuple):
+    """A message whose parsing and sealing is done."""
+
+    record: HeaderRecord
+    header: SealedBlob
+    content: SealedBlob
+    original: SealedBlob | None
+
+    def keep(self, tx: Transaction) -> dict[str, Any]:
+        """Puts the blobs and the opened header record into the transaction; answers the row's fixed columns."""
+        tx.put_blob(self.header)
+        tx.put_blob(self.content)
+        if self.original is not None:
+            tx.put_blob(self.original)
+        keep_metadata(tx.connection, self.header.ref.blob_id, self.record)
+        return {
+            **blob_values("header", self.header.ref),
+            **blob_values("content", self.content.ref),
+            **blob_values("original", self.original.ref if self.original else None),
+            "size": self.record.size,
+        }
+
+
+async def prepare(
+    store: Soledad, raw: bytes, security: SecurityStatus, original: bytes | None = None
+) -> Prepared:
+    """Parses and seals a message. Raises TooLarge."""
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise TooLarge(f"A message has at most {MAX_MESSAGE_BYTES // (1024 * 1024)} MiB.")
+    if len(raw) <= INLINE_OCTETS:
+        record = header_record(raw, security)
+    else:
+        record = await asyncio.to_thread(header_record, raw, security)
+    return Prepared(
+        record,
+        await store.seal_blob(encode_record(record)),
+        await store.seal_blob(raw),
+        None if original is None else await store.seal_blob(original),
+    )
+
+
+async def prepare_all(
+    store: Soledad, raws: Sequence[bytes], security: SecurityStatus
+) -> list[Prepared]:
+    """`prepare` for many, giving way to others between two messages."""
+    out: list[Prepared] = []
+    for raw in raws:
+        out.append(await prepare(store, raw, security))
+        await asyncio.sleep(0)
+    return out
+
+
+def keep_metadata(connection: Connection, header_id: str, record: HeaderRecord) -> None:
+    """Keeps an opened header record where lists find it."""
+    connection.execute(
+        "INSERT OR IGNORE INTO mail_metadata (header_id, envelope, body, body_structure, header_size, subject,"
+        " preview, security) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            header_id,
+            record.envelope,
+            record.body,
+            record.body_structure,
+            record.header_size,
+            record.subject,
+            record.preview,
+            msgspec.msgpack.encode(record.security),
+        ),
+    )
+    connection.execute("DELETE FROM mail_header_wanted WHERE header_id = ?", (header_id,))
+
+
+@contextlib.contextmanager
+def account_errors() -> Iterator[None]:
+    """What the store says, in the words of the account's contract."""
+    try:
+        yield
+    except StoreFull as error:
+        raise StorageFull("The disk is full; nothing was changed.") from error
+    except NotOpen as error:
+        raise AccountUnavailable("The account is closed.") from error
+    except Unreachable as error:
+        raise ContentUnavailable(
+            "This message's content is still at the provider, which cannot be reached; try again later."
+        ) from error
+    except (BlobAltered, UnknownSuite) as error:
+        raise ContentUnavailable(
+            f"This message's content is not what was stored: {error}."
+        ) from error
+    except SoledadError as error:
+        raise AccountError(f"The store refused: {error}.") from error
