@@ -1,7 +1,7 @@
 """Sealed mail that this device could not open: kept, synced, listed, and tried again when keys arrive.
 
     document "inbox-quarantine-<row id>"   {"type": "inbox-quarantine", "key_id", "received", "reason",
-                                            "sealed": bytes  or  "blob": [id, sha256, size]}
+                                            "sealed": base64  or  "blob": [id, sha256, size]}
 
 The sealed bytes are kept as they came, so nothing is lost when the provider's copy is acked: they leave only in
 the transaction that stores the opened mail. They sync, so another device that holds the key opens them.
@@ -11,7 +11,9 @@ Invariant: the provider's copy is acked only after the document was pushed, as w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -38,7 +40,7 @@ class QuarantineTransaction(Protocol):
     def put(self, doc_id: str, content: dict[str, Any]) -> Any: ...
     def delete(self, doc_id: str) -> Any: ...
     def put_blob(self, blob: SealedBlob) -> Any: ...
-    def drop_blobs(self, blob_ids: Any) -> Any: ...
+    def drop_blobs(self, blob_ids: Iterable[str]) -> Any: ...
 
 
 def document_id(row_id: str) -> str:
@@ -57,7 +59,7 @@ def keep(tx: QuarantineTransaction, item: Quarantined, blob: SealedBlob | None) 
         "reason": item.reason,
     }
     if blob is None:
-        content["sealed"] = item.sealed
+        content["sealed"] = base64.b64encode(item.sealed or b"").decode("ascii")
     else:
         tx.put_blob(blob)
         content["blob"] = [blob.ref.blob_id, blob.ref.sha256, blob.ref.size]
@@ -83,13 +85,23 @@ def item_of(doc_id: str, content: Mapping[str, Any] | None) -> Quarantined | Non
     ref = None
     if isinstance(blob, list | tuple) and len(blob) == 3:
         ref = BlobRef(str(blob[0]), str(blob[1]), int(blob[2]))
-    if not isinstance(sealed, bytes) and ref is None:
+    octets = _octets(sealed)
+    if octets is None and ref is None:
         return None
     return Quarantined(
         row_id=doc_id[len(QUARANTINE) + 1 :],
         key_id=str(content.get("key_id", "")),
         received=int(content.get("received", 0)),
         reason=str(content.get("reason", "")),
-        sealed=sealed if isinstance(sealed, bytes) else None,
+        sealed=octets,
         blob=ref,
     )
+
+
+def _octets(text: Any) -> bytes | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None

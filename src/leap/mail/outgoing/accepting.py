@@ -33,6 +33,8 @@ from leap.mail.outgoing.submitted import Submitted, read_submission
 from leap.soledad.errors import StoreFull
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
+# Armor makes 4 octets of 3 and a line end every 64 (RFC 9580 6): 36 MiB become 50.
+MAX_ENCRYPTED = 36 * 1024 * 1024
 MAX_RECIPIENTS = 1_000  # what the SMTP server takes at once, too
 _OFF_LOOP = 256 * 1024  # octets from which reading a mail takes over 5 ms
 
@@ -87,6 +89,10 @@ class Outgoing:
         protection: Protection = "as-is"
         if not encrypted:
             protection = await self._protection(unique, wishes, now)
+        if protection == "encrypted" and len(submitted.message) > MAX_ENCRYPTED:
+            raise TooLarge(
+                f"The message is over {MAX_ENCRYPTED // (1024 * 1024)} MiB, the limit for encrypted mail."
+            )
         entry = NewEntry(
             outbox_id=self._new_id(),
             sender=sender,

@@ -26,7 +26,6 @@ from leap.mail.smtp.wire import Reply
 logger = logging.getLogger(__name__)
 
 LOG_IN_FIRST = Reply(530, "5.7.0", "Log in first.")
-TOO_LARGE = Reply(552, "5.3.4", "The message is over the limit of 50 MiB.")
 OUTBOX_FULL = Reply(452, "4.3.1", "The disk is full; the message was not accepted.")
 LOCKED = Reply(451, "4.3.0", "The account is locked or being closed; try again later.")
 
@@ -76,8 +75,8 @@ class Gateway:
             outbox_id = await self._account.submit(raw, envelope.sender, envelope.recipients)
         except NotPermitted as error:
             return Reply(550, "5.7.1", str(error))
-        except TooLarge:
-            return TOO_LARGE
+        except TooLarge as error:
+            return Reply(552, "5.3.4", str(error))
         except StorageFull:
             return OUTBOX_FULL
         except AccountUnavailable:

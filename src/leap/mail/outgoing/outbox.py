@@ -245,17 +245,20 @@ class Outbox:
                 ).fetchall()
             )
             sender, subject, message, added, message_id, protection, policy = row[:7]
-            lines = tuple(line.encode("ascii") for line in json.loads(added))
+            attempts, created, expires, reason = row[7:]
             return Entry(
-                outbox_id,
-                sender,
-                subject,
-                message,
-                lines,
-                message_id,
-                protection,
-                policy,
-                *row[7:],
+                outbox_id=outbox_id,
+                sender=sender,
+                subject=subject,
+                message=message,
+                added=tuple(line.encode("ascii") for line in json.loads(added)),
+                message_id=message_id,
+                protection=protection,
+                policy=policy,
+                attempts=attempts,
+                created=created,
+                expires=expires,
+                reason=reason,
                 recipients=recipients,
                 copies=copies,
             )

@@ -170,7 +170,9 @@ class Sender:
                 if entry is not None:
                     await self._later(entry, "something failed on this device")
             except Exception:
-                await asyncio.sleep(FIRST_RETRY)  # not even that could be noted: the disk is full, perhaps
+                await asyncio.sleep(
+                    FIRST_RETRY
+                )  # not even that could be noted: the disk is full, perhaps
         finally:
             self._under_way.pop(outbox_id, None)
             self.wake()
