@@ -1,6 +1,6 @@
 """Accounts and devices for tests of the formats: alice, her second device, bob."""
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+import hashlib
 
 from leap.soledad.inbox_seal import public_of
 from leap.soledad.keyset import EpochEntry, Keyset
@@ -16,8 +16,6 @@ NOW = 1_790_000_000.0
 
 def seeded(seed: str):
     """Reproducible octets in the place of os.urandom."""
-    import hashlib
-
     counter = 0
 
     def random_bytes(size: int) -> bytes:
@@ -48,7 +46,3 @@ def keyset_of(secrets: AccountSecrets, *devices: DeviceKeys) -> Keyset:
         recovery_public=public_of(b"r" * 96),
         previous=b"",
     )
-
-
-def root_of(secrets: AccountSecrets) -> Ed25519PrivateKey:
-    return secrets.root_key

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.soledad.people import NOW, device_of, keyset_of, secrets_of
 
 from leap.soledad.digest import EMPTY
-from leap.soledad.envelope import Epoch, seal
+from leap.soledad.envelope import Epoch, seal, with_lengths
 from leap.soledad.errors import (
     ForgedEnvelope,
     ForgedHead,
@@ -93,8 +93,6 @@ def sealed_by(device=LAPTOP, key=None, **change) -> bytes:
 
 def forced(record: HeadRecord, device=LAPTOP) -> bytes:
     """Sealed and signed rightly, whatever the record says."""
-    from leap.soledad.envelope import with_lengths
-
     body = msgspec.msgpack.encode(record)
     signature = device.signing_key.sign(
         with_lengths(b"leap.soledad head 1", ACCOUNT.encode(), body)

@@ -3,12 +3,23 @@
 import asyncio
 import hashlib
 import os
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 
 import pysequoia
 import pytest
-from tests.provider.conftest import *  # noqa: F403
-from tests.provider.world import DOMAIN, PASSPHRASE, Served, blob, delivery, item, prepared
+from tests.provider.world import (
+    DOMAIN,
+    PASSPHRASE,
+    Served,
+    blob,
+    delivery,
+    item,
+    opened,
+    prepared,
+    served,
+)
 
 from leap.provider.provider import Provider
 from leap.soledad.errors import AuthFailed, HeadMoved, KeysetMoved, Refused, SoledadError
@@ -24,6 +35,18 @@ from leap.soledad.wire import (
 )
 
 ALICE = f"alice@{DOMAIN}"
+
+
+@pytest.fixture
+async def provider(tmp_path: Path) -> AsyncIterator[Provider]:
+    async with opened(tmp_path / "provider") as provider:
+        yield provider
+
+
+@pytest.fixture
+async def https(provider: Provider, tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(provider, tmp_path) as running:
+        yield running
 
 
 @pytest.fixture

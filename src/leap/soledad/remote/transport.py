@@ -244,12 +244,14 @@ def _tls_context(ca_pem: bytes | None) -> ssl.SSLContext:
     if ca_pem is None:
         context = ssl.create_default_context()
     else:
+        # Not create_default_context(cadata=...): given an empty file, that trusts the system's authorities.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
-            context = ssl.create_default_context(cadata=ca_pem.decode("ascii"))
+            context.load_verify_locations(cadata=ca_pem.decode("ascii"))
         except (ssl.SSLError, UnicodeDecodeError, ValueError):
             raise BadCertificate("the authority file holds no certificate in PEM form") from None
         if not context.cert_store_stats()["x509_ca"]:
-            raise BadCertificate("the authority file holds no authority's certificate")
+            raise BadCertificate("the authority file holds no certificate of an authority")
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
