@@ -135,8 +135,8 @@ class CommandReader:
             self._refuse("line", bytes(self._buffer[:256]))
         if end >= 0:
             line = self._cut(end)
-            if self._refused is not None:
-                line, self._tail = (self._tail + line)[-_TAIL:], b""
+            if self._refused is not None:  # the CR may be in the tail, when it came before the LF
+                line, self._tail = (self._tail + line)[-_TAIL:].removesuffix(b"\r"), b""
             return line
         if self._refused is not None:
             self._tail = (self._tail + bytes(self._buffer[-_TAIL:]))[-_TAIL:]
