@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -34,8 +35,7 @@ class MailServers:
 
     async def close(self) -> None:
         """Stop taking mail, let running transactions end, and give up the ports."""
-        await self._mx.close()
-        await self._submission.close()
+        await asyncio.gather(self._mx.close(), self._submission.close())
         await self._worker.close()
 
 

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
+import aiosmtplib
 import pytest
 from tests.conftest import needs_program
 from tests.mail.smtp.certificate import contexts
@@ -99,6 +100,18 @@ async def test_smtplib_encrypts_then_logs_in() -> None:
         await in_thread(server, job)
     assert handler.sessions == ["ESMTPSA"]
     assert handler.mails[0][2] == MAIL
+
+
+async def test_a_quick_client_is_heard_right_after_the_handshake() -> None:
+    server_tls, client_tls = contexts()
+    async with serving(config(tls=server_tls)) as (server, handler):
+        host, port = server.address
+        for _ in range(20):  # its first command often comes together with the end of the handshake
+            async with aiosmtplib.SMTP(
+                hostname=str(host), port=int(port), tls_context=client_tls, timeout=5
+            ) as client:
+                await client.sendmail("alice@x.test", ["bob@x.test"], MAIL)
+    assert handler.sessions == ["ESMTPS"] * 20
 
 
 async def test_tls_from_the_first_octet() -> None:

@@ -26,7 +26,7 @@ class Timeouts:
     write: float = 120.0  # for a client to read its replies
     handshake: float = 30.0
     auth_failure: float = 1.0  # before the reply to a failed log-in, times the failures so far
-    shutdown: float = 10.0  # for transactions under way when the server is closed
+    shutdown: float = 3.0  # for transactions under way when the server is closed
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class _Connection(asyncio.Protocol):
         self._lost = False
         self._reading = True
         self._starting_tls = False
+        self._after_handshake = b""
         self._stopping = False
         self._seen_commands = -1
         self._deadline_moved_at = 0.0
@@ -84,7 +85,10 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._dialogue is None:
             return
-        self._dialogue.receive(data)
+        if self._starting_tls:
+            self._after_handshake += data
+        else:
+            self._dialogue.receive(data)
         if self._dialogue.waiting > HIGH_WATER and self._reading and self._transport:
             self._reading = False
             self._transport.pause_reading()
@@ -180,6 +184,8 @@ class _Connection(asyncio.Protocol):
             self._reading = False
             transport.pause_reading()  # before the client can answer 220
         await self._flush(dialogue)
+        # From here on `start_tls` hears the socket, and what comes to `data_received` was decrypted: a
+        # quick client's first command may come before this coroutine goes on.
         self._starting_tls = True
         try:
             self._transport = await self._loop.start_tls(
@@ -199,6 +205,8 @@ class _Connection(asyncio.Protocol):
             raise _Gone
         self._reading = True
         dialogue.tls_started(_tls_version(self._transport))
+        dialogue.receive(self._after_handshake)
+        self._after_handshake = b""
 
     # -- the handler ----------------------------------------------------------------------------
 

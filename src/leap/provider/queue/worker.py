@@ -16,7 +16,7 @@ import random
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from leap.provider.contract import MailDrop
 from leap.provider.mx import trace
@@ -55,6 +55,7 @@ class QueueWorker:
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         seal: Seal = seal_to_inbox,
         timeout: float = TIMEOUT,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._storage = storage
         self._drop = drop
@@ -68,6 +69,7 @@ class QueueWorker:
         self._new_id = new_id
         self._seal = seal
         self._timeout = timeout
+        self._sleep = sleep
         self._unwritten: dict[tuple[str, str], Mapping[str, Outcome]] = {}
         self._wake = asyncio.Event()
         self._lanes: dict[str, asyncio.Task[None]] = {}
@@ -104,6 +106,12 @@ class QueueWorker:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
+    async def work_off(self) -> None:
+        """Does all that is due now, once, without being started."""
+        await self._start_lanes()
+        await asyncio.gather(*self._lanes.values())
+        await self.report_failures()
+
     async def _start_lanes(self) -> None:
         for domain in await self._storage.due_domains():
             if domain not in self._lanes:
@@ -116,7 +124,7 @@ class QueueWorker:
                 await self._serve(domain, mails)
         except Exception as error:
             log.error("queue: mail to %s stays queued: %s", domain, type(error).__name__)
-            await asyncio.sleep(1.0)  # the disk is full or the database is gone: not in a busy loop
+            await self._sleep(1.0)  # the disk is full or the database is gone: not in a busy loop
         finally:
             del self._lanes[domain]
             self.wake()

@@ -1,0 +1,182 @@
+"""Submission on a real socket: who may send what to whom, and what is durable when 250 comes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import smtplib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.mail.smtp.certificate import contexts
+from tests.provider.mail_drop import MemoryMailDrop
+
+from leap.mail.smtp import SmtpServer, serve_smtp
+from leap.provider.queue import QueueStorage, Routes
+from leap.provider.submission import SubmissionHandler, submission_config
+from leap.soledad.errors import StoreFull
+from leap.soledad.sqlite import Database
+
+ALICE = "alice@example.test"
+BOB = "bob@example.test"
+CAROL = "carol@other.test"
+MAIL = b"Subject: x\r\n\r\nmarker-of-this-mail\r\n"
+
+
+class Desk:
+    def __init__(self, drop: MemoryMailDrop, queue: QueueStorage, server: SmtpServer) -> None:
+        self.drop = drop
+        self.queue = queue
+        self.server = server
+        self.encrypted = True
+
+    async def talk(self, job: Callable[[smtplib.SMTP], object], user: str = ALICE) -> object:
+        """Holds a conversation as a user who is logged in."""
+
+        def run() -> object:
+            host, port = self.server.address
+            with smtplib.SMTP(str(host), int(port), "laptop.home", timeout=10) as client:
+                if self.encrypted:
+                    client.starttls(context=contexts()[1])
+                    client.login(user, self.drop.token(ALICE))
+                else:
+                    client.ehlo()
+                return job(client)
+
+        return await asyncio.to_thread(run)
+
+    async def send(self, *recipients: str, sender: str = ALICE, submission: str = "") -> list[int]:
+        def job(client: smtplib.SMTP) -> list[int]:
+            options = [f"X-LEAP-SUBMISSION={submission}"] if submission else []
+            codes = [client.mail(sender, options)[0]]
+            codes += [client.rcpt(recipient)[0] for recipient in recipients]
+            if any(code == 250 for code in codes[1:]):
+                codes.append(client.data(MAIL)[0])
+            return codes
+
+        codes = await self.talk(job)
+        assert isinstance(codes, list)
+        return codes
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    db = await Database.open(tmp_path / "provider.db", key=None)
+    drop = MemoryMailDrop(db, ALICE, BOB)
+    queue = await QueueStorage.open(db)
+
+    def handler() -> SubmissionHandler:
+        return SubmissionHandler(
+            drop,
+            queue,
+            domain="example.test",
+            hostname="mx.example.test",
+            routes=Routes({"Other.test": ("127.0.0.1", 1)}),
+        )
+
+    settings = submission_config("mx.example.test", contexts()[0])
+    settings = replace(settings, timeouts=replace(settings.timeouts, auth_failure=0))
+    server = await serve_smtp(handler, settings)
+    yield Desk(drop, queue, server)
+    await server.close()
+    await db.close()
+
+
+async def test_mail_between_users_arrives_sealed_and_names_no_client(desk: Desk) -> None:
+    assert await desk.send(BOB) == [250, 250, 250]
+    (opened,) = desk.drop.opened(BOB)
+    assert re.fullmatch(
+        rb"Return-Path: <alice@example\.test>\r\n"
+        rb"Received: by mx\.example\.test with ESMTPSA id [0-9a-f]{16};\r\n\t[^\r\n]+\r\n"
+        + re.escape(MAIL),
+        opened,
+    ), opened
+    assert await desk.queue.waiting() == 0
+
+
+async def test_nothing_goes_without_encryption(desk: Desk) -> None:
+    desk.encrypted = False
+
+    def job(client: smtplib.SMTP) -> tuple[int, int]:
+        assert not client.has_extn("auth")
+        return client.docmd("AUTH", "PLAIN AGEAYg==")[0], client.mail(ALICE)[0]
+
+    assert await desk.talk(job) == (538, 530)
+
+
+async def test_a_wrong_token_logs_nobody_in(desk: Desk) -> None:
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        await desk.talk(lambda client: None, user=BOB)
+
+
+async def test_the_user_name_may_have_any_case(desk: Desk) -> None:
+    assert await desk.talk(lambda client: client.mail(ALICE)[0], user="Alice@Example.TEST") == 250
+
+
+@pytest.mark.parametrize(
+    "sender", [BOB, "alice@else.test", "", "alice+x@else.test", "+a@example.test"]
+)
+async def test_only_the_own_address_can_send(desk: Desk, sender: str) -> None:
+    assert (await desk.send(BOB, sender=sender))[0] == 550
+    assert desk.drop.inbox == []
+
+
+@pytest.mark.parametrize("sender", ["ALICE@example.test", "alice+lists@example.test"])
+async def test_the_own_address_has_several_forms(desk: Desk, sender: str) -> None:
+    assert await desk.send(BOB, sender=sender) == [250, 250, 250]
+
+
+async def test_unknown_users_and_unknown_routes_are_refused_at_rcpt(desk: Desk) -> None:
+    codes = await desk.send("nobody@example.test", "dave@nowhere.test", BOB)
+    assert codes == [250, 550, 550, 250, 250]
+
+    def job(client: smtplib.SMTP) -> bytes:
+        client.mail(ALICE)
+        return client.rcpt("dave@nowhere.test")[1]
+
+    said = await desk.talk(job)
+    assert isinstance(said, bytes)
+    assert said.startswith(b"5.4.4 ")
+
+
+async def test_foreign_mail_lies_sealed_in_the_queue(desk: Desk, tmp_path: Path) -> None:
+    assert await desk.send(CAROL, BOB) == [250, 250, 250, 250]
+    (mail,) = await desk.queue.due("other.test", 10)
+    assert list(mail.recipients) == [CAROL]
+    raw = await desk.queue.unseal(mail.mail_id)
+    assert raw.startswith(b"Received: by mx.example.test with ESMTPSA id ")
+    assert raw.endswith(MAIL)
+    for file in tmp_path.iterdir():
+        assert b"marker-of-this-mail" not in file.read_bytes()
+    assert (tmp_path / "queue.key").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_submission_repeated_is_one_mail(desk: Desk) -> None:
+    for _ in range(3):
+        assert await desk.send(CAROL, BOB, submission="abc") == [250, 250, 250, 250]
+    assert len(desk.drop.inbox) == 1
+    assert await desk.queue.waiting() == 1
+    await desk.send(BOB, submission="abd")
+    assert len(desk.drop.inbox) == 2
+
+
+async def test_a_submission_that_failed_half_way_is_completed_by_repeating_it(desk: Desk) -> None:
+    desk.drop.failure = StoreFull("the disk is full")
+    assert await desk.send(CAROL, BOB, submission="abc") == [250, 250, 250, 452]
+    desk.drop.failure = None
+    assert await desk.send(CAROL, BOB, submission="abc") == [250, 250, 250, 250]
+    assert len(desk.drop.inbox) == 1
+    assert await desk.queue.waiting() == 1
+
+
+async def test_a_queue_that_cannot_be_written_is_a_451(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(**mail: object) -> None:
+        raise OSError("disk")
+
+    monkeypatch.setattr(desk.queue, "add", broken)
+    assert await desk.send(CAROL, BOB) == [250, 250, 250, 451]
+    assert desk.drop.inbox == []
