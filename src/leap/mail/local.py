@@ -58,7 +58,7 @@ from leap.mail.projection import (
     renumber,
 )
 from leap.mail.reading import MessageReader
-from leap.mail.storing import Prepared, account_errors, prepare, prepare_all
+from leap.mail.storing import MAX_SERVED_BYTES, Prepared, account_errors, prepare, prepare_all
 from leap.soledad.changes import ChangeSet, Projection
 from leap.soledad.rows import RowSchema, SetEdit
 from leap.soledad.sqlite import Connection
@@ -371,7 +371,9 @@ class LocalAccount:
         if await self._read(lambda connection: _was_there(connection, row_id)):
             return False
         with account_errors():
-            made: Prepared = await prepare(self.store, served, security, original)
+            made: Prepared = await prepare(
+                self.store, served, security, original, limit=MAX_SERVED_BYTES
+            )
 
         def job(tx: Transaction) -> bool:
             if _was_there(tx.connection, row_id):

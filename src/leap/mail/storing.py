@@ -32,6 +32,9 @@ from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
+MAX_SERVED_BYTES = (
+    2 * MAX_MESSAGE_BYTES
+)  # decrypted mail may be larger than what came: it was compressed
 INLINE_OCTETS = 16 * 1024  # parsed and sealed in about a millisecond; more leaves the event loop
 
 
@@ -59,11 +62,16 @@ class Prepared(NamedTuple):
 
 
 async def prepare(
-    store: Soledad, raw: bytes, security: SecurityStatus, original: bytes | None = None
+    store: Soledad,
+    raw: bytes,
+    security: SecurityStatus,
+    original: bytes | None = None,
+    *,
+    limit: int = MAX_MESSAGE_BYTES,
 ) -> Prepared:
-    """Parses and seals a message. Raises TooLarge."""
-    if len(raw) > MAX_MESSAGE_BYTES:
-        raise TooLarge(f"A message has at most {MAX_MESSAGE_BYTES // (1024 * 1024)} MiB.")
+    """Parses and seals a message of at most `limit` octets. Raises TooLarge."""
+    if len(raw) > limit:
+        raise TooLarge(f"A message has at most {limit // (1024 * 1024)} MiB.")
     if len(raw) <= INLINE_OCTETS:
         record = header_record(raw, security)
     else:
