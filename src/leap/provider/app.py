@@ -21,8 +21,14 @@ def create_app(
 ) -> web.Application:
     """The application, to be served over TLS; it does not close the provider."""
     app = web.Application(middlewares=[refusals], client_max_size=_NO_LIMIT_HERE)
+    app.on_response_prepare.append(_no_versions)
     app.add_routes(value_routes(provider))
     app.add_routes(event_routes(provider, keep_alive=keep_alive))
     app.add_routes(directory_routes(provider, info))
     app.add_routes(blob_routes(provider))
     return app
+
+
+async def _no_versions(request: web.Request, reply: web.StreamResponse) -> None:
+    """Which version of which library answers is nobody's business."""
+    reply.headers["Server"] = "leap-provider"

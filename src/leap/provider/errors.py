@@ -80,6 +80,12 @@ class TooLarge(Refusal):
     error, status = "too-large", 413
 
 
+class BadRange(Refusal):
+    """The range of a blob lies outside it (RFC 9110 15.5.17)."""
+
+    error, status = "bad-range", 416
+
+
 class SlowDown(Refusal):
     """Too many attempts; `retry_after` says after how many seconds to come again."""
 

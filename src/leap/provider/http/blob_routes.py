@@ -8,11 +8,12 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 
 from aiohttp import web
 
-from leap.provider.errors import BadRequest, TooLarge
+from leap.provider.errors import BadRange, BadRequest, TooLarge
 from leap.provider.http.bodies import Handler, answer, read_body, read_piece
 from leap.provider.http.endpoints import authorized
 from leap.provider.provider import Provider
@@ -21,11 +22,8 @@ from leap.soledad.wire import API, MAX_BLOB_BYTES, Blob
 
 WRITE_BYTES = 1024 * 1024  # one thread hop for each megabyte
 _BLOB_ID = re.compile(r"^[0-9a-f]{32}$")
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
-
-
-class BadRange(Exception):
-    """The range lies outside the blob."""
+READ_BYTES = 256 * 1024
+_RANGE = re.compile(r"^bytes=([0-9]{0,15})-([0-9]{0,15})$")
 
 
 def blob_routes(provider: Provider) -> list[web.RouteDef]:
@@ -55,10 +53,7 @@ def blob_routes(provider: Provider) -> list[web.RouteDef]:
     async def get(request: web.Request) -> web.StreamResponse:
         who = await authorized(provider, request)
         blob = await provider.blobs.find(who.account, request.match_info["blob_id"])
-        if blob.path is not None:
-            # Knows ranges, and sends in pieces read outside the loop.
-            return web.FileResponse(blob.path, headers={"Content-Type": "application/octet-stream"})
-        return _send(blob, request.headers.get("Range"))
+        return await _send(request, blob)
 
     path = API + "/blobs/{blob_id}"
     return [web.put(path, with_id(put)), web.get(path, with_id(get))]
@@ -84,19 +79,32 @@ async def _upload(provider: Provider, account: int, blob_id: str, request: web.R
         await asyncio.shield(asyncio.to_thread(upload.discard))
 
 
-def _send(blob: StoredBlob, asked: str | None) -> web.Response:
-    sealed = blob.sealed or b""
+async def _send(request: web.Request, blob: StoredBlob) -> web.StreamResponse:
     headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
+    start, end, status = 0, blob.size, 200
+    asked = _range(request.headers.get("Range"), blob.size)
+    if asked is not None:
+        start, end = asked
+        status = 206
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{blob.size}"
+    if blob.path is None:
+        sealed = blob.sealed or b""
+        return web.Response(status=status, body=sealed[start:end], headers=headers)
+    file = await asyncio.to_thread(os.open, blob.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        found = _range(asked, len(sealed))
-    except BadRange:
-        headers["Content-Range"] = f"bytes */{len(sealed)}"
-        return web.Response(status=416, headers=headers)
-    if found is None:
-        return web.Response(body=sealed, headers=headers)
-    start, end = found
-    headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(sealed)}"
-    return web.Response(status=206, body=sealed[start:end], headers=headers)
+        reply = web.StreamResponse(status=status, headers=headers)
+        reply.content_length = end - start
+        piece = await asyncio.to_thread(os.pread, file, min(READ_BYTES, end - start), start)
+        await reply.prepare(request)
+        while piece:
+            await reply.write(piece)
+            start += len(piece)
+            size = min(READ_BYTES, end - start)
+            piece = await asyncio.to_thread(os.pread, file, size, start) if size else b""
+        await reply.write_eof()
+        return reply
+    finally:
+        os.close(file)
 
 
 def _range(asked: str | None, size: int) -> tuple[int, int] | None:
@@ -109,8 +117,6 @@ def _range(asked: str | None, size: int) -> tuple[int, int] | None:
     else:
         start = int(found[1])
         end = size if found[2] == "" else min(int(found[2]) + 1, size)
-        if found[2] != "" and int(found[2]) < start:
-            return None
     if start >= end:
-        raise BadRange
+        raise BadRange(f"this blob has {size} bytes; the range lies outside")
     return start, end

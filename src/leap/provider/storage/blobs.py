@@ -23,7 +23,7 @@ from leap.soledad.sqlite import Connection, Database
 from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob, BlobsFound
 
 INLINE_BYTES = 64 * 1024  # from here on a file is cheaper than pages of the database
-MAX_WHOLE_BYTES = 64 * 1024 * 1024  # a larger one is read by range, not in one reply held in memory
+MAX_WHOLE_BYTES = 56 * 1024 * 1024  # the largest mail, sealed; what is larger is read by range
 _HASH_INLINE = 512 * 1024  # hashing this much takes less than half a millisecond
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
