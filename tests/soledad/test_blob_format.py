@@ -205,3 +205,12 @@ def test_a_compressible_blob_gets_small_and_its_padding_is_not_zeros():
 
 def test_nothing_of_the_content_is_shown():
     assert "hello" not in repr(seal(b"hello" * 100))
+
+
+def test_known_answer():
+    """The format as it stands: a change of any octet breaks what people have stored."""
+    data = b"leap" * 40_000
+    blob = seal_blob(data, account=ACCOUNT, epoch=EPOCH, random_bytes=lambda size: b"s" * size)
+    stored = seal_blob(b"leap", account=ACCOUNT, epoch=EPOCH, random_bytes=lambda size: b"s" * size)
+    assert (len(blob.sealed), len(stored.sealed)) == (1024, 1024)
+    assert stored.ref.sha256 == "64c783472fe41ea6938710b49cc43582f5debaa2b0e5785538f27bec18573447"

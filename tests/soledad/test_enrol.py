@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,10 +30,16 @@ from leap.soledad.errors import (
     WeakKdf,
     WrongKey,
 )
-from leap.soledad.keyset import open_keyset, sign_keyset
+from leap.soledad.keyset import EpochEntry, sign_keyset
 from leap.soledad.material import AccountMaterial, encode_material
 from leap.soledad.remote import ProviderClient
-from leap.soledad.secrets import floor_kdf_params, unwrap, wrap, wrap_context
+from leap.soledad.secrets import (
+    AccountSecrets,
+    derive_passphrase,
+    floor_kdf_params,
+    unwrap,
+    wrap_context,
+)
 from leap.soledad.wire import Wraps
 
 ALICE = f"alice@{DOMAIN}"
@@ -333,38 +340,34 @@ async def test_an_older_keyset_is_refused_when_refreshing(https: Served):
 
 async def test_neither_root_seed_nor_passphrase_stays_on_the_device(https: Served):
     async with client_of(https) as client:
-        material: AccountMaterial = (await made(client)).material
-        reply = await client.secrets()
-        stored = encode_material(material)
-        keys = await client.log_in_with(
-            ALICE,
-            lambda params: enrol.derive_passphrase(PASSPHRASE, params),
-            material.device.device_id,
-            "laptop",
-        )
-        secrets = unwrap(reply.wraps.passphrase, keys.wrap_key, wrap_context(ALICE))
-        for secret in (secrets.root_seed, keys.auth_key, keys.wrap_key, PASSPHRASE.encode()):
-            assert secret not in stored
-
-
-async def test_the_secrets_of_another_address_are_refused(https: Served, monkeypatch):
-    """Even if they open: here alice and eve use one passphrase and the provider swaps all of it."""
-    async with client_of(https) as client:
         material = (await made(client)).material
-        reply = await client.secrets()
-        keys = await client.log_in_with(
-            ALICE,
-            lambda params: enrol.derive_passphrase(PASSPHRASE, params),
-            material.device.device_id,
-            "laptop",
-        )
-        secrets = unwrap(reply.wraps.passphrase, keys.wrap_key, wrap_context(ALICE))
-    moved = REPLACE(secrets, address=f"eve@{DOMAIN}")
-    keyset = REPLACE(open_keyset(reply.keyset, root_public=None), address=f"eve@{DOMAIN}")
-    with pytest.raises(ForgedEnvelope, match="another address"):
-        enrol.check_belongs(moved, keyset, ALICE)
-    assert wrap(moved, keys.wrap_key, wrap_context(ALICE))
-    assert sign_keyset(keyset, secrets.root_key)
+        secrets = await secrets_of_account(client, material)
+        stored = encode_material(material)
+        assert material.id_key in stored
+        assert secrets.root_seed not in stored
+        assert PASSPHRASE.encode() not in stored
+
+
+async def test_a_keyset_with_an_epoch_the_secrets_lack_is_refused(https: Served):
+    """Old wraps beside a newer keyset: a device that believed them could not read what comes."""
+    async with client_of(https) as laptop, client_of(https) as phone:
+        material = (await made(laptop)).material
+        secrets = await secrets_of_account(laptop, material)
+        newer = material.open_keyset()
+        newer = newer.successor(epochs=[*newer.epochs, EpochEntry(2, 0)])
+        signed = sign_keyset(newer, secrets.root_key)
+        phone.change = lambda reply: REPLACE(reply, keyset=signed, keyset_version=2)
+        with pytest.raises(ForgedEnvelope, match="lack an epoch"):
+            await enrol_device(phone, ALICE, PASSPHRASE, "phone")
+
+
+async def secrets_of_account(client: ProviderClient, material: AccountMaterial) -> AccountSecrets:
+    device = material.device
+    keys = await client.log_in_with(
+        ALICE, partial(derive_passphrase, PASSPHRASE), device.device_id, device.name
+    )
+    wrapped = (await client.secrets()).wraps.passphrase
+    return unwrap(wrapped, keys.wrap_key, wrap_context(ALICE))
 
 
 async def test_what_is_enrolled_shows_no_words(https: Served):

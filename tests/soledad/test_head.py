@@ -422,6 +422,27 @@ def test_a_head_that_changes_another_devices_entry_is_an_alarm(laptop, phone, en
         phone.accept(later(honest, devices=devices))
 
 
+def test_a_log_founded_anew_is_not_accepted_unasked(laptop, phone):
+    phone.accept(laptop.commit())
+    honest = laptop.commit()
+    with pytest.raises(ForkJoined, match="founded anew"):
+        phone.accept(Head(REPLACE(honest.record, generation=2), honest.hash))
+    phone.accept(honest)
+    phone.seen = Head(REPLACE(honest.record, generation=2), honest.hash)
+    with pytest.raises(RolledBack, match="before it was founded"):
+        phone.accept(laptop.commit())
+
+
+def test_a_different_head_in_which_nobody_did_anything_is_an_alarm(laptop, phone):
+    phone.accept(laptop.commit())
+    laptop.accept(phone.commit())
+    for author in (LAPTOP, PHONE):
+        with pytest.raises(ForkJoined):
+            check_successor(
+                OwnHeads("0" * 32), laptop.seen, later(laptop.seen, author=author.device_id)
+            )
+
+
 def test_a_keyset_or_purge_may_not_go_back(laptop, phone):
     phone.accept(laptop.commit(items=5))
     phone.seen = Head(REPLACE(phone.seen.record, purge_seq=3, keyset_version=4), phone.seen.hash)
