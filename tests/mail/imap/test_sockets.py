@@ -1,0 +1,221 @@
+"""The server on real sockets, and Python's imaplib as a client."""
+
+from __future__ import annotations
+
+import asyncio
+import imaplib
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.mail.imap.talk import PASSWORD, USER, fill, mail
+
+from leap.mail.contract import INBOX, AccountBackend
+from leap.mail.imap import ImapServer, serve_imap
+from leap.mail.memory import MemoryAccount
+
+
+@pytest.fixture
+async def account() -> AsyncIterator[MemoryAccount]:
+    account = MemoryAccount()
+    yield account
+    await account.close()
+
+
+@pytest.fixture
+async def server(account: MemoryAccount) -> AsyncIterator[ImapServer]:
+    async def authenticate(user: str, password: str) -> AccountBackend | None:
+        return account if (user, password) == (USER, PASSWORD) else None
+
+    server = await serve_imap(authenticate)
+    yield server
+    await server.close()
+
+
+class Client:
+    """A bare client on a socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def connect(cls, server: ImapServer) -> Client:
+        assert not isinstance(server.address, str)
+        client = cls(*await asyncio.open_connection(*server.address, limit=1 << 26))
+        assert (await client.line()).startswith(b"* OK [CAPABILITY ")
+        return client
+
+    async def line(self) -> bytes:
+        return await asyncio.wait_for(self.reader.readline(), 10)
+
+    async def command(self, text: bytes) -> bytes:
+        """Sends a command with tag "t" and gives all up to its tagged answer."""
+        self.writer.write(b"t " + text + b"\r\n")
+        await self.writer.drain()
+        said = b""
+        while True:
+            line = await self.line()
+            said += line
+            if line.startswith(b"t ") or not line:
+                return said
+
+    async def close(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+async def test_imaplib_reads_and_writes(server: ImapServer, account: MemoryAccount) -> None:
+    host, port = server.address
+    raw = mail("Über uns".encode("ascii", "replace").decode(), "line\r\n" * 1000)
+
+    def work() -> None:
+        with imaplib.IMAP4(str(host), int(port)) as client:
+            with pytest.raises(imaplib.IMAP4.error):
+                client.select("INBOX")
+            client.login(USER, PASSWORD)
+            assert client.append("INBOX", "(\\Flagged)", None, raw)[0] == "OK"
+            assert client.select("INBOX") == ("OK", [b"1"])
+            assert client.fetch("1", "(BODY.PEEK[])")[1][0][1] == raw  # type: ignore[index]
+            assert client.search(None, "FLAGGED") == ("OK", [b"1"])
+            assert client.uid("COPY", "1", "Archive")[0] == "OK"
+            assert client.store("1", "+FLAGS", "\\Deleted")[0] == "OK"
+            assert client.expunge() == ("OK", [b"1"])
+            assert client.create("Own/Box")[0] == "OK"
+            assert client.list('""', "Own%")[1] == [b'(\\Noselect \\HasChildren) "/" Own']
+            assert client.namespace()[1] == [b'(("" "/")) NIL NIL']
+            assert client.close()[0] == "OK"
+
+    await asyncio.to_thread(work)
+    assert await account.rows(INBOX) == []
+
+
+async def test_a_wrong_password_is_refused_late(server: ImapServer) -> None:
+    client = await Client.connect(server)
+    start = asyncio.get_running_loop().time()
+    said = await client.command(b"LOGIN alice@example.test wrong")
+    assert said.startswith(b"t NO [AUTHENTICATIONFAILED]")
+    assert asyncio.get_running_loop().time() - start >= 0.4
+    await client.close()
+
+
+async def test_fifty_pipelined_appends_are_answered_in_order(
+    server: ImapServer, account: MemoryAccount
+) -> None:
+    client = await Client.connect(server)
+    await client.command(f"LOGIN {USER} {PASSWORD}".encode())
+    for number in range(50):
+        raw = mail(f"number {number}")
+        client.writer.write(b"a%d APPEND INBOX {%d+}\r\n%s\r\n" % (number, len(raw), raw))
+    for number in range(50):
+        said = await client.line()
+        assert said.startswith(b"a%d OK [APPENDUID 1 %d]" % (number, number + 1))
+    assert len(await account.rows(INBOX)) == 50
+    await client.close()
+
+
+async def test_a_big_fetch_does_not_keep_others_waiting(
+    server: ImapServer, account: MemoryAccount
+) -> None:
+    await fill(account, [mail(body="x" * 1_000_000)] * 30)
+    greedy, other = await Client.connect(server), await Client.connect(server)
+    for client in (greedy, other):
+        await client.command(f"LOGIN {USER} {PASSWORD}".encode())
+        await client.command(b"SELECT INBOX")
+    greedy.writer.write(b"t FETCH 1:* BODY.PEEK[]\r\n")
+    await greedy.writer.drain()
+    assert (await greedy.line()).startswith(b"* 1 FETCH")
+    for _ in range(5):  # greedy does not read on, and the server does not hold 30 MB for it
+        assert (await other.command(b"NOOP")).endswith(b"t OK Nothing done.\r\n")
+    said = b""
+    while not said.startswith(b"t "):
+        said = await greedy.line()
+    assert said == b"t OK Fetched.\r\n"
+    await greedy.close()
+    await other.close()
+
+
+async def test_idle_over_a_socket_is_told_within_its_time(
+    server: ImapServer, account: MemoryAccount
+) -> None:
+    client = await Client.connect(server)
+    await client.command(f"LOGIN {USER} {PASSWORD}".encode())
+    await client.command(b"SELECT INBOX")
+    client.writer.write(b"i IDLE\r\n")
+    assert await client.line() == b"+ idling\r\n"
+    start = asyncio.get_running_loop().time()
+    await fill(account, [mail()])
+    assert await client.line() == b"* 1 EXISTS\r\n"
+    assert (
+        asyncio.get_running_loop().time() - start < 0.5
+    )  # 20 ms are measured where nothing else runs
+    assert await client.line() == b"* 1 RECENT\r\n"
+    client.writer.write(b"DONE\r\n")
+    assert await client.line() == b"i OK Idled.\r\n"
+    await client.close()
+
+
+async def test_clients_that_vanish_leave_nothing_behind(
+    server: ImapServer, account: MemoryAccount
+) -> None:
+    for _ in range(10):
+        client = await Client.connect(server)
+        await client.command(f"LOGIN {USER} {PASSWORD}".encode())
+        client.writer.write(b"a APPEND INBOX {1000}\r\n")
+        client.writer.transport.abort()
+    async with asyncio.timeout(10):
+        while server.connections:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert await account.rows(INBOX) == []
+
+
+async def test_closing_the_server_says_bye(account: MemoryAccount) -> None:
+    async def authenticate(user: str, password: str) -> AccountBackend | None:
+        return account
+
+    server = await serve_imap(authenticate)
+    client, idler = await Client.connect(server), await Client.connect(server)
+    await idler.command(b"LOGIN a b")
+    idler.writer.write(b"i IDLE\r\n")
+    await idler.line()
+    await server.close()
+    assert await client.line() == b"* BYE The server is going down.\r\n"
+    assert await idler.line() == b"* BYE The server is going down.\r\n"
+    assert await client.line() == await idler.line() == b""
+    await client.close()
+    await idler.close()
+
+
+async def test_closing_the_account_ends_its_connections(
+    server: ImapServer, account: MemoryAccount
+) -> None:
+    client = await Client.connect(server)
+    await client.command(f"LOGIN {USER} {PASSWORD}".encode())
+    await account.close()
+    assert await client.line() == b"* BYE The account was closed.\r\n"
+    assert await client.line() == b""
+    await client.close()
+
+
+async def test_beyond_loopback_only_with_tls(account: MemoryAccount) -> None:
+    async def authenticate(user: str, password: str) -> AccountBackend | None:
+        return account
+
+    for host in ("0.0.0.0", "192.0.2.1", "mail.example.test", ""):
+        with pytest.raises(ValueError, match="TLS"):
+            await serve_imap(authenticate, host=host)
+
+
+async def test_a_unix_socket_is_for_its_owner_only(account: MemoryAccount, tmp_path: Path) -> None:
+    async def authenticate(user: str, password: str) -> AccountBackend | None:
+        return account
+
+    path = tmp_path / "imap"
+    server = await serve_imap(authenticate, path=path)
+    assert server.address == str(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    reader, writer = await asyncio.open_unix_connection(path)
+    assert (await reader.readline()).startswith(b"* OK ")
+    writer.close()
+    await writer.wait_closed()
+    await server.close()
