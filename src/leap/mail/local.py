@@ -567,6 +567,22 @@ class LocalAccount:
             return await self.store.transact(job, durable)
 
 
+class OwnedAccount(LocalAccount):
+    """A LocalAccount whose store was opened for it, and is closed with it."""
+
+    @classmethod
+    async def open_path(cls, path: Path, key: bytes, address: str) -> OwnedAccount:
+        """Opens the store at `path`. Raises what `Soledad.open` raises."""
+        store = await open_mail_store(path, key)
+        account = cls(store, address, None, time.time)
+        account._reader.start()
+        return account
+
+    async def close(self) -> None:
+        await super().close()
+        await self.store.close()
+
+
 def _new_row_id() -> RowId:
     return RowId(secrets.token_hex(16))
 
