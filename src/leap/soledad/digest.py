@@ -24,7 +24,7 @@ _MODULUS = 1 << (8 * DIGEST_SIZE)
 
 
 class SetDigest:
-    """A running digest. Three microseconds an item; not safe to change from two threads at once."""
+    """A running digest. A few microseconds an item; not safe to change from two threads at once."""
 
     def __init__(self, epoch: Epoch, account: str, value: bytes = EMPTY) -> None:
         """`value` is a digest made under the same epoch and account."""
