@@ -110,8 +110,14 @@ class LocalAccount:
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(
-        self, store: Soledad, address: str, outbox: Outgoing | None, now: Callable[[], float]
+        self,
+        store: Soledad,
+        address: str,
+        outbox: Outgoing | None = None,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        """In a store opened with `open_mail_store`, on a running event loop; `open` does the same."""
         self.store = store
         self._address = address
         self._outbox = outbox
@@ -122,6 +128,7 @@ class LocalAccount:
         self._directory = DirectoryReader()
         self._closed = False
         self._unsubscribe = store.on_change(self._follow)
+        self._reader.start()
 
     @classmethod
     async def open(
@@ -133,16 +140,18 @@ class LocalAccount:
         now: Callable[[], float] = time.time,
     ) -> LocalAccount:
         """The account in a store opened with `open_mail_store`."""
-        account = cls(store, address, outbox, now)
-        account._reader.start()
-        return account
+        return cls(store, address, outbox, now=now)
 
     @property
     def address(self) -> str:
         return self._address
 
-    def attach_outbox(self, outbox: Outgoing | None) -> None:
+    @property
+    def outgoing(self) -> Outgoing | None:
         """The way out; without one `submit` is refused."""
+        return self._outbox
+
+    def attach_outbox(self, outbox: Outgoing | None) -> None:
         self._outbox = outbox
 
     def attach_sync(self, sync: Syncing | None) -> None:
@@ -573,10 +582,7 @@ class OwnedAccount(LocalAccount):
     @classmethod
     async def open_path(cls, path: Path, key: bytes, address: str) -> OwnedAccount:
         """Opens the store at `path`. Raises what `Soledad.open` raises."""
-        store = await open_mail_store(path, key)
-        account = cls(store, address, None, time.time)
-        account._reader.start()
-        return account
+        return cls(await open_mail_store(path, key), address)
 
     async def close(self) -> None:
         await super().close()
