@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -18,14 +19,15 @@ _PORT = click.IntRange(0, 65535)
 class _OneLine(logging.Formatter):
     """A log line is one line: where something failed is named, what it held is not printed."""
 
-    def formatException(self, ei: object) -> str:
-        return ""
-
     def format(self, record: logging.LogRecord) -> str:
-        kind = record.exc_info[0] if record.exc_info else None
+        kind, _, trace = record.exc_info or (None, None, None)
         record.exc_info = record.exc_text = record.stack_info = None
         line = super().format(record).replace("\n", " ")
-        return line if kind is None else f"{line} ({kind.__name__})"
+        if kind is None:
+            return line
+        last = traceback.extract_tb(trace)[-1:]
+        where = "".join(f" in {Path(frame.filename).name} line {frame.lineno}" for frame in last)
+        return f"{line} ({kind.__name__}{where})"
 
 
 @click.group()
