@@ -6,6 +6,8 @@ anything else is a failure to answer, not the answer "none".
 
 from __future__ import annotations
 
+import asyncio
+
 from leap.keymanager.discovery.contract import Directory, Found
 from leap.keymanager.errors import LookupFailed
 from leap.keymanager.openpgp import Certificate, OpenPGPError, read_certificates
@@ -13,6 +15,7 @@ from leap.keymanager.trust import Level
 from leap.soledad.errors import SoledadError
 
 NAME = "directory"
+_LARGE = 32 * 1024
 
 
 class DirectorySource:
@@ -33,7 +36,10 @@ class DirectorySource:
             ) from error
         if answer is None:
             return None
-        certificate = _choose(answer, address)
+        # checking a huge certificate is work; an ordinary one takes less than a millisecond
+        large = len(answer) > _LARGE
+        chosen = asyncio.to_thread(_choose, answer, address) if large else None
+        certificate = await chosen if chosen is not None else _choose(answer, address)
         own = address.rpartition("@")[2] == self._domain
         return Found(
             certificate=certificate,

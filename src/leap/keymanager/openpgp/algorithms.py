@@ -152,4 +152,4 @@ NIST_CURVES: Final[dict[bytes, type[ec.EllipticCurve]]] = {
 MIN_RSA_BITS: Final = (
     2048  # smaller ones are read, never encrypted to, and their signatures are called weak
 )
-MAX_RSA_BITS: Final = 16_384  # above, one verification takes seconds
+MAX_RSA_BITS: Final = 8_192  # GnuPG makes up to 4096; larger ones only cost the reader time

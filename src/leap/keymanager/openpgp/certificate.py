@@ -35,6 +35,7 @@ from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.signature import CERTIFICATIONS, Signature, SignatureType
 
+MAX_VERIFIED = 1_000  # self-signatures computed per certificate in all; real ones have a few dozen
 MAX_CHECKED = 64  # self-signatures tried per component, newest first: bounds what a forger can make us compute
 
 CERTIFY, SIGN = 0x01, 0x02
@@ -69,6 +70,7 @@ class Certificate:
         """`components` begin with the primary key; raises Malformed, Unsupported."""
         self.components = tuple(components)
         self.primary = PublicKey(self.components[0].body)
+        self._verifications = 0
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Certificate:
@@ -226,6 +228,9 @@ class Certificate:
 
     def _verifies(self, signature: Signature, component: Component) -> bool:
         if signature.unusable or not _self_hash_is_good(signature):
+            return False
+        self._verifications += 1
+        if self._verifications > MAX_VERIFIED:
             return False
         try:
             return signature.is_over(self._pieces(component), self.primary)

@@ -1,0 +1,1 @@
+"""Measurements, beside a peer in the same run where there is one: `python -m bench [NAME...] [--json]`."""
