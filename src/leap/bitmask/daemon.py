@@ -19,16 +19,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from leap.bitmask.session import AccountSessions
-from leap.mail.imap.transport import ImapServer, serve_imap
-from leap.mail.outgoing.gateway import gateway_handler
-from leap.mail.rpc import AccountServer, serve_accounts
-
 from leap.bitmask.commands import Commands
 from leap.bitmask.home import Home, HomeError, Lock, write_private
 from leap.bitmask.local_api import CommandRefused, LocalApi
+from leap.bitmask.sessions import AccountSessions
 from leap.mail.contract import AccountBackend
-from leap.mail.smtp.transport import SmtpConfig, SmtpServer, serve_smtp
+from leap.mail.imap.transport import ImapServer, serve_imap
+from leap.mail.outgoing.gateway import gateway_handler
+from leap.mail.rpc import AccountServer, serve_accounts
+from leap.mail.smtp.contract import SmtpConfig
+from leap.mail.smtp.transport import SmtpServer, serve_smtp
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)
@@ -115,8 +115,7 @@ class Daemon:
                         f"`bitmask start --{name}-port N` (0: any).",
                     ) from error
             else:
-                host, got = server.address[:2]
-                self.addresses[name] = (host, got)
+                self.addresses[name] = _host_and_port(server.address)
                 return server
         raise AssertionError("there is always a port to try")
 
@@ -144,6 +143,11 @@ class Daemon:
             hostname="localhost", max_size=MAX_MESSAGE_BYTES, auth="required", auth_needs_tls=False
         )
         return await serve_smtp(lambda: gateway_handler(self.sessions), config, LOOPBACK, port)
+
+
+def _host_and_port(address: str | tuple[str, int]) -> tuple[str, int]:
+    assert not isinstance(address, str), "these servers listen on TCP"
+    return address[0], address[1]
 
 
 async def _run(home: Home, options: argparse.Namespace, passphrases: Sequence[str]) -> int:

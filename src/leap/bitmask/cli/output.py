@@ -38,8 +38,11 @@ class Failure(click.ClickException):
     def __init__(self, kind: str, message: str, *, as_json: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
-        self.exit_code = EXIT_CODES.get(kind, 1)
         self._as_json = as_json
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click has it as a class variable
+        return EXIT_CODES.get(self.kind, 1)
 
     def show(self, file: Any = None) -> None:
         if self._as_json:

@@ -15,7 +15,7 @@ from leap.bitmask.control import ask
 from leap.bitmask.home import Home, HomeError, normal_address
 
 
-class _Address(click.ParamType):
+class _Address(click.ParamType):  # type: ignore[type-arg]  # not generic at run time
     name = "address"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:

@@ -1,0 +1,1 @@
+"""What the daemon asks of a provider beyond sync: where its submission server is."""

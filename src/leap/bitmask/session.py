@@ -1,0 +1,306 @@
+"""One unlocked account, and everything that works for it: sync, the way in, the way out, its keys.
+
+`leap.bitmask.sessions` has all accounts of a daemon.
+
+Invariant: what fails in the background is tried again, later and later; it never ends the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from leap.bitmask.app_password import app_password, matches, new_seed
+from leap.bitmask.home import Lock
+from leap.bitmask.local_api import CommandRefused
+from leap.bitmask.provider_client.submission import ProviderSubmission
+from leap.keymanager.errors import KeyManagerError
+from leap.keymanager.keys import KeyManager
+from leap.mail.contract import SyncStatus
+from leap.mail.incoming.pipeline import IncomingMail
+from leap.mail.local import LocalAccount
+from leap.mail.outgoing.accepting import Outgoing
+from leap.mail.outgoing.outbox import Outbox
+from leap.mail.outgoing.sender import Sender
+from leap.soledad.enrol import log_in_again
+from leap.soledad.errors import AuthFailed, SoledadError
+from leap.soledad.remote.client import ProviderClient
+from leap.soledad.store import Soledad
+from leap.soledad.syncing.loop import SyncEngine
+from leap.soledad.syncing.status import EngineStatus
+from leap.soledad.transaction import Transaction
+
+logger = logging.getLogger(__name__)
+
+APP_PASSWORD_SEED = "bitmask.app-password-seed"  # noqa: S105 - the name of a setting
+SYNC_PATIENCE = 10.0  # seconds somebody waits for a sync, which goes on without them
+FIRST_PULL_PATIENCE = 30.0  # seconds `user auth` waits for a new device's mail before it answers
+KEY_CARE_INTERVAL = 3600.0  # seconds between looks at the own key and its publication
+FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0  # seconds
+
+
+class AccountSession:
+    """An unlocked account. `start` begins the work in the background; `close` ends it and locks the store."""
+
+    def __init__(self, address: str, store: Soledad, client: ProviderClient, lock: Lock) -> None:
+        self.address = address
+        self.store = store
+        self.client = client
+        self._lock = lock
+        self.keys = KeyManager(store, address, client)
+        self.engine = SyncEngine(store, client)
+        self.outgoing = Outgoing(Outbox(store), self.keys, address)
+        self.account = LocalAccount(store, address, self.outgoing)
+        self._submission = ProviderSubmission(client, address)
+        self.sender = Sender(
+            self.outgoing,
+            self.keys,
+            self._submission,
+            self.account,
+            row_key=store.row_key,
+            may_send=self._settled,
+        )
+        self.incoming = IncomingMail(
+            self.account, store, self.keys, client, self.engine, may_claim=self._settled
+        )
+        self._seed = b""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._key_care_due = asyncio.Event()
+        self._was_online = False
+        self._unsubscribe: list[Callable[[], None]] = []
+
+    @property
+    def app_password(self) -> str:
+        """What a mail program logs in with."""
+        return app_password(self._seed, self.address)
+
+    def accepts(self, password: str) -> bool:
+        return matches(self._seed, self.address, password)
+
+    async def start(self) -> None:
+        """Begins all work; returns at once."""
+        await self._load_app_password()
+        self.account.attach_sync(self)
+        await self.engine.refresh_status()
+        self._unsubscribe = [
+            self.engine.on_notice(self._notice),
+            self.engine.on_status(self._status_changed),
+        ]
+        for name, work in (
+            ("sync", self.engine.run),
+            ("sending", self.sender.run),
+            ("receiving", self.incoming.run),
+            ("keys", self._care_for_keys),
+        ):
+            self._tasks.append(
+                asyncio.create_task(self._kept_going(name, work), name=f"{name} {self.address}")
+            )
+
+    async def close(self) -> None:
+        """Ends the work, the mail programs' sessions on this account, and locks the store."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await self.engine.close()
+        await self.account.close()
+        self.keys.close()
+        await self._submission.close()
+        await self.client.close()
+        await self.store.close()
+        self._lock.release()
+
+    # -- leap.mail.local.Syncing --------------------------------------------------------------
+
+    async def sync_now(self) -> None:
+        """One sync, now. What stands in its way is in `sync_status`."""
+        try:
+            async with asyncio.timeout(SYNC_PATIENCE):
+                await self.engine.sync()
+        except (SoledadError, TimeoutError) as error:
+            logger.info("sync of %s: %s", self.address, error)
+
+    async def sync_status(self) -> SyncStatus:
+        status = await self.engine.refresh_status()
+        return SyncStatus(
+            online=status.online,
+            provisional=status.provisional,
+            last_sync=status.last_sync,
+            pending=status.pending,
+            blobs_to_send=status.blobs_to_send,
+            blobs_to_fetch=status.blobs_to_fetch,
+            alarm=status.alarm,
+            error=status.error,
+        )
+
+    # -- for the commands ---------------------------------------------------------------------
+
+    async def fingerprint(self) -> str:
+        """Of the own key; "" while a new device has not heard of it yet."""
+        keys = await self.keys.own_keys()
+        return keys[0].fingerprint if keys else ""
+
+    async def first_sync(self) -> None:
+        """Waits until the mail of a new device is here, but not longer than a person would."""
+        try:
+            async with asyncio.timeout(FIRST_PULL_PATIENCE):
+                await self.engine.sync()
+        except (SoledadError, TimeoutError) as error:
+            logger.info("the first sync of %s goes on in the background: %s", self.address, error)
+
+    async def log_in(self, passphrase: str) -> bool:
+        """A new token if this device has none; False if the provider cannot be reached now.
+
+        Raises AuthFailed when the passphrase was changed elsewhere.
+        """
+        material = self.store.material
+        assert material is not None, "an account's store has material from the first moment"
+        if material.token is not None:
+            return True
+        try:
+            token = await log_in_again(self.client, material, passphrase)
+        except AuthFailed:
+            raise
+        except SoledadError as error:
+            logger.info("no log-in of %s now: %s", self.address, error)
+            return False
+        await self.store.save_material(material.with_token(token))
+        return True
+
+    async def log_out(self) -> bool:
+        """Withdraws this device's token, here for certain, and at the provider if it can be reached."""
+        material = self.store.material
+        assert material is not None, "an account's store has material from the first moment"
+        try:
+            await self.client.log_out()
+            revoked = True
+        except SoledadError as error:
+            logger.info("the provider was not told of the log-out of %s: %s", self.address, error)
+            revoked = False
+        await self.store.save_material(material.with_token(None))
+        return revoked
+
+    async def renew_app_password(self) -> None:
+        """Makes a new app password; the old one ends now."""
+        seed = new_seed()
+        await self._save_setting(APP_PASSWORD_SEED, seed)
+        self._seed = seed
+
+    async def quarantined(self) -> int:
+        """How many mails could not be opened yet."""
+        return len(await self.incoming.quarantined())
+
+    async def listed_keys(self) -> list[dict[str, Any]]:
+        listed = []
+        for key in await self.keys.list_keys():
+            source = "own" if key.own else key.evidence[-1].source if key.evidence else ""
+            listed.append(
+                {
+                    "address": key.address,
+                    "fingerprint": key.fingerprint,
+                    "own": key.own,
+                    "level": key.level,
+                    "source": source,
+                    "created": key.created,
+                    "expires": key.expires,
+                    "revoked": key.revoked,
+                    "user_ids": list(key.user_ids),
+                }
+            )
+        return listed
+
+    async def exported_key(self, address: str, *, secret: bool) -> str:
+        try:
+            return (await self.keys.export(address, secret=secret)).decode("ascii")
+        except KeyManagerError as error:
+            raise CommandRefused("no-key", _sentence(str(error))) from error
+
+    # -- in the background --------------------------------------------------------------------
+
+    def _settled(self) -> bool:
+        """A device that has not finished its first pull shows, but neither claims the inbox nor sends."""
+        return not self.engine.status.provisional
+
+    def _notice(self, kind: str, data: int) -> None:
+        if kind in ("inbox", "hello"):
+            self.incoming.wake()
+
+    def _status_changed(self, status: EngineStatus) -> None:
+        """Coming online, and the end of the first pull, let everything that waits try again."""
+        online = status.online and not status.provisional
+        if online and not self._was_online:
+            self._key_care_due.set()
+            self.incoming.wake()
+            self._tasks.append(asyncio.create_task(self.sender.came_online()))
+        self._was_online = online
+        self._tasks = [task for task in self._tasks if not task.done()]
+
+    async def _care_for_keys(self) -> None:
+        """Sees to it that there is an own key and that the directory has it; tried until it holds."""
+        delay = FIRST_RETRY
+        while True:
+            self._key_care_due.clear()
+            if self._settled():
+                await self.keys.ensure_own_key()
+                published = await self.keys.publish()
+                delay = KEY_CARE_INTERVAL if published else min(LONGEST_RETRY, delay * 2)
+            try:
+                async with asyncio.timeout(delay):
+                    await self._key_care_due.wait()
+            except TimeoutError:
+                continue
+            delay = FIRST_RETRY
+
+    async def _kept_going(self, name: str, work: Callable[[], Awaitable[Any]]) -> None:
+        delay = FIRST_RETRY
+        while True:
+            try:
+                await work()
+            except Exception:
+                logger.exception("%s of %s failed and is tried again", name, self.address)
+            else:
+                return  # only an alarm ends sync for good; it is in the status
+            await asyncio.sleep(delay * (0.75 + random.random() / 2))  # noqa: S311 - jitter
+            delay = min(LONGEST_RETRY, delay * 2)
+
+    async def _load_app_password(self) -> None:
+        seed = await self.store.setting(APP_PASSWORD_SEED)
+        if seed is None:
+            seed = new_seed()
+            await self._save_setting(APP_PASSWORD_SEED, seed)
+        self._seed = seed
+
+    async def _save_setting(self, name: str, value: Any) -> None:
+        def job(tx: Transaction) -> None:
+            tx.set_setting(name, value)
+
+        await self.store.transact(job, durable=True)
+
+
+def sync_sentence(status: SyncStatus) -> str:
+    """How sync is, for a person."""
+    if status.alarm:
+        return f"SYNC STOPPED: {status.alarm}"
+    if status.provisional:
+        return "Fetching the mail of this account for the first time."
+    parts = []
+    if status.pending or status.blobs_to_send:
+        parts.append(
+            f"{status.pending} changes and {status.blobs_to_send} contents wait to be sent"
+        )
+    if status.blobs_to_fetch:
+        parts.append(f"{status.blobs_to_fetch} contents are still to be fetched")
+    state = "; ".join(parts) or "everything is synced"
+    if status.online:
+        return f"Online, {state}."
+    return f"Offline, {state}." + (f" {_sentence(status.error)}" if status.error else "")
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,0 +1,240 @@
+"""All accounts of a daemon: sign-up, enrolment, unlocking, log-out, and who logs in to IMAP and SMTP.
+
+Invariants:
+* An account's folder appears whole or not at all: it is made under another name and renamed.
+* A passphrase lives as long as the command that brought it or, offline, until the log-in it is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from leap.bitmask.home import Home, HomeError, Lock, normal_address
+from leap.bitmask.local_api import CommandRefused
+from leap.bitmask.session import AccountSession
+from leap.mail.contract import AccountBackend
+from leap.mail.local import open_mail_store
+from leap.soledad.enrol import Enrolled, enrol_device, sign_up
+from leap.soledad.errors import (
+    AuthFailed,
+    BadCertificate,
+    Refused,
+    SoledadError,
+    StoreFull,
+    Unreachable,
+    WrongKey,
+)
+from leap.soledad.remote.client import ProviderClient
+from leap.soledad.vault import create_vault, open_vault
+
+MIN_PASSPHRASE = 8
+FAILED_LOGIN_DELAY = 1.0  # seconds; with 120-bit passwords this only slows mistakes and noise
+RETRY_LOGIN = 30.0  # seconds between tries to log in at a provider that could not be reached
+
+
+class AccountSessions:
+    """The unlocked accounts of one home, by address."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._open: dict[str, AccountSession] = {}
+        self._changing: dict[str, asyncio.Lock] = {}
+        self._logins: dict[str, asyncio.Task[None]] = {}
+
+    def find(self, address: str) -> AccountSession | None:
+        return self._open.get(address.strip().lower())
+
+    def get(self, address: str) -> AccountSession:
+        """Raises CommandRefused when the account is locked or not here."""
+        session = self.find(address)
+        if session is not None:
+            return session
+        if address in self._home.accounts():
+            raise CommandRefused(
+                "locked", f"{address} is locked; unlock it with `bitmask user auth {address}`."
+            )
+        raise CommandRefused("unknown-account", f"There is no account {address} here.")
+
+    async def authenticate(self, user: str, password: str) -> AccountBackend | None:
+        """The account a mail program logs in to, or None, after a delay."""
+        session = self.find(user)
+        if session is not None and session.accepts(password):
+            return session.account
+        await asyncio.sleep(FAILED_LOGIN_DELAY)
+        return None
+
+    async def create(
+        self, address: str, passphrase: str, *, api: str, ca: str | None, device_name: str
+    ) -> tuple[AccountSession, str]:
+        """Signs up; answers the session and the recovery code, which is told once."""
+        if len(passphrase) < MIN_PASSPHRASE:
+            raise CommandRefused(
+                "weak", f"Choose a passphrase of at least {MIN_PASSPHRASE} characters."
+            )
+        async with self._change(address), self._refusals():
+            self._check_new(address)
+            async with self._client(api, ca) as client:
+                enrolled = await sign_up(client, address, passphrase, device_name)
+                await self._make_folder(address, passphrase, enrolled, client.token)
+            session = await self._start(address, passphrase)
+            await session.keys.ensure_own_key()
+            await session.sync_now()
+            await session.keys.publish()
+            assert enrolled.recovery_code is not None
+            return session, enrolled.recovery_code
+
+    async def enrol(
+        self, address: str, passphrase: str, *, api: str, ca: str | None, device_name: str
+    ) -> AccountSession:
+        """Makes this device one of the account's, with nothing but the passphrase."""
+        async with self._change(address), self._refusals():
+            self._check_new(address)
+            async with self._client(api, ca) as client:
+                enrolled = await enrol_device(client, address, passphrase, device_name)
+                await self._make_folder(address, passphrase, enrolled, client.token)
+            session = await self._start(address, passphrase)
+            await session.first_sync()
+            return session
+
+    async def unlock(self, address: str, passphrase: str) -> AccountSession:
+        """Opens the store of an account that is here; works without the provider too."""
+        async with self._change(address), self._refusals():
+            if address not in self._home.accounts():
+                raise CommandRefused("unknown-account", f"There is no account {address} here.")
+            if (session := self._open.get(address)) is not None:
+                await open_vault(self._home.vault(address), passphrase)  # the right person asks
+            else:
+                session = await self._start(address, passphrase)
+                await session.sync_now()
+            return session
+
+    async def log_out(self, address: str) -> bool:
+        """Ends the account's sessions and its log-in, and locks it; True if the provider was told."""
+        async with self._change(address):
+            session = self.get(address)
+            del self._open[session.address]
+            await self._forget_login(session.address)
+            try:
+                return await session.log_out()
+            finally:
+                await session.close()
+
+    async def close(self) -> None:
+        """Locks all accounts."""
+        sessions, self._open = list(self._open.values()), {}
+        for address in list(self._logins):
+            await self._forget_login(address)
+        await asyncio.gather(*(session.close() for session in sessions))
+
+    # -- steps --------------------------------------------------------------------------------
+
+    def _check_new(self, address: str) -> None:
+        if address in self._home.accounts():
+            raise CommandRefused(
+                "exists",
+                f"{address} is set up here already; unlock it with `bitmask user auth {address}`.",
+            )
+
+    async def _make_folder(
+        self, address: str, passphrase: str, enrolled: Enrolled, token: str | None
+    ) -> None:
+        """The account's folder with vault and store, complete before it has its name."""
+        folder = self._home.account(address)
+        made = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))  # 0700
+        try:
+            key = await create_vault(made / "vault.json", passphrase)
+            store = await open_mail_store(made / "store.db", key)
+            try:
+                await store.save_material(enrolled.material.with_token(token))
+            finally:
+                await store.close()
+            if folder.exists():  # remains without a vault, of a time before this order was kept
+                shutil.rmtree(folder)
+            made.rename(folder)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+
+    async def _start(self, address: str, passphrase: str) -> AccountSession:
+        lock = Lock(self._home.account(address) / "lock")
+        if not lock.take():
+            raise CommandRefused(
+                "busy", f"Another program has the store of {address} open; end it first."
+            )
+        try:
+            key = await open_vault(self._home.vault(address), passphrase)
+            store = await open_mail_store(self._home.store(address), key)
+        except BaseException:
+            lock.release()
+            raise
+        material = store.material
+        if material is None:
+            await store.close()
+            lock.release()
+            raise CommandRefused(
+                "damaged", f"The store of {address} holds no keys; restore it from a copy."
+            )
+        client = ProviderClient(material.api_url, ca_pem=material.ca_pem, token=material.token)
+        session = AccountSession(address, store, client, lock)
+        try:
+            if not await session.log_in(passphrase):
+                self._logins[address] = asyncio.create_task(self._log_in_later(session, passphrase))
+            await session.start()
+        except BaseException:
+            await self._forget_login(address)
+            await session.close()
+            raise
+        self._open[address] = session
+        return session
+
+    async def _log_in_later(self, session: AccountSession, passphrase: str) -> None:
+        """For a device that was logged out, and is unlocked while its provider cannot be reached."""
+        with contextlib.suppress(SoledadError):  # a changed passphrase: the next unlocking says so
+            while not await session.log_in(passphrase):  # noqa: ASYNC110 - nothing tells when it is back
+                await asyncio.sleep(RETRY_LOGIN)
+            await session.sync_now()
+
+    async def _forget_login(self, address: str) -> None:
+        if (task := self._logins.pop(address, None)) is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _client(self, api: str, ca: str | None) -> ProviderClient:
+        return ProviderClient(api, ca_pem=ca.encode() if ca is not None else None)
+
+    @contextlib.asynccontextmanager
+    async def _change(self, address: str) -> AsyncIterator[None]:
+        """One change of an account at a time."""
+        try:
+            address = normal_address(address)
+        except HomeError as error:
+            raise CommandRefused("bad-address", str(error)) from error
+        async with self._changing.setdefault(address, asyncio.Lock()):
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _refusals(self) -> AsyncIterator[None]:
+        """Errors of the store and of the provider, as one sentence and one word each."""
+        try:
+            yield
+        except (AuthFailed, WrongKey) as error:
+            raise CommandRefused(
+                "wrong-passphrase", "The passphrase or the address is wrong."
+            ) from error
+        except BadCertificate as error:
+            raise CommandRefused("bad-certificate", str(error)) from error
+        except Unreachable as error:
+            raise CommandRefused("unreachable", str(error)) from error
+        except Refused as error:
+            raise CommandRefused(error.error, str(error)) from error
+        except StoreFull as error:
+            raise CommandRefused("storage-full", str(error)) from error
+        except SoledadError as error:
+            raise CommandRefused("provider", str(error)) from error
+        except OSError as error:
+            raise CommandRefused("home", f"{error.strerror}: {error.filename}") from error
