@@ -121,6 +121,7 @@ class MemoryAccount:
         self._change = 0
         self._closed = False
         self._contents: dict[RowId, bytes] = {}
+        self._metadata: dict[RowId, MessageMetadata] = {}  # of those that were asked for
         self._outbox: list[OutboxEntry] = []
         self._streams: weakref.WeakSet[ChangeStream] = weakref.WeakSet()
         self._mailboxes: dict[MailboxId, _Mailbox] = {}
@@ -206,7 +207,7 @@ class MemoryAccount:
             raise InvalidName("INBOX cannot be deleted.")
         del self._mailboxes[mailbox_id]
         for row in mailbox.rows.values():
-            del self._contents[row.row_id]
+            self._forget(row.row_id)
         self._announce(None)
 
     async def set_subscribed(self, mailbox_id: MailboxId, subscribed: bool) -> None:
@@ -263,8 +264,15 @@ class MemoryAccount:
             raise NoSuchMessage("The message was expunged.") from None
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
-        local = SecurityStatus(encryption="local")
-        return [message_metadata(self._raw(row_id), row_id, local) for row_id in row_ids]
+        return [self._describe(row_id) for row_id in row_ids]
+
+    def _describe(self, row_id: RowId) -> MessageMetadata:
+        raw = self._raw(row_id)
+        found = self._metadata.get(row_id)
+        if found is None:
+            found = message_metadata(raw, row_id, SecurityStatus(encryption="local"))
+            self._metadata[row_id] = found
+        return found
 
     async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
         raw = self._raw(row_id)
@@ -288,7 +296,11 @@ class MemoryAccount:
         row = mailbox.rows.pop(uid)
         mailbox.unclaimed.discard(uid)
         mailbox.gone.append((modseq, uid))
-        del self._contents[row.row_id]
+        self._forget(row.row_id)
+
+    def _forget(self, row_id: RowId) -> None:
+        del self._contents[row_id]
+        self._metadata.pop(row_id, None)
 
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         mailbox = self._find(mailbox_id)

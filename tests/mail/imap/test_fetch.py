@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from tests.mail.imap.talk import Talk, fill, mail, play
 
-from leap.mail.contract import INBOX, ContentUnavailable, RowId
+from leap.mail.contract import (
+    INBOX,
+    ContentUnavailable,
+    FlagOp,
+    MailboxId,
+    MessageRow,
+    RowId,
+    StorageFull,
+    Uid,
+)
 from leap.mail.memory import MemoryAccount
 
 NESTED = (
@@ -347,3 +358,26 @@ async def test_content_lost_in_the_middle_ends_the_connection() -> None:
     assert b"a OK" not in said
     assert b"BYE" not in said, "words inside a literal would become part of the mail"
     await talk.end()
+
+
+async def test_mail_can_be_read_when_seen_cannot_be_kept() -> None:
+    class Full(MemoryAccount):
+        async def store_flags(
+            self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
+        ) -> list[MessageRow]:
+            raise StorageFull("The disk is full.")
+
+    account = Full()
+    await fill(account, [mail(body="x")])
+    await account.claim_recent(INBOX)
+    await play(
+        """
+        C: a FETCH 1 BODY[TEXT]
+        S: * 1 FETCH (UID 1 BODY[TEXT] {1}
+        S: x)
+        S: a OK Fetched.
+        C: b STORE 1 +FLAGS (\\Seen)
+        S: b NO [OVERQUOTA] The disk is full.
+        """,
+        account=account,
+    )

@@ -203,7 +203,10 @@ class _Fetcher:
         unseen = [self.view.uid(n) for n in numbers if "\\Seen" not in self.view.row(n).flags]
         if not unseen:
             return set()
-        rows = await self.account.store_flags(self.view.mailbox_id, unseen, "add", ["\\Seen"])
+        try:
+            rows = await self.account.store_flags(self.view.mailbox_id, unseen, "add", ["\\Seen"])
+        except AccountError:  # a full disk, say: mail can be read all the same
+            return set()
         self.view.settle(rows)
         return {row.uid for row in rows}
 

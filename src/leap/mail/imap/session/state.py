@@ -116,6 +116,8 @@ class SessionState:
             self.ended = True
             self.output.close()
             return
+        except (ConnectionError, TimeoutError):  # the client does not read any more
+            raise
         except Exception as error:
             logger.error("IMAP command failed: %s", _place(error))
             line = No("Something went wrong inside the server.", b"SERVERBUG").line()
@@ -164,6 +166,9 @@ class SessionState:
         except (ConnectionError, TimeoutError):
             self.ended = True
             self.output.close()
+        except Exception as error:
+            logger.error("IMAP notices failed: %s", _place(error))
+            self.say_goodbye("Something went wrong inside the server.")
         finally:
             close = getattr(changes, "aclose", None)
             if close is not None:

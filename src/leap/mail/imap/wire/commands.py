@@ -211,7 +211,7 @@ def parse_command(raw: RawCommand, limits: Limits = DEFAULT_LIMITS) -> tuple[byt
 
 
 _SIMPLE: dict[str, Simple] = {
-    name: Simple(name)  # type: ignore[arg-type]
+    name: Simple(name)
     for name in (
         "CAPABILITY",
         "NOOP",
@@ -339,7 +339,7 @@ def _status(scanner: Scanner) -> Status:
 
 def _append(scanner: Scanner) -> Append:
     mailbox = _mailbox(scanner)
-    messages = []
+    messages: list[AppendedMessage] = []
     while not scanner.at_end():
         scanner.space()
         if messages and scanner.at_end():

@@ -20,7 +20,7 @@ SectionText = Literal["", "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT"
 Simple = Literal["FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE"]
 _ITEM = re.compile(rb"[A-Za-z0-9.]+")
 _SIMPLE: dict[str, Simple] = {
-    name: name  # type: ignore[misc]
+    name: name
     for name in (
         "FLAGS",
         "UID",

@@ -119,7 +119,7 @@ def parse_status_items(scanner: Scanner) -> tuple[StatusItem, ...]:
         word = scanner.keyword()
         if word not in _STATUS_ITEMS:
             raise ImapSyntaxError("There is no such status item.")
-        found.append(word)  # type: ignore[arg-type]
+        found.append(word)
         if len(found) > 20:
             raise ImapSyntaxError("Too many status items.")
     if not found:
