@@ -21,6 +21,7 @@ from leap.soledad.sqlite import Connection
 Merge = (
     Literal["fields"] | Callable[[Content | None, Content | None, Content | None], Content | None]
 )
+MAX_CONTENT = 1024 * 1024  # octets of JSON: sealed, it has to fit one request of sync
 COLUMNS = "doc_id, revision, content, conflicts, dirty, base"
 
 
@@ -79,7 +80,9 @@ def encode_content(content: Mapping[str, Any]) -> str:
     text = json.dumps(
         content, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )
-    text.encode()  # a lone surrogate fails here, not in the database
+    # A lone surrogate fails here, not in the database.
+    if len(text.encode()) > MAX_CONTENT:
+        raise SoledadError("a document is over 1 MiB; what is so large belongs into a blob")
     return text
 
 

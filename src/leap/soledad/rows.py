@@ -5,7 +5,8 @@ Scalars and sets have a `base_` twin: the value last synced. A local change is o
 `dirty`; what changed is found by comparing with the twins when the page is pushed.
 
 Invariants:
-* `page_id` is NULL until a push has put the row into a page; then it stays in it.
+* `page_id` is NULL until a push has put the row into a page; then it stays in it. `synced` = 1 from when a
+  commit that holds it is known: a page of another device without the row expunges it only then.
 * A deleted row stays, with `deleted` = 1, until a push that leaves it out is committed.
 * `dirty` = 1 wherever a value differs from its twin, the row is deleted, or was never pushed.
 """
@@ -23,8 +24,9 @@ from leap.soledad.errors import SoledadError
 from leap.soledad.sqlite import Connection
 
 PAGE_ROWS = 256  # about 26 kB sealed: small enough to send for one flag, few enough to list
+MAX_SET_TEXT = 4096  # characters; 256 rows have to fit one request of sync
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,50}")
-_RESERVED = {"row_id", "page_id", "dirty", "deleted", "rowid"}
+_RESERVED = {"row_id", "page_id", "synced", "dirty", "deleted", "rowid"}
 
 
 class RowExists(SoledadError):
@@ -40,7 +42,7 @@ class SetEdit:
 
     def applied(self, members: str) -> str:
         """The set after the change, as sorted text."""
-        return " ".join(sorted((set(members.split()) | self.add) - self.remove))
+        return set_text((set(members.split()) | self.add) - self.remove)
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,11 @@ class RowSchema:
 
 
 def set_text(value: str | Iterable[str]) -> str:
-    """A set as it is stored: sorted, single spaces."""
-    return " ".join(sorted(set(value.split() if isinstance(value, str) else value)))
+    """A set as it is stored: sorted, single spaces. Raises SoledadError if it is too large to sync."""
+    text = " ".join(sorted(set(value.split() if isinstance(value, str) else value)))
+    if len(text) > MAX_SET_TEXT:
+        raise SoledadError(f"a set of words is over {MAX_SET_TEXT} characters")
+    return text
 
 
 class RowTable:
@@ -89,7 +94,7 @@ class RowTable:
         self.schema = schema
         self.shown = ", ".join(("t.row_id", *(f"t.{name}" for name in schema.columns)))
         self._keys = ("row_id", *schema.columns)
-        names = ["row_id", "page_id", "dirty", "deleted", *schema.columns]
+        names = ["row_id", "page_id", "synced", "dirty", "deleted", *schema.columns]
         names += [f"base_{name}" for name in schema.mutable]
         marks = ", ".join("?" * len(names))
         self.insert_sql = f"INSERT INTO {schema.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608
@@ -97,7 +102,8 @@ class RowTable:
     def create(self, connection: Connection) -> None:
         """Makes the table, or adds columns that a newer version of the program declares."""
         schema = self.schema
-        wanted = [f"{name} ANY" for name in (*schema.fixed, *schema.scalars)]
+        wanted = ["synced INTEGER NOT NULL DEFAULT 0"]
+        wanted += [f"{name} ANY" for name in (*schema.fixed, *schema.scalars)]
         wanted += [f"{name} TEXT NOT NULL DEFAULT ''" for name in schema.sets]
         wanted += [f"base_{name} ANY" for name in schema.scalars]
         wanted += [f"base_{name} TEXT NOT NULL DEFAULT ''" for name in schema.sets]
@@ -156,29 +162,33 @@ class RowTable:
             (row_id,),
         ).fetchone()
         if gone is None:
-            connection.execute(self.insert_sql, self.packed(row, None, True, False, row))
+            connection.execute(self.insert_sql, self.packed(row))
         elif not gone[0]:
             raise RowExists("there is a row of this id already")
         else:
-            marks = ", ".join(f"{name} = ?" for name in schema.columns)
-            connection.execute(
-                f"UPDATE {schema.name} SET deleted = 0, dirty = 1, {marks} WHERE row_id = ?",  # noqa: S608
-                (*(row[name] for name in schema.columns), row_id),
+            marks = [f"{name} = ?" for name in schema.columns]
+            marks += [f"base_{name} = ?" for name in schema.mutable]
+            values_now = [row[name] for name in (*schema.columns, *schema.mutable)]
+            connection.execute(  # as good as new: an expunge elsewhere was of the one before
+                f"UPDATE {schema.name} SET deleted = 0, dirty = 1, synced = 0, {', '.join(marks)}"  # noqa: S608
+                " WHERE row_id = ?",
+                (*values_now, row_id),
             )
         return RowChange(schema.name, row_id, None, row)
 
     def packed(
-        self, row: Row, page_id: str | None, dirty: bool, deleted: bool, base: Row
+        self, row: Row, page_id: str | None = None, *, synced: bool = False
     ) -> tuple[Any, ...]:
-        """Parameters of `insert_sql`."""
+        """Parameters of `insert_sql`: a row as it was made here, or as it came in a page."""
         schema = self.schema
         return (
             row["row_id"],
             page_id,
-            int(dirty),
-            int(deleted),
+            int(synced),
+            int(not synced),
+            0,
             *(row[name] for name in schema.columns),
-            *(base[name] for name in schema.mutable),
+            *(row[name] for name in schema.mutable),
         )
 
     def update(

@@ -302,6 +302,10 @@ class Soledad:
         """Fetches those that are not here yet, verified."""
         await self._reader.fetch(refs)
 
+    async def fetch_batch(self, refs: Sequence[BlobRef]) -> tuple[list[BlobRef], list[BlobRef]]:
+        """One request for blobs; answers those still to ask for, and those the provider lacks."""
+        return await self._reader.fetch_batch(refs)
+
     def open_sealed(self, sealed: bytes, ref: BlobRef, start: int, length: int | None) -> bytes:
         """Opens sealed bytes under this account's keys; raises BlobAltered."""
         keys = self._keys

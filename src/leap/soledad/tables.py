@@ -46,6 +46,12 @@ TABLES = (
         payload BLOB NOT NULL,
         sealed BLOB NOT NULL
     ) STRICT""",
+    # Pages of rows which no schema of this program describes.
+    """CREATE TABLE IF NOT EXISTS unknown_page (
+        page_id TEXT PRIMARY KEY,
+        schema TEXT NOT NULL,
+        payload BLOB NOT NULL
+    ) STRICT""",
     # Sealed blobs that are here: in the row, or (NULL) in a file of the blob folder.
     """CREATE TABLE IF NOT EXISTS blob (
         blob_id TEXT PRIMARY KEY,

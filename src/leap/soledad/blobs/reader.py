@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from leap.soledad.blobs.format import BlobRef, SealedBlob, check_whole
 from leap.soledad.errors import BlobAltered, Unreachable
 from leap.soledad.sqlite import Connection
-from leap.soledad.wire import MAX_BATCH_BLOBS, Blob, BlobsFound
+from leap.soledad.wire import MAX_BATCH_BLOBS, BlobsFound
 
 if TYPE_CHECKING:
     from leap.soledad.store import Soledad
@@ -84,26 +84,27 @@ class BlobReader:
 
     async def _fetch_all(self, refs: Sequence[BlobRef]) -> None:
         for first in range(0, len(refs), MAX_BATCH_BLOBS):
-            left = {ref.blob_id: ref for ref in refs[first : first + MAX_BATCH_BLOBS]}
+            left = list(refs[first : first + MAX_BATCH_BLOBS])
             while left:
-                if self.source is None:
-                    raise Unreachable(
-                        "this content is still at the provider, which is not connected"
-                    )
-                found = await self.source.get_blobs(list(left))
-                if found.missing:
-                    raise BlobAltered(f"the provider does not have blob {found.missing[0]}")
-                if not found.blobs:
-                    raise BlobAltered("the provider answers with nothing when asked for blobs")
-                await self._keep(found.blobs, left)
+                left, missing = await self.fetch_batch(left)
+                if missing:
+                    raise BlobAltered(f"the provider does not have blob {missing[0].blob_id}")
 
-    async def _keep(self, found: Sequence[Blob], left: dict[str, BlobRef]) -> None:
+    async def fetch_batch(self, refs: Sequence[BlobRef]) -> tuple[list[BlobRef], list[BlobRef]]:
+        """One request for up to 500 blobs; answers those still to ask for, and those the provider lacks."""
+        if self.source is None:
+            raise Unreachable("this content is still at the provider, which is not connected")
+        found = await self.source.get_blobs([ref.blob_id for ref in refs])
+        wanted = {ref.blob_id: ref for ref in refs}
+        missing = [wanted.pop(name) for name in found.missing if name in wanted]
         pairs: list[tuple[BlobRef, bytes]] = []
-        for blob in found:
-            ref = left.pop(blob.blob_id, None)
+        for blob in found.blobs:
+            ref = wanted.pop(blob.blob_id, None)
             if ref is None:
                 raise BlobAltered("the provider sends a blob that was not asked for")
             pairs.append((ref, blob.sealed))
+        if not (pairs or missing):
+            raise BlobAltered("the provider answers with nothing when asked for blobs")
         await asyncio.to_thread(_check_all, pairs)
         blobs = self._store.blobs
 
@@ -112,6 +113,7 @@ class BlobReader:
                 blobs.put(connection, SealedBlob(ref, sealed), unsent=False)
 
         await self._store.write(job)
+        return list(wanted.values()), missing
 
     async def _local(self, ref: BlobRef, start: int, length: int | None) -> bytes | None:
         return await self._store.read(lambda c: self._open(c, ref, start, length))

@@ -1,0 +1,344 @@
+"""The sync engine: one store kept in step with one provider, at once when asked and by itself while it runs.
+
+Invariants:
+* One pull or push at a time. Those who ask while one runs share the next.
+* What the provider cannot have meant (ProviderLies) becomes an alarm, kept over restarts: sync stops, nothing
+  is lost, a person decides.
+* Nothing happens without a reason: a notice of the provider, a local change, a time-out. Idle costs no CPU.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random as random_numbers
+import time
+from collections.abc import Callable
+
+from leap.soledad.changes import ChangeSet
+from leap.soledad.errors import NotOpen, ProviderLies, Refused, SoledadError, Unreachable
+from leap.soledad.store import Soledad
+from leap.soledad.syncing.apply import apply_set_aside
+from leap.soledad.syncing.pull import Puller
+from leap.soledad.syncing.push import Pusher
+from leap.soledad.syncing.remote import SyncRemote
+from leap.soledad.syncing.state import ALARM, SyncState
+from leap.soledad.syncing.status import EngineStatus, StatusBoard, SyncResult, count_waiting
+from leap.soledad.syncing.transfer import Transfer
+from leap.soledad.transaction import save_setting
+
+GATHER_SECONDS = 1.0  # local changes that come together travel together
+POLL_SECONDS = 60.0  # only while no notices come
+QUIET_POLL_SECONDS = 15 * 60.0  # in case a notice was lost although the stream stands
+FIRST_DELAY, LAST_DELAY = 1.0, 60.0
+SILENT_SECONDS = 24 * 3600.0  # after which a device signs a head to say how far it is
+SENDING_SECONDS = 5.0  # rows are committed while more blobs are still being sent
+
+_log = logging.getLogger(__name__)
+
+
+class SyncStopped(SoledadError):
+    """Sync stopped at an alarm, and a person has not decided yet; the text is the alarm's."""
+
+
+Notice = Callable[[str, int], None]
+
+
+class SyncEngine:
+    """Syncs one store whose material is saved. `run()` it, or call `sync()` at will; `close()` it."""
+
+    def __init__(
+        self,
+        store: Soledad,
+        remote: SyncRemote,
+        *,
+        now: Callable[[], float] = time.time,
+        gather: float = GATHER_SECONDS,
+        poll: float = POLL_SECONDS,
+        random: Callable[[int], bytes] = os.urandom,
+        fetch_blobs: bool = True,
+    ) -> None:
+        """`gather` and `poll` are seconds; without `fetch_blobs` content comes only when it is read."""
+        if store.material is None:
+            raise SoledadError("this store belongs to no account yet")
+        self._store = store
+        self._remote = remote
+        self._now = now
+        self._gather = gather
+        self._poll = poll
+        self._fetching = fetch_blobs
+        self._puller = Puller(store, remote)
+        self._pusher = Pusher(store, remote, self._puller, now=now, random=random)
+        self._transfer = Transfer(store, remote, now=now)
+        self._lock = asyncio.Lock()
+        self._queued: asyncio.Task[SyncResult] | None = None
+        self._tasks: set[asyncio.Task[SyncResult]] = set()
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._fetch = asyncio.Event()
+        self._listening = False
+        self._closed = False
+        self._seq = 0  # of the head known here
+        self._heard = 0  # of the newest head the provider told of
+        self._hello = asyncio.Event()
+        self._board = StatusBoard()
+        self._notices: list[Notice] = []
+        self.pulled = asyncio.Event()  # set once the first pull is complete
+        store.attach(remote)
+
+    # -- status -------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> EngineStatus:
+        """As of the last sync, or the last change of it."""
+        return self._board.current
+
+    async def refresh_status(self) -> EngineStatus:
+        """Counts again what waits."""
+        tables = self._store.tables
+        waiting = await self._store.read(lambda c: count_waiting(c, tables))
+        state = await self._puller.state()
+        alarm = await self._store.setting(ALARM) or ""
+        self._seq = state.seq
+        self._board.update(provisional=not state.complete, alarm=alarm, **waiting)
+        if state.complete:
+            self.pulled.set()
+        return self._board.current
+
+    def on_status(self, callback: Callable[[EngineStatus], None]) -> Callable[[], None]:
+        """Calls `callback` on the loop whenever the status changes; answers the function that ends it."""
+        return self._board.subscribe(callback)
+
+    def on_notice(self, callback: Notice) -> Callable[[], None]:
+        """Calls `callback(kind, data)` for the provider's notices ("hello", "head", "inbox")."""
+        self._notices.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._notices:
+                self._notices.remove(callback)
+
+        return unsubscribe
+
+    # -- syncing once -------------------------------------------------------------------------
+
+    async def sync(self) -> SyncResult:
+        """Pulls, then pushes everything that was changed before the call.
+
+        Raises ProviderLies (then an alarm is set), SyncStopped, Unreachable, Refused, StoreFull.
+        """
+        if self._closed:
+            raise NotOpen("sync was ended")
+        if self._queued is None:
+            self._queued = asyncio.ensure_future(self._sync_next())
+            self._tasks.add(self._queued)
+            self._queued.add_done_callback(self._ended)
+        return await asyncio.shield(self._queued)
+
+    def _ended(self, task: asyncio.Task[SyncResult]) -> None:
+        self._tasks.discard(task)
+        if self._queued is task:
+            self._queued = None
+        if not task.cancelled():
+            task.exception()  # told to whoever waits; with nobody left it stands in the status
+
+    async def _sync_next(self) -> SyncResult:
+        async with self._lock:
+            self._queued = None  # who asks from now on wants another one
+            alarm = await self._store.setting(ALARM)
+            if alarm:
+                self._board.update(alarm=alarm)
+                raise SyncStopped(alarm)
+            try:
+                result = await self._sync()
+            except ProviderLies as error:
+                await self._alarm(error)
+                raise
+            except (Unreachable, Refused) as error:
+                self._board.update(online=isinstance(error, Refused), error=str(error))
+                raise
+            except SoledadError as error:
+                self._board.update(error=str(error))
+                raise
+            await self.refresh_status()
+            self._board.update(online=True, error="", last_sync=int(self._now()))
+            return result
+
+    async def _sync(self) -> SyncResult:
+        tables = self._store.tables
+        if await self._store.read(
+            lambda c: c.execute("SELECT 1 FROM unknown_page LIMIT 1").fetchone()
+        ):
+            await self._store.transact_as(
+                lambda tx: apply_set_aside(tx, tables), durable=False, from_sync=True
+            )
+        pulled = await self._puller.pull()
+        self.pulled.set()
+        pushed, sent = await self._push_all()
+        state = await self._puller.state()
+        if self._is_silent(state):
+            await self._pusher.push(even_empty=True)
+            state = await self._puller.state()
+        if state.record is not None:
+            material = self._store.material
+            assert material is not None
+            await self._transfer.purge(state.record, material.open_keyset())
+        self._fetch.set()
+        return SyncResult(pulled, pushed, sent)
+
+    async def _push_all(self) -> tuple[int, int]:
+        """Commits what needs no blobs, then sends blobs and commits the rows that wait for them."""
+        pushed = sent = 0
+        while True:
+            while count := await self._pusher.push():
+                pushed += count
+            started = time.monotonic()
+            batch = 0
+            while time.monotonic() - started < SENDING_SECONDS:
+                count = await self._transfer.send_batch()
+                batch += count
+                if not count:
+                    break
+            if not batch:
+                return pushed, sent
+            sent += batch
+
+    def _is_silent(self, state: SyncState) -> bool:
+        """Whether other devices should hear that this one has read what they wrote."""
+        if state.record is None or state.record.author == state.device_id:
+            return False
+        entry = state.record.devices.get(state.device_id)
+        if entry is not None and entry.acked_seq == state.record.seq:
+            return False
+        return entry is None or self._now() - state.record.time > SILENT_SECONDS
+
+    async def _alarm(self, error: ProviderLies) -> None:
+        text = str(error)
+        await self._store.write(lambda c: save_setting(c, ALARM, text), durable=True)
+        self._board.update(alarm=text)
+        _log.error("sync stopped: %s: %s", type(error).__name__, text)
+
+    async def clear_alarm(self) -> None:
+        """A person says: try again."""
+        await self._store.write(lambda c: save_setting(c, ALARM, None), durable=True)
+        self._board.update(alarm="")
+        self._wake.set()
+
+    # -- running ------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Sync soon."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keeps the store in step until it is cancelled, or an alarm stops it."""
+        unsubscribe = self._store.on_change(self._on_change)
+        others = [asyncio.ensure_future(self._listen())]
+        if self._fetching:
+            others.append(asyncio.ensure_future(self._fetch_all()))
+        for task in others:
+            task.add_done_callback(_log_crash)
+        try:
+            await self.refresh_status()
+            await self._keep_in_step()
+        finally:
+            unsubscribe()
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+    def _on_change(self, changes: ChangeSet) -> None:
+        if not changes.from_sync and (changes.docs or changes.rows):
+            self._changed.set()
+            self._wake.set()
+
+    async def _keep_in_step(self) -> None:
+        delay = FIRST_DELAY
+        while True:
+            self._wake.clear()
+            self._changed.clear()
+            try:
+                await self.sync()
+                delay = FIRST_DELAY
+                pause = QUIET_POLL_SECONDS if self._listening else self._poll
+            except (ProviderLies, SyncStopped):
+                return
+            except NotOpen:
+                return
+            except SoledadError as error:
+                _log.info("sync failed: %s", error)
+                self._hello.clear()  # a notice that the provider is back cuts the delay short
+                await _wait(self._hello, delay * _jitter())
+                delay = min(LAST_DELAY, delay * 2)
+                continue
+            if self._heard > self._seq:
+                continue
+            await _wait(self._wake, pause)
+            if self._changed.is_set():
+                await asyncio.sleep(self._gather)
+
+    async def _listen(self) -> None:
+        delay = FIRST_DELAY
+        while True:
+            try:
+                async for event in self._remote.events():
+                    self._listening = True
+                    delay = FIRST_DELAY
+                    if event.kind == "head":
+                        self._heard = event.data
+                        if not self._lock.locked() and self._heard > self._seq:
+                            self._wake.set()
+                    elif event.kind == "hello":
+                        self._hello.set()
+                        self._wake.set()
+                    for callback in list(self._notices):
+                        callback(event.kind, event.data)
+            except SoledadError as error:
+                _log.info("no notices from the provider: %s", error)
+            self._listening = False
+            await asyncio.sleep(delay * _jitter())
+            delay = min(LAST_DELAY, delay * 2)
+
+    async def _fetch_all(self) -> None:
+        """Fetches blobs in the background whenever a sync may have brought new ones."""
+        delay = FIRST_DELAY
+        while True:
+            await self._fetch.wait()
+            self._fetch.clear()
+            try:
+                while await self._transfer.fetch_batch():
+                    delay = FIRST_DELAY
+                await self.refresh_status()
+            except ProviderLies as error:
+                await self._alarm(error)
+                return
+            except SoledadError as error:
+                _log.info("content could not be fetched: %s", error)
+                await asyncio.sleep(delay * _jitter())
+                delay = min(LAST_DELAY, delay * 2)
+                self._fetch.set()
+
+    async def close(self) -> None:
+        """Ends what runs; what was cut goes on next time."""
+        self._closed = True
+        self._store.attach(None)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+
+
+def _jitter() -> float:
+    """So that the devices of an account do not come back all at once."""
+    return random_numbers.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _log_crash(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("a part of sync ended by a fault", exc_info=task.exception())

@@ -1,0 +1,318 @@
+"""Pull: fetch the log's news, verify all of it against a signed head, apply it in one transaction.
+
+Invariants:
+* Pulled items lie aside, unused, until a head accepted by the rules of `head` signs for exactly the set of
+  items which this device would then hold. A cut leaves them there: the next pull goes on behind them.
+* What fails raises a ProviderLies and changes nothing that a person could see.
+* Items, head and digest are applied in one transaction. A pending commit is settled in it: if the head
+  names it, it took place; if the head moved on without it, it never will, for its parent is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from leap.soledad.digest import SetDigest
+from leap.soledad.envelope import HEADER, Epoch, open_envelope
+from leap.soledad.errors import (
+    BadReply,
+    DigestMismatch,
+    ForgedHead,
+    KeysetBehind,
+    RolledBack,
+    UnknownEpoch,
+)
+from leap.soledad.head import Head, HeadRecord, check_successor, head_hash, open_head
+from leap.soledad.keyset import Keyset, open_keyset
+from leap.soledad.keyset import check_successor as check_keyset_successor
+from leap.soledad.material import AccountMaterial
+from leap.soledad.sqlite import Connection
+from leap.soledad.store import Soledad
+from leap.soledad.syncing.apply import VerifiedItem, acknowledge, apply_items
+from leap.soledad.syncing.items import KIND, decode_item
+from leap.soledad.syncing.remote import SyncRemote
+from leap.soledad.syncing.state import STAGED_TO, KeptPush, SyncState, load_state, save_state
+from leap.soledad.transaction import Transaction, save_setting
+from leap.soledad.wire import LoggedItem, PullPage, PullRequest
+
+Progress = Callable[[int, int], None]  # items pulled so far, seq to go to
+
+
+@dataclass
+class _Verified:
+    items: list[VerifiedItem]
+    digest: SetDigest
+    epoch: Epoch
+    committed: bool  # the pending commit is in the log
+    pending_hashes: dict[bytes, bytes]
+
+
+class Puller:
+    """Pulls for one store."""
+
+    def __init__(
+        self,
+        store: Soledad,
+        remote: SyncRemote,
+        *,
+        progress: Progress | None = None,
+    ) -> None:
+        self._store = store
+        self._remote = remote
+        self._progress = progress
+
+    async def pull(self) -> int:
+        """Brings the store up to the provider's head; answers how many items were new.
+
+        Raises ProviderLies, Unreachable, Refused.
+        """
+        try:
+            return await self._pull_once()
+        except DigestMismatch:
+            # What lies aside may come from pulls that were cut; only a fresh one proves anything.
+            await self._forget_staged()
+            return await self._pull_once()
+
+    async def _pull_once(self) -> int:
+        page = await self._fetch()
+        state = await self.state()
+        if not page.head:
+            if state.record is not None:
+                raise RolledBack("the provider shows an empty log; this device has seen it full")
+            if page.items or page.head_seq:
+                raise ForgedHead("the provider shows a log without a signed head")
+            if not state.complete:
+                await self._save_complete()
+            return 0
+        if head_hash(page.head) == state.hash:
+            await self._forget_staged()  # behind an accepted head there is nothing
+            return 0
+        head = await self._open_head(page.head, page.head_seq)
+        check_successor(state.own, state.head, head)
+        epoch = self._epoch_of(page.head)
+        verified = await self._store.read(lambda c: self._verify(c, state, head, epoch))
+        return await self._accept(state, head, verified)
+
+    async def state(self) -> SyncState:
+        device_id = self._material.device.device_id
+        return await self._store.read(lambda c: load_state(c, device_id))
+
+    @property
+    def _material(self) -> AccountMaterial:
+        material = self._store.material
+        assert material is not None
+        return material
+
+    # -- fetching -----------------------------------------------------------------------------
+
+    async def _fetch(self) -> PullPage:
+        """Puts all news aside; answers the last page."""
+        state = await self.state()
+        since = await self._store.setting(STAGED_TO)
+        since = state.seq if since is None else int(since)
+        count = 0
+        while True:
+            page = await self._remote.pull(PullRequest(since=since))
+            _check_page(page, since)
+            if page.items:
+                since = page.items[-1].seq
+                count += len(page.items)
+                await self._store.write(partial(_put_aside, items=page.items))
+                if self._progress is not None:
+                    self._progress(count, page.head_seq)
+            if not page.more:
+                return page
+
+    async def _forget_staged(self) -> None:
+        if await self._store.setting(STAGED_TO) is None:
+            return
+
+        def job(connection: Connection) -> None:
+            connection.execute("DELETE FROM pulled_item")
+            save_setting(connection, STAGED_TO, None)
+
+        await self._store.write(job)
+
+    async def _save_complete(self) -> None:
+        device_id = self._material.device.device_id
+
+        def job(connection: Connection) -> None:
+            state = load_state(connection, device_id)
+            save_state(connection, msgspec.structs.replace(state, complete=True))
+
+        await self._store.write(job)
+
+    # -- verifying ----------------------------------------------------------------------------
+
+    async def _open_head(self, sealed: bytes, seq: int) -> Head:
+        try:
+            record = self._open_record(sealed, seq, self._material.open_keyset())
+        except (KeysetBehind, UnknownEpoch):
+            keyset = await self._fetch_keyset()
+            record = self._open_record(sealed, seq, keyset)
+        return Head(record, head_hash(sealed))
+
+    def _open_record(self, sealed: bytes, seq: int, keyset: Keyset) -> HeadRecord:
+        material = self._material
+        return open_head(sealed, keyset, material.epochs_by_number, material.account_id, seq=seq)
+
+    async def _fetch_keyset(self) -> Keyset:
+        """The newest keyset, kept if it may follow the one known; raises BadKeyset."""
+        reply = await self._remote.secrets()
+        material = self._material
+        keyset = open_keyset(reply.keyset, root_public=material.root_public)
+        check_keyset_successor(material.open_keyset(), keyset)
+        await self._store.save_material(material.with_keyset(reply.keyset))
+        return keyset
+
+    def _epoch_of(self, sealed: bytes) -> Epoch:
+        return self._material.epochs_by_number[HEADER.unpack_from(sealed)[1]]
+
+    def _verify(
+        self, connection: Connection, state: SyncState, head: Head, epoch: Epoch
+    ) -> _Verified:
+        """Opens what lies aside and compares the sum of all with the head; runs in a reader thread."""
+        material = self._material
+        known = _load_known(connection, touched_only=state.epoch == epoch.number)
+        digest = self._digest(state, epoch, known)
+        hashes: dict[bytes, bytes] = {}
+        mark = head.mark_of(state.device_id)
+        committed = (
+            state.pending is not None and mark is not None and (mark.hash == state.pending.hash)
+        )
+        if committed:
+            for item_id, version, sealed in connection.execute(
+                "SELECT item_id, version, sealed FROM pending_item"
+            ):
+                hashes[item_id] = hashlib.sha256(sealed).digest()
+                _count(digest, known, item_id, version, hashes[item_id])
+        items: list[VerifiedItem] = []
+        for item_id, version, sealed in connection.execute(
+            "SELECT item_id, version, sealed FROM pulled_item ORDER BY seq"
+        ):
+            ct_hash = hashlib.sha256(sealed).digest()
+            before = known.get(item_id)
+            if before == (version, ct_hash):
+                continue
+            if before is not None and version <= before[0]:
+                raise RolledBack(
+                    "an item of the log is shown in an older version, or in another form"
+                )
+            payload = open_envelope(
+                sealed,
+                kind=KIND,
+                account=material.account_id,
+                item_id=item_id,
+                version=version,
+                epochs=material.epochs_by_number,
+            )
+            items.append(
+                VerifiedItem(
+                    item_id, version, ct_hash, decode_item(payload, item_id, material.id_key)
+                )
+            )
+            _count(digest, known, item_id, version, ct_hash)
+        if not digest.matches(head.record.digest):
+            raise DigestMismatch(
+                "the provider withholds items of the log, or shows some that do not belong to it"
+            )
+        return _Verified(items, digest, epoch, committed, hashes)
+
+    def _digest(
+        self, state: SyncState, epoch: Epoch, known: dict[bytes, tuple[int, bytes]]
+    ) -> SetDigest:
+        account = self._material.account_id
+        if state.epoch == epoch.number:
+            return SetDigest(epoch, account, state.digest)
+        triples = ((item_id, version, ct_hash) for item_id, (version, ct_hash) in known.items())
+        return SetDigest.of(epoch, account, triples)
+
+    # -- accepting ----------------------------------------------------------------------------
+
+    async def _accept(self, state: SyncState, head: Head, verified: _Verified) -> int:
+        tables, merges = self._store.tables, self._store.merges
+
+        def job(tx: Transaction) -> None:
+            connection = tx.connection
+            kept: KeptPush | None = None
+            if verified.committed:
+                acknowledge(connection, tables, verified.pending_hashes)
+            else:
+                kept = _keep_staged(connection, state, verified)
+            adopted = apply_items(tx, verified.items, tables, merges)
+            connection.execute("DELETE FROM pulled_item")
+            save_setting(connection, STAGED_TO, None)
+            save_state(
+                connection,
+                state.accepted(head, verified.digest, verified.epoch, None if adopted else kept),
+            )
+
+        await self._store.transact_as(job, durable=False, from_sync=True)
+        return len(verified.items)
+
+
+def _count(
+    digest: SetDigest,
+    known: dict[bytes, tuple[int, bytes]],
+    item_id: bytes,
+    version: int,
+    ct_hash: bytes,
+) -> None:
+    before = known.get(item_id)
+    if before is not None:
+        digest.remove(item_id, *before)
+    digest.add(item_id, version, ct_hash)
+    known[item_id] = (version, ct_hash)
+
+
+def _keep_staged(connection: Connection, state: SyncState, verified: _Verified) -> KeptPush | None:
+    """The items staged for a commit that came too late, if nobody touched any of them meanwhile."""
+    pending = state.pending
+    if pending is None or pending.push_id is None or not pending.staged:
+        return None
+    touched = {item.item_id for item in verified.items}
+    staged = connection.execute(
+        "SELECT item_id FROM pending_item WHERE position < ?", (pending.staged,)
+    )
+    if any(item_id in touched for (item_id,) in staged):
+        return None
+    return KeptPush(pending.push_id, pending.staged)
+
+
+def _check_page(page: PullPage, since: int) -> None:
+    """Raises BadReply for a page that does not lead on from `since` to the head."""
+    last = since
+    for item in page.items:
+        if item.seq <= last:
+            raise BadReply("the provider's answer to a pull is not in order")
+        last = item.seq
+    if last > page.head_seq and page.items:
+        raise BadReply("the provider shows items behind the end of the log")
+    if page.more and not page.items:
+        raise BadReply("the provider says there are more items, but gives none")
+
+
+def _put_aside(connection: Connection, items: list[LoggedItem]) -> None:
+    connection.executemany(
+        "INSERT INTO pulled_item (item_id, seq, version, sealed) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (item_id) DO UPDATE SET seq = excluded.seq, version = excluded.version,"
+        " sealed = excluded.sealed",
+        [(item.item_id, item.seq, item.version, item.sealed) for item in items],
+    )
+    save_setting(connection, STAGED_TO, items[-1].seq)
+
+
+def _load_known(connection: Connection, touched_only: bool) -> dict[bytes, tuple[int, bytes]]:
+    """Version and hash of what is applied, of all items or of those that are about to change."""
+    where = (
+        " WHERE item_id IN (SELECT item_id FROM pulled_item UNION SELECT item_id FROM pending_item)"
+        if touched_only
+        else ""
+    )
+    found = connection.execute(f"SELECT item_id, version, ct_hash FROM log_item{where}")  # noqa: S608
+    return {item_id: (version, ct_hash) for item_id, version, ct_hash in found}

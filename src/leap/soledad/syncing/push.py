@@ -1,0 +1,276 @@
+"""Push: seal what changed here, sign a head over the result, and commit by compare and swap.
+
+Invariants:
+* The commit is written down durably (head, items, payloads) before any of it is sent. Its outcome is known
+  only from the provider's answer or from a later head; until then it is sent again as it was, never anew.
+* A refusal because the head moved is followed by a pull, which rebases; only what both touched is sealed anew,
+  and items staged already stay staged: so a slow device gets its turn beside a busy one.
+* Rows go into a page only when the provider has their blobs: nobody sees a row without its content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from leap.soledad.digest import SetDigest
+from leap.soledad.envelope import seal
+from leap.soledad.errors import HeadMoved, Refused
+from leap.soledad.head import Head, head_hash, next_record, sign_and_seal
+from leap.soledad.material import AccountMaterial
+from leap.soledad.sqlite import Connection
+from leap.soledad.store import Soledad
+from leap.soledad.syncing.apply import acknowledge
+from leap.soledad.syncing.gather import Outgoing, assign_pages, gather
+from leap.soledad.syncing.items import KIND
+from leap.soledad.syncing.pull import Puller
+from leap.soledad.syncing.remote import SyncRemote
+from leap.soledad.syncing.state import KeptPush, Pending, SyncState, load_state, save_state
+from leap.soledad.wire import (
+    MAX_COMMIT_BYTES,
+    MAX_COMMIT_ITEMS,
+    CommitRequest,
+    Item,
+    StageRequest,
+)
+
+MAX_ATTEMPTS = 30  # commits refused in a row before the others have their turn without us
+
+
+class Pusher:
+    """Pushes for one store."""
+
+    def __init__(
+        self,
+        store: Soledad,
+        remote: SyncRemote,
+        puller: Puller,
+        *,
+        now: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._store = store
+        self._remote = remote
+        self._puller = puller
+        self._now = now
+        self._random = random
+
+    @property
+    def _material(self) -> AccountMaterial:
+        material = self._store.material
+        assert material is not None
+        return material
+
+    async def push(self, *, even_empty: bool = False) -> int:
+        """Commits what can be committed now; answers how many items.
+
+        `even_empty` signs a head without items, which tells other devices how far this one is.
+        Raises HeadMoved when other devices were first too many times in a row, Refused, Unreachable, ProviderLies.
+        """
+        for attempt in range(MAX_ATTEMPTS):
+            state = await self._puller.state()
+            pending = state.pending or await self._prepare(state, even_empty)
+            if pending is None:
+                return 0
+            try:
+                await self._send(pending)
+            except HeadMoved:
+                if attempt == MAX_ATTEMPTS - 1:
+                    raise
+                await self._puller.pull()
+                continue
+            except Refused:
+                await self._abandon(pending)
+                raise
+            await self._acknowledge(pending)
+            return pending.count
+        raise AssertionError
+
+    # -- before -------------------------------------------------------------------------------
+
+    async def _prepare(self, state: SyncState, even_empty: bool) -> Pending | None:
+        """Gathers, seals, signs and writes down the next commit; None if there is nothing to say."""
+        material, tables = self._material, self._store.tables
+        await self._store.write(lambda c: assign_pages(c, tables))
+        outgoing = await self._store.read(lambda c: gather(c, tables, material.id_key, state.kept))
+        if not outgoing and not even_empty:
+            return None
+        sealed = await asyncio.to_thread(self._seal_all, outgoing)
+        hashes = [hashlib.sha256(data).digest() for data in sealed]
+        digest = await self._store.read(lambda c: self._digest(c, state, outgoing, hashes))
+        record = next_record(
+            state.head,
+            state.own,
+            material.open_keyset(),
+            items=len(outgoing),
+            digest=digest.to_bytes(),
+            time=self._now(),
+        )
+        # The counter of a refused attempt is not used again, even when it is known to be dead.
+        entry = record.devices[state.device_id]
+        entry = msgspec.structs.replace(entry, counter=max(entry.counter, state.attempt + 1))
+        record = msgspec.structs.replace(record, devices={**record.devices, state.device_id: entry})
+        head = sign_and_seal(
+            record, material.device.signing_key, material.epoch, material.account_id
+        )
+        push_id, staged = self._plan(state.kept, sealed)
+        pending = Pending(
+            head=head,
+            record=record,
+            hash=head_hash(head),
+            parent=state.hash,
+            digest=digest.to_bytes(),
+            count=len(outgoing),
+            push_id=push_id,
+            staged=staged,
+        )
+        attempting = state.attempting(pending)
+
+        def job(connection: Connection) -> None:
+            connection.execute("DELETE FROM pending_item")
+            connection.executemany(
+                "INSERT INTO pending_item (position, item_id, name, version, payload, sealed)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (position, item.item_id, item.name, item.version, item.payload, data)
+                    for position, (item, data) in enumerate(zip(outgoing, sealed, strict=True))
+                ),
+            )
+            save_state(connection, attempting)
+
+        await self._store.write(job, durable=True)
+        return pending
+
+    def _seal_all(self, outgoing: Sequence[Outgoing]) -> list[bytes]:
+        material = self._material
+        epoch = material.epoch
+        return [
+            item.sealed
+            or seal(
+                item.payload,
+                kind=KIND,
+                account=material.account_id,
+                item_id=item.item_id,
+                version=item.version,
+                epoch=epoch,
+            )
+            for item in outgoing
+        ]
+
+    def _digest(
+        self,
+        connection: Connection,
+        state: SyncState,
+        outgoing: Sequence[Outgoing],
+        hashes: Sequence[bytes],
+    ) -> SetDigest:
+        """The digest after the commit."""
+        material = self._material
+        epoch, account = material.epoch, material.account_id
+        if state.epoch == epoch.number:
+            digest = SetDigest(epoch, account, state.digest)
+        else:
+            digest = SetDigest.of(
+                epoch,
+                account,
+                connection.execute("SELECT item_id, version, ct_hash FROM log_item"),
+            )
+        for item, ct_hash in zip(outgoing, hashes, strict=True):
+            before = connection.execute(
+                "SELECT version, ct_hash FROM log_item WHERE item_id = ?", (item.item_id,)
+            ).fetchone()
+            if before is not None:
+                digest.remove(item.item_id, *before)
+            digest.add(item.item_id, item.version, ct_hash)
+        return digest
+
+    def _plan(self, kept: KeptPush | None, sealed: Sequence[bytes]) -> tuple[str | None, int]:
+        """Under which id, and how many of the items, go ahead of the commit."""
+        already = kept.staged if kept is not None else 0
+        rest = sealed[already:]
+        fits = len(rest) <= MAX_COMMIT_ITEMS and sum(map(len, rest)) <= MAX_COMMIT_BYTES
+        if kept is not None:
+            return kept.push_id, already if fits else len(sealed)
+        return (None, 0) if fits else (self._random(16).hex(), len(sealed))
+
+    # -- sending ------------------------------------------------------------------------------
+
+    async def _send(self, pending: Pending) -> None:
+        if pending.push_id is not None:
+            await self._stage(pending.push_id, pending.staged)
+        items = await self._load_items(pending.staged, pending.count)
+        await self._remote.commit(
+            CommitRequest(
+                parent=pending.parent,
+                head=pending.head,
+                head_seq=pending.record.seq,
+                count=pending.count,
+                items=items,
+                push_id=pending.push_id,
+            )
+        )
+
+    async def _stage(self, push_id: str, count: int) -> None:
+        """Sends items ahead, from where the provider has them without a gap."""
+        reply = await self._remote.stage(StageRequest(push_id=push_id, first=0, items=[]))
+        first = reply.staged
+        while first < count:
+            chunk = await self._load_items(first, min(count, first + MAX_COMMIT_ITEMS))
+            size = 0
+            for number, item in enumerate(chunk):
+                size += len(item.sealed)
+                if size > MAX_COMMIT_BYTES and number:
+                    chunk = chunk[:number]
+                    break
+            await self._remote.stage(StageRequest(push_id=push_id, first=first, items=chunk))
+            first += len(chunk)
+
+    async def _load_items(self, first: int, end: int) -> list[Item]:
+        def job(connection: Connection) -> list[Item]:
+            return [
+                Item(item_id=item_id, version=version, sealed=sealed)
+                for item_id, version, sealed in connection.execute(
+                    "SELECT item_id, version, sealed FROM pending_item"
+                    " WHERE position >= ? AND position < ? ORDER BY position",
+                    (first, end),
+                )
+            ]
+
+        return await self._store.read(job) if first < end else []
+
+    # -- after --------------------------------------------------------------------------------
+
+    async def _acknowledge(self, pending: Pending) -> None:
+        tables = self._store.tables
+        device_id = self._material.device.device_id
+        epoch = self._material.epoch
+        head = Head(pending.record, pending.hash)
+        digest = SetDigest(epoch, self._material.account_id, pending.digest)
+
+        def job(connection: Connection) -> None:
+            state = load_state(connection, device_id)
+            acknowledge(connection, tables, _hashes(connection))
+            save_state(connection, state.accepted(head, digest, epoch, None))
+
+        await self._store.write(job)
+
+    async def _abandon(self, pending: Pending) -> None:
+        """The provider refused the commit, and not for the head: it is made anew next time."""
+        device_id = self._material.device.device_id
+
+        def job(connection: Connection) -> None:
+            state = load_state(connection, device_id)
+            if state.pending is not None and state.pending.hash == pending.hash:
+                save_state(connection, state.abandoned())
+
+        await self._store.write(job, durable=True)
+
+
+def _hashes(connection: Connection) -> dict[bytes, bytes]:
+    found = connection.execute("SELECT item_id, sealed FROM pending_item")
+    return {item_id: hashlib.sha256(sealed).digest() for item_id, sealed in found}

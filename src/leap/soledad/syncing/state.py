@@ -1,0 +1,115 @@
+"""What a device remembers of the log between two syncs, kept in the store's settings.
+
+Invariants:
+* A commit is written down here, durably, before it is sent: after a crash it is recognised or sent again.
+* The accepted head, the digest and the applied items change in one transaction.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from leap.soledad.digest import EMPTY, SetDigest
+from leap.soledad.envelope import Epoch
+from leap.soledad.head import Head, HeadRecord, Mark, OwnHeads
+from leap.soledad.sqlite import Connection
+from leap.soledad.transaction import find_setting, save_setting
+
+STATE = "sync.state"
+STAGED_TO = "sync.staged_to"  # pulled, not accepted yet: up to this seq
+ALARM = "sync.alarm"
+OPEN_PAGE = "sync.open_page."  # and the name of the schema
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A commit that may have been sent. Its items are in `pending_item`; the first `staged` go ahead of it."""
+
+    head: bytes
+    record: HeadRecord
+    hash: bytes
+    parent: bytes
+    digest: bytes
+    count: int
+    push_id: str | None
+    staged: int
+
+
+class KeptPush(msgspec.Struct, frozen=True):
+    """Items staged for a commit that came too late; they are good for the next one as they are."""
+
+    push_id: str
+    staged: int
+
+
+class SyncState(msgspec.Struct, frozen=True):
+    """`record` and `hash` are of the head accepted last; `digest` is the sum over `log_item` under `epoch`."""
+
+    device_id: str
+    complete: bool = False  # the first pull was
+    record: HeadRecord | None = None
+    hash: bytes = b""
+    digest: bytes = EMPTY
+    epoch: int = 0
+    committed: Mark | None = None
+    attempts: list[Mark] = []
+    attempt: int = 0  # counter of the last attempt ever made
+    pending: Pending | None = None
+    kept: KeptPush | None = None
+
+    @property
+    def seq(self) -> int:
+        return self.record.seq if self.record is not None else 0
+
+    @property
+    def head(self) -> Head | None:
+        return None if self.record is None else Head(self.record, self.hash)
+
+    @property
+    def own(self) -> OwnHeads:
+        return OwnHeads(self.device_id, self.committed, tuple(self.attempts))
+
+    def accepted(
+        self, head: Head, digest: SetDigest, epoch: Epoch, kept: KeptPush | None
+    ) -> SyncState:
+        """After the log was applied up to `head`: nothing is pending any more."""
+        return msgspec.structs.replace(
+            self,
+            complete=True,
+            record=head.record,
+            hash=head.hash,
+            digest=digest.to_bytes(),
+            epoch=epoch.number,
+            committed=head.mark_of(self.device_id),
+            attempts=[],
+            pending=None,
+            kept=kept,
+        )
+
+    def attempting(self, pending: Pending) -> SyncState:
+        """Before `pending` is sent."""
+        counter = pending.record.devices[self.device_id].counter
+        return msgspec.structs.replace(
+            self,
+            attempts=[*self.attempts, Mark(counter, pending.hash)],
+            attempt=counter,
+            pending=pending,
+            kept=None,
+        )
+
+    def abandoned(self) -> SyncState:
+        """After the provider refused the pending commit for another reason than the head.
+
+        Its mark stays: should it have taken place after all, it is recognised.
+        """
+        return msgspec.structs.replace(self, pending=None, kept=None)
+
+
+def load_state(connection: Connection, device_id: str) -> SyncState:
+    found = find_setting(connection, STATE)
+    if found is None:
+        return SyncState(device_id)
+    return msgspec.msgpack.decode(found, type=SyncState)
+
+
+def save_state(connection: Connection, state: SyncState) -> None:
+    save_setting(connection, STATE, msgspec.msgpack.encode(state))

@@ -1,0 +1,158 @@
+"""Blobs on their way: sent before the rows that name them, fetched in the background, deleted last.
+
+Invariants:
+* A blob is struck off the list of those to send only when the provider has answered that it is stored.
+* Fetching goes by priority, then newest first: all headers before any content.
+* A blob goes from the provider only when no row here names it and every device in use has acknowledged the
+  log position since which that is so, or after 30 days.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from leap.soledad.blobs.format import BlobRef
+from leap.soledad.head import HeadRecord
+from leap.soledad.keyset import Keyset
+from leap.soledad.rows import RowTable
+from leap.soledad.sqlite import Connection
+from leap.soledad.store import Soledad
+from leap.soledad.syncing.remote import SyncRemote
+from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob
+
+DOOMED_SECONDS = 30 * 24 * 3600  # a device that was away for longer finds its rescued blobs gone
+FETCH_BYTES = MAX_BATCH_BYTES // 2  # plaintext; sealed it still fits one answer
+FETCH_BLOBS = 200
+
+
+class Transfer:
+    """Moves the blobs of one store."""
+
+    def __init__(
+        self, store: Soledad, remote: SyncRemote, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._remote = remote
+        self._now = now
+
+    async def send_batch(self) -> int:
+        """Sends the oldest blobs that the provider lacks, one request's worth; answers how many."""
+        blobs = await self._store.read(self._load_unsent)
+        if not blobs:
+            return 0
+        await self._remote.put_blobs(blobs)
+        ids = json.dumps([blob.blob_id for blob in blobs])
+        await self._store.write(
+            lambda c: c.execute(
+                "DELETE FROM blob_unsent WHERE blob_id IN (SELECT value FROM json_each(?))", (ids,)
+            )
+        )
+        return len(blobs)
+
+    def _load_unsent(self, connection: Connection) -> list[Blob]:
+        batch: list[Blob] = []
+        size = 0
+        for (blob_id,) in connection.execute(
+            "SELECT blob_id FROM blob_unsent ORDER BY number LIMIT ?", (MAX_BATCH_BLOBS,)
+        ).fetchall():
+            sealed = self._store.blobs.find(connection, blob_id)
+            if sealed is None:
+                continue
+            size += len(sealed)
+            if batch and size > MAX_BATCH_BYTES:
+                break
+            batch.append(Blob(blob_id=blob_id, sealed=sealed))
+        return batch
+
+    async def fetch_batch(self) -> int:
+        """Fetches the most wanted blobs, one request's worth; answers how many are off the list."""
+        refs = await self._store.read(_load_wanted)
+        if not refs:
+            return 0
+        left, missing = await self._store.fetch_batch(refs)
+        if missing:
+            ids = json.dumps([ref.blob_id for ref in missing])
+            await self._store.write(
+                lambda c: c.execute(
+                    "UPDATE blob_wanted SET missing = 1"
+                    " WHERE blob_id IN (SELECT value FROM json_each(?))",
+                    (ids,),
+                )
+            )
+        return len(refs) - len(left)
+
+    async def purge(self, record: HeadRecord, keyset: Keyset) -> int:
+        """Dates newly doomed blobs, and deletes those that every device knows of; answers how many."""
+        tables = self._store.tables
+        acknowledged = min(
+            (
+                record.devices[device.device_id].acked_seq
+                if device.device_id in record.devices
+                else -1
+                for device in keyset.devices
+                if device.revoked_at is None
+            ),
+            default=-1,
+        )
+        long_ago = int(self._now()) - DOOMED_SECONDS
+
+        def date(connection: Connection) -> list[str]:
+            doomed = connection.execute("SELECT blob_id, since, time FROM blob_doomed").fetchall()
+            if not doomed:
+                return []
+            named = _named_blobs(connection, tables, [blob_id for blob_id, _, _ in doomed])
+            due: list[str] = []
+            for blob_id, since, when in doomed:
+                if blob_id in named:
+                    # Rescued by another device, or the deletion of its row was not pushed yet.
+                    if since is not None:
+                        connection.execute("DELETE FROM blob_doomed WHERE blob_id = ?", (blob_id,))
+                elif since is None:
+                    connection.execute(
+                        "UPDATE blob_doomed SET since = ? WHERE blob_id = ?", (record.seq, blob_id)
+                    )
+                    if record.seq <= acknowledged:
+                        due.append(blob_id)
+                elif since <= acknowledged or when < long_ago:
+                    due.append(blob_id)
+            return due
+
+        due = await self._store.write(date)
+        if due:
+            await self._remote.delete_blobs(due)
+            await self._store.write(lambda c: self._store.blobs.remove(c, due))
+        return len(due)
+
+
+def _named_blobs(
+    connection: Connection, tables: Mapping[str, RowTable], blob_ids: Sequence[str]
+) -> set[str]:
+    """Which of these any row still names, rows whose deletion was not pushed included."""
+    wanted = (json.dumps(list(blob_ids)),)
+    named: set[str] = set()
+    for table in tables.values():
+        for column, *_ in table.schema.blobs:
+            found: Iterable[tuple[str]] = connection.execute(
+                f"SELECT {column} FROM {table.schema.name}"  # noqa: S608
+                f" WHERE {column} IN (SELECT value FROM json_each(?))",
+                wanted,
+            )
+            named.update(blob_id for (blob_id,) in found)
+    return named
+
+
+def _load_wanted(connection: Connection) -> list[BlobRef]:
+    refs: list[BlobRef] = []
+    size = 0
+    for blob_id, sha256, length in connection.execute(
+        "SELECT blob_id, sha256, size FROM blob_wanted WHERE missing = 0"
+        " ORDER BY priority, newest DESC LIMIT ?",
+        (FETCH_BLOBS,),
+    ):
+        size += length
+        if refs and size > FETCH_BYTES:
+            break
+        refs.append(BlobRef(blob_id, sha256, length))
+    return refs
