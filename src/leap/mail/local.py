@@ -9,24 +9,22 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from leap.mail import listing, mailbox_documents
 from leap.mail.contract import (
     INBOX,
     AccountUnavailable,
     Appended,
     Change,
     FlagOp,
-    InvalidName,
     MailboxId,
     MailboxInfo,
     MailboxStatus,
-    MessageId,
     MessageMetadata,
     MessageRow,
     ModSeq,
@@ -40,14 +38,11 @@ from leap.mail.contract import (
     Uid,
 )
 from leap.mail.feed import ChangeFeed
-from leap.mail.flags import checked_flags, flags_of, flags_text
+from leap.mail.flags import checked_flags, flags_text
+from leap.mail.mailboxes import Directory
 from leap.mail.model import (
-    DEFAULTS,
     MAIL_ROWS,
     MAILBOX_TYPE,
-    mailbox_content,
-    mailbox_doc_id,
-    new_mailbox_id,
 )
 from leap.mail.projection import (
     DirectoryReader,
@@ -67,8 +62,6 @@ from leap.soledad.transaction import Transaction
 
 T = TypeVar("T")
 LOCAL = SecurityStatus(encryption="local")
-_ROW = "i.row_id, i.message_id, i.uid, i.modseq, i.flags, i.size, i.internal_date, i.zone"
-_AMONG = " FROM json_each(?) j CROSS JOIN mail_index i ON i.mailbox_id = ? AND i.uid = j.value ORDER BY i.uid"
 
 
 class Outgoing(Protocol):
@@ -164,95 +157,29 @@ class LocalAccount:
         return list((await self._read(self._directory.read)).shown.values())
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
-        def job(tx: Transaction) -> MailboxInfo:
-            directory = self._directory.read(tx.connection)
-            directory.check_new_name(name)
-            mailbox_id = new_mailbox_id()
-            if special_use is not None:
-                if any(info.special_use == special_use for info in directory.shown.values()):
-                    raise NotPermitted("Another mailbox has this special use.")
-                # A special mailbox that was deleted comes back under its fixed id, for other devices know that one
-                fixed = (one for one, info in DEFAULTS.items() if info.special_use == special_use)
-                mailbox_id = next(
-                    (one for one in fixed if one not in directory.shown_as), mailbox_id
-                )
-            return self._put_mailbox(
-                tx, MailboxInfo(mailbox_id=mailbox_id, name=name, special_use=special_use)
-            )
-
-        return await self._transact(job)
+        return await self._edit(
+            lambda tx, directory: mailbox_documents.create(tx, directory, name, special_use)
+        )
 
     async def rename_mailbox(self, mailbox_id: MailboxId, name: str) -> None:
-        def job(tx: Transaction) -> None:
-            directory = self._directory.read(tx.connection)
-            if mailbox_id == INBOX:  # RFC 9051 6.3.6: its mail moves, INBOX stays
-                directory.check_new_name(name)
-                made = self._put_mailbox(tx, MailboxInfo(mailbox_id=new_mailbox_id(), name=name))
-                rows = _row_ids(tx.connection, INBOX)
-                tx.update_rows(MAIL_ROWS.name, rows, {"mailbox": made.mailbox_id})
-                return
-            for one, new in directory.renamed(mailbox_id, name):
-                content = tx.get(mailbox_doc_id(one)) or {"type": MAILBOX_TYPE}
-                tx.put(mailbox_doc_id(one), {**content, "name": new})
-
-        await self._transact(job)
+        await self._edit(
+            lambda tx, directory: mailbox_documents.rename(tx, directory, mailbox_id, name)
+        )
 
     async def delete_mailbox(self, mailbox_id: MailboxId) -> None:
-        def job(tx: Transaction) -> None:
-            directory = self._directory.read(tx.connection)
-            directory.require(mailbox_id)
-            if mailbox_id == INBOX:
-                raise InvalidName("INBOX cannot be deleted.")
-            tx.delete_rows(MAIL_ROWS.name, _row_ids(tx.connection, mailbox_id))
-            for one in directory.same_name(mailbox_id):
-                if (
-                    one in DEFAULTS
-                ):  # these are there without a document, so their absence needs one
-                    tx.put(mailbox_doc_id(one), {"type": MAILBOX_TYPE, "deleted": True})
-                else:
-                    tx.delete(mailbox_doc_id(one))
-
-        await self._transact(job)
+        await self._edit(lambda tx, directory: mailbox_documents.delete(tx, directory, mailbox_id))
 
     async def set_subscribed(self, mailbox_id: MailboxId, subscribed: bool) -> None:
-        def job(tx: Transaction) -> None:
-            directory = self._directory.read(tx.connection)
-            if directory.require(mailbox_id).subscribed != subscribed:
-                content = tx.get(mailbox_doc_id(mailbox_id)) or {"type": MAILBOX_TYPE}
-                tx.put(mailbox_doc_id(mailbox_id), {**content, "subscribed": subscribed})
-
-        await self._transact(job)
-
-    def _put_mailbox(self, tx: Transaction, info: MailboxInfo) -> MailboxInfo:
-        tx.put(mailbox_doc_id(info.mailbox_id), mailbox_content(info))
-        return info
-
-    async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
-        def job(connection: Connection) -> MailboxStatus:
-            self._directory.read(connection).require(mailbox_id)
-            validity, uid_next, recent_from, modseq, messages, unseen, size = connection.execute(
-                "SELECT uid_validity, uid_next, recent_from, modseq, messages, unseen, size FROM mail_box"
-                " WHERE mailbox_id = ?",
-                (mailbox_id,),
-            ).fetchone()
-            recent = connection.execute(
-                "SELECT count(*) FROM mail_index WHERE mailbox_id = ? AND uid >= ?",
-                (mailbox_id, recent_from),
-            ).fetchone()[0]
-            return MailboxStatus(
-                mailbox_id=mailbox_id,
-                uid_validity=validity,
-                uid_next=uid_next,
-                messages=messages,
-                unseen=unseen,
-                recent=recent,
-                size=size,
-                highest_modseq=modseq,
+        await self._edit(
+            lambda tx, directory: mailbox_documents.set_subscribed(
+                tx, directory, mailbox_id, subscribed
             )
-
-        return await self._read(job)
+        )
 
     # -- lists of messages
+
+    async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
+        return await self._look(mailbox_id, lambda c: listing.read_status(c, mailbox_id))
 
     async def rows(
         self,
@@ -262,42 +189,17 @@ class LocalAccount:
         last: Uid | None = None,
         changed_since: ModSeq = ModSeq(0),  # noqa: B008
     ) -> list[MessageRow]:
-        def job(connection: Connection) -> list[MessageRow]:
-            self._directory.read(connection).require(mailbox_id)
-            # "+" keeps SQLite from the index that does not serve
-            narrow = "i.modseq > ? AND +i.uid" if changed_since else "+i.modseq > ? AND i.uid"
-            found = connection.execute(
-                f"SELECT {_ROW} FROM mail_index i WHERE i.mailbox_id = ? AND {narrow} BETWEEN ? AND ?"  # noqa: S608
-                " ORDER BY i.uid",
-                (mailbox_id, changed_since, first, 2**32 if last is None else last),
-            )
-            return [_row(*values) for values in found]
-
-        return await self._read(job)
+        return await self._look(
+            mailbox_id, lambda c: listing.read_rows(c, mailbox_id, first, last, changed_since)
+        )
 
     async def expunged(self, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
-        def job(connection: Connection) -> list[Uid]:
-            self._directory.read(connection).require(mailbox_id)
-            found = connection.execute(
-                "SELECT uid FROM mail_expunged WHERE mailbox_id = ? AND modseq > ? ORDER BY uid",
-                (mailbox_id, since),
-            )
-            return [Uid(uid) for (uid,) in found]
-
-        return await self._read(job)
+        return await self._look(mailbox_id, lambda c: listing.read_expunged(c, mailbox_id, since))
 
     async def claim_recent(self, mailbox_id: MailboxId) -> list[Uid]:
         def job(connection: Connection) -> list[Uid]:
             self._directory.read(connection).require(mailbox_id)
-            found = connection.execute(
-                "SELECT i.uid FROM mail_box b JOIN mail_index i ON i.mailbox_id = b.mailbox_id"
-                " AND i.uid >= b.recent_from WHERE b.mailbox_id = ? ORDER BY i.uid",
-                (mailbox_id,),
-            ).fetchall()
-            connection.execute(
-                "UPDATE mail_box SET recent_from = uid_next WHERE mailbox_id = ?", (mailbox_id,)
-            )
-            return [Uid(uid) for (uid,) in found]
+            return listing.claim_recent(connection, mailbox_id)
 
         self._check_open()
         with account_errors():
@@ -327,14 +229,14 @@ class LocalAccount:
         where: Literal["text", "body"],
         needle: str,
     ) -> list[Uid]:
-        await self._read(lambda connection: self._directory.read(connection).require(mailbox_id))
+        await self._look(mailbox_id, lambda _: None)
         return await self._reader.search(mailbox_id, uids, needle, headers=where == "text")
 
     # -- adding
 
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         flags = [flags_text(checked_flags(message.flags)) for message in messages]
-        await self._read(lambda connection: self._directory.read(connection).require(mailbox_id))
+        await self._look(mailbox_id, lambda _: None)
         if not messages:
             return []
         with account_errors():
@@ -343,15 +245,15 @@ class LocalAccount:
         row_ids = [_new_row_id() for _ in messages]
         now = int(self._now())
 
-        def job(tx: Transaction) -> None:
-            self._directory.read(tx.connection).require(mailbox_id)
+        def job(tx: Transaction, directory: Directory) -> None:
+            directory.require(mailbox_id)
             tx.tags.add(report)
             for row_id, message, made, text in zip(row_ids, messages, prepared, flags, strict=True):
                 date = now if message.internal_date is None else message.internal_date
                 values = _values(row_id, made.keep(tx), mailbox_id, text, date, message.zone)
                 tx.insert_row(MAIL_ROWS.name, row_id, values)
 
-        await self._transact(job)
+        await self._edit(job)
         placed = (report.placed[row_id] for row_id in row_ids)
         return [
             Appended(row_id=row_id, uid=placement.uid, uid_validity=placement.uid_validity)
@@ -384,7 +286,7 @@ class LocalAccount:
                 self.store, served, security, original, limit=MAX_SERVED_BYTES
             )
 
-        def job(tx: Transaction) -> bool:
+        def job(tx: Transaction, _: Directory) -> bool:
             if _was_there(tx.connection, row_id):
                 return False
             values = _values(row_id, made.keep(tx), mailbox, text, internal_date, zone)
@@ -393,7 +295,7 @@ class LocalAccount:
                 also(tx)
             return True
 
-        return await self._transact(job, durable=True)
+        return await self._edit(job, durable=True)
 
     # -- changing
 
@@ -408,19 +310,18 @@ class LocalAccount:
             "remove": SetEdit(remove=given),
         }[op]
 
-        def job(tx: Transaction) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
-            self._directory.read(tx.connection).require(mailbox_id)
+        def job(
+            tx: Transaction, directory: Directory
+        ) -> tuple[list[listing.RowValues], dict[str, str]]:
+            directory.require(mailbox_id)
             tx.tags.add(report)
-            found = tx.connection.execute(
-                f"SELECT {_ROW}{_AMONG}",
-                (json.dumps(sorted(set(uids))), mailbox_id),
-            ).fetchall()
+            found = listing.row_values(tx.connection, mailbox_id, uids)
             changes = tx.update_rows(
                 MAIL_ROWS.name, [values[0] for values in found], {"flags": change}
             )
             return found, {one.row_id: one.after["flags"] for one in changes if one.after}
 
-        found, changed = await self._transact(job)
+        found, changed = await self._edit(job)
         modseq = report.modseqs.get(mailbox_id, ModSeq(0))
 
         def answer() -> list[MessageRow]:
@@ -429,7 +330,7 @@ class LocalAccount:
                 text = changed.get(values[0])
                 if text is not None:
                     values = (*values[:3], modseq, text, *values[5:])
-                out.append(_row(*values))
+                out.append(listing.as_row(*values))
             return out
 
         return answer() if len(found) < 1000 else await asyncio.to_thread(answer)
@@ -439,13 +340,12 @@ class LocalAccount:
     ) -> Transferred:
         report = Report()
 
-        def job(tx: Transaction) -> list[tuple[Uid, RowId]]:
-            directory = self._directory.read(tx.connection)
+        def job(tx: Transaction, directory: Directory) -> list[tuple[Uid, RowId]]:
             directory.require(mailbox_id)
             directory.require(target)
             tx.tags.add(report)
             copied: list[tuple[Uid, RowId]] = []
-            found = _among(tx.connection, mailbox_id, uids)
+            found = listing.rows_among(tx.connection, mailbox_id, uids)
             rows = {row["row_id"]: row for row in tx.rows(MAIL_ROWS.name, list(found.values()))}
             for uid, old in found.items():
                 row = dict(rows[old])
@@ -455,7 +355,7 @@ class LocalAccount:
                 copied.append((uid, new))
             return copied
 
-        copied = await self._transact(job)
+        copied = await self._edit(job)
         return await self._transferred(copied, target, report)
 
     async def move(
@@ -463,12 +363,11 @@ class LocalAccount:
     ) -> Transferred:
         report = Report()
 
-        def job(tx: Transaction) -> list[tuple[Uid, RowId]]:
-            directory = self._directory.read(tx.connection)
+        def job(tx: Transaction, directory: Directory) -> list[tuple[Uid, RowId]]:
             directory.require(mailbox_id)
             directory.require(target)
             tx.tags.add(report)
-            moved = list(_among(tx.connection, mailbox_id, uids).items())
+            moved = list(listing.rows_among(tx.connection, mailbox_id, uids).items())
             row_ids = [row_id for _, row_id in moved]
             if mailbox_id == target:
                 renumber(tx, row_ids, directory)
@@ -476,7 +375,7 @@ class LocalAccount:
                 tx.update_rows(MAIL_ROWS.name, row_ids, {"mailbox": target})
             return moved
 
-        moved = await self._transact(job)
+        moved = await self._edit(job)
         return await self._transferred(moved, target, report)
 
     async def _transferred(
@@ -490,25 +389,13 @@ class LocalAccount:
         )
 
     async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
-        def job(tx: Transaction) -> list[Uid]:
-            self._directory.read(tx.connection).require(mailbox_id)
-            deleted = " instr(' ' || i.flags || ' ', ' \\Deleted ') "
-            if uids is None:
-                found = tx.connection.execute(
-                    f"SELECT i.uid, i.row_id FROM mail_index i WHERE i.mailbox_id = ? AND {deleted}"  # noqa: S608
-                    " ORDER BY i.uid",
-                    (mailbox_id,),
-                ).fetchall()
-            else:
-                found = tx.connection.execute(
-                    "SELECT i.uid, i.row_id FROM json_each(?) j CROSS JOIN mail_index i"  # noqa: S608
-                    f" ON i.mailbox_id = ? AND i.uid = j.value WHERE {deleted} ORDER BY i.uid",
-                    (json.dumps(sorted(set(uids))), mailbox_id),
-                ).fetchall()
-            tx.delete_rows(MAIL_ROWS.name, [row_id for _, row_id in found])
-            return [Uid(uid) for uid, _ in found]
+        def job(tx: Transaction, directory: Directory) -> list[Uid]:
+            directory.require(mailbox_id)
+            going = listing.deleted_among(tx.connection, mailbox_id, uids)
+            tx.delete_rows(MAIL_ROWS.name, list(going.values()))
+            return list(going)
 
-        return await self._transact(job)
+        return await self._edit(job)
 
     # -- the account as a whole
 
@@ -570,10 +457,23 @@ class LocalAccount:
         with account_errors():
             return await self.store.read(job)
 
-    async def _transact(self, job: Callable[[Transaction], T], *, durable: bool = False) -> T:
+    async def _look(self, mailbox_id: MailboxId, job: Callable[[Connection], T]) -> T:
+        """Reads about a mailbox that is there. Raises NoSuchMailbox."""
+
+        def run(connection: Connection) -> T:
+            self._directory.read(connection).require(mailbox_id)
+            return job(connection)
+
+        return await self._read(run)
+
+    async def _edit(
+        self, job: Callable[[Transaction, Directory], T], *, durable: bool = False
+    ) -> T:
         self._check_open()
         with account_errors():
-            return await self.store.transact(job, durable)
+            return await self.store.transact(
+                lambda tx: job(tx, self._directory.read(tx.connection)), durable
+            )
 
 
 class OwnedAccount(LocalAccount):
@@ -591,21 +491,6 @@ class OwnedAccount(LocalAccount):
 
 def _new_row_id() -> RowId:
     return RowId(secrets.token_hex(16))
-
-
-def _row(
-    row_id: str, message_id: str, uid: int, modseq: int, flags: str, size: int, date: int, zone: int
-) -> MessageRow:
-    return MessageRow(
-        row_id=RowId(row_id),
-        message_id=MessageId(message_id),
-        uid=Uid(uid),
-        modseq=ModSeq(modseq),
-        flags=flags_of(flags),
-        size=size,
-        internal_date=date,
-        zone=zone,
-    )
 
 
 def _values(
@@ -627,18 +512,3 @@ def _was_there(connection: Connection, row_id: RowId) -> bool:
         connection.execute("SELECT 1 FROM mail_row WHERE row_id = ?", (row_id,)).fetchone()
         is not None
     )
-
-
-def _row_ids(connection: Connection, mailbox_id: MailboxId) -> list[RowId]:
-    found = connection.execute(
-        "SELECT row_id FROM mail_index WHERE mailbox_id = ? ORDER BY uid", (mailbox_id,)
-    )
-    return [RowId(row_id) for (row_id,) in found]
-
-
-def _among(connection: Connection, mailbox_id: MailboxId, uids: Sequence[Uid]) -> dict[Uid, RowId]:
-    """Those uids that exist, ascending, with their rows."""
-    found = connection.execute(
-        f"SELECT i.uid, i.row_id{_AMONG}", (json.dumps(sorted(set(uids))), mailbox_id)
-    )
-    return {Uid(uid): RowId(row_id) for uid, row_id in found}

@@ -1,0 +1,150 @@
+"""Reads the mailbox index: status, rows, what was expunged. Each function runs in one snapshot or transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from leap.mail.contract import (
+    MailboxId,
+    MailboxStatus,
+    MessageId,
+    MessageRow,
+    ModSeq,
+    RowId,
+    Uid,
+)
+from leap.mail.flags import flags_of
+from leap.soledad.sqlite import Connection
+
+_ROW = "i.row_id, i.message_id, i.uid, i.modseq, i.flags, i.size, i.internal_date, i.zone"
+_AMONG = " FROM json_each(?) j CROSS JOIN mail_index i ON i.mailbox_id = ? AND i.uid = j.value"
+_LAST_UID = 2**32 - 1
+
+RowValues = tuple[Any, ...]  # in the order of `as_row`
+
+
+def read_status(connection: Connection, mailbox_id: MailboxId) -> MailboxStatus:
+    validity, uid_next, recent_from, modseq, messages, unseen, size = connection.execute(
+        "SELECT uid_validity, uid_next, recent_from, modseq, messages, unseen, size FROM mail_box"
+        " WHERE mailbox_id = ?",
+        (mailbox_id,),
+    ).fetchone()
+    recent = connection.execute(
+        "SELECT count(*) FROM mail_index WHERE mailbox_id = ? AND uid >= ?",
+        (mailbox_id, recent_from),
+    ).fetchone()[0]
+    return MailboxStatus(
+        mailbox_id=mailbox_id,
+        uid_validity=validity,
+        uid_next=uid_next,
+        messages=messages,
+        unseen=unseen,
+        recent=recent,
+        size=size,
+        highest_modseq=modseq,
+    )
+
+
+def read_rows(
+    connection: Connection,
+    mailbox_id: MailboxId,
+    first: Uid,
+    last: Uid | None,
+    changed_since: ModSeq,
+) -> list[MessageRow]:
+    """Ascending by uid."""
+    # "+" keeps SQLite from the index that does not serve
+    narrow = "i.modseq > ? AND +i.uid" if changed_since else "+i.modseq > ? AND i.uid"
+    found = connection.execute(
+        f"SELECT {_ROW} FROM mail_index i WHERE i.mailbox_id = ? AND {narrow} BETWEEN ? AND ?"  # noqa: S608
+        " ORDER BY i.uid",
+        (mailbox_id, changed_since, first, _LAST_UID if last is None else last),
+    )
+    return [as_row(*values) for values in found]
+
+
+def read_expunged(connection: Connection, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
+    found = connection.execute(
+        "SELECT uid FROM mail_expunged WHERE mailbox_id = ? AND modseq > ? ORDER BY uid",
+        (mailbox_id, since),
+    )
+    return [Uid(uid) for (uid,) in found]
+
+
+def claim_recent(connection: Connection, mailbox_id: MailboxId) -> list[Uid]:
+    """Answers the unclaimed uids and takes them: in the writer's transaction, so that each goes out once."""
+    found = connection.execute(
+        "SELECT i.uid FROM mail_box b JOIN mail_index i ON i.mailbox_id = b.mailbox_id"
+        " AND i.uid >= b.recent_from WHERE b.mailbox_id = ? ORDER BY i.uid",
+        (mailbox_id,),
+    ).fetchall()
+    if found:
+        connection.execute(
+            "UPDATE mail_box SET recent_from = uid_next WHERE mailbox_id = ?", (mailbox_id,)
+        )
+    return [Uid(uid) for (uid,) in found]
+
+
+def row_values(
+    connection: Connection, mailbox_id: MailboxId, uids: Sequence[Uid]
+) -> list[RowValues]:
+    """Those uids that exist, ascending."""
+    return connection.execute(
+        f"SELECT {_ROW}{_AMONG} ORDER BY i.uid",
+        (json.dumps(sorted(set(uids))), mailbox_id),
+    ).fetchall()
+
+
+def rows_among(
+    connection: Connection, mailbox_id: MailboxId, uids: Sequence[Uid]
+) -> dict[Uid, RowId]:
+    """Those uids that exist, ascending, with their rows."""
+    found = connection.execute(
+        f"SELECT i.uid, i.row_id{_AMONG} ORDER BY i.uid",
+        (json.dumps(sorted(set(uids))), mailbox_id),
+    )
+    return {Uid(uid): RowId(row_id) for uid, row_id in found}
+
+
+def deleted_among(
+    connection: Connection, mailbox_id: MailboxId, uids: Sequence[Uid] | None
+) -> dict[Uid, RowId]:
+    """Those flagged \\Deleted, among `uids` when given, ascending, with their rows."""
+    deleted = "instr(' ' || i.flags || ' ', ' \\Deleted ')"
+    if uids is None:
+        found = connection.execute(
+            f"SELECT i.uid, i.row_id FROM mail_index i WHERE i.mailbox_id = ? AND {deleted}"  # noqa: S608
+            " ORDER BY i.uid",
+            (mailbox_id,),
+        )
+    else:
+        found = connection.execute(
+            f"SELECT i.uid, i.row_id{_AMONG} WHERE {deleted} ORDER BY i.uid",
+            (json.dumps(sorted(set(uids))), mailbox_id),
+        )
+    return {Uid(uid): RowId(row_id) for uid, row_id in found}
+
+
+def row_ids_in(connection: Connection, mailbox_id: MailboxId) -> list[RowId]:
+    """All rows of a mailbox, ascending by uid."""
+    found = connection.execute(
+        "SELECT row_id FROM mail_index WHERE mailbox_id = ? ORDER BY uid", (mailbox_id,)
+    )
+    return [RowId(row_id) for (row_id,) in found]
+
+
+def as_row(
+    row_id: str, message_id: str, uid: int, modseq: int, flags: str, size: int, date: int, zone: int
+) -> MessageRow:
+    return MessageRow(
+        row_id=RowId(row_id),
+        message_id=MessageId(message_id),
+        uid=Uid(uid),
+        modseq=ModSeq(modseq),
+        flags=flags_of(flags),
+        size=size,
+        internal_date=date,
+        zone=zone,
+    )
