@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -236,6 +237,23 @@ async def test_signers_are_found_by_fingerprint_and_key_id(
         assert await keys.find_signers([issuer.lower()]) == [bob.certificate]
     assert await keys.find_signers([own.fingerprint]) == [own.certificate]
     assert await keys.find_signers([eve.fingerprint, ""]) == []
+
+
+async def test_many_who_look_at_once_find_the_same(
+    store: Soledad, keys: KeyManager, clock: Time, bob: SecretKey
+) -> None:
+    """The index of issuers and the own keys are read once; nobody sees them half read."""
+    key = await keys.ensure_own_key()
+    await keys.learn(bob.certificate, BOB, "attached to a mail")
+    fresh = KeyManager(store, ALICE, now=clock)
+    found = await asyncio.gather(*(fresh.find_signers([bob.fingerprint]) for _ in range(5)))
+    assert found == [[bob.certificate]] * 5
+    other = generate(ALICE, now=lambda: BIRTH)
+    reading = asyncio.create_task(fresh.own_keys())
+    await asyncio.gather(reading, fresh.add_own_key(other))
+    own = {one.fingerprint for one in await fresh.own_keys()}
+    assert own == {key.fingerprint, other.fingerprint}
+    fresh.close()
 
 
 async def test_publishing_is_retried_until_it_is_done(

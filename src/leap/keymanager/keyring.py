@@ -7,6 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -53,7 +54,8 @@ class Keyring:
     def __init__(self, store: DocumentStore, *, now: Callable[[], float] = time.time) -> None:
         self._store = store
         self._now = now
-        self._issuers: dict[str, set[str]] | None = None
+        self._issuers: dict[str, set[str]] = {}
+        self._loading = asyncio.Lock()
         self._unsubscribe: Callable[[], None] | None = None
 
     def close(self) -> None:
@@ -61,7 +63,6 @@ class Keyring:
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
-        self._issuers = None
 
     def _binding_id(self, address: str) -> str:
         return self._store.row_key(f"{BINDING}:{address}".encode())
@@ -118,7 +119,7 @@ class Keyring:
             return self._learn(tx, certificate, address, level, evidence)
 
         decision, merged = await self._store.transact(job)
-        if decision.allowed and self._issuers is not None:
+        if decision.allowed and self._unsubscribe is not None:
             self._enter(certificate_document(merged))
         return decision
 
@@ -197,15 +198,17 @@ class Keyring:
     # --- the index of issuers: signatures name keys by fingerprint or key id -----------------
 
     async def _index(self) -> dict[str, set[str]]:
-        if self._issuers is None:
-            # Listening begins before reading: a certificate that syncs in meanwhile is in one of both.
+        async with (
+            self._loading
+        ):  # nobody may look into a half-read index: "unknown key" would be untrue
             if self._unsubscribe is None:
+                # listening begins before reading: what syncs in meanwhile is in one of both
+                self._issuers = {}
                 self._unsubscribe = self._store.on_change(self._follow)
-            self._issuers = {}
-            for document in await self._store.find_docs(CERTIFICATE):
-                if document.content is not None:
-                    self._enter(value_of(document.content, CertificateDocument))
-        return self._issuers
+                for document in await self._store.find_docs(CERTIFICATE):
+                    if document.content is not None:
+                        self._enter(value_of(document.content, CertificateDocument))
+            return self._issuers
 
     def _follow(self, changes: Any) -> None:
         for _, _, after in changes.docs:
@@ -213,9 +216,8 @@ class Keyring:
                 self._enter(value_of(after, CertificateDocument))
 
     def _enter(self, document: CertificateDocument) -> None:
-        if self._issuers is not None:
-            for issuer in document.issuers:
-                self._issuers.setdefault(issuer, set()).add(document.fingerprint)
+        for issuer in document.issuers:
+            self._issuers.setdefault(issuer, set()).add(document.fingerprint)
 
 
 def _read(content: dict[str, Any]) -> Certificate:

@@ -70,18 +70,23 @@ class KeyManager:
         self._directory = directory
         self._now = now
         self._own: list[SecretKey] | None = None
+        self._own_changes = 0
         self._unsubscribe = store.on_change(self._follow)
 
     def close(self) -> None:
         """Stops listening to the store and forgets the secrets it held."""
         self._unsubscribe()
         self.keyring.close()
-        self._own = None
+        self._forget_own()
 
     def _follow(self, changes: object) -> None:
         docs = getattr(changes, "docs", ())
         if any(after is not None and after.get("type") == SECRET for _, _, after in docs):
-            self._own = None
+            self._forget_own()
+
+    def _forget_own(self) -> None:
+        self._own = None
+        self._own_changes += 1
 
     # --- own keys ---------------------------------------------------------------------------
 
@@ -111,14 +116,16 @@ class KeyManager:
                 tx.put(document_id, document)
 
         await self._store.transact(job, durable=True)
-        self._own = None
+        self._forget_own()
         if self.address in key.certificate.addresses:
             level = Level.KNOWN_KEY
             await self.keyring.learn(key.certificate, self.address, level, source=source)
 
     async def own_keys(self) -> list[SecretKey]:
         """Every key of this account, the one to sign with first, then the newest first."""
-        if self._own is None:
+        own = self._own
+        if own is None:
+            changes = self._own_changes
             documents = await self._store.find_docs(SECRET)
             contents = [d.content for d in documents if d.content is not None]
             keys = [
@@ -126,8 +133,10 @@ class KeyManager:
                 for content in contents
             ]
             keys.sort(key=self._rank, reverse=True)
-            self._own = keys
-        return list(self._own)
+            if changes == self._own_changes:  # else a key came in while these were read
+                self._own = keys
+            own = keys
+        return list(own)
 
     def _rank(self, key: SecretKey) -> tuple[bool, int, str]:
         """Usable, then newest; the fingerprint makes all devices agree."""

@@ -106,16 +106,21 @@ class Workers:
         *,
         now: float | None = None,
         from_address: str | None = None,
+        intended_for: Sequence[str] = (),
     ) -> tuple[Verdict, ...]:
         """See `verdict.verify_signatures`."""
         if not signatures:
             return ()
-        work = partial(_at, verdict.verify_signatures, now)
+        work = partial(
+            _at,
+            verdict.verify_signatures,
+            now,
+            from_address=from_address,
+            intended_for=intended_for,
+        )
         # many signatures by large keys take their time on a small text, too
         size = max(len(plaintext), INLINE if len(signatures) > 4 else 0)
-        return await self.run(
-            size, work, plaintext, signatures, certificates, from_address=from_address
-        )
+        return await self.run(size, work, plaintext, signatures, certificates)
 
     async def generate(
         self, address: str, *, name: str = "", now: float | None = None
