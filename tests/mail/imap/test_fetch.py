@@ -381,3 +381,24 @@ async def test_mail_can_be_read_when_seen_cannot_be_kept() -> None:
         """,
         account=account,
     )
+
+
+async def test_slices_of_a_part_read_the_message_once() -> None:
+    class Counting(MemoryAccount):
+        reads = 0
+
+        async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
+            self.reads += 1
+            return await super().read(row_id, start, length)
+
+    account = Counting()
+    await fill(account, [NESTED, mail(body="0123456789")])
+    talk = await Talk(account).log_in("INBOX")
+    slices = b""
+    for start in range(0, 12, 4):
+        said = await talk.send(b"a FETCH 1 BODY.PEEK[1]<%d.4>\r\n" % start)
+        slices += said.partition(b"\r\n")[2][: min(4, 10 - start)]
+    assert slices == b"first part"
+    assert account.reads == 1
+    assert b"{10}\r\n0123456789)" in await talk.send(b"a FETCH 2 BODY.PEEK[1]\r\n")
+    await talk.end()

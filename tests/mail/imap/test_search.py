@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from tests.mail.imap.talk import Talk, fill, mail, play
 
-from leap.mail.contract import INBOX, Uid
+from leap.mail.contract import INBOX, ContentUnavailable, MessageMetadata, RowId, Uid
 from leap.mail.memory import MemoryAccount
 
 DAY = 86_400
@@ -188,3 +190,31 @@ async def test_extended_answers() -> None:
         """,
         account=account,
     )
+
+
+async def test_a_subject_longer_than_what_lists_keep_is_searched_to_its_end() -> None:
+    account = MemoryAccount()
+    await fill(account, [mail("word " * 300 + "needle"), mail("short")])
+    talk = await Talk(account).log_in("INBOX")
+    assert await talk.send(b"a SEARCH SUBJECT NEEDLE\r\n") == b"* SEARCH 1\r\na OK Searched.\r\n"
+    assert (await talk.send(b'a SEARCH SUBJECT ""\r\n')).startswith(b"* SEARCH 1 2\r\n")
+    await talk.end()
+
+
+async def test_messages_out_of_reach_are_left_out_and_told() -> None:
+    class Unreachable(MemoryAccount):
+        async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
+            if self.missing in row_ids:
+                raise ContentUnavailable("It is still at the provider.")
+            return await super().metadata(row_ids)
+
+        missing = RowId("")
+
+    account = Unreachable()
+    await fill(account, [mail("one"), mail("one more")])
+    account.missing = (await account.rows(INBOX))[0].row_id
+    talk = await Talk(account).log_in("INBOX")
+    for key in (b"SUBJECT one", b"FROM alice"):
+        said = await talk.send(b"a SEARCH " + key + b"\r\n")
+        assert said.startswith(b"* SEARCH 2\r\na NO [UNAVAILABLE] ")
+    await talk.end()

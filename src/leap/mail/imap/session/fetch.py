@@ -5,13 +5,13 @@ Invariants:
 * a literal's size is written only when its first octets are in hand; when later ones fail the connection is closed,
   because nothing else could tell the client;
 * \\Seen is set only for messages whose octets could be read;
-* what waits to be written is never more than `_WINDOW` and one piece.
+* what waits to be written is never more than twice `_WINDOW`, and one message of which parts are asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from leap.mail.contract import (
@@ -34,6 +34,7 @@ from leap.mail.message import Message
 
 _ROWS = 1_000  # answers without octets of messages that are written together
 _MESSAGES = 64  # messages read before one transaction sets \Seen for them
+_AHEAD = 8  # messages read at the same time, which hides the way to the store's threads
 _WINDOW = 1 << 20  # octets kept ready to be written
 _CHUNK = 1 << 18  # octets read at once of a message too large for the window
 _SCAN_INLINE = 1 << 20  # a larger message is scanned in a thread: 1 MB takes about 5 ms
@@ -49,6 +50,7 @@ class _Rest:
 
 
 _Piece = bytes | _Rest
+_Ready = tuple[SeqNum, list[_Piece]]
 
 
 async def fetch(session: SessionState, command: Fetch) -> bytes:
@@ -90,7 +92,6 @@ class _Fetcher:
         self.account = session.signed_in()
         self.sets_seen = plan.sets_seen and not session.read_only
         self.refused: No | None = None
-        self._scanned: tuple[RowId, Message] | None = None
 
     def refuse(self, error: AccountError) -> None:
         """Some message cannot be given: the others are, and the end is NO."""
@@ -158,26 +159,48 @@ class _Fetcher:
         for start in range(0, len(numbers), _MESSAGES):
             batch = numbers[start : start + _MESSAGES]
             metadata = await self.metadata(batch)
-            ready: list[tuple[SeqNum, list[_Piece]]] = []
+            if self.plan.needs_metadata:
+                batch = [n for n in batch if self.view.row(n).row_id in metadata]
+            ready: list[_Ready] = []
             held = 0
-            for number in batch:
-                row = self.view.row(number)
-                if self.plan.needs_metadata and row.row_id not in metadata:
-                    continue
-                try:
-                    pieces = await self.pieces(row, metadata.get(row.row_id))
-                except AccountError as error:
-                    self.refuse(error)
-                    continue
-                ready.append((number, pieces))
-                held += sum(len(piece) for piece in pieces if isinstance(piece, bytes))
+            for several in self.groups(batch):
+                prepared = await asyncio.gather(*(self.prepare(n, metadata) for n in several))
+                for each in prepared:
+                    if each is None:
+                        continue
+                    ready.append(each)
+                    held += sum(len(piece) for piece in each[1] if isinstance(piece, bytes))
                 if held >= _WINDOW:
                     await self.send(ready)
                     ready, held = [], 0
             await self.send(ready)
             await asyncio.sleep(0)
 
-    async def send(self, ready: list[tuple[SeqNum, list[_Piece]]]) -> None:
+    def groups(self, batch: Sequence[SeqNum]) -> Iterator[list[SeqNum]]:
+        """Messages to read at the same time: few, and large ones alone."""
+        group: list[SeqNum] = []
+        octets = 0
+        for number in batch:
+            size = 0 if self.plan.header_only else self.view.row(number).size
+            if group and (len(group) == _AHEAD or octets + size > _WINDOW):
+                yield group
+                group, octets = [], 0
+            group.append(number)
+            octets += size
+        if group:
+            yield group
+
+    async def prepare(
+        self, number: SeqNum, metadata: dict[RowId, MessageMetadata]
+    ) -> _Ready | None:
+        row = self.view.row(number)
+        try:
+            return number, await self.pieces(row, metadata.get(row.row_id))
+        except AccountError as error:
+            self.refuse(error)
+            return None
+
+    async def send(self, ready: list[_Ready]) -> None:
         newly_seen = await self.mark_seen([number for number, _ in ready])
         output = self.session.output
         for number, pieces in ready:
@@ -213,6 +236,7 @@ class _Fetcher:
     async def pieces(self, row: MessageRow, metadata: MessageMetadata | None) -> list[_Piece]:
         """The answer after UID and FLAGS; raises AccountError before anything was written."""
         pieces: list[_Piece] = []
+        message: Message | None = None
         for item in self.plan.items:
             if item == "FLAGS":
                 continue
@@ -221,7 +245,13 @@ class _Fetcher:
             elif not item.path and not item.text:
                 pieces.extend(await self.whole(row, item))
             else:
-                octets = await self.section(row, metadata, item)
+                if message is None:
+                    message = await self.message(row, metadata, item)
+                octets = (
+                    header_section(message.raw, item)
+                    if self.plan.header_only
+                    else section(message, item)
+                )
                 pieces.append(b" " + _label(item) + b" " + _nliteral(octets, item.partial))
         return pieces
 
@@ -255,21 +285,21 @@ class _Fetcher:
             yield octets
             position += wanted
 
-    async def section(
+    async def message(
         self, row: MessageRow, metadata: MessageMetadata | None, item: BodySection
-    ) -> bytes | None:
+    ) -> Message:
+        """The message, or its header alone when no item needs more, scanned off the loop when it is large."""
         if self.plan.header_only and metadata is not None:
-            if self._scanned is None or self._scanned[0] != row.row_id:
-                header = await self.account.read(row.row_id, 0, metadata.header_size)
-                self._scanned = (row.row_id, Message(header))
-            return header_section(self._scanned[1].raw, item)
-        if self._scanned is None or self._scanned[0] != row.row_id:
-            self._scanned = None
-            message = Message(await self.account.read(row.row_id))
-            if len(message.raw) > _SCAN_INLINE:
-                await asyncio.to_thread(lambda: message.root)
-            self._scanned = (row.row_id, message)
-        return section(self._scanned[1], item)
+            return Message(await self.account.read(row.row_id, 0, metadata.header_size))
+        kept = self.session.sliced_message
+        if kept is not None and kept[0] == row.row_id:
+            return kept[1]
+        message = Message(await self.account.read(row.row_id))
+        if len(message.raw) > _SCAN_INLINE:
+            await asyncio.to_thread(lambda: message.root)
+        # Who asks for a slice of a part asks for the next one in the next command.
+        self.session.sliced_message = None if item.partial is None else (row.row_id, message)
+        return message
 
 
 def _label(item: BodySection) -> bytes:

@@ -36,9 +36,11 @@ from leap.mail.imap.wire.searching import (
     Text,
 )
 from leap.mail.message import Message
+from leap.mail.message.metadata import MAX_SUBJECT
 
-_BATCH = 200  # headers read, or rows looked at times 50, before others get their turn
-_ROW_BATCH = 10_000
+_BATCH = 16  # headers read at the same time
+_ROWS = 500  # metadata asked for at once
+_ROW_BATCH = 10_000  # rows looked at before others get their turn
 
 Candidates = list[SeqNum]
 
@@ -110,6 +112,8 @@ class _Search:
                 return [n for n in candidates if n in chosen]
             case Text(where, text):
                 return await self.text(candidates, where, text)
+            case Header("subject", text):
+                return await self.subjects(candidates, text)
             case Header(field, text):
                 return await self.headers(candidates, _field_test(field, text))
             case Day(relation, day, True):
@@ -153,8 +157,8 @@ class _Search:
         found: Candidates = []
         for start in range(0, len(candidates), _BATCH):
             batch = candidates[start : start + _BATCH]
-            found.extend([n for n in batch if await self.header_fits(n, test)])
-            await asyncio.sleep(0)
+            fits = await asyncio.gather(*(self.header_fits(n, test) for n in batch))
+            found.extend(n for n, fit in zip(batch, fits, strict=True) if fit)
         return found
 
     async def header_fits(self, number: SeqNum, test: Callable[[Message], bool]) -> bool:
@@ -167,6 +171,25 @@ class _Search:
         except ContentUnavailable:
             self.unreachable = True
         return False
+
+    async def subjects(self, candidates: Candidates, text: str) -> Candidates:
+        """Subjects are in the metadata, unless they are longer than what is kept there."""
+        wanted = text.casefold()
+        found: set[SeqNum] = set()
+        unsure: Candidates = []
+        for start in range(0, len(candidates), _ROWS):
+            batch = candidates[start : start + _ROWS]
+            try:
+                row_ids = [self.view.row(n).row_id for n in batch]
+                for number, its in zip(batch, await self.account.metadata(row_ids), strict=True):
+                    if wanted and wanted in its.subject.casefold():
+                        found.add(number)
+                    elif not wanted or len(its.subject) >= MAX_SUBJECT:
+                        unsure.append(number)
+            except (NoSuchMessage, ContentUnavailable):  # one of them; then each for itself
+                unsure.extend(batch)
+        found.update(await self.headers(unsure, _field_test("subject", text)))
+        return [n for n in candidates if n in found]
 
     async def text(
         self, candidates: Candidates, where: Literal["text", "body"], text: str

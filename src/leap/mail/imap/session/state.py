@@ -20,6 +20,7 @@ from leap.mail.contract import (
     MailboxInfo,
     MessageRow,
     NoSuchMailbox,
+    RowId,
 )
 from leap.mail.imap.session.replies import Bad, ConnectionBroken, Ended, Goodbye, No, refusal
 from leap.mail.imap.tracker import SYSTEM_FLAGS, MailboxView, SeqNum
@@ -27,6 +28,7 @@ from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 from leap.mail.imap.wire.numbers import NumberSet
 from leap.mail.imap.wire.responses import flag_list, text_line
+from leap.mail.message import Message
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class SessionState:
         self.enabled: set[str] = set()
         self.expected_line: LineTaker | None = None
         self.failed_logins = 0
+        self.sliced_message: tuple[RowId, Message] | None = None  # the last one fetched in slices
         self.stale = False  # the selected mailbox changed since `refresh`
         self.idling = False
         self.ended = False
@@ -270,6 +273,7 @@ class SessionState:
 
     def unselect(self) -> None:
         self.view = None
+        self.sliced_message = None
         self.stale = False
         self.read_only = False
 
