@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import ssl
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tests.provider.test_keys import certificate
 from tests.provider.world import DOMAIN, PASSPHRASE, Served, blob, delivery, item, prepared, served
 
-from leap.provider.errors import Refusal
+from leap.provider.errors import Refusal, SlowDown
 from leap.provider.http import blob_routes, bodies
 from leap.provider.keys.wkd import advanced_path, direct_path, wkd_hash
 from leap.provider.provider import Provider
@@ -401,3 +402,76 @@ async def test_devices_are_told_again_when_a_lease_runs_out(
         event = await anext(events)
         assert (event.kind, event.data) == ("inbox", 1)
         await events.aclose()
+
+
+# --- hostile ---------------------------------------------------------------------------------------
+
+
+async def test_a_compressed_body_is_not_blown_up(https: Served) -> None:
+    token = await https.device("alice")
+    bomb = gzip.compress(b"\0" * 60_000_000)
+    headers = {"Content-Encoding": "gzip"}
+    assert len(bomb) < bodies.SMALL_BODY
+    refused = await https.refused("POST", "/1/pull", bomb, token=token, headers=headers)
+    assert refused[:2] == (400, "bad-request")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\r\n\r\n",
+        b"NONSENSE\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /provider HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
+        b"GET /" + b"y" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /1/pull HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /1/pull HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nhello",
+        b"POST /1/signup HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /provider\0 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /%ff%fe HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n",
+        b"GET /1/secrets HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n",
+    ],
+)
+async def test_broken_http_gets_a_4xx_without_a_trace(https: Served, request_bytes: bytes) -> None:
+    trust = ssl.create_default_context(cafile=str(https.ca_file))
+    port = int(https.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
+    writer.write(request_bytes)
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(10):
+        reply = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert reply.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
+    for word in (b"Traceback", b"File ", b"site-packages", b".py"):
+        assert word not in reply
+
+
+async def test_a_body_that_stops_is_given_up(
+    https: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "READ_SECONDS", 0.01)
+    token = await https.device("alice")
+    trust = ssl.create_default_context(cafile=str(https.ca_file))
+    port = int(https.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
+    writer.write(
+        f"POST /1/pull HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        "Content-Length: 100\r\n\r\nabc".encode()
+    )
+    async with asyncio.timeout(10):
+        status = await reader.readline()
+    assert status.startswith(b"HTTP/1.1 400")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_sign_ups_of_strangers_are_bounded(https: Served, provider: Provider) -> None:
+    def full(peer: str) -> None:
+        raise SlowDown("too many sign-ups", retry_after=60)
+
+    provider.signups.start = full  # type: ignore[method-assign]
+    body = prepared(ALICE).signup
+    assert (await https.refused("POST", "/1/signup", body))[:2] == (429, "slow-down")
+    assert await provider.find_account(ALICE) is None

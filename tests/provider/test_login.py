@@ -263,11 +263,13 @@ def test_guessers_of_many_networks_wait_too_but_never_long() -> None:
 def test_starts_of_one_peer_are_bounded_and_come_back() -> None:
     clock = Clock(0.0)
     throttle = LoginThrottle(now=clock)
-    for _ in range(int(throttle_module.PEER_BURST)):
+    for _ in range(int(throttle_module.START_BURST)):
         throttle.start(PEER)
     with pytest.raises(SlowDown):
         throttle.start(PEER)
     throttle.start("192.0.2.2")
+    for _ in range(1000):
+        throttle.start("127.0.0.1")
     clock.at += 1
     throttle.start(PEER)
 
@@ -279,4 +281,4 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         throttle.attempt(f"{number}", PEER)
         throttle.start(f"192.0.2.{number}")
     assert len(throttle._failures) <= 10
-    assert len(throttle._budgets) <= 10
+    assert len(throttle._starts._left) <= 10

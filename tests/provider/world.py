@@ -143,7 +143,7 @@ async def served(
         signup_open=True,
     )
     app = create_app(provider, info, keep_alive=keep_alive)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, auto_decompress=False)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()

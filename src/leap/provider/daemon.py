@@ -167,6 +167,7 @@ async def _start_api(
         create_app(provider, info),
         access_log=None,  # a line a request costs as much as the request, and tells who reads when
         handle_signals=False,
+        auto_decompress=False,  # a small body must not become a large one
         shutdown_timeout=CLOSE_SECONDS,
     )
     await runner.setup()
@@ -208,11 +209,14 @@ def _tell_ready(
         )
         + b"\n"
     )
-    if options.ready_file is not None:
-        write_private(options.ready_file, line)
-    if options.ready_fd is not None:
-        with os.fdopen(options.ready_fd, "wb") as pipe:
-            pipe.write(line)
+    try:
+        if options.ready_file is not None:
+            write_private(options.ready_file, line)
+        if options.ready_fd is not None:
+            with os.fdopen(options.ready_fd, "wb") as pipe:
+                pipe.write(line)
+    except OSError as error:
+        raise CannotServe(f"cannot tell that it is ready: {error.strerror}") from None
 
 
 def _url(options: ServeOptions, api: Endpoint) -> str:

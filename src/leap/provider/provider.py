@@ -26,6 +26,7 @@ from leap.provider.storage.files import FileStore, sync_folder
 from leap.provider.storage.orphans import sweep
 from leap.provider.storage.schema import create_tables
 from leap.provider.sync.log import Log
+from leap.provider.throttle import SIGNUP_BURST, SIGNUP_RATE, Budget
 from leap.provider.tokens import Tokens
 from leap.soledad.errors import SoledadError
 from leap.soledad.sqlite import Connection, Database
@@ -65,6 +66,7 @@ class Provider:
         self.accounts = Accounts(db, domain, signup_open=signup_open, now=now)
         self.tokens = Tokens(db, now=now)
         self.login = LoginDesk(self.accounts, self.tokens, secret)
+        self.signups = Budget(SIGNUP_BURST, SIGNUP_RATE, "sign-ups")
         self.log = Log(db, now=now)
         self.blobs = Blobs(db, files)
         self.inbox = Inbox(db, files, now=now)

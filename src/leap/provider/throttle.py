@@ -1,11 +1,12 @@
-"""How often a log-in may be tried: slow for who guesses, unnoticed by who mistypes.
+"""How often strangers may ask for log-ins and accounts: slow for who guesses, unnoticed by who mistypes.
 
 Invariants:
 * Addresses without an account are treated like all others, so waiting tells nothing.
 * Memory is bounded: past `MAX_ENTRIES` the oldest entry is forgotten.
 * A device with a token is never affected; only new log-ins wait.
 Wrong proofs are counted for (address, peer) and, with more patience, for the address alone, so that
-one guesser hardly keeps the owner out; starts are counted for the peer, because each costs CPU.
+one guesser hardly keeps the owner out; starts and sign-ups are counted for the peer, because each costs
+CPU or disk. A peer on this machine is not limited so: it is the operator's, or a proxy before us.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ MAX_ENTRIES = 50_000
 PAIR_FREE, PAIR_MAX_WAIT = 5, 900.0  # wrong proofs without waiting, longest wait in seconds
 ADDRESS_FREE, ADDRESS_MAX_WAIT = 30, 60.0
 FORGET_AFTER = 3600.0  # seconds without a wrong proof
-PEER_BURST, PEER_RATE = 200.0, 2.0  # starts of one peer at once, and per second for ever
+START_BURST, START_RATE = 200.0, 2.0  # starts of one peer at once, and per second for ever
+SIGNUP_BURST, SIGNUP_RATE = 50.0, 1 / 60  # a class room at once, a newcomer every minute
 
 
 @dataclass(slots=True)
@@ -30,25 +32,45 @@ class _Failures:
     last: float = 0.0
 
 
+class Budget:
+    """So many at once from one peer, and so many per second for ever."""
+
+    def __init__(
+        self, burst: float, rate: float, what: str, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._burst, self._rate, self._what = burst, rate, what
+        self._now = now
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def start(self, peer: str) -> None:
+        """Counts one. Raises SlowDown."""
+        if _is_here(peer):
+            return
+        peer = _network(peer)
+        now = self._now()
+        left, since = self._left.pop(peer, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._rate)
+        if len(self._left) >= MAX_ENTRIES:
+            self._left.pop(next(iter(self._left)))
+        self._left[peer] = (left - 1 if left >= 1 else left, now)
+        if left < 1:
+            raise SlowDown(
+                f"too many {self._what} from this network; try again later",
+                retry_after=int((1 - left) / self._rate) + 1,
+            )
+
+
 class LoginThrottle:
     """Counts in memory; a restart forgets."""
 
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._failures: dict[Hashable, _Failures] = {}
-        self._budgets: dict[str, tuple[float, float]] = {}
+        self._starts = Budget(START_BURST, START_RATE, "log-ins", now=now)
 
     def start(self, peer: str) -> None:
         """Counts a start of a log-in. Raises SlowDown."""
-        peer = _network(peer)
-        now = self._now()
-        budget, since = self._budgets.pop(peer, (PEER_BURST, now))
-        budget = min(PEER_BURST, budget + (now - since) * PEER_RATE)
-        if len(self._budgets) >= MAX_ENTRIES:
-            self._budgets.pop(next(iter(self._budgets)))
-        self._budgets[peer] = (max(budget - 1, 0.0), now)
-        if budget < 1:
-            raise SlowDown("too many log-ins from this network; try again later", retry_after=1)
+        self._starts.start(peer)
 
     def attempt(self, address: str, peer: str) -> None:
         """Counts a proof as wrong before it is checked; `succeeded` takes it back. Raises SlowDown.
@@ -91,6 +113,13 @@ class LoginThrottle:
         if len(self._failures) >= MAX_ENTRIES:
             self._failures.pop(next(iter(self._failures)))
         self._failures[key] = failures
+
+
+def _is_here(peer: str) -> bool:
+    try:
+        return ipaddress.ip_address(peer).is_loopback
+    except ValueError:
+        return False
 
 
 def _network(peer: str) -> str:

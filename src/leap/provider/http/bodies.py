@@ -45,6 +45,7 @@ SMALL_BODY = 64 * 1024
 LOG_BODY = MAX_COMMIT_BYTES + 1024 * 1024  # items, their MessagePack frames, and a head
 BLOBS_BODY = MAX_BATCH_BYTES + 256 * 1024
 KEYSET_BODY = 8 * 1024 * 1024  # a keyset of 4 MiB, two wraps of 1 MiB, a verifier
+SIGNUP_BODY = 256 * 1024  # about 15 kB; anyone may send one, so no more than needed is held
 READ_SECONDS = 30.0
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}

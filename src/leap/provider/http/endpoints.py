@@ -15,6 +15,7 @@ from leap.provider.http.bodies import (
     BLOBS_BODY,
     KEYSET_BODY,
     LOG_BODY,
+    SIGNUP_BODY,
     SMALL_BODY,
     Handler,
     answer,
@@ -72,6 +73,7 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
         return handler
 
     async def sign_up(peer: str, body: Signup) -> None:
+        p.signups.start(peer)
         await p.accounts.sign_up(body)
 
     async def log_out(request: web.Request) -> web.StreamResponse:
@@ -84,7 +86,7 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
         return answer(await p.accounts.secrets(who.account))
 
     return [
-        web.post(API + "/signup", anyone(Signup, KEYSET_BODY, sign_up)),
+        web.post(API + "/signup", anyone(Signup, SIGNUP_BODY, sign_up)),
         web.post(
             API + "/login/start",
             anyone(LoginStart, SMALL_BODY, lambda peer, body: p.login.start(body, peer)),

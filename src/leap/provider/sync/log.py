@@ -32,9 +32,9 @@ from leap.soledad.wire import (
 
 MAX_HEAD_BYTES = 256 * 1024  # some hundred devices; a head of one device is about 1 kB
 # One push may be staged in several requests, but it is one transaction of the only writer: what
-# this allows takes about a quarter of a second.
+# this allows takes about half a second.
 MAX_PUSH_ITEMS = 10 * MAX_COMMIT_ITEMS
-MAX_PUSH_BYTES = 8 * MAX_COMMIT_BYTES
+MAX_PUSH_BYTES = 16 * MAX_COMMIT_BYTES
 MAX_STAGED_BYTES = 4 * MAX_PUSH_BYTES  # of one account, over all its pushes
 STAGED_LIFETIME = 24 * 3600  # seconds
 FIRST_PARENT = b""  # what the first commit of an account names as its parent
