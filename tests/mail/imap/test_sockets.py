@@ -147,7 +147,7 @@ async def test_idle_over_a_socket_is_told_within_its_time(
     await fill(account, [mail()])
     assert await client.line() == b"* 1 EXISTS\r\n"
     assert (
-        asyncio.get_running_loop().time() - start < 0.5
+        asyncio.get_running_loop().time() - start < 2
     )  # 20 ms are measured where nothing else runs
     assert await client.line() == b"* 1 RECENT\r\n"
     client.writer.write(b"DONE\r\n")
