@@ -204,10 +204,16 @@ class Keyring:
             if self._unsubscribe is None:
                 # listening begins before reading: what syncs in meanwhile is in one of both
                 self._issuers = {}
-                self._unsubscribe = self._store.on_change(self._follow)
-                for document in await self._store.find_docs(CERTIFICATE):
+                unsubscribe = self._store.on_change(self._follow)
+                try:
+                    documents = await self._store.find_docs(CERTIFICATE)
+                except BaseException:
+                    unsubscribe()
+                    raise
+                for document in documents:
                     if document.content is not None:
                         self._enter(value_of(document.content, CertificateDocument))
+                self._unsubscribe = unsubscribe
             return self._issuers
 
     def _follow(self, changes: Any) -> None:
