@@ -45,7 +45,7 @@ def parse_disposition(value: bytes) -> tuple[str, dict[str, bytes]] | None:
 def parse_parameters(text: bytes) -> dict[str, bytes]:
     """The `;name=value` pairs in order, names lower-case and RFC 2231 sections as they stand; of two with one
     name the first counts."""
-    text = _FOLD.sub(b"", text)
+    text = _FOLD.sub(b"", text).strip()
     out: dict[str, bytes] = {}
     position = 0
     while len(out) < MAX_PARAMETERS:

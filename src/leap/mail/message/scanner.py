@@ -175,8 +175,9 @@ def _part(raw: bytes, start: int, end: int, default: str) -> Part:
                 continue  # the first one counts
             parsed = parse_content_type(found[2])
             if parsed is None:
-                part.defects += ("bad-content-type",)  # RFC 2045 5.2: then it is text/plain
-                part.type, part.subtype = "text", "plain"
+                if "bad-content-type" not in part.defects:
+                    part.defects += ("bad-content-type",)  # RFC 2045 5.2: then it is text/plain
+                    part.type, part.subtype = "text", "plain"
                 continue
             part.type, part.subtype, part.params = parsed
             part.typed = True
