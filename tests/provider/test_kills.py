@@ -28,7 +28,7 @@ from leap.soledad.wire import Blob, CommitRequest, InboxClaim, PullRequest, Stag
 
 pytestmark = pytest.mark.scenario
 
-KILLS = 10
+KILLS = 8
 ALICE = f"alice@{DOMAIN}"
 
 

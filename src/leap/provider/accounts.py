@@ -25,6 +25,7 @@ from leap.provider.errors import (
     Unauthorized,
 )
 from leap.provider.keys.wkd import wkd_hash
+from leap.provider.storage.room import Room
 from leap.soledad.errors import BadKeyset
 from leap.soledad.keyset import Keyset, check_successor, open_keyset
 from leap.soledad.sqlite import Connection, Database, IntegrityError
@@ -62,11 +63,13 @@ class Accounts:
         self,
         db: Database,
         domain: str,
+        room: Room,
         *,
         signup_open: bool = True,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._db = db
+        self._room = room
         self.domain = domain
         self.signup_open = signup_open
         self._now = now
@@ -90,7 +93,9 @@ class Accounts:
         _check_verifier(signup.passphrase)
         _check_verifier(signup.recovery)
         _check_wraps(signup.wraps)
-        signup_hash = hashlib.sha256(encode(signup)).digest()
+        encoded = encode(signup)
+        self._room.need(len(encoded))
+        signup_hash = hashlib.sha256(encoded).digest()
         hashed = wkd_hash(local_part)
         created = int(self._now())
 

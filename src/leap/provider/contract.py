@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from leap.soledad.keyset import InboxKey
+    from leap.soledad.inbox_seal import InboxKey
     from leap.soledad.sqlite import Database
 
 SUBMISSION_MEMORY = 30 * 24 * 3600  # seconds a submission id is remembered for each recipient

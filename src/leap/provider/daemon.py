@@ -35,7 +35,7 @@ from leap.provider.provider import Provider
 from leap.provider.storage.files import write_private
 from leap.provider.storage.schema import NewerStore
 from leap.provider.tls import BadTlsFiles, self_made_context, server_context
-from leap.soledad.errors import SoledadError, StoreLocked
+from leap.soledad.errors import SoledadError, StoreLocked, WrongKey
 from leap.soledad.wire import MAX_MESSAGE_BYTES, ProviderInfo
 
 API_VERSION = 1
@@ -79,6 +79,8 @@ def serve(options: ServeOptions, start_mail: StartMail | None = None) -> None:
         raise CannotServe(str(error)) from None
     except StoreLocked:
         raise CannotServe(f"another leap-provider is running on {options.data}") from None
+    except WrongKey:
+        raise CannotServe(f"the database in {options.data} is damaged") from None
     except SoledadError as error:
         raise CannotServe(f"cannot use {options.data}: {error}") from None
     except OSError as error:

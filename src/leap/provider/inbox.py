@@ -20,6 +20,7 @@ from leap.provider.errors import TooLarge
 from leap.provider.storage.blobs import write_sealed
 from leap.provider.storage.files import FileStore
 from leap.provider.storage.orphans import remove_unnamed
+from leap.provider.storage.room import Room
 from leap.soledad.sqlite import Connection, Database
 from leap.soledad.wire import MAX_BATCH_BYTES, InboxClaim, InboxItem, InboxItems
 
@@ -35,9 +36,15 @@ class Inbox:
     """The inboxes of all accounts; `account` is the number of one."""
 
     def __init__(
-        self, db: Database, files: FileStore, *, now: Callable[[], float] = time.time
+        self,
+        db: Database,
+        files: FileStore,
+        room: Room,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._db = db
+        self._room = room
         self._files = files
         self._now = now
 
@@ -46,6 +53,7 @@ class Inbox:
 
         Raises UnknownAccount, StoreFull.
         """
+        self._room.need(sum(len(delivery.sealed) for delivery in deliveries))
         files = await self._write_files(deliveries)
         now = int(self._now())
 

@@ -24,6 +24,7 @@ from leap.provider.login import LoginDesk
 from leap.provider.storage.blobs import Blobs
 from leap.provider.storage.files import FileStore, sync_folder
 from leap.provider.storage.orphans import sweep
+from leap.provider.storage.room import Room
 from leap.provider.storage.schema import create_tables
 from leap.provider.sync.log import Log
 from leap.provider.throttle import SIGNUP_BURST, SIGNUP_RATE, Budget
@@ -53,6 +54,7 @@ class Provider:
         self,
         db: Database,
         files: FileStore,
+        room: Room,
         domain: str,
         secret: bytes,
         *,
@@ -63,13 +65,13 @@ class Provider:
         self._files = files
         self._now = now
         self.domain = domain
-        self.accounts = Accounts(db, domain, signup_open=signup_open, now=now)
+        self.accounts = Accounts(db, domain, room, signup_open=signup_open, now=now)
         self.tokens = Tokens(db, now=now)
         self.login = LoginDesk(self.accounts, self.tokens, secret)
         self.signups = Budget(SIGNUP_BURST, SIGNUP_RATE, "sign-ups")
-        self.log = Log(db, now=now)
-        self.blobs = Blobs(db, files)
-        self.inbox = Inbox(db, files, now=now)
+        self.log = Log(db, room, now=now)
+        self.blobs = Blobs(db, files, room)
+        self.inbox = Inbox(db, files, room, now=now)
         self.directory = KeyDirectory(db, now=now)
         self.events = Events()
         self._lease_timers: dict[int, asyncio.TimerHandle] = {}
@@ -97,7 +99,8 @@ class Provider:
         except BaseException:
             await db.close()
             raise
-        return cls(db, files, domain.lower(), secret, signup_open=signup_open, now=now)
+        room = Room(folder)
+        return cls(db, files, room, domain.lower(), secret, signup_open=signup_open, now=now)
 
     # -- contract.MailDrop ----------------------------------------------------------------------
 

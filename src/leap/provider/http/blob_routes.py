@@ -71,8 +71,10 @@ async def _upload(provider: Provider, account: int, blob_id: str, request: web.R
             if total > MAX_BLOB_BYTES:
                 raise TooLarge(f"a blob has at most {MAX_BLOB_BYTES} bytes")
             if size >= WRITE_BYTES:
+                provider.blobs.need(size)
                 await asyncio.to_thread(upload.write, b"".join(waiting))
                 waiting, size = [], 0
+        provider.blobs.need(size)
         await asyncio.to_thread(upload.write, b"".join(waiting))
         await provider.blobs.finish_upload(account, blob_id, upload)
     finally:

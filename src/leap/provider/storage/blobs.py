@@ -18,6 +18,7 @@ from pathlib import Path
 from leap.provider.errors import BlobDiffers, NotFound, TooLarge
 from leap.provider.storage.files import FileStore, Upload
 from leap.provider.storage.orphans import remove_unnamed
+from leap.provider.storage.room import Room
 from leap.soledad.errors import StoreFull
 from leap.soledad.sqlite import Connection, Database
 from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob, BlobsFound
@@ -49,8 +50,9 @@ class _Row:
 class Blobs:
     """The blobs of all accounts; `account` is always the number of one."""
 
-    def __init__(self, db: Database, files: FileStore) -> None:
+    def __init__(self, db: Database, files: FileStore, room: Room) -> None:
         self._db = db
+        self._room = room
         self._files = files
 
     async def put(self, account: int, blobs: Sequence[Blob]) -> None:
@@ -60,6 +62,7 @@ class Blobs:
         size = sum(len(blob.sealed) for blob in blobs)
         if size > MAX_BATCH_BYTES and len(blobs) > 1:
             raise TooLarge(f"a request holds at most {MAX_BATCH_BYTES} bytes of blobs")
+        self._room.need(size)
         large = any(len(blob.sealed) >= INLINE_BYTES for blob in blobs)
         if large or size > _HASH_INLINE:
             rows = await asyncio.to_thread(self._rows, blobs)
@@ -70,6 +73,10 @@ class Blobs:
     def begin_upload(self) -> Upload:
         """Begins one large blob; its methods block. Finish with `finish_upload`."""
         return self._files.begin()
+
+    def need(self, size: int) -> None:
+        """Raise StoreFull unless an upload may grow by `size` bytes."""
+        self._room.need(size)
 
     async def finish_upload(self, account: int, blob_id: str, upload: Upload) -> None:
         """Makes an upload the blob `blob_id`. Raises BlobDiffers, StoreFull."""
@@ -194,8 +201,12 @@ class Blobs:
             await remove_unnamed(self._db, self._files, files)
 
     async def _remove(self, files: Sequence[str]) -> None:
+        def remove() -> None:
+            for file in files:
+                self._files.remove(file)
+
         if files:
-            await asyncio.to_thread(lambda: [self._files.remove(file) for file in files])
+            await asyncio.to_thread(remove)
 
 
 def write_sealed(files: FileStore, sealed: bytes) -> str:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 from leap.provider.errors import BadRequest, HeadMoved, StageDiffers, TooLarge
+from leap.provider.storage.room import Room
 from leap.soledad.sqlite import Connection, Database
 from leap.soledad.wire import (
     MAX_COMMIT_BYTES,
@@ -49,8 +50,9 @@ _UPSERT = """
 class Log:
     """The logs of all accounts; `account` is always the number of one."""
 
-    def __init__(self, db: Database, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, db: Database, room: Room, *, now: Callable[[], float] = time.time) -> None:
         self._db = db
+        self._room = room
         self._now = now
 
     async def pull(self, account: int, request: PullRequest) -> PullPage:
@@ -63,7 +65,7 @@ class Log:
 
     async def stage(self, account: int, request: StageRequest) -> StageReply:
         """Keeps items for a commit to come. Raises TooLarge, StageDiffers."""
-        _check_items(request.items)
+        self._room.need(_check_items(request.items))
         if request.first + len(request.items) > MAX_PUSH_ITEMS:
             raise TooLarge(f"a push holds at most {MAX_PUSH_ITEMS} items")
         created = int(self._now())
@@ -73,7 +75,7 @@ class Log:
 
     async def commit(self, account: int, request: CommitRequest) -> CommitReply:
         """Swaps the head. Raises HeadMoved, StageDiffers, BadRequest, TooLarge; then nothing changed."""
-        _check_items(request.items)
+        self._room.need(_check_items(request.items) + len(request.head))
         if not 0 < len(request.head) <= MAX_HEAD_BYTES:
             raise TooLarge("a head has between 1 and 262144 bytes")
         return await self._db.write(
@@ -90,11 +92,14 @@ class Log:
         )
 
 
-def _check_items(items: list[Item]) -> None:
+def _check_items(items: list[Item]) -> int:
+    """The size of all. Raises TooLarge."""
     if len(items) > MAX_COMMIT_ITEMS:
         raise TooLarge(f"a request holds at most {MAX_COMMIT_ITEMS} items")
-    if sum(len(item.sealed) for item in items) > MAX_COMMIT_BYTES:
+    size = sum(len(item.sealed) for item in items)
+    if size > MAX_COMMIT_BYTES:
         raise TooLarge(f"a request holds at most {MAX_COMMIT_BYTES} bytes of items")
+    return size
 
 
 def _head(connection: Connection, account: int) -> tuple[bytes, bytes, int]:
