@@ -19,7 +19,7 @@ from leap.mail.smtp.session import SmtpDialogue
 
 HOSTNAME = "mx.example.test"
 PASSWORD = "sesame"
-QUICK = Timeouts(command=5, data=5, auth_failure=0, shutdown=5)
+QUICK = Timeouts(command=5, data=5, auth_failure=0, shutdown=5, linger=0.5)
 
 
 def config(**changes: object) -> SmtpConfig:

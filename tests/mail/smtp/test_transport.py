@@ -8,11 +8,12 @@ import logging
 import re
 import smtplib
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 
 import aiosmtplib
 import pytest
+import uvloop
 from tests.conftest import needs_program
 from tests.mail.smtp.certificate import contexts
 from tests.mail.smtp.conversation import PASSWORD, DecidingHandler, config
@@ -108,7 +109,11 @@ async def test_a_quick_client_is_heard_right_after_the_handshake() -> None:
         host, port = server.address
         for _ in range(20):  # its first command often comes together with the end of the handshake
             async with aiosmtplib.SMTP(
-                hostname=str(host), port=int(port), tls_context=client_tls, timeout=5
+                hostname=str(host),
+                port=int(port),
+                local_hostname="client.test",
+                tls_context=client_tls,
+                timeout=5,
             ) as client:
                 await client.sendmail("alice@x.test", ["bob@x.test"], MAIL)
     assert handler.sessions == ["ESMTPS"] * 20
@@ -120,7 +125,9 @@ async def test_tls_from_the_first_octet() -> None:
         host, port = server.address
 
         def run() -> None:
-            with smtplib.SMTP_SSL(str(host), int(port), context=client_tls, timeout=10) as client:
+            with smtplib.SMTP_SSL(
+                str(host), int(port), "client.test", context=client_tls, timeout=10
+            ) as client:
                 client.sendmail("alice@x.test", ["bob@x.test"], MAIL)
 
         await asyncio.to_thread(run)
@@ -452,3 +459,26 @@ async def test_the_handler_hears_the_parameters() -> None:
 def test_implicit_tls_without_a_certificate_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="context"):
         asyncio.run(serve_smtp(DecidingHandler, config(implicit_tls=True)))
+
+
+ALSO_ON_UVLOOP = [
+    test_smtplib_sends_a_mail_byte_for_byte,
+    test_smtplib_encrypts_then_logs_in,
+    test_a_quick_client_is_heard_right_after_the_handshake,
+    test_tls_from_the_first_octet,
+    test_octets_smuggled_before_tls_are_not_heard_after_it,
+    test_a_handshake_that_fails_harms_nobody_else,
+    test_a_group_that_ends_the_connection_at_once_is_still_answered,
+    test_a_silent_client_is_told_and_cut_off,
+    test_a_client_that_does_not_read_is_cut_off,
+    test_closing_waits_for_a_mail_under_way_and_ends_the_idle,
+    test_closing_lets_a_mail_come_to_its_end,
+    test_a_client_that_goes_away_does_not_stop_its_mail,
+    test_a_large_mail_stops_no_other_connection_and_survives_its_size,
+]
+
+
+@pytest.mark.parametrize("test", ALSO_ON_UVLOOP, ids=lambda test: test.__name__)
+def test_the_same_on_the_providers_loop(test: Callable[[], Coroutine[None, None, None]]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test())

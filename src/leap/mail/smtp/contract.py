@@ -25,6 +25,7 @@ class Timeouts:
     data_rate: float = 1_024.0  # octets a second; who sends slower than this, plus `data`, is cut
     write: float = 120.0  # for a client to read its replies
     handshake: float = 30.0
+    linger: float = 1.0  # for a client that is cut off to read the last reply
     auth_failure: float = 1.0  # before the reply to a failed log-in, times the failures so far
     shutdown: float = 3.0  # for transactions under way when the server is closed
 

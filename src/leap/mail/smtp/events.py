@@ -46,7 +46,9 @@ class StartTls:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Send the output and close the connection."""
+    """Send the output and close the connection; `agreed` when the client asked for it (QUIT)."""
+
+    agreed: bool = False
 
 
 Event = Authenticate | SenderGiven | RecipientGiven | MailReceived | StartTls | Closed

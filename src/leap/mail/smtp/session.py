@@ -79,6 +79,7 @@ class SmtpDialogue:
         self._transaction: _Transaction | None = None
         self._asked: Event | None = None  # an event without its answer
         self._ended = False
+        self._quitted = False
         self._output: list[bytes] = []
         self._errors = 0
         self._idle_commands = 0
@@ -130,7 +131,7 @@ class SmtpDialogue:
         """What to do next; None when more octets are needed. The same again until it is answered."""
         while self._asked is None:
             if self._ended:
-                return Closed()
+                return Closed(self._quitted)
             if self._text is not None:
                 if not self._read_text(self._text):
                     break
@@ -455,6 +456,7 @@ class SmtpDialogue:
     def _quit(self, argument: str) -> Event | None:
         if argument:
             return self._wrong(replies.NO_ARGUMENT)
+        self._quitted = True
         self.end(replies.bye(self._config))
         return None
 

@@ -19,7 +19,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from leap.mail.smtp import replies
 from leap.mail.smtp.contract import Session, SmtpConfig, SmtpHandler
@@ -68,17 +68,16 @@ class _Connection(asyncio.Protocol):
     # -- asyncio.Protocol -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
         if self._starting_tls:
             return
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
         if not self._server.admit(self):
-            transport.write(replies.TOO_MANY_CONNECTIONS.encode())
+            self._transport.write(replies.TOO_MANY_CONNECTIONS.encode())
             transport.close()
             return
-        session = Session(peer=self.peer, tls=_tls_version(transport))
+        session = Session(peer=self.peer, tls=_tls_version(self._transport))
         self._dialogue = SmtpDialogue(self._config, session)
         self._server.start(self._run(self._dialogue))
 
@@ -124,6 +123,7 @@ class _Connection(asyncio.Protocol):
                     await self._more_input(dialogue)
                 elif isinstance(event, Closed):
                     await self._flush(dialogue)
+                    await self._linger(event)
                     return
                 elif isinstance(event, StartTls):
                     await self._start_tls(dialogue)
@@ -175,6 +175,24 @@ class _Connection(asyncio.Protocol):
             except TimeoutError:
                 self.abort()
                 raise _Gone from None
+
+    async def _linger(self, event: Closed) -> None:
+        """Waits for a client that is cut off to hear why: closing a socket with unread octets resets the
+        connection, and the last reply would be lost."""
+        transport = self._transport
+        if event.agreed or self._stopping or self._lost:
+            return
+        if transport is None or not transport.can_write_eof():
+            return
+        transport.write_eof()
+        if not self._reading:
+            self._reading = True
+            transport.resume_reading()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.timeouts.linger):
+                while not self._no_more_input:
+                    self._input_came.clear()
+                    await self._input_came.wait()
 
     async def _start_tls(self, dialogue: SmtpDialogue) -> None:
         transport, config = self._transport, self._config
