@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.provider.world import Clock, Served, account, opened, served
 
 from leap.provider.provider import Provider
+from tests.provider.world import Clock, Served, account, opened, served
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.provider.world import DOMAIN, prepared
 
 from leap.provider.accounts import _LOCAL_PART
 from leap.provider.errors import (
@@ -18,6 +17,7 @@ from leap.provider.provider import Provider
 from leap.soledad.keyset import Keyset, open_keyset, sign_keyset
 from leap.soledad.secrets import new_device_keys
 from leap.soledad.wire import KeysetPut, Signup, Verifier, Wraps
+from tests.provider.world import DOMAIN, prepared
 
 ALICE = f"alice@{DOMAIN}"
 

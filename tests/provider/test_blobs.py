@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.provider.world import Clock, blob
 
 from leap.provider.errors import BadRange, BlobDiffers, NotFound, TooLarge
 from leap.provider.http.blob_routes import _range
@@ -16,6 +15,7 @@ from leap.provider.provider import Provider
 from leap.provider.storage.blobs import INLINE_BYTES
 from leap.provider.storage.orphans import MIN_AGE, sweep
 from leap.soledad.wire import MAX_BATCH_BYTES, Blob
+from tests.provider.world import Clock, blob
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -16,14 +16,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 from click.testing import CliRunner
-from tests.provider.process import fails, running, start
-from tests.provider.world import DOMAIN, PASSPHRASE
 
 from leap.provider import cli
 from leap.provider.folder import BadFolder, prepare_folder, save_state
 from leap.soledad.enrol import sign_up
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.secrets import floor_kdf_params
+from tests.provider.process import fails, running, start
+from tests.provider.world import DOMAIN, PASSPHRASE
 
 pytestmark = pytest.mark.scenario
 

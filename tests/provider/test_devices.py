@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.provider.world import DOMAIN, PASSPHRASE, Served
-
 from leap.soledad.enrol import Enrolled, enrol_device, sign_up
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.secrets import floor_kdf_params
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.loop import SyncEngine
 from leap.soledad.wire import MAX_COMMIT_ITEMS
+from tests.provider.world import DOMAIN, PASSPHRASE, Served
 
 ALICE = f"alice@{DOMAIN}"
 

@@ -11,8 +11,6 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import pytest
-from tests.provider.test_keys import certificate
-from tests.provider.world import DOMAIN, PASSPHRASE, Served, blob, delivery, item, prepared, served
 
 from leap.provider.errors import Refusal, SlowDown
 from leap.provider.http import blob_routes, bodies
@@ -23,6 +21,8 @@ from leap.soledad.enrol import enrol_by_recovery, enrol_device, log_in_again, si
 from leap.soledad.errors import AuthFailed, BadCertificate, HeadMoved, Refused
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.secrets import floor_kdf_params
+from tests.provider.test_keys import certificate
+from tests.provider.world import DOMAIN, PASSPHRASE, Served, blob, delivery, item, prepared, served
 
 ALICE = f"alice@{DOMAIN}"
 ALICE_ID = prepared(ALICE).secrets.account_id

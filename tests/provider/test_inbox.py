@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.provider.world import DOMAIN, Clock, delivery, opened, prepared
 
 from leap.provider.contract import SUBMISSION_MEMORY, UnknownAccount
 from leap.provider.errors import TooLarge
@@ -14,6 +13,7 @@ from leap.provider.inbox import INLINE_BYTES
 from leap.provider.provider import Provider
 from leap.soledad.errors import StoreFull
 from leap.soledad.wire import InboxClaim
+from tests.provider.world import DOMAIN, Clock, delivery, opened, prepared
 
 ALICE = prepared(f"alice@{DOMAIN}").secrets.account_id
 

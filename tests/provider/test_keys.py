@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.provider.world import DOMAIN
 
 from leap.provider.errors import BadRequest, NotFound
 from leap.provider.keys.certificate_form import NotACertificate, check_certificate
 from leap.provider.keys.wkd import advanced_path, direct_path, wkd_hash, z_base_32
 from leap.provider.provider import Provider
+from tests.provider.world import DOMAIN
 
 ALICE = f"alice@{DOMAIN}"
 GPG_WKS = Path("/usr/lib/gnupg/gpg-wks-client")

@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.provider.process import Child, start
-from tests.provider.world import DOMAIN, PASSPHRASE, blob, item
 
 from leap.soledad.enrol import Enrolled, sign_up
 from leap.soledad.errors import SoledadError
@@ -25,6 +23,8 @@ from leap.soledad.inbox_seal import open_from_inbox
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.secrets import floor_kdf_params
 from leap.soledad.wire import Blob, CommitRequest, InboxClaim, PullRequest, StageRequest
+from tests.provider.process import Child, start
+from tests.provider.world import DOMAIN, PASSPHRASE, blob, item
 
 pytestmark = pytest.mark.scenario
 

@@ -7,13 +7,13 @@ import hashlib
 from typing import Any
 
 import pytest
-from tests.provider.world import Clock, item
 
 from leap.provider.errors import BadRequest, HeadMoved, StageDiffers, TooLarge
 from leap.provider.provider import Provider
 from leap.provider.sync import log as sync_log
 from leap.soledad.errors import StoreFull
 from leap.soledad.wire import CommitRequest, PullRequest, StageRequest
+from tests.provider.world import Clock, item
 
 
 def commit(parent: bytes, head: bytes, seq: int, *items: Any, **more: Any) -> CommitRequest:

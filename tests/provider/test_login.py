@@ -6,7 +6,6 @@ import asyncio
 import os
 
 import pytest
-from tests.provider.world import DOMAIN, PASSPHRASE, Clock, prepared
 
 from leap.provider import login as login_module
 from leap.provider import throttle as throttle_module
@@ -17,6 +16,7 @@ from leap.provider.throttle import LoginThrottle
 from leap.soledad.login import SrpClient, identity_of
 from leap.soledad.secrets import derive_passphrase, derive_recovery, new_kdf_params
 from leap.soledad.wire import LoginChallenge, LoginProof, LoginStart
+from tests.provider.world import DOMAIN, PASSPHRASE, Clock, prepared
 
 ALICE = f"alice@{DOMAIN}"
 PEER = "192.0.2.1"

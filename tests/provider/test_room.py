@@ -7,12 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.provider.world import DOMAIN, Clock, blob, delivery, item, prepared
 
 from leap.provider.provider import Provider
 from leap.provider.storage.room import RESERVE_BYTES, Room
 from leap.soledad.errors import StoreFull
 from leap.soledad.wire import CommitRequest, InboxClaim, StageRequest
+from tests.provider.world import DOMAIN, Clock, blob, delivery, item, prepared
 
 ALICE = f"alice@{DOMAIN}"
 
