@@ -11,14 +11,15 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from pathlib import Path
 
 from leap.mail.outgoing.names import DROPPED_ON_SUBMISSION, OUR_FIELDS, TRACE_FIELDS
 
 MAX_LINE = 998  # octets without CRLF, RFC 5322 2.1.1
 _FIELD = re.compile(rb"[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
-_ENCRYPTED = re.compile(
-    rb"(?i)multipart/encrypted|-----BEGIN PGP MESSAGE-----|application/(x-)?pkcs7-mime"
+_ENCRYPTED = frozenset(
+    {"multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
 )
 
 
@@ -70,6 +71,8 @@ def prepare(name: str, data: bytes, sender: str) -> Travelling:
     lines = [line for line in header_lines(header) if field_name(line) != b"from"]
     top = b"X-Corpus-Marker: " + marker + b"\r\nFrom: " + sender.encode() + b"\r\n"
     raw = top + b"".join(lines) + (rest or b"\r\n")
+    if not raw.endswith(b"\r\n"):
+        raw += b"\r\n"  # SMTP has whole lines only (RFC 5321 4.1.1.4)
     bare_cr = re.search(rb"\r(?!\n)", raw) is not None
     long_line = any(len(line) > MAX_LINE for line in raw.split(b"\r\n"))
     return Travelling(
@@ -77,7 +80,7 @@ def prepare(name: str, data: bytes, sender: str) -> Travelling:
         raw=raw,
         marker=marker,
         by_append=b"\0" in raw or bare_cr or long_line,
-        encrypted_already=_ENCRYPTED.search(raw) is not None,
+        encrypted_already=message_from_bytes(raw).get_content_type() in _ENCRYPTED,
     )
 
 

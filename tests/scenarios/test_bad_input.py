@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import os
 import smtplib
@@ -12,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.scenarios.world import PASSPHRASES, Device, StartFailed, World, world
 
 from leap.bitmask.control import ControlError
+from tests.scenarios.world import PASSPHRASES, Device, StartFailed, World, world
 
 BITMASK = [str(Path(sys.executable).parent / "bitmask")]
 
@@ -295,6 +296,8 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
             device.process.log = tmp_path / "small-home.log"
             device.start()
             device.create("bob")
+            ballast = small / "ballast"
+            ballast.write_bytes(os.urandom(500_000))
             stored = []
             with device.imap("bob") as imap:
                 for number in range(40):
@@ -313,6 +316,12 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
             assert device.process.alive
             assert "Traceback" not in device.process.log.read_text()
             device.process.kill()
+            with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as filler:
+                while True:
+                    filler.write(b"x" * 1024)
+            with pytest.raises(StartFailed, match="is full"):
+                device.restart()
+            ballast.unlink()
             device.restart()
             assert sorted(device.messages("bob").values()) == sorted(stored)
             device.process.stop()

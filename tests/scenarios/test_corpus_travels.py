@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import zstandard
+
 from tests.scenarios.corpus_mail import Selection, Travelling, difference, select
-from tests.scenarios.world import Device, World, world
+from tests.scenarios.world import Device, World, append, world
 
 BY_ALICE, FROM_OUTSIDE, MAX_EXCLUDED = 200, 50, 10
 
@@ -37,7 +38,7 @@ def travelled(
             imap.create("Appended")
             for mail in ours.mails:
                 if mail.by_append:
-                    typ, answer = imap.append("Appended", "", "", mail.raw)
+                    typ, answer = append(imap, "Appended", mail.raw)
                     assert typ == "OK", (mail.name, answer)
         host, port = made.provider.said["mx"]
         with smtplib.SMTP(host, port, timeout=60) as smtp:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import needs_program
+from tests.mail.imap.test_peers import on_a_terminal
 from tests.scenarios.world import Device, world
 
 MAILS = 30
@@ -71,8 +73,8 @@ def test_mbsync_downloads_the_mailbox_and_carries_changes_back(
 ) -> None:
     done = _mbsync(device, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "warning" not in done.stderr.lower()
-    assert "error" not in done.stderr.lower()
+    said = done.stderr.replace("*** IMAP Warning *** Password is being sent in the clear\n", "")
+    assert said.strip() == ""  # not one complaint but that one, which is true and local
     maildir = mailbox.Maildir(str(tmp_path / "mail" / "INBOX"), create=False)
     assert len(maildir) == MAILS
     for key, message in maildir.iteritems():
@@ -94,33 +96,24 @@ def test_mbsync_downloads_the_mailbox_and_carries_changes_back(
         assert len(imap.search(None, "SUBJECT", '"written offline"')[1][0].split()) == 1
 
 
-def test_neomutt_lists_and_reads_the_mailbox(device: Device, tmp_path: Path) -> None:
+async def test_neomutt_lists_and_reads_the_mailbox(device: Device, tmp_path: Path) -> None:
     server = device.logins["bob"]["imap"]
-    rc = tmp_path / "rc"
-    user = server["user"].replace("@", "%40")
+    rc, copied = tmp_path / "rc", tmp_path / "copied"
     rc.write_text(
-        f"""set folder="imap://{user}:{server["password"]}@{server["host"]}:{server["port"]}/"
-set spoolfile="+INBOX"
-set ssl_starttls=no ssl_force_tls=no
-set header_cache="{tmp_path}/cache"
-set sort=date
+        f"""
+set imap_user="{server["user"]}" imap_pass="{server["password"]}"
+set ssl_force_tls=no ssl_starttls=no
+set folder="imap://{server["host"]}:{server["port"]}/" spoolfile="+INBOX"
+set confirmappend=no confirmcreate=no wait_key=no quit=yes move=no mail_check=0 sleep_time=0
+set header_cache="{tmp_path}/cache" mbox_type=mbox
 """
     )
-    done = subprocess.run(
-        [
-            *(needs_program("neomutt"), "-n", "-F", str(rc), "-e", "set quit=yes"),
-            *(
-                "-e",
-                f"push '<limit>~A<enter><tag-pattern>~A<enter><tag-prefix><copy-message>{tmp_path}/out<enter>yq'",
-            ),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        env={"TERM": "xterm", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-    )
-    copied = (
-        mailbox.mbox(str(tmp_path / "out"), create=False) if (tmp_path / "out").exists() else []
-    )
-    assert len(copied) >= MAILS - 1, done.stdout[-500:] + done.stderr[-500:]
+    keys = f"<tag-pattern>~A<enter><tag-prefix><copy-message>{copied}<enter><quit>"
+    neomutt = needs_program("neomutt")
+    await on_a_terminal([neomutt, "-n", "-F", str(rc), "-e", f'push "{keys}"'], tmp_path)
+    there = len(device.messages("bob"))
+    box = mailbox.mbox(str(copied), create=False)
+    subjects = [str(message["Subject"]) for message in box]
+    box.close()
+    assert len(subjects) == there
+    assert sum(subject.startswith("mail ") for subject in subjects) >= MAILS - 1

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.scenarios.world import Device, world
 
 from leap.bitmask.control import ControlError
+from tests.scenarios.world import Device, world
 
 LETTER = (
     b"From: alice@example.test\r\nTo: bob@example.test\r\nSubject: number %d\r\n"
@@ -103,7 +103,7 @@ def test_a_second_device_shows_the_same_and_hears_of_changes(tmp_path: Path) -> 
                 return not one.search(None, "SUBJECT", '"number 7"')[1][0]
 
             _eventually("an expunged mail leaves the other device", gone)
-            two.create("From the phone")
+            two.create('"From the phone"')
         _eventually(
             "a new mailbox appears", lambda: b"From the phone" in _mailboxes(first, "alice")
         )

@@ -47,10 +47,6 @@ class Process:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-X",
-                    "dev",
-                    "-W",
-                    "ignore",
                     "-m",
                     *self.arguments,
                     "--ready-fd",
@@ -242,6 +238,12 @@ def world(folder: Path, domain: str = DOMAIN, arguments: tuple[str, ...] = ()) -
         yield made
     finally:
         made.close()
+
+
+def append(imap: imaplib.IMAP4, mailbox: str, raw: bytes) -> tuple[str, list[Any]]:
+    """APPEND of exactly these octets; imaplib's own would change bare CRs."""
+    imap.literal = raw  # type: ignore[attr-defined]
+    return imap._simple_command("APPEND", mailbox)  # type: ignore[attr-defined,no-any-return]
 
 
 def fetched(data: list[Any]) -> dict[int, bytes]:

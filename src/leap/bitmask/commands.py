@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from leap.bitmask.session import AccountSession, sync_sentence
 
 from leap.bitmask.local_api import Command, CommandRefused, Progress
+from leap.bitmask.session import AccountSession, sync_sentence
 
 if TYPE_CHECKING:
     from leap.bitmask.daemon import Daemon

@@ -23,6 +23,7 @@ from leap.bitmask.commands import Commands
 from leap.bitmask.home import Home, HomeError, Lock, write_private
 from leap.bitmask.local_api import CommandRefused, LocalApi
 from leap.bitmask.sessions import AccountSessions
+from leap.keymanager.openpgp import offload
 from leap.mail.contract import AccountBackend
 from leap.mail.imap.transport import ImapServer, serve_imap
 from leap.mail.outgoing.gateway import gateway_handler
@@ -67,8 +68,9 @@ class Daemon:
         self._imap = await self._listen("imap", ports)
         self._smtp = await self._listen("smtp", ports)
         settings = self.home.settings()
-        settings["ports"] = {name: port for name, (_, port) in self.addresses.items()}
-        self.home.save_settings(settings)
+        ports_now = {name: port for name, (_, port) in self.addresses.items()}
+        if settings.get("ports") != ports_now:
+            self.home.save_settings({**settings, "ports": ports_now})
         token = secrets.token_urlsafe(32)
         runtime = self.home.runtime_folder()
         self._accounts = await serve_accounts(runtime / "accounts.sock", token, self._find)
@@ -89,6 +91,7 @@ class Daemon:
             if server is not None:
                 await server.close()
         await self.sessions.close()
+        await offload.close()
 
     def _find(self, address: str) -> AccountBackend | None:
         session = self.sessions.find(address)
@@ -169,7 +172,9 @@ async def _run(home: Home, options: argparse.Namespace, passphrases: Sequence[st
                 {
                     "ready": False,
                     "kind": "storage-full" if full else "home",
-                    "message": f"bitmask cannot use {home.path}: {error.strerror}.",
+                    "message": f"The disk of {home.path} is full; free some space, then start again."
+                    if full
+                    else f"bitmask cannot use {home.path}: {error.strerror}.",
                 },
             )
         for address, passphrase in _pairs(home, passphrases):

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from leap.mail.account import Account
-
 from leap.bitmask.control import ControlError
 from leap.bitmask.home import Home
+from leap.mail.account import Account
 from leap.mail.contract import AccountError, MailboxExists, NewMessage, TooLarge
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 

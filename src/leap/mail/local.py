@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from leap.keymanager.documents import MERGES as KEY_MERGES
 from leap.mail import listing, mailbox_documents
 from leap.mail.contract import (
     INBOX,
@@ -93,7 +94,7 @@ async def open_mail_store(
         key,
         rows=(MAIL_ROWS, *rows),
         projections=(MailIndex(now=now), *projections),
-        merges={MAILBOX_TYPE: "fields"},
+        merges={MAILBOX_TYPE: "fields", **KEY_MERGES},
         schema=schema,
         now=now,
     )
@@ -185,9 +186,9 @@ class LocalAccount:
         self,
         mailbox_id: MailboxId,
         *,
-        first: Uid = Uid(1),  # noqa: B008
+        first: Uid = Uid(1),
         last: Uid | None = None,
-        changed_since: ModSeq = ModSeq(0),  # noqa: B008
+        changed_since: ModSeq = ModSeq(0),
     ) -> list[MessageRow]:
         return await self._look(
             mailbox_id, lambda c: listing.read_rows(c, mailbox_id, first, last, changed_since)
