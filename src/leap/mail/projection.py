@@ -16,16 +16,17 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from leap.mail.contract import MailboxId, ModSeq, RowId, Uid
+from leap.mail.contract import MailboxId, ModSeq, RowId
+from leap.mail.index_changes import IndexChanges, Placement, latest
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS, MAILBOX_TYPE, mailbox_id_of
-from leap.soledad.changes import DocChange, Row, RowChange
+from leap.soledad.changes import DocChange, RowChange
+from leap.soledad.document_api import find as find_documents
 from leap.soledad.sqlite import Connection
 
 if TYPE_CHECKING:
@@ -86,10 +87,6 @@ _TABLES = (
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS mail_header_wanted_date ON mail_header_wanted (internal_date)",
 )
-_LEAVING = (
-    "SELECT i.mailbox_id, i.uid, i.flags, i.size FROM json_each(?) j"
-    " CROSS JOIN mail_index i ON i.row_id = j.value"
-)
 
 
 class MailboxChanged(NamedTuple):
@@ -101,14 +98,6 @@ class MailboxChanged(NamedTuple):
 
 class MailboxListChanged(NamedTuple):
     """A tag of the store's change feed: mailboxes were added, renamed or removed."""
-
-
-class Placement(NamedTuple):
-    """Where a row came to be in a transaction."""
-
-    mailbox_id: MailboxId
-    uid: Uid
-    uid_validity: int
 
 
 class Report:
@@ -127,12 +116,31 @@ class MailIndex:
         self._directory = DirectoryReader()
 
     def create(self, connection: Connection) -> None:
+        """Makes the tables; where they were missing, the index is built from what the store holds."""
+        fresh = not connection.execute(
+            "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'mail_box'"
+        ).fetchone()
         for statement in _TABLES:
             connection.execute(statement)
-        stamped = connection.execute("SELECT count(*) FROM mail_directory").fetchone()[0]
-        if not stamped:
-            self._restamp(connection)
+        if fresh:
+            self._build(connection)
         self._ensure_boxes(connection, self._directory.read(connection))
+
+    def _build(self, connection: Connection) -> None:
+        for table in ("mail_document", "mail_index", "mail_expunged", "mail_header_wanted"):
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608
+        for document in find_documents(connection, MAILBOX_TYPE):
+            mailbox_id = mailbox_id_of(document.doc_id)
+            if mailbox_id is not None and document.content is not None:
+                _keep_document(connection, mailbox_id, document.content)
+        self._restamp(connection)
+        directory = self._directory.read(connection)
+        self._ensure_boxes(connection, directory)
+        changes = IndexChanges(connection, lambda _: None)
+        changes.add_all(directory)
+        changes.finish()
+        # Only what comes from now on is recent
+        connection.execute("UPDATE mail_box SET recent_from = uid_next")
 
     def apply(
         self,
@@ -141,8 +149,8 @@ class MailIndex:
         rows: Sequence[RowChange],
         from_sync: bool,
     ) -> None:
-        changes = _Changes(tx)
-        mail = _latest(change for change in rows if change.schema == MAIL_ROWS.name)
+        changes = IndexChanges(tx.connection, tx.drop_blobs)
+        mail = latest(change for change in rows if change.schema == MAIL_ROWS.name)
         mailboxes = [change for change in docs if _is_mailbox(change)]
         # Rows go before their mailbox does: else they would be shown in INBOX for a moment.
         changes.remove([change for change in mail if change.after is None])
@@ -156,7 +164,7 @@ class MailIndex:
     # -- mailboxes
 
     def _follow_mailboxes(
-        self, tx: Transaction, docs: Sequence[DocChange], changes: _Changes
+        self, tx: Transaction, docs: Sequence[DocChange], changes: IndexChanges
     ) -> None:
         connection = tx.connection
         before = self._directory.read(connection)
@@ -165,11 +173,7 @@ class MailIndex:
             if change.after is None:
                 connection.execute("DELETE FROM mail_document WHERE mailbox_id = ?", (mailbox_id,))
             else:
-                connection.execute(
-                    "INSERT INTO mail_document (mailbox_id, content) VALUES (?, ?)"
-                    " ON CONFLICT (mailbox_id) DO UPDATE SET content = excluded.content",
-                    (mailbox_id, msgspec.msgpack.encode(change.after)),
-                )
+                _keep_document(connection, _id_of(change), change.after)
         self._restamp(connection)
         after = self._directory.read(connection)
         self._ensure_boxes(connection, after)
@@ -245,12 +249,12 @@ class DirectoryReader:
 
 def renumber(tx: Transaction, row_ids: Sequence[RowId], directory: Directory) -> None:
     """Gives rows new uids in the mailbox they are in, as a move into the same mailbox asks."""
-    changes = _Changes(tx)
+    changes = IndexChanges(tx.connection, tx.drop_blobs)
     changes.replace(row_ids, directory)
     _finish(tx, changes)
 
 
-def _finish(tx: Transaction, changes: _Changes) -> None:
+def _finish(tx: Transaction, changes: IndexChanges) -> None:
     changes.finish()
     for tag in list(tx.tags):
         if isinstance(tag, Report):
@@ -260,227 +264,12 @@ def _finish(tx: Transaction, changes: _Changes) -> None:
         tx.tags.add(MailboxChanged(mailbox_id, modseq))
 
 
-class _Box:
-    """The counters of one mailbox during one transaction."""
-
-    __slots__ = ("messages", "modseq", "size", "uid_next", "uid_validity", "unseen")
-
-    def __init__(self, uid_validity: int, uid_next: int, modseq: int) -> None:
-        self.uid_validity = uid_validity
-        self.uid_next = uid_next
-        self.modseq = modseq
-        self.messages = self.unseen = self.size = 0  # differences
-
-
-class _Changes:
-    """Collects what one call of the projection does to the index."""
-
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-        self._connection = tx.connection
-        self._boxes: dict[MailboxId, _Box] = {}
-        self.placed: dict[RowId, Placement] = {}
-
-    @property
-    def modseqs(self) -> dict[MailboxId, ModSeq]:
-        return {mailbox_id: ModSeq(box.modseq) for mailbox_id, box in self._boxes.items()}
-
-    def remove(self, rows: Sequence[RowChange]) -> None:
-        """Follows rows that were deleted: out of the index, and their blobs too when nothing else shows them."""
-        if not rows:
-            return
-        self._leave([change.row_id for change in rows])
-        headers = [
-            row["header_id"] for change in rows if (row := change.before) and row["header_id"]
-        ]
-        unused = drop_unused_metadata(self._connection, headers)
-        self._tx.drop_blobs(
-            blob_id
-            for change in rows
-            if (row := change.before) and row["header_id"] in unused
-            for column, _, _ in MAIL_ROWS.blobs
-            if (blob_id := row[column])
-        )
-
-    def follow(self, rows: Sequence[RowChange], directory: Directory, from_sync: bool) -> None:
-        """Sorts changes of rows into those that come, move or change their flags."""
-        known = self._known([change.row_id for change in rows])
-        leaving: list[str] = []
-        arriving: list[Row] = []
-        flagged: dict[tuple[MailboxId, str], list[str]] = defaultdict(list)
-        renamed: list[tuple[str, str]] = []
-        for change in rows:
-            row, shown = change.after, known.get(change.row_id)
-            if row is None:
-                continue
-            place = directory.place(row["mailbox"])
-            if shown is None:
-                arriving.append(row)
-            elif shown[0] != place:
-                leaving.append(change.row_id)
-                arriving.append(row)
-            else:
-                if row["flags"] != shown[1]:
-                    flagged[place, row["flags"]].append(change.row_id)
-                if row["mailbox"] != shown[2]:
-                    renamed.append((row["mailbox"], change.row_id))
-        self._connection.executemany("UPDATE mail_index SET place = ? WHERE row_id = ?", renamed)
-        if leaving:
-            self._leave(leaving)
-        if arriving:
-            if from_sync:  # a device that sees them for the first time numbers them as they came
-                arriving.sort(key=lambda row: (row["internal_date"] or 0, row["row_id"]))
-            self._arrive(arriving, directory)
-        for (mailbox_id, flags), row_ids in flagged.items():
-            self._reflag(mailbox_id, flags, row_ids)
-
-    def replace(self, row_ids: Sequence[RowId], directory: Directory) -> None:
-        """Takes rows out and puts them in again where they belong now, with new uids."""
-        if not row_ids:
-            return
-        columns = (
-            "row_id",
-            "message_id",
-            "header_id",
-            "flags",
-            "size",
-            "internal_date",
-            "zone",
-            "mailbox",
-        )
-        found = self._connection.execute(
-            "SELECT i.row_id, i.message_id, i.header_id, i.flags, i.size, i.internal_date, i.zone, i.place"
-            " FROM json_each(?) j CROSS JOIN mail_index i ON i.row_id = j.value ORDER BY j.key",
-            (json.dumps(row_ids),),
-        ).fetchall()
-        self._leave(row_ids)
-        self._arrive([dict(zip(columns, values, strict=True)) for values in found], directory)
-
-    def finish(self) -> None:
-        """Writes the counters."""
-        for mailbox_id, box in self._boxes.items():
-            self._connection.execute(
-                "UPDATE mail_box SET uid_next = ?, modseq = ?, messages = messages + ?,"
-                " unseen = unseen + ?, size = size + ? WHERE mailbox_id = ?",
-                (box.uid_next, box.modseq, box.messages, box.unseen, box.size, mailbox_id),
-            )
-
-    def _known(self, row_ids: Iterable[str]) -> dict[str, tuple[str, str, str]]:
-        """(mailbox, flags, place) of those rows that the index has."""
-        found = self._connection.execute(
-            "SELECT i.row_id, i.mailbox_id, i.flags, i.place FROM json_each(?) j"
-            " CROSS JOIN mail_index i ON i.row_id = j.value",
-            (json.dumps(list(row_ids)),),
-        )
-        return {row_id: (mailbox_id, flags, place) for row_id, mailbox_id, flags, place in found}
-
-    def _box(self, mailbox_id: MailboxId) -> _Box:
-        """The mailbox, its modseq raised once for this call."""
-        box = self._boxes.get(mailbox_id)
-        if box is None:
-            found = self._connection.execute(
-                "SELECT uid_validity, uid_next, modseq FROM mail_box WHERE mailbox_id = ?",
-                (mailbox_id,),
-            ).fetchone()
-            box = self._boxes[mailbox_id] = _Box(found[0], found[1], found[2] + 1)
-        return box
-
-    def _arrive(self, rows: Sequence[Row], directory: Directory) -> None:
-        values: list[tuple[Any, ...]] = []
-        wanted: list[tuple[str, int]] = []
-        for row in rows:
-            mailbox_id = directory.place(row["mailbox"])
-            box = self._box(mailbox_id)
-            uid = box.uid_next
-            box.uid_next += 1
-            box.messages += 1
-            box.unseen += not _seen(row["flags"])
-            box.size += row["size"] or 0
-            row_id = RowId(row["row_id"])
-            self.placed[row_id] = Placement(mailbox_id, Uid(uid), box.uid_validity)
-            header_id, date = row["header_id"] or "", row["internal_date"] or 0
-            values.append(
-                (mailbox_id, uid, row_id, row["message_id"] or row_id, header_id, box.modseq, row["flags"],
-                 row["size"] or 0, date, row["zone"] or 0, row["mailbox"])
-            )  # fmt: skip
-            if header_id:
-                wanted.append((header_id, date))
-        self._connection.executemany(
-            "INSERT INTO mail_index (mailbox_id, uid, row_id, message_id, header_id, modseq, flags, size,"
-            " internal_date, zone, place) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            values,
-        )
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO mail_header_wanted (header_id, internal_date) SELECT ?1, ?2"
-            " WHERE NOT EXISTS (SELECT 1 FROM mail_metadata WHERE header_id = ?1)",
-            wanted,
-        )
-
-    def _leave(self, row_ids: Sequence[str]) -> None:
-        listed = json.dumps(row_ids)
-        gone: list[tuple[MailboxId, int, int]] = []
-        for mailbox_id, uid, flags, size in self._connection.execute(
-            _LEAVING, (listed,)
-        ).fetchall():
-            box = self._box(mailbox_id)
-            box.messages -= 1
-            box.unseen -= not _seen(flags)
-            box.size -= size
-            gone.append((mailbox_id, box.modseq, uid))
-        self._connection.execute(
-            "DELETE FROM mail_index WHERE row_id IN (SELECT value FROM json_each(?))", (listed,)
-        )
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO mail_expunged (mailbox_id, modseq, uid) VALUES (?, ?, ?)", gone
-        )
-
-    def _reflag(self, mailbox_id: MailboxId, flags: str, row_ids: Sequence[str]) -> None:
-        box = self._box(mailbox_id)
-        listed = json.dumps(row_ids)
-        seen_before = self._connection.execute(
-            "SELECT count(*) FROM json_each(?) j CROSS JOIN mail_index i ON i.row_id = j.value"
-            " WHERE instr(' ' || i.flags || ' ', ' \\Seen ')",
-            (listed,),
-        ).fetchone()[0]
-        box.unseen += seen_before - len(row_ids) * _seen(flags)
-        self._connection.execute(
-            "UPDATE mail_index SET flags = ?, modseq = ? WHERE row_id IN (SELECT value FROM json_each(?))",
-            (flags, box.modseq, listed),
-        )
-
-
-def drop_unused_metadata(connection: Connection, header_ids: Iterable[str]) -> set[str]:
-    """Removes opened header records that no row shows any more; answers their ids."""
-    unused = {
-        header_id
-        for (header_id,) in connection.execute(
-            "SELECT DISTINCT j.value FROM json_each(?) j"
-            " WHERE NOT EXISTS (SELECT 1 FROM mail_index i WHERE i.header_id = j.value)",
-            (json.dumps(list(header_ids)),),
-        )
-    }
-    listed = json.dumps(list(unused))
-    for table in ("mail_metadata", "mail_header_wanted"):
-        connection.execute(
-            f"DELETE FROM {table} WHERE header_id IN (SELECT value FROM json_each(?))",  # noqa: S608
-            (listed,),
-        )
-    return unused
-
-
-def _latest(rows: Iterable[RowChange]) -> list[RowChange]:
-    """A row may change twice in a transaction: what it was before all and is at the end counts."""
-    out: dict[str, RowChange] = {}
-    for change in rows:
-        earlier = out.pop(change.row_id, None)
-        out[change.row_id] = (
-            change._replace(before=earlier.before or change.before) if earlier else change
-        )
-    return list(out.values())
-
-
-def _seen(flags: str) -> bool:
-    return "\\Seen" in flags.split()
+def _keep_document(connection: Connection, mailbox_id: MailboxId, content: dict[str, Any]) -> None:
+    connection.execute(
+        "INSERT INTO mail_document (mailbox_id, content) VALUES (?, ?)"
+        " ON CONFLICT (mailbox_id) DO UPDATE SET content = excluded.content",
+        (mailbox_id, msgspec.msgpack.encode(content)),
+    )
 
 
 def _is_mailbox(change: DocChange) -> bool:
