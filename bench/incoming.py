@@ -17,7 +17,7 @@ from typing import Any
 from tests.scenarios.world import PASSPHRASES, Device, world
 
 CASES = ((1000, 10_000), (100, 100_000), (10, 1_000_000), (1, 10_000_000))
-WORDS = ["oak", "map", "treasure", "river", "letter", "key", "lantern", "bridge", "winter", "garden"]
+WORDS = [
     "oak",
     "map",
     "treasure",
@@ -28,8 +28,6 @@ WORDS = ["oak", "map", "treasure", "river", "letter", "key", "lantern", "bridge"
     "bridge",
     "winter",
     "garden",
-    "stone",
-    "harbour",
 ]
 TIMEOUT = 300.0
 
