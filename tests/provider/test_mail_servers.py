@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.mail.smtp.certificate import contexts
-from tests.provider.mail_drop import MemoryMailDrop
 
 from leap.provider.contract import Endpoint
 from leap.provider.mail_servers import MailServers, start_mail
 from leap.soledad.sqlite import Database
+from tests.mail.smtp.certificate import contexts
+from tests.provider.mail_drop import MemoryMailDrop
 
 ALICE = "alice@example.test"
 CAROL = "carol@other.test"

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.provider.mail_drop import MemoryMailDrop
 
 from leap.mail.smtp import SmtpServer, serve_smtp
 from leap.provider.mx import MxHandler, mx_config
@@ -20,6 +19,7 @@ from leap.soledad.errors import BadKeyset, StoreFull
 from leap.soledad.inbox_seal import InboxKey, seal_to_inbox
 from leap.soledad.sqlite import Database
 from leap.soledad.wire import MAX_MESSAGE_BYTES
+from tests.provider.mail_drop import MemoryMailDrop
 
 MAIL = b"Subject: x\r\nX-8: \xff\r\n\r\n.dot\r\nmarker-of-this-mail\r\n"
 

@@ -16,9 +16,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.mail.smtp.certificate import contexts
-from tests.mail.smtp.conversation import DecidingHandler, config
-from tests.provider.mail_drop import MemoryMailDrop
 
 from leap.mail.smtp import Envelope, Reply, SmtpConfig, SmtpServer, serve_smtp
 from leap.provider.contract import SUBMISSION_MEMORY, Endpoint
@@ -28,6 +25,9 @@ from leap.provider.queue.schedule import Schedule
 from leap.provider.queue.storage import Outcome, load_key
 from leap.soledad.errors import ForgedEnvelope, StoreFull
 from leap.soledad.sqlite import Database
+from tests.mail.smtp.certificate import contexts
+from tests.mail.smtp.conversation import DecidingHandler, config
+from tests.provider.mail_drop import MemoryMailDrop
 
 ALICE = "alice@example.test"
 MAIL = b"Message-ID: <one@laptop>\r\nSubject: x\r\n\r\n.dot\r\nmarker-of-this-mail\r\n"

@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.mail.smtp.certificate import contexts
-from tests.provider.mail_drop import MemoryMailDrop
 
 from leap.mail.smtp import SmtpServer, serve_smtp
 from leap.provider.queue import QueueStorage, Routes
 from leap.provider.submission import SubmissionHandler, submission_config
 from leap.soledad.errors import StoreFull
 from leap.soledad.sqlite import Database
+from tests.mail.smtp.certificate import contexts
+from tests.provider.mail_drop import MemoryMailDrop
 
 ALICE = "alice@example.test"
 BOB = "bob@example.test"

@@ -7,10 +7,10 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.mail.smtp.conversation import SMALL_LIMITS, Conversation, config, cut, tls_context
 
 from leap.mail.smtp.session import SmtpDialogue
 from leap.mail.smtp.wire import MAX_COMMAND_LINE
+from tests.mail.smtp.conversation import SMALL_LIMITS, Conversation, config, cut, tls_context
 
 WORDS = [
     b"EHLO c\r\n",

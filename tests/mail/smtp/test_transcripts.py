@@ -14,9 +14,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.mail.smtp.conversation import SMALL_LIMITS, Conversation, config, cut, tls_context
 
 from leap.mail.smtp import Limits, SmtpConfig
+from tests.mail.smtp.conversation import SMALL_LIMITS, Conversation, config, cut, tls_context
 
 FOLDER = Path(__file__).parent / "transcripts"
 TRANSCRIPTS = sorted(FOLDER.glob("*.txt"))

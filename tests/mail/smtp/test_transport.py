@@ -14,9 +14,6 @@ from pathlib import Path
 import aiosmtplib
 import pytest
 import uvloop
-from tests.conftest import needs_program
-from tests.mail.smtp.certificate import contexts
-from tests.mail.smtp.conversation import PASSWORD, DecidingHandler, config
 
 from leap.mail.smtp import (
     Envelope,
@@ -28,6 +25,9 @@ from leap.mail.smtp import (
     Timeouts,
     serve_smtp,
 )
+from tests.conftest import needs_program
+from tests.mail.smtp.certificate import contexts
+from tests.mail.smtp.conversation import PASSWORD, DecidingHandler, config
 
 MAIL = b"Subject: x\r\n\r\n.dot\r\n..\r\n\xff\xfe\r\n"
 
@@ -325,6 +325,23 @@ async def test_one_address_cannot_take_all_places() -> None:
                 break
         else:
             pytest.fail("the places were not given back")
+
+
+async def test_mails_under_way_share_one_amount_of_memory() -> None:
+    settings = config(max_size=10_000, limits=Limits(memory=5_000))
+    opening = b"EHLO c\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test>\r\nDATA\r\n"
+    async with serving(settings) as (server, handler):
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(opening + b"x" * 6_000)
+        await reader.readuntil(b"354 ")
+        said = await talk(server, opening + b"QUIT\r\n")
+        assert b"\r\n452 4.3.1 Too much mail is under way here; try again later.\r\n221 " in said
+        writer.write(b"\r\n.\r\n")
+        await reader.readuntil(b"250 2.0.0 Kept.\r\n")
+        assert b"\r\n354 " in await talk(server, opening)
+        writer.close()
+        await writer.wait_closed()
+    assert len(handler.mails) == 1
 
 
 async def test_a_unix_socket_belongs_to_its_owner(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.mail.smtp.conversation import cut
 
 from leap.mail.smtp.wire import (
     MAX_AUTH_LINE,
@@ -19,6 +18,7 @@ from leap.mail.smtp.wire import (
     Text,
     TextReader,
 )
+from tests.mail.smtp.conversation import cut
 
 SOUP = st.lists(
     st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"a", b"\0", b"\xff", b"\r\n.\r\n", b"bc" * 9]),

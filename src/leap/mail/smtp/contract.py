@@ -40,6 +40,7 @@ class Limits:
     errors: int = 20  # malformed or misplaced commands between two mails
     idle_commands: int = 200  # commands other than a transaction's between two mails
     auth_failures: int = 3  # in one connection
+    memory: int = 512 * 1024 * 1024  # octets of mail held at once by all connections
     connections: int = 1_000
     connections_per_peer: int = 100  # of one network address; a unix socket has no such limit
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from leap.mail.smtp.address import BadAddress
-from leap.mail.smtp.auth import MECHANISMS
+from leap.mail.smtp.auth import MECHANISMS, encode_challenge
 from leap.mail.smtp.contract import SUBMISSION_KEYWORD, Session, SmtpConfig
 from leap.mail.smtp.wire import Reply, TextFault
 
@@ -40,6 +40,7 @@ RCPT_SYNTAX = Reply(501, "5.5.4", "Write RCPT TO:<address>.")
 NO_ARGUMENT = Reply(501, "5.5.4", "Nothing may follow this command.")
 NO_RECIPIENTS = Reply(554, "5.5.1", "No recipient was accepted.")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients; send another mail to the rest.")
+NO_ROOM = Reply(452, "4.3.1", "Too much mail is under way here; try again later.")
 LOCAL_ERROR = Reply(451, "4.3.0", "Something failed here; try again later.")
 
 NOT_UTF8 = Reply(500, "5.5.2", "The command is not UTF-8.")
@@ -82,6 +83,11 @@ def capabilities(config: SmtpConfig, session: Session) -> Reply:
     if config.submission_ids:
         words.append(SUBMISSION_KEYWORD)
     return Reply(250, "", "\n".join([config.hostname, *words, "HELP"]))
+
+
+def challenge(octets: bytes) -> Reply:
+    """The next question of a log-in (RFC 4954 4)."""
+    return Reply(334, "", encode_challenge(octets))
 
 
 def help_text(verbs: Iterable[str]) -> Reply:

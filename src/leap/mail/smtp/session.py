@@ -20,14 +20,7 @@ from dataclasses import dataclass, field
 
 from leap.mail.smtp import replies
 from leap.mail.smtp.address import BadAddress, BadSyntax, is_ascii, parse_name, parse_path
-from leap.mail.smtp.auth import (
-    MECHANISMS,
-    BadExchange,
-    Credentials,
-    Mechanism,
-    decode_answer,
-    encode_challenge,
-)
+from leap.mail.smtp.auth import MECHANISMS, BadExchange, Credentials, Mechanism, decode_answer
 from leap.mail.smtp.contract import SUBMISSION_KEYWORD, Envelope, Session, SmtpConfig
 from leap.mail.smtp.events import (
     Authenticate,
@@ -68,9 +61,12 @@ class _Transaction:
 class SmtpDialogue:
     """One conversation. The greeting is in the output from the beginning."""
 
-    def __init__(self, config: SmtpConfig, session: Session) -> None:
+    def __init__(
+        self, config: SmtpConfig, session: Session, has_room: Callable[[], bool] = lambda: True
+    ) -> None:
         self._config = config
         self.session = session
+        self._has_room = has_room
         session.lmtp = config.lmtp
         self._input = bytearray()
         self._lines = LineReader(self._input)
@@ -124,6 +120,13 @@ class SmtpDialogue:
     def reading_mail(self) -> int | None:
         """How much of a mail has come while one is coming, else None."""
         return None if self._text is None else self._text.size
+
+    @property
+    def mail_held(self) -> int:
+        """Octets of mail in memory here."""
+        if isinstance(self._asked, MailReceived):
+            return len(self._asked.raw)
+        return 0 if self._text is None else min(self._text.size, self._config.max_size)
 
     # -- events ---------------------------------------------------------------------------------
 
@@ -294,29 +297,26 @@ class SmtpDialogue:
         if config.auth_needs_tls and not session.tls:
             return self._wrong(replies.AUTH_NEEDS_TLS)
         name, _, initial = argument.partition(" ")
-        mechanism = MECHANISMS.get(name.upper())
-        if mechanism is None:
+        if name.upper() not in MECHANISMS:
             return self._wrong(replies.UNKNOWN_MECHANISM)
-        self._exchange = mechanism()
+        self._exchange = MECHANISMS[name.upper()]()
         if initial:
             return self._auth_answer(initial.encode())
-        return self._say(Reply(334, "", encode_challenge(self._exchange.first())))
+        return self._say(replies.challenge(self._exchange.first()))
 
     def _auth_answer(self, answer: bytes) -> Event | None:
-        exchange = self._exchange
+        exchange, self._exchange = self._exchange, None
         assert exchange is not None
         if answer == b"*":  # RFC 4954 4
-            self._exchange = None
             return self._wrong(replies.AUTH_CANCELLED)
         try:
             step = exchange.step(decode_answer(answer))
         except BadExchange as error:
-            self._exchange = None
             return self._wrong(replies.bad_argument(error))
         if isinstance(step, Credentials):
-            self._exchange = None
             return Authenticate(step)
-        return self._say(Reply(334, "", encode_challenge(step)))
+        self._exchange = exchange
+        return self._say(replies.challenge(step))
 
     # -- MAIL, RCPT, DATA -----------------------------------------------------------------------
 
@@ -384,6 +384,8 @@ class SmtpDialogue:
             return self._wrong(replies.NO_ARGUMENT)
         if not self._transaction.recipients:
             return self._wrong(replies.NO_RECIPIENTS)
+        if not self._has_room():
+            return self._say(replies.NO_ROOM)
         self._text = TextReader(self._config.max_size, self._config.limits.line)
         return self._say(replies.GO_AHEAD)
 
