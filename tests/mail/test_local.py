@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,6 @@ from leap.mail.contract import (
     MailboxId,
     NewMessage,
     NotPermitted,
-    OutboxEntry,
     RowId,
     SecurityStatus,
     SignatureVerdict,
@@ -34,34 +33,12 @@ from leap.soledad.transaction import Transaction
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 from tests.conformance.account_backend import PLAIN, AccountBackendSuite
 from tests.mail.index_check import check_index
+from tests.mail.outgoing_fake import Outgoing
 
 ALICE, KEY = "alice@example.test", bytes(range(32))
 SIGNED = SecurityStatus(
     encryption="end-to-end", signatures=(SignatureVerdict(state="good", fingerprint="AB" * 20),)
 )
-
-
-class Outgoing:
-    """A way out which only remembers."""
-
-    def __init__(self) -> None:
-        self.kept: list[OutboxEntry] = []
-
-    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
-        entry = OutboxEntry(
-            outbox_id=f"o{len(self.kept)}",
-            sender=sender,
-            recipients=tuple(recipients),
-            subject="",
-            state="queued",
-            attempts=0,
-            next_attempt=0,
-        )
-        self.kept.append(entry)
-        return entry.outbox_id
-
-    async def entries(self) -> list[OutboxEntry]:
-        return self.kept
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.conformance.account_backend import AccountBackendSuite
 
 from leap.mail.contract import (
     INBOX,
@@ -22,10 +21,13 @@ from leap.mail.contract import (
     TooLarge,
     Uid,
 )
+from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.memory import MemoryAccount
 from leap.mail.remote import RemoteAccount
 from leap.mail.rpc import AccountServer, serve_accounts
 from leap.mail.rpc_frames import MAX_FRAME, Hello, pack, read_frame
+from tests.conformance.account_backend import AccountBackendSuite
+from tests.mail.outgoing_fake import Outgoing
 
 ALICE, BOB, TOKEN = "alice@example.test", "bob@example.test", "a token of the daemon"
 
@@ -56,6 +58,21 @@ async def backend(server: AccountServer) -> AsyncIterator[RemoteAccount]:
 
 class TestConformance(AccountBackendSuite):
     """The suite every account passes."""
+
+
+class TestConformanceOnAStore(AccountBackendSuite):
+    """The same with a real store behind the socket, as in the daemon."""
+
+    @pytest.fixture
+    async def backend(self, tmp_path: Path) -> AsyncIterator[RemoteAccount]:
+        async with await open_mail_store(tmp_path / "store.db", bytes(32)) as store:
+            local = LocalAccount(store, ALICE, Outgoing())
+            server = await serve_accounts(tmp_path / "s", TOKEN, {ALICE: local}.get)
+            account = await RemoteAccount.connect(server.path, TOKEN, ALICE)
+            yield account
+            await account.close()
+            await server.close()
+            await local.close()
 
 
 async def test_the_socket_is_for_its_owner_only(server: AccountServer) -> None:
