@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
@@ -170,9 +171,8 @@ class Person:
     sender: Sender
     incoming: IncomingMail
     inbox: InboxOf
-    engine: FakeEngine
+    engine: Any  # FakeEngine, or the real one
     clock: Clock
-    extra: dict[str, object] = field(default_factory=dict)
 
     async def messages(self) -> list[bytes]:
         """What INBOX serves, oldest first."""
@@ -225,15 +225,20 @@ async def open_person(
     device: str | None = None,
     with_key: bool = True,
     clock: Clock | None = None,
+    material: AccountMaterial | None = None,
+    engine_of: Callable[[Soledad], Any] | None = None,
 ) -> Person:
-    """An account as the daemon opens it, on a new device or on one that was closed before."""
+    """An account as the daemon opens it, on a new device or on one that was closed before.
+
+    `engine_of` makes the sync engine for a store; without it nothing is synced.
+    """
     clock = clock or Clock()
     device = device or f"{name}-laptop"
     address = f"{name}@{DOMAIN}"
     folder.mkdir(exist_ok=True)
     store = await open_mail_store(folder / f"{device}.db", KEY, now=clock)
     if store.material is None:
-        await store.save_material(material_of(name, device))
+        await store.save_material(material or material_of(name, device))
     assert store.material is not None
     provider.accounts[address] = store.material
     keys = KeyManager(store, address, provider, now=clock)
@@ -245,7 +250,8 @@ async def open_person(
     sender = Sender(
         outgoing, keys, provider, account, row_key=store.row_key, now=clock, jitter=lambda: 0.5
     )
-    inbox, engine = InboxOf(provider, address), FakeEngine()
+    inbox = InboxOf(provider, address)
+    engine = engine_of(store) if engine_of is not None else FakeEngine()
     incoming = IncomingMail(account, store, keys, inbox, engine, now=clock, jitter=lambda: 0.5)
     return Person(
         address, provider, store, keys, account, outgoing, sender, incoming, inbox, engine, clock
@@ -269,7 +275,3 @@ def mail(
         + b"\r\n"
         + body
     )
-
-
-def digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()

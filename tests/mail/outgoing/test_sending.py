@@ -121,7 +121,7 @@ async def test_bcc_leaves_clear_mail_too(alice: Person) -> None:
 
 async def test_encryption_required_refuses_who_has_no_key(alice: Person) -> None:
     raw = mail(extra=b"X-Leap-Encrypt: require\r\n")
-    with pytest.raises(NotPermitted, match="no key was found for bob@example.test"):
+    with pytest.raises(NotPermitted, match=r"no key was found for bob@example\.test"):
         await alice.outgoing.submit(raw, ALICE, [BOB])
 
 
@@ -411,18 +411,25 @@ async def test_a_hostile_server_reply_cannot_add_header_fields(alice: Person) ->
     assert b"\nX-Leap" not in report
 
 
-async def test_the_worker_sends_at_once_and_what_waits_when_online_again(
-    alice: Person, bob: Person
-) -> None:
-    sent = asyncio.Event()
-    submit = alice.provider.submit
+def signal(owner: object, name: str, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """An event that is set whenever the method was called and returned."""
+    event = asyncio.Event()
+    method = getattr(owner, name)
 
-    async def watched(*args):  # type: ignore[no-untyped-def]
-        result = await submit(*args)
-        sent.set()
+    async def watched(*args: object, **kwargs: object) -> object:
+        result = await method(*args, **kwargs)
+        event.set()
         return result
 
-    alice.provider.submit = watched  # type: ignore[method-assign]
+    monkeypatch.setattr(owner, name, watched)
+    return event
+
+
+async def test_the_worker_sends_at_once_and_what_waits_when_online_again(
+    alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = signal(alice.provider, "submit", monkeypatch)
+    postponed = signal(alice.outgoing.outbox, "postpone", monkeypatch)
     worker = asyncio.create_task(alice.sender.run())
     async with asyncio.timeout(10):
         await alice.outgoing.submit(mail(), ALICE, [BOB])
@@ -430,11 +437,7 @@ async def test_the_worker_sends_at_once_and_what_waits_when_online_again(
         sent.clear()
         alice.provider.offline = True
         await alice.outgoing.submit(mail(), ALICE, [BOB])
-        changed = asyncio.Event()
-        while not any(e.attempts for e in await alice.outgoing.entries() if e.state != "sent"):
-            with_changes = alice.store.read(lambda _: None)
-            await with_changes
-        assert not changed.is_set()
+        await postponed.wait()
         alice.provider.offline = False
         await alice.sender.came_online()
         await sent.wait()
@@ -454,16 +457,20 @@ async def test_one_bad_entry_delays_no_other(
         return await submit(submission_id, sender, recipients, message)
 
     monkeypatch.setattr(alice.provider, "submit", sometimes)
+    postponed = signal(alice.outgoing.outbox, "postpone", monkeypatch)
+    finished = signal(alice.outgoing.outbox, "finish", monkeypatch)
     await alice.outgoing.submit(mail(), ALICE, ["poison@x.test"])
     await alice.outgoing.submit(mail(), ALICE, [BOB])
     worker = asyncio.create_task(alice.sender.run())
     async with asyncio.timeout(10):
-        while {e.state for e in await alice.outgoing.entries()} != {"sending", "sent"}:
-            await asyncio.sleep(0)
-        while not any(e.attempts for e in await alice.outgoing.entries() if e.state == "sending"):
-            await asyncio.sleep(0)
+        await postponed.wait()
+        await finished.wait()
     worker.cancel()
     await asyncio.gather(worker, return_exceptions=True)
+    assert {e.recipients: e.state for e in await alice.outgoing.entries()} == {
+        ("poison@x.test",): "sending",
+        (BOB,): "sent",
+    }
 
 
 async def test_a_provisional_device_sends_nothing(alice: Person, bob: Person) -> None:

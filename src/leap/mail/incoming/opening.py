@@ -139,10 +139,8 @@ class _Reader:
         verdicts = await self._judge(payload, opened.signatures, assembled.from_address, readers)
         note = ""
         if _from_differs(assembled) and not any(one.state == "good" for one in verdicts):
+            # The verdicts stay those about the From inside: it is what was signed, or was not.
             assembled = await _off_loop(len(payload), assemble_unprotected, raw, payload)
-            verdicts = await self._judge(
-                payload, opened.signatures, assembled.from_address, readers
-            )
             note = "The protected From differs from the outer one and no signature backs it."
         status = SecurityStatus(encryption="end-to-end", signatures=verdicts, note=note)
         return Opened(with_security_fields(status, assembled.message), status, raw)
@@ -200,7 +198,8 @@ class _Reader:
             names[without_tag(from_address)] = None
         for name in names:
             try:
-                found = await asyncio.wait_for(self._keys.find_certificate(name), LOOKUP_SECONDS)
+                async with asyncio.timeout(LOOKUP_SECONDS):
+                    found = await self._keys.find_certificate(name)
             except Exception as error:
                 # Then the verdict says "unknown-key", which is true.
                 logger.info("a signer's key could not be looked up: %s", type(error).__name__)

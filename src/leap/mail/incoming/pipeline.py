@@ -156,8 +156,10 @@ class IncomingMail:
                     timeout = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 12))
                     timeout *= 0.75 + self._jitter() / 2
                     failures += 1
+                # Not wait_for: before Python 3.12 it can swallow a cancellation (gh-86296).
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), timeout)
+                    async with asyncio.timeout(timeout):
+                        await self._woken.wait()
         finally:
             unsubscribe()
 

@@ -132,12 +132,12 @@ class Outgoing:
         return submitted, is_encrypted(submitted.message)
 
     def _check_from(self, submitted: Submitted) -> None:
-        found = submitted.from_addresses
+        found = submitted.from_address
         if found is None:
             raise NotPermitted(
-                f"The message needs one readable From field; this account sends as {self.address}."
+                f"The message needs one From field with one address; this account sends as {self.address}."
             )
-        if not all(self._is_own(address) for address in found):
+        if not self._is_own(found):
             raise NotPermitted(
                 f"The message's From is not {self.address}; this account sends as that address only."
             )

@@ -107,8 +107,10 @@ class Sender:
                 except Exception as error:
                     logger.warning("the outbox cannot be read: %s", type(error).__name__)
                     timeout = FIRST_RETRY
+                # Not wait_for: before Python 3.12 it can swallow a cancellation (gh-86296).
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), timeout)
+                    async with asyncio.timeout(timeout):
+                        await self._woken.wait()
         finally:
             stop_listening()
             tasks = [task for task, _ in self._under_way.values()]

@@ -79,6 +79,7 @@ class SmtpSubmission:
         self._clock = clock
         self._idle: list[tuple[SMTP, float]] = []
         self._gate = asyncio.Semaphore(CONNECTIONS)
+        self._closed = False
 
     async def submit(
         self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
@@ -109,7 +110,8 @@ class SmtpSubmission:
             ) from error
 
     async def close(self) -> None:
-        """Closes the connections that are kept."""
+        """Closes the connections that are kept, and those in use when their mail is done."""
+        self._closed = True
         idle, self._idle = self._idle, []
         for client, _ in idle:
             with contextlib.suppress(SMTPException, OSError, TimeoutError):
@@ -125,7 +127,10 @@ class SmtpSubmission:
         except BaseException:
             client.close()
             raise
-        self._idle.append((client, self._clock()))
+        if self._closed:
+            client.close()
+        else:
+            self._idle.append((client, self._clock()))
 
     async def _reuse(self) -> SMTP | None:
         while self._idle:

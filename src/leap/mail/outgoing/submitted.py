@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
-from leap.mail.outgoing.addresses import domain_of, mentioned_addresses, strict_addresses
+from leap.mail.outgoing.addresses import domain_of, mentioned_addresses, only_address
 from leap.mail.outgoing.field_lines import (
     Field,
     begins_with_continuation,
@@ -31,13 +31,13 @@ class Submitted:
     """`message` is what was submitted, less what must not travel; `added` are our field lines.
 
     `visible` are the addresses its To and Cc name; `wish` is what its X-Leap-Encrypt field said;
-    `from_addresses` is None when the From fields are not beyond doubt.
+    `from_address` is None unless one From field names one address beyond doubt.
     """
 
     message: bytes = field(repr=False)
     added: tuple[bytes, ...]
     fields: tuple[Field, ...] = field(repr=False)
-    from_addresses: tuple[str, ...] | None
+    from_address: str | None
     visible: frozenset[str] = field(repr=False)
     message_id: str
     wish: str = ""
@@ -64,20 +64,8 @@ def read_submission(raw: bytes, sender: str, *, now: float, new_id: Callable[[],
         message=join_fields(kept) + rest,
         added=tuple(added),
         fields=tuple(kept),
-        from_addresses=_from_addresses(kept),
+        from_address=only_address(values_of(kept, "from")),
         visible=frozenset(mentioned_addresses(values_of(kept, "to") + values_of(kept, "cc"))),
         message_id=message_id,
         wish=wishes[0].decode("ascii", "replace") if wishes else "",
     )
-
-
-def _from_addresses(fields: list[Field]) -> tuple[str, ...] | None:
-    """Every address of every From field; None when there is no From or one is ambiguous."""
-    values = values_of(fields, "from")
-    addresses: list[str] = []
-    for value in values:
-        found = strict_addresses(value)
-        if not found:
-            return None
-        addresses.extend(found)
-    return tuple(addresses) if addresses else None

@@ -1,0 +1,552 @@
+"""Claim, open, store, push, ack: each mail is there once, wherever the process is cut off, and on two devices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.mail.travel import (
+    DOMAIN,
+    NOW,
+    Clock,
+    FakeProvider,
+    Person,
+    mail,
+    material_of,
+    open_person,
+)
+from tests.soledad.memory_provider import Account as SyncedAccount
+from tests.soledad.memory_provider import Connection
+
+from leap.mail.contract import INBOX, TooLarge
+from leap.mail.incoming import consumed, quarantine
+from leap.mail.incoming.consumed import ids_of, note_acked, note_stored
+from leap.mail.incoming.quarantine import item_of
+from leap.soledad.errors import StoreFull, Unreachable
+from leap.soledad.inbox_seal import generate_inbox_key, seal_to_inbox
+from leap.soledad.material import AccountMaterial
+from leap.soledad.syncing import SyncEngine
+from leap.soledad.wire import InboxClaim
+
+BOB = f"bob@{DOMAIN}"
+
+
+def letter(number: int) -> bytes:
+    return mail(extra=f"X-Number: {number}\r\n".encode())
+
+
+def numbers(messages: list[bytes]) -> list[int]:
+    found = [message.partition(b"X-Number: ")[2].partition(b"\r\n")[0] for message in messages]
+    return sorted(int(number) for number in found)
+
+
+async def drain(person: Person) -> None:
+    while await person.incoming.process_once():
+        pass
+
+
+async def consumed_ids(person: Person) -> dict[str, list[Any]]:
+    (document,) = await person.store.find_docs(consumed.CONSUMED)
+    return ids_of(document.content)
+
+
+async def test_a_batch_is_stored_pushed_acked_and_the_ids_are_kept_a_while(bob: Person) -> None:
+    for number in range(5):
+        bob.provider.deliver(BOB, letter(number))
+    assert await bob.incoming.process_once() == 5
+    assert numbers(await bob.messages()) == [0, 1, 2, 3, 4]
+    assert bob.provider.waiting(BOB) == 0
+    assert bob.engine.syncs == 1
+    ids = await consumed_ids(bob)
+    assert len(ids) == 5
+    assert all(acked for _, acked in ids.values())
+    bob.clock.time += consumed.KEPT + 1
+    bob.provider.deliver(BOB, letter(9))
+    await drain(bob)
+    assert len(await consumed_ids(bob)) == 1
+    assert await bob.incoming.process_once() == 0
+
+
+async def test_arrival_is_what_the_provider_said(bob: Person) -> None:
+    bob.provider.deliver(BOB, letter(1))
+    await drain(bob)
+    (row,) = await bob.account.rows(INBOX)
+    assert row.internal_date == int(NOW)
+    assert row.flags == ()
+
+
+async def test_nothing_is_acked_that_was_not_pushed(bob: Person) -> None:
+    bob.provider.deliver(BOB, letter(1))
+    bob.engine.fails = True
+    with pytest.raises(Unreachable):
+        await bob.incoming.process_once()
+    assert bob.inbox.acked == []
+    assert numbers(await bob.messages()) == [1]
+    bob.engine.fails = False
+    bob.provider.expire_leases()
+    await drain(bob)
+    assert bob.provider.waiting(BOB) == 0
+    assert numbers(await bob.messages()) == [1]
+
+
+async def test_a_provisional_device_claims_nothing(bob: Person) -> None:
+    bob.provider.deliver(BOB, letter(1))
+    bob.incoming._may_claim = lambda: False
+    assert await bob.incoming.process_once() == 0
+    assert bob.provider.waiting(BOB) == 1
+
+
+# --- cut off at each step ----------------------------------------------------------------------
+
+
+class Cut(BaseException):
+    """The process ends here."""
+
+
+STEPS = [
+    ("inbox", "claim_inbox", "after"),
+    ("account", "deliver", "before"),
+    ("account", "deliver", "after"),
+    ("engine", "sync", "before"),
+    ("engine", "sync", "after"),
+    ("inbox", "ack_inbox", "before"),
+    ("inbox", "ack_inbox", "after"),
+    ("store", "transact", "before the last"),
+]
+
+
+def cut_at(person: Person, owner: str, name: str, when: str) -> None:
+    target = getattr(person, owner)
+    original = getattr(target, name)
+    calls = 0
+    done: list[str] = []
+
+    async def cut(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        if when == "before the last":  # the transaction which notes the ack
+            if person.inbox.acked and not done:
+                done.append(name)
+                raise Cut
+            return await original(*args, **kwargs)
+        calls += 1
+        if owner == "account" and calls != 2:  # in the middle of a batch
+            return await original(*args, **kwargs)
+        if when == "after":
+            await original(*args, **kwargs)
+        raise Cut
+
+    setattr(target, name, cut)
+
+
+@pytest.mark.parametrize(("owner", "name", "when"), STEPS)
+@pytest.mark.parametrize("expunged", [False, True])
+async def test_cut_off_at_any_step_neither_loses_nor_doubles(
+    provider: FakeProvider, tmp_path: Path, owner: str, name: str, when: str, expunged: bool
+) -> None:
+    bob = await open_person(provider, tmp_path / "bob", "bob")
+    for number in range(4):
+        provider.deliver(BOB, letter(number))
+    cut_at(bob, owner, name, when)
+    with pytest.raises(BaseException) as stopped:  # noqa: PT011
+        await bob.incoming.process_once()
+    assert "Cut" in repr(stopped.value)
+    seen = numbers(await bob.messages())
+    if expunged:  # a person reads and deletes before the redelivery: it must not come back
+        rows = [row.uid for row in await bob.account.rows(INBOX)]
+        await bob.account.store_flags(INBOX, rows, "add", ["\\Deleted"])
+        await bob.account.expunge(INBOX)
+    await bob.close()
+    provider.expire_leases()
+    bob = await open_person(provider, tmp_path / "bob", "bob")
+    await drain(bob)
+    here = numbers(await bob.messages())
+    if expunged:
+        assert sorted(here + seen) == [0, 1, 2, 3]
+    else:
+        assert here == [0, 1, 2, 3]
+    assert provider.waiting(BOB) == 0
+    await bob.close()
+
+
+# --- two devices --------------------------------------------------------------------------------
+
+
+class TwoDevices:
+    """bob's account on two devices which really sync, and one inbox."""
+
+    def __init__(self, provider: FakeProvider, folder: Path) -> None:
+        self.provider = provider
+        self.folder = folder
+        self.synced = SyncedAccount(folder)
+        base = material_of("bob", "any")
+        self.synced.secrets = msgspec.structs.replace(
+            self.synced.secrets, address=BOB, inbox_keys=base.inbox_keys
+        )
+        self.materials: dict[str, AccountMaterial] = {}
+        self.open: dict[str, Person] = {}
+
+    async def device(self, name: str) -> Person:
+        """Opens a device, again if it was closed."""
+        if name not in self.materials:
+            keys = self.synced.enrol(name)
+            self.materials[name] = msgspec.structs.replace(
+                material_of("bob", name),
+                account_id=self.synced.secrets.account_id,
+                root_public=self.synced.secrets.root_public,
+                id_key=self.synced.secrets.id_key,
+                epochs=self.synced.secrets.epochs,
+                device=keys,
+                keyset=self.synced.provider.keyset,
+            )
+
+        def engine_of(store: Any) -> SyncEngine:
+            return SyncEngine(store, Connection(self.synced.provider), now=lambda: NOW, gather=0)
+
+        person = await open_person(
+            self.provider,
+            self.folder / "bob",
+            "bob",
+            device=name,
+            with_key=name == "laptop",
+            clock=Clock(),
+            material=self.materials[name],
+            engine_of=engine_of,
+        )
+        await person.engine.sync()
+        self.open[name] = person
+        return person
+
+    async def close(self, name: str) -> None:
+        person = self.open.pop(name)
+        await person.engine.close()
+        await person.close()
+
+
+@pytest.fixture
+async def devices(provider: FakeProvider, tmp_path: Path) -> AsyncIterator[TwoDevices]:
+    world = TwoDevices(provider, tmp_path)
+    yield world
+    for name in list(world.open):
+        await world.close(name)
+    await world.synced.close()
+
+
+async def test_two_devices_share_the_inbox_and_see_each_mail_once(devices: TwoDevices) -> None:
+    laptop = await devices.device("laptop")
+    phone = await devices.device("phone")
+    for number in range(20):
+        devices.provider.deliver(BOB, letter(number))
+    claim = laptop.inbox.claim_inbox
+    for one in (laptop, phone):
+        one.inbox.claim_inbox = lambda c, inbox=one.inbox: type(inbox).claim_inbox(  # type: ignore[method-assign]
+            inbox, InboxClaim(limit=3)
+        )
+    await asyncio.gather(drain(laptop), drain(phone))
+    assert claim is not None
+    await laptop.engine.sync()
+    await phone.engine.sync()
+    assert numbers(await laptop.messages()) == list(range(20))
+    assert numbers(await phone.messages()) == list(range(20))
+    assert devices.provider.waiting(BOB) == 0
+
+
+@pytest.mark.parametrize(("owner", "name", "when"), STEPS)
+async def test_what_one_device_began_the_other_finishes(
+    devices: TwoDevices, owner: str, name: str, when: str
+) -> None:
+    laptop = await devices.device("laptop")
+    phone = await devices.device("phone")
+    for number in range(4):
+        devices.provider.deliver(BOB, letter(number))
+    cut_at(laptop, owner, name, when)
+    with pytest.raises(BaseException) as stopped:  # noqa: PT011
+        await laptop.incoming.process_once()
+    assert "Cut" in repr(stopped.value)
+    await devices.close("laptop")
+    devices.provider.expire_leases()
+    await drain(phone)
+    laptop = await devices.device("laptop")
+    await drain(laptop)
+    for one in (laptop, phone, laptop):
+        await one.engine.sync()
+    assert numbers(await phone.messages()) == [0, 1, 2, 3]
+    assert numbers(await laptop.messages()) == [0, 1, 2, 3]
+    assert devices.provider.waiting(BOB) == 0
+
+
+async def test_both_open_the_same_item_when_a_lease_runs_out(devices: TwoDevices) -> None:
+    laptop = await devices.device("laptop")
+    phone = await devices.device("phone")
+    devices.provider.deliver(BOB, letter(1))
+    phone_turn, laptop_turn = asyncio.Event(), asyncio.Event()
+    deliver = laptop.account.deliver
+
+    async def slow(*args: Any, **kwargs: Any) -> bool:
+        phone_turn.set()
+        await laptop_turn.wait()
+        return await deliver(*args, **kwargs)
+
+    laptop.account.deliver = slow  # type: ignore[method-assign]
+    working = asyncio.create_task(laptop.incoming.process_once())
+    await phone_turn.wait()
+    devices.provider.expire_leases()
+    await drain(phone)
+    laptop_turn.set()
+    await working
+    await phone.engine.sync()
+    await laptop.engine.sync()
+    assert numbers(await laptop.messages()) == [1]
+    assert numbers(await phone.messages()) == [1]
+
+
+async def test_what_one_device_expunged_a_late_one_does_not_bring_back(devices: TwoDevices) -> None:
+    laptop = await devices.device("laptop")
+    phone = await devices.device("phone")
+    devices.provider.deliver(BOB, letter(1))
+    held = devices.provider.inboxes[BOB][0]
+    await drain(phone)
+    uids = [row.uid for row in await phone.account.rows(INBOX)]
+    await phone.account.store_flags(INBOX, uids, "add", ["\\Deleted"])
+    await phone.account.expunge(INBOX)
+    await phone.engine.sync()
+    await laptop.engine.sync()
+    held.leased = False
+    devices.provider.inboxes[BOB] = [held]  # the provider forgot the ack
+    await drain(laptop)
+    await phone.engine.sync()
+    assert await laptop.messages() == []
+    assert await phone.messages() == []
+
+
+# --- what cannot be opened ----------------------------------------------------------------------
+
+
+def strange_key_seal(person: Person, raw: bytes, seed: int) -> tuple[Any, bytes]:
+    key = generate_inbox_key(NOW, lambda size: bytes([seed]) * size)
+    material = person.store.material
+    assert material is not None
+    return key, seal_to_inbox(raw, key.public, material.account_id)
+
+
+@pytest.mark.parametrize("size", [10, 300_000])
+async def test_what_cannot_be_unsealed_is_kept_and_opened_when_the_key_comes(
+    bob: Person, size: int
+) -> None:
+    key, sealed = strange_key_seal(bob, letter(7) + b"x" * size, 9)
+    bob.provider.put(BOB, key.key_id, sealed)
+    bob.provider.put(BOB, "k", b"no seal at all")
+    bob.provider.put(BOB, "k", b"")
+    bob.provider.deliver(BOB, letter(8))
+    assert await bob.incoming.process_once() == 4
+    assert numbers(await bob.messages()) == [8]
+    assert bob.provider.waiting(BOB) == 0
+    kept = await bob.incoming.quarantined()
+    assert len(kept) == 3
+    assert {one.key_id for one in kept} == {key.key_id, "k"}
+    assert await bob.incoming.retry_quarantine() == 0
+    material = bob.store.material
+    assert material is not None
+    await bob.store.save_material(
+        msgspec.structs.replace(material, inbox_keys=[*material.inbox_keys, key])
+    )
+    assert await bob.incoming.retry_quarantine() == 1
+    assert numbers(await bob.messages()) == [7, 8]
+    assert len(await bob.incoming.quarantined()) == 2
+    assert await bob.incoming.retry_quarantine() == 0
+
+
+async def test_quarantine_syncs_and_the_device_with_the_key_opens_it(devices: TwoDevices) -> None:
+    laptop = await devices.device("laptop")
+    phone = await devices.device("phone")
+    for size, seed in ((10, 3), (200_000, 4)):
+        key, sealed = strange_key_seal(laptop, letter(seed) + b"x" * size, seed)
+        material = phone.store.material
+        assert material is not None
+        await phone.store.save_material(
+            msgspec.structs.replace(material, inbox_keys=[*material.inbox_keys, key])
+        )
+        devices.provider.put(BOB, key.key_id, sealed)
+    assert await laptop.incoming.process_once() == 2
+    assert devices.provider.waiting(BOB) == 0
+    worker = asyncio.create_task(phone.incoming.run())
+    arrived = asyncio.Event()
+    phone.store.on_change(lambda _: arrived.set())
+    async with asyncio.timeout(10):
+        await phone.engine.sync()
+        while len(await phone.messages()) < 2:
+            await arrived.wait()
+            arrived.clear()
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+    await phone.engine.sync()
+    await laptop.engine.sync()
+    assert numbers(await laptop.messages()) == [3, 4]
+    assert await laptop.incoming.quarantined() == []
+    assert await laptop.incoming.retry_quarantine() == 0
+
+
+async def test_a_mail_that_breaks_us_stops_none_behind_it(
+    bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opener = bob.incoming._open_mail
+    deliver = bob.account.deliver
+
+    async def opens(raw: bytes, *args: Any, **kwargs: Any) -> Any:
+        if b"X-Number: 1\r\n" in raw:
+            raise ZeroDivisionError
+        return await opener(raw, *args, **kwargs)
+
+    async def delivers(served: bytes, **kwargs: Any) -> bool:
+        if b"X-Number: 2\r\n" in served:
+            raise ZeroDivisionError
+        if b"X-Number: 3\r\n" in served:
+            raise TooLarge("A message has at most 50 MiB.")
+        return await deliver(served, **kwargs)
+
+    monkeypatch.setattr(bob.incoming, "_open_mail", opens)
+    monkeypatch.setattr(bob.account, "deliver", delivers)
+    for number in range(5):
+        bob.provider.deliver(BOB, letter(number))
+    await drain(bob)
+    messages = await bob.messages()
+    assert numbers(messages) == [0, 1, 4]
+    odd = next(m for m in messages if b"X-Number: 1\r\n" in m)
+    assert odd == b"X-Leap-Encryption: undecryptable\r\nX-Leap-Signature: none\r\n" + letter(1)
+    assert len(await bob.incoming.quarantined()) == 2
+    monkeypatch.undo()
+    assert await bob.incoming.retry_quarantine() == 2
+    assert numbers(await bob.messages()) == [0, 1, 2, 3, 4]
+
+
+async def test_a_full_disk_releases_what_it_could_not_store_and_acks_the_rest(
+    bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver = bob.account.deliver
+
+    async def full(served: bytes, **kwargs: Any) -> bool:
+        if b"X-Number: 1\r\n" in served:
+            raise StoreFull("the disk is full")
+        return await deliver(served, **kwargs)
+
+    monkeypatch.setattr(bob.account, "deliver", full)
+    for number in range(3):
+        bob.provider.deliver(BOB, letter(number))
+    with pytest.raises(StoreFull):
+        await bob.incoming.process_once()
+    assert len(bob.inbox.released) == 1
+    assert len(bob.inbox.acked) == 2
+    monkeypatch.undo()
+    await drain(bob)
+    assert numbers(await bob.messages()) == [0, 1, 2]
+
+
+async def test_the_worker_wakes_for_new_mail_and_goes_on_after_a_failure(bob: Person) -> None:
+    arrived = asyncio.Event()
+    bob.store.on_change(lambda _: arrived.set())
+    bob.provider.offline = True
+    worker = asyncio.create_task(bob.incoming.run())
+    await asyncio.sleep(0)
+    bob.provider.offline = False
+    async with asyncio.timeout(10):
+        for number in range(3):
+            arrived.clear()
+            bob.provider.deliver(BOB, letter(number))
+            bob.incoming.wake()
+            while number not in numbers(await bob.messages()):
+                await arrived.wait()
+                arrived.clear()
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
+async def test_large_mail_is_opened_alone(bob: Person) -> None:
+    from leap.mail.incoming.pipeline import _Budget
+
+    budget = _Budget(8, 100)
+    order: list[str] = []
+
+    async def take(name: str, size: int, hold: asyncio.Event) -> None:
+        async with budget.room(size):
+            order.append(f"+{name}")
+            await hold.wait()
+        order.append(f"-{name}")
+
+    first, second = asyncio.Event(), asyncio.Event()
+    tasks = [
+        asyncio.create_task(take("a", 60, first)),
+        asyncio.create_task(take("huge", 5000, second)),
+        asyncio.create_task(take("b", 40, first)),
+    ]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert order == ["+a", "+b"]
+    first.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert order[-1] == "+huge"
+    second.set()
+    await asyncio.gather(*tasks)
+
+
+# --- the documents ------------------------------------------------------------------------------
+
+
+class Documents:
+    """The part of a transaction that these documents need."""
+
+    def __init__(self) -> None:
+        self.docs: dict[str, dict[str, Any]] = {}
+        self.writes = 0
+
+    def get(self, doc_id: str) -> dict[str, Any] | None:
+        return self.docs.get(doc_id)
+
+    def put(self, doc_id: str, content: dict[str, Any]) -> None:
+        self.writes += 1
+        self.docs[doc_id] = content
+
+
+def test_consumed_ids_are_bounded_and_unacked_ones_never_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(consumed, "MAX_KEPT", 50)
+    tx = Documents()
+    everything = [f"{number:08x}" * 4 for number in range(100)]
+    for row_id in everything:
+        note_stored(tx, "d", row_id, NOW)
+    assert len(ids_of(tx.get("inbox-consumed-d"))) == 100
+    note_acked(tx, "d", everything[:-1], NOW + 1)
+    ids = ids_of(tx.get("inbox-consumed-d"))
+    assert len(ids) == 51
+    assert ids[consumed.item_key(everything[-1])] == [int(NOW), False]
+    note_acked(tx, "d", [], NOW + 10_000)
+    assert list(ids_of(tx.get("inbox-consumed-d"))) == [consumed.item_key(everything[-1])]
+    before = tx.writes
+    note_acked(tx, "d", [], NOW + 10_001)
+    note_stored(tx, "d", everything[-1], NOW)
+    assert tx.writes == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        {},
+        {"type": "inbox-quarantine"},
+        {"type": "inbox-quarantine", "sealed": 5},
+        {"type": "inbox-quarantine", "sealed": "%%%"},
+        {"type": "inbox-quarantine", "blob": ["a"]},
+        {"type": "other", "sealed": "AAAA"},
+    ],
+)
+def test_strange_quarantine_documents_are_passed_over(content: dict[str, Any] | None) -> None:
+    assert item_of(f"{quarantine.QUARANTINE}-1", content) is None
+
+
+@pytest.mark.parametrize("content", [None, {}, {"ids": 3}, {"ids": {"a": 3}}, {"ids": {"a": [1]}}])
+def test_strange_consumed_documents_are_passed_over(content: dict[str, Any] | None) -> None:
+    assert ids_of(content) == {}
