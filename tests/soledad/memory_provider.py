@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.soledad.schemas import open_store
-
 from leap.soledad.blobs.format import BlobRef
 from leap.soledad.errors import HeadMoved, Refused, Unreachable
 from leap.soledad.keyset import EpochEntry, Keyset, open_keyset, sign_keyset
@@ -38,6 +36,7 @@ from leap.soledad.wire import (
     decode,
     encode,
 )
+from tests.soledad.schemas import open_store
 
 NOW = 1_700_000_000.0
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.soledad.schemas import KEY, NOTE, open_store
 
 from leap.soledad.blobs.format import BlobRef
 from leap.soledad.documents import ConflictedDocument, Document
@@ -22,6 +21,7 @@ from leap.soledad.errors import (
 )
 from leap.soledad.rows import RowExists, RowSchema, SetEdit
 from leap.soledad.store import Soledad
+from tests.soledad.schemas import KEY, NOTE, open_store
 
 
 async def test_documents_follow_u1db(tmp_path: Path) -> None:

@@ -36,10 +36,12 @@ T = TypeVar("T")
 PLAIN_HEADER = b"SQLite format 3\x00"
 MAX_GROUP_JOBS = 512  # commits shared by more gain nothing and make the first one wait
 MAX_GROUP_SECONDS = 0.02  # a job waits at most this long for others to share its commit
+MAX_WAL_BYTES = 32 * 1024 * 1024  # what the WAL is cut back to after a large transaction
 WRITER_CACHE_KIB = 16_384
 READER_CACHE_KIB = 8_192
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 _SQLITE_BUSY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_NOTADB = 5, 10, 13, 26
+_SQLITE_CORRUPT = 11
 
 DatabaseError = dbapi2.Error
 IntegrityError = dbapi2.IntegrityError
@@ -156,6 +158,7 @@ class Database:
                 connection.execute(f"PRAGMA key = \"x'{self._key.hex()}'\"")
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}").fetchall()
             connection.execute("PRAGMA temp_store = MEMORY")  # spilled sorts would be plaintext
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA cache_size = -{cache_kib}")
@@ -329,6 +332,8 @@ def _named_errors() -> Iterator[None]:
             raise StoreLocked("the store is in use by another program") from error
         if code == _SQLITE_IOERR:
             raise SoledadError("the disk failed while the store was in use") from error
+        if code == _SQLITE_CORRUPT:
+            raise SoledadError("the store's file is damaged; restore it from a copy") from error
         raise
     except OSError as error:
         if error.errno in _FULL_ERRNOS:

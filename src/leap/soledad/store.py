@@ -81,6 +81,7 @@ class Soledad:
         self._projections = projections
         self._callbacks: list[Callback] = []
         self._material: AccountMaterial | None = None
+        self._material_lock = asyncio.Lock()
         self._keys = LocalKeys("", b"", [])
         self._reader = BlobReader(self)
 
@@ -166,6 +167,17 @@ class Soledad:
 
         await self._database.write(job, durable=True)
         self._use(material)
+
+    async def update_material(
+        self, change: Callable[[AccountMaterial], AccountMaterial]
+    ) -> AccountMaterial:
+        """Changes what is kept of the account, one caller after the other, so that none undoes another's change."""
+        async with self._material_lock:
+            if self._material is None:
+                raise SoledadError("this store belongs to no account yet")
+            material = change(self._material)
+            await self.save_material(material)
+            return material
 
     def row_key(self, name: bytes) -> str:
         """An id (64 hex digits) that all devices of this account compute alike, and nobody else can."""

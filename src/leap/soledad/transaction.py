@@ -176,6 +176,10 @@ class Transaction:
         """Says that no row names these any more. They go, here and at the provider, once every device knows."""
         self._blobs.drop(self.connection, list(blob_ids))
 
+    def doom_blobs(self, blob_ids: Iterable[str]) -> None:
+        """Says that the last row which names these may be gone."""
+        self._blobs.doom(self.connection, blob_ids)
+
     # -- ending -------------------------------------------------------------------------------
 
     def generation(self) -> int:

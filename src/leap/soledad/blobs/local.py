@@ -10,7 +10,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from leap.soledad.blobs.format import BlobRef, SealedBlob
@@ -74,13 +74,7 @@ class LocalBlobs:
             )
         ]
         self.remove(connection, unsent)
-        for blob_id in set(blob_ids).difference(unsent):
-            connection.execute(
-                "INSERT INTO blob_doomed (blob_id, since, time) VALUES (?, NULL, ?)"
-                " ON CONFLICT (blob_id) DO NOTHING",
-                (blob_id, int(self._now())),
-            )
-            connection.execute("DELETE FROM blob_wanted WHERE blob_id = ?", (blob_id,))
+        self.doom(connection, set(blob_ids).difference(unsent))
 
     def remove(self, connection: Connection, blob_ids: Sequence[str]) -> None:
         """Forgets blobs here and now; their files go with the next `sweep`."""
@@ -90,6 +84,23 @@ class LocalBlobs:
                 f"DELETE FROM {table} WHERE blob_id IN (SELECT value FROM json_each(?))",  # noqa: S608
                 ids,
             )
+
+    def give_up(self, connection: Connection, blob_ids: Sequence[str]) -> None:
+        """The provider does not have these as they were: they are not asked for in the background again."""
+        if blob_ids:
+            connection.execute(
+                "UPDATE blob_wanted SET missing = 1"
+                " WHERE blob_id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(blob_ids)),),
+            )
+
+    def doom(self, connection: Connection, blob_ids: Iterable[str]) -> None:
+        """Says that the last row which names these may be gone; whether it is, is found out before they go."""
+        connection.executemany(
+            "INSERT INTO blob_doomed (blob_id, since, time) VALUES (?, NULL, ?)"
+            " ON CONFLICT (blob_id) DO NOTHING",
+            [(blob_id, int(self._now())) for blob_id in blob_ids],
+        )
 
     def sweep(self, connection: Connection) -> None:
         """Removes files that no row names; only where nothing is being written."""

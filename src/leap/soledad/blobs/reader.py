@@ -105,14 +105,18 @@ class BlobReader:
             pairs.append((ref, blob.sealed))
         if not (pairs or missing):
             raise BlobAltered("the provider answers with nothing when asked for blobs")
-        await asyncio.to_thread(_check_all, pairs)
+        altered = await asyncio.to_thread(_altered, pairs)
         blobs = self._store.blobs
 
         def job(connection: Connection) -> None:
             for ref, sealed in pairs:
-                blobs.put(connection, SealedBlob(ref, sealed), unsent=False)
+                if ref.blob_id not in altered:
+                    blobs.put(connection, SealedBlob(ref, sealed), unsent=False)
+            blobs.give_up(connection, [*altered, *(ref.blob_id for ref in missing)])
 
         await self._store.write(job)
+        if altered:
+            raise BlobAltered(f"blob {altered[0]} is not the one that was stored")
         return list(wanted.values()), missing
 
     async def _local(self, ref: BlobRef, start: int, length: int | None) -> bytes | None:
@@ -125,6 +129,11 @@ class BlobReader:
         return None if sealed is None else self._store.open_sealed(sealed, ref, start, length)
 
 
-def _check_all(pairs: Sequence[tuple[BlobRef, bytes]]) -> None:
+def _altered(pairs: Sequence[tuple[BlobRef, bytes]]) -> list[str]:
+    altered: list[str] = []
     for ref, sealed in pairs:
-        check_whole(sealed, ref)
+        try:
+            check_whole(sealed, ref)
+        except BlobAltered:
+            altered.append(ref.blob_id)
+    return altered

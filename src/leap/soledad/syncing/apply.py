@@ -50,6 +50,8 @@ def apply_items(
         else:
             _set_aside(tx.connection, item)
         save_log_item(tx.connection, verified, name_of(item))
+    for merge in pages.values():
+        tx.doom_blobs(merge.orphaned)
     return any(merge.adopted for merge in pages.values())
 
 

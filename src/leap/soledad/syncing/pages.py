@@ -135,6 +135,7 @@ class PageMerge:
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
         self._gone: list[str] = []
+        self.orphaned: set[str] = set()  # blobs that the rows it removed or replaced named
         self.adopted = False  # a row was found in another page than the one it was in here
         schema = table.schema
         marks = [f"{name} = ?" for name in schema.columns]
@@ -157,20 +158,22 @@ class PageMerge:
                 self._note(row_id, None, row)
                 new.append(row)
             else:
-                self._merge(page.page_id, state, row)
+                if self._merge(page.page_id, state, row):
+                    new.append(row)
         for state in local.values():
             self._left_out(state)
         self._flush(connection)
         return new
 
-    def _merge(self, page_id: str, state: _State, remote: Row) -> None:
+    def _merge(self, page_id: str, state: _State, remote: Row) -> bool:
+        """Rebases one row; True if it names other blobs than before."""
         schema = self._table.schema
         shown = None if state.deleted else state.row
         merged: Row | None = remote
         if state.dirty:
             merged = merge_row(schema, state.base, shown, remote)
         elif state.row == remote and state.page_id == page_id:
-            return
+            return False
         if state.page_id != page_id:
             self.adopted = True
         kept = merged if merged is not None else remote
@@ -186,6 +189,12 @@ class PageMerge:
         )
         if merged != shown:
             self._note(remote["row_id"], shown, merged)
+        replaced = self._blobs_of(state.row) - self._blobs_of(remote)
+        self.orphaned |= replaced
+        return bool(replaced)
+
+    def _blobs_of(self, row: Row) -> set[str]:
+        return {row[blob[0]] for blob in self._table.schema.blobs if row[blob[0]]}
 
     def _left_out(self, state: _State) -> None:
         """Another device expunged the row, or never had it; a local move survives an expunge."""
@@ -195,6 +204,7 @@ class PageMerge:
         if state.dirty and merge_row(self._table.schema, state.base, shown, None) is not None:
             return
         self._gone.append(state.row["row_id"])
+        self.orphaned |= self._blobs_of(state.row)
         if shown is not None:
             self._note(shown["row_id"], shown, None)
 

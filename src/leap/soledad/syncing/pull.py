@@ -167,7 +167,7 @@ class Puller:
         material = self._material
         keyset = open_keyset(reply.keyset, root_public=material.root_public)
         check_keyset_successor(material.open_keyset(), keyset)
-        await self._store.save_material(material.with_keyset(reply.keyset))
+        await self._store.update_material(lambda now: now.with_keyset(reply.keyset))
         return keyset
 
     def _epoch_of(self, sealed: bytes) -> Epoch:

@@ -61,7 +61,9 @@ class StatusBoard:
 def count_waiting(connection: Connection, tables: Mapping[str, RowTable]) -> dict[str, int]:
     """How much waits to be pushed, sent and fetched."""
     to_send = connection.execute("SELECT count(*) FROM blob_unsent").fetchone()[0]
-    to_fetch = connection.execute("SELECT count(*) FROM blob_wanted").fetchone()[0]
+    to_fetch = connection.execute("SELECT count(*) FROM blob_wanted WHERE missing = 0").fetchone()[
+        0
+    ]
     return {
         "pending": count_dirty(connection, tables),
         "blobs_to_send": to_send,

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from leap.soledad.blobs.format import BlobRef
 from leap.soledad.head import HeadRecord
@@ -71,16 +72,7 @@ class Transfer:
         refs = await self._store.read(_load_wanted)
         if not refs:
             return 0
-        left, missing = await self._store.fetch_batch(refs)
-        if missing:
-            ids = json.dumps([ref.blob_id for ref in missing])
-            await self._store.write(
-                lambda c: c.execute(
-                    "UPDATE blob_wanted SET missing = 1"
-                    " WHERE blob_id IN (SELECT value FROM json_each(?))",
-                    (ids,),
-                )
-            )
+        left, _ = await self._store.fetch_batch(refs)
         return len(refs) - len(left)
 
     async def purge(self, record: HeadRecord, keyset: Keyset) -> int:
@@ -98,48 +90,67 @@ class Transfer:
         )
         long_ago = int(self._now()) - DOOMED_SECONDS
 
-        def date(connection: Connection) -> list[str]:
+        def look(connection: Connection) -> _Doomed:
             doomed = connection.execute("SELECT blob_id, since, time FROM blob_doomed").fetchall()
-            if not doomed:
-                return []
-            named = _named_blobs(connection, tables, [blob_id for blob_id, _, _ in doomed])
-            due: list[str] = []
+            shown, waiting = _named_blobs(connection, tables, [row[0] for row in doomed])
+            found = _Doomed([], [], [])
             for blob_id, since, when in doomed:
-                if blob_id in named:
-                    # Rescued by another device, or the deletion of its row was not pushed yet.
-                    if since is not None:
-                        connection.execute("DELETE FROM blob_doomed WHERE blob_id = ?", (blob_id,))
+                if blob_id in shown:
+                    found.rescued.append(blob_id)
+                elif blob_id in waiting:
+                    continue  # the deletion of its row was not pushed yet
+                elif (record.seq if since is None else since) <= acknowledged or when < long_ago:
+                    found.due.append(blob_id)
                 elif since is None:
-                    connection.execute(
-                        "UPDATE blob_doomed SET since = ? WHERE blob_id = ?", (record.seq, blob_id)
-                    )
-                    if record.seq <= acknowledged:
-                        due.append(blob_id)
-                elif since <= acknowledged or when < long_ago:
-                    due.append(blob_id)
-            return due
+                    found.fresh.append(blob_id)
+            return found
 
-        due = await self._store.write(date)
+        if not any(await self._store.read(look)):  # usually: nothing is doomed
+            return 0
+
+        def settle(connection: Connection) -> list[str]:
+            found = look(connection)
+            connection.executemany(
+                "DELETE FROM blob_doomed WHERE blob_id = ?", [(name,) for name in found.rescued]
+            )
+            connection.executemany(
+                "UPDATE blob_doomed SET since = ? WHERE blob_id = ?",
+                [(record.seq, name) for name in found.fresh],
+            )
+            return found.due
+
+        due = await self._store.write(settle)
         if due:
             await self._remote.delete_blobs(due)
             await self._store.write(lambda c: self._store.blobs.remove(c, due))
         return len(due)
 
 
+class _Doomed(NamedTuple):
+    """What is to be done with doomed blobs: `fresh` ones get their date, `due` ones go."""
+
+    rescued: list[str]
+    fresh: list[str]
+    due: list[str]
+
+
 def _named_blobs(
     connection: Connection, tables: Mapping[str, RowTable], blob_ids: Sequence[str]
-) -> set[str]:
-    """Which of these any row still names, rows whose deletion was not pushed included."""
+) -> tuple[set[str], set[str]]:
+    """Which of these any row still names: rows that show, and rows whose deletion was not pushed."""
+    named: tuple[set[str], set[str]] = (set(), set())
+    if not blob_ids:
+        return named
     wanted = (json.dumps(list(blob_ids)),)
-    named: set[str] = set()
     for table in tables.values():
         for column, *_ in table.schema.blobs:
-            found: Iterable[tuple[str]] = connection.execute(
-                f"SELECT {column} FROM {table.schema.name}"  # noqa: S608
+            found = connection.execute(
+                f"SELECT {column}, deleted FROM {table.schema.name}"  # noqa: S608
                 f" WHERE {column} IN (SELECT value FROM json_each(?))",
                 wanted,
             )
-            named.update(blob_id for (blob_id,) in found)
+            for blob_id, deleted in found:
+                named[deleted].add(blob_id)
     return named
 
 
