@@ -26,17 +26,20 @@ async def check_index(store: Soledad) -> None:
         boxes = {
             values[0]: values[1:]
             for values in connection.execute(
-                "SELECT mailbox_id, uid_validity, uid_next, modseq, messages, unseen, size FROM mail_box"
+                "SELECT mailbox_id, uid_validity, uid_next, modseq, messages, unseen, size, recent, recent_from"
+                " FROM mail_box"
             )
         }
         assert set(directory.shown) <= boxes.keys()
         assert len({values[0] for values in boxes.values()}) == len(boxes)
-        for mailbox_id, (validity, uid_next, highest, messages, unseen, size) in boxes.items():
+        for mailbox_id, box in boxes.items():
+            validity, uid_next, highest, messages, unseen, size, recent, recent_from = box
             inside = [values for values in found if values[1] == mailbox_id]
             assert 1 <= validity < 2**32
             assert messages == len(inside)
             assert unseen == sum("\\Seen" not in values[3].split() for values in inside)
             assert size == sum(values[5] for values in inside)
+            assert recent == sum(values[6] >= recent_from for values in inside)
             assert all(1 <= values[6] < uid_next for values in inside)
             assert all(values[7] <= highest for values in inside)
             gone = connection.execute(

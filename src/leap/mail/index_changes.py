@@ -47,13 +47,23 @@ class Placement(NamedTuple):
 class _Box:
     """The counters of one mailbox during one transaction."""
 
-    __slots__ = ("messages", "modseq", "size", "uid_next", "uid_validity", "unseen")
+    __slots__ = (
+        "messages",
+        "modseq",
+        "recent",
+        "recent_from",
+        "size",
+        "uid_next",
+        "uid_validity",
+        "unseen",
+    )
 
-    def __init__(self, uid_validity: int, uid_next: int, modseq: int) -> None:
+    def __init__(self, uid_validity: int, uid_next: int, recent_from: int, modseq: int) -> None:
         self.uid_validity = uid_validity
         self.uid_next = uid_next
+        self.recent_from = recent_from
         self.modseq = modseq
-        self.messages = self.unseen = self.size = 0  # differences
+        self.messages = self.recent = self.unseen = self.size = 0  # differences
 
 
 class IndexChanges:
@@ -90,10 +100,25 @@ class IndexChanges:
 
     def follow(self, rows: Sequence[RowChange], directory: Directory, from_sync: bool) -> None:
         """Sorts changes of rows into those that come, move or change their flags."""
+        flagged: dict[tuple[MailboxId, str, str], list[str]] = defaultdict(list)
+        others: list[RowChange] = []
+        for change in rows:
+            before, after = change.before, change.after
+            if before is not None and after is not None and _only_flags_differ(before, after):
+                place = directory.place(after["mailbox"])
+                flagged[place, before["flags"], after["flags"]].append(change.row_id)
+            else:
+                others.append(change)
+        if others:
+            self._relocate(others, directory, from_sync)
+        for (mailbox_id, old, new), row_ids in flagged.items():
+            if old != new:
+                self._reflag(mailbox_id, old, new, row_ids)
+
+    def _relocate(self, rows: Sequence[RowChange], directory: Directory, from_sync: bool) -> None:
         known = self._known([change.row_id for change in rows])
         leaving: list[str] = []
         arriving: list[Row] = []
-        flagged: dict[tuple[MailboxId, str], list[str]] = defaultdict(list)
         stayed: list[tuple[str, str, str]] = []
         replaced: list[Row] = []
         for change in rows:
@@ -116,7 +141,7 @@ class IndexChanges:
                 arriving.append(row)
                 continue
             if row["flags"] != shown.flags:
-                flagged[place, row["flags"]].append(change.row_id)
+                self._reflag(place, shown.flags, row["flags"], [change.row_id])
             if row["mailbox"] != shown.place or header_id != shown.header_id:
                 stayed.append((row["mailbox"], header_id, change.row_id))
         self._connection.executemany(
@@ -131,8 +156,6 @@ class IndexChanges:
             if from_sync:  # a device that sees them for the first time numbers them as they came
                 arriving.sort(key=lambda row: (row["internal_date"] or 0, row["row_id"]))
             self._arrive(arriving, directory)
-        for (mailbox_id, flags), row_ids in flagged.items():
-            self._reflag(mailbox_id, flags, row_ids)
         if replaced:
             self._release(replaced)
 
@@ -181,9 +204,17 @@ class IndexChanges:
         """Writes the counters."""
         for mailbox_id, box in self._boxes.items():
             self._connection.execute(
-                "UPDATE mail_box SET uid_next = ?, modseq = ?, messages = messages + ?,"
+                "UPDATE mail_box SET uid_next = ?, modseq = ?, messages = messages + ?, recent = recent + ?,"
                 " unseen = unseen + ?, size = size + ? WHERE mailbox_id = ?",
-                (box.uid_next, box.modseq, box.messages, box.unseen, box.size, mailbox_id),
+                (
+                    box.uid_next,
+                    box.modseq,
+                    box.messages,
+                    box.recent,
+                    box.unseen,
+                    box.size,
+                    mailbox_id,
+                ),
             )
 
     def _known(self, row_ids: Iterable[str]) -> dict[str, _Shown]:
@@ -200,10 +231,10 @@ class IndexChanges:
         box = self._boxes.get(mailbox_id)
         if box is None:
             found = self._connection.execute(
-                "SELECT uid_validity, uid_next, modseq FROM mail_box WHERE mailbox_id = ?",
+                "SELECT uid_validity, uid_next, recent_from, modseq FROM mail_box WHERE mailbox_id = ?",
                 (mailbox_id,),
             ).fetchone()
-            box = self._boxes[mailbox_id] = _Box(found[0], found[1], found[2] + 1)
+            box = self._boxes[mailbox_id] = _Box(found[0], found[1], found[2], found[3] + 1)
         return box
 
     def _arrive(self, rows: Sequence[Row], directory: Directory) -> None:
@@ -215,6 +246,7 @@ class IndexChanges:
             uid = box.uid_next
             box.uid_next += 1
             box.messages += 1
+            box.recent += 1
             box.unseen += not _seen(row["flags"])
             box.size += row["size"] or 0
             row_id = RowId(row["row_id"])
@@ -241,6 +273,7 @@ class IndexChanges:
         ).fetchall():
             box = self._box(mailbox_id)
             box.messages -= 1
+            box.recent -= uid >= box.recent_from
             box.unseen -= not _seen(flags)
             box.size -= size
             gone.append((mailbox_id, box.modseq, uid))
@@ -251,18 +284,12 @@ class IndexChanges:
             "INSERT OR IGNORE INTO mail_expunged (mailbox_id, modseq, uid) VALUES (?, ?, ?)", gone
         )
 
-    def _reflag(self, mailbox_id: MailboxId, flags: str, row_ids: Sequence[str]) -> None:
+    def _reflag(self, mailbox_id: MailboxId, old: str, new: str, row_ids: Sequence[str]) -> None:
         box = self._box(mailbox_id)
-        listed = json.dumps(row_ids)
-        seen_before = self._connection.execute(
-            "SELECT count(*) FROM json_each(?) j CROSS JOIN mail_index i ON i.row_id = j.value"
-            " WHERE instr(' ' || i.flags || ' ', ' \\Seen ')",
-            (listed,),
-        ).fetchone()[0]
-        box.unseen += seen_before - len(row_ids) * _seen(flags)
+        box.unseen += len(row_ids) * (_seen(old) - _seen(new))
         self._connection.execute(
             "UPDATE mail_index SET flags = ?, modseq = ? WHERE row_id IN (SELECT value FROM json_each(?))",
-            (flags, box.modseq, listed),
+            (new, box.modseq, json.dumps(row_ids)),
         )
 
 
@@ -298,3 +325,7 @@ def latest(rows: Iterable[RowChange]) -> list[RowChange]:
 
 def _seen(flags: str) -> bool:
     return "\\Seen" in flags.split()
+
+
+def _only_flags_differ(before: Row, after: Row) -> bool:
+    return all(before[name] == after[name] for name in ("mailbox", "header_id", "size"))

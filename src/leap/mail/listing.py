@@ -26,15 +26,11 @@ RowValues = tuple[Any, ...]  # in the order of `as_row`
 
 
 def read_status(connection: Connection, mailbox_id: MailboxId) -> MailboxStatus:
-    validity, uid_next, recent_from, modseq, messages, unseen, size = connection.execute(
-        "SELECT uid_validity, uid_next, recent_from, modseq, messages, unseen, size FROM mail_box"
+    validity, uid_next, modseq, messages, recent, unseen, size = connection.execute(
+        "SELECT uid_validity, uid_next, modseq, messages, recent, unseen, size FROM mail_box"
         " WHERE mailbox_id = ?",
         (mailbox_id,),
     ).fetchone()
-    recent = connection.execute(
-        "SELECT count(*) FROM mail_index WHERE mailbox_id = ? AND uid >= ?",
-        (mailbox_id, recent_from),
-    ).fetchone()[0]
     return MailboxStatus(
         mailbox_id=mailbox_id,
         uid_validity=validity,
@@ -82,7 +78,8 @@ def claim_recent(connection: Connection, mailbox_id: MailboxId) -> list[Uid]:
     ).fetchall()
     if found:
         connection.execute(
-            "UPDATE mail_box SET recent_from = uid_next WHERE mailbox_id = ?", (mailbox_id,)
+            "UPDATE mail_box SET recent_from = uid_next, recent = 0 WHERE mailbox_id = ?",
+            (mailbox_id,),
         )
     return [Uid(uid) for (uid,) in found]
 

@@ -54,7 +54,7 @@ from leap.mail.projection import (
     renumber,
 )
 from leap.mail.reading import MessageReader
-from leap.mail.storing import MAX_SERVED_BYTES, Prepared, account_errors, prepare, prepare_all
+from leap.mail.storing import MAX_SERVED_BYTES, Prepared, Preparing, account_errors
 from leap.soledad.changes import ChangeSet, Projection
 from leap.soledad.rows import RowSchema, SetEdit
 from leap.soledad.sqlite import Connection
@@ -119,6 +119,7 @@ class LocalAccount:
         self._sync: Syncing | None = None
         self._feed = ChangeFeed()
         self._reader = MessageReader(store)
+        self._preparing = Preparing(store)
         self._directory = DirectoryReader()
         self._closed = False
         self._unsubscribe = store.on_change(self._follow)
@@ -241,7 +242,7 @@ class LocalAccount:
         if not messages:
             return []
         with account_errors():
-            prepared = await prepare_all(self.store, [message.raw for message in messages], LOCAL)
+            prepared = await self._preparing.all([message.raw for message in messages], LOCAL)
         report = Report()
         row_ids = [_new_row_id() for _ in messages]
         now = int(self._now())
@@ -283,8 +284,8 @@ class LocalAccount:
         if await self._read(lambda connection: _was_there(connection, row_id)):
             return False
         with account_errors():
-            made: Prepared = await prepare(
-                self.store, served, security, original, limit=MAX_SERVED_BYTES
+            made: Prepared = await self._preparing.one(
+                served, security, original, limit=MAX_SERVED_BYTES
             )
 
         def job(tx: Transaction, _: Directory) -> bool:

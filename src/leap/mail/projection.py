@@ -44,6 +44,7 @@ _TABLES = (
         recent_from INTEGER NOT NULL,
         modseq INTEGER NOT NULL,
         messages INTEGER NOT NULL,
+        recent INTEGER NOT NULL,
         unseen INTEGER NOT NULL,
         size INTEGER NOT NULL
     ) STRICT""",
@@ -140,7 +141,7 @@ class MailIndex:
         changes.add_all(directory)
         changes.finish()
         # Only what comes from now on is recent
-        connection.execute("UPDATE mail_box SET recent_from = uid_next")
+        connection.execute("UPDATE mail_box SET recent_from = uid_next, recent = 0")
 
     def apply(
         self,
@@ -208,7 +209,7 @@ class MailIndex:
             if mailbox_id not in known:
                 connection.execute(
                     "INSERT INTO mail_box (mailbox_id, uid_validity, uid_next, recent_from, modseq,"
-                    " messages, unseen, size) VALUES (?, ?, 1, 1, 1, 0, 0, 0)",
+                    " messages, recent, unseen, size) VALUES (?, ?, 1, 1, 1, 0, 0, 0, 0)",
                     (mailbox_id, self._mint(connection)),
                 )
 

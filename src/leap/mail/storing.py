@@ -61,6 +61,11 @@ class Prepared(NamedTuple):
         }
 
 
+def check_size(raw: bytes, limit: int) -> None:
+    if len(raw) > limit:
+        raise TooLarge(f"A message has at most {limit // (1024 * 1024)} MiB.")
+
+
 async def prepare(
     store: Soledad,
     raw: bytes,
@@ -70,8 +75,7 @@ async def prepare(
     limit: int = MAX_MESSAGE_BYTES,
 ) -> Prepared:
     """Parses and seals a message of at most `limit` octets. Raises TooLarge."""
-    if len(raw) > limit:
-        raise TooLarge(f"A message has at most {limit // (1024 * 1024)} MiB.")
+    check_size(raw, limit)
     if len(raw) <= INLINE_OCTETS:
         record = header_record(raw, security)
     else:
@@ -84,15 +88,34 @@ async def prepare(
     )
 
 
-async def prepare_all(
-    store: Soledad, raws: Sequence[bytes], security: SecurityStatus
-) -> list[Prepared]:
-    """`prepare` for many, giving way to others between two messages."""
-    out: list[Prepared] = []
-    for raw in raws:
-        out.append(await prepare(store, raw, security))
-        await asyncio.sleep(0)
-    return out
+class Preparing:
+    """Prepares messages a few at a time, however many wait, so that the event loop gets its turns."""
+
+    def __init__(self, store: Soledad) -> None:
+        self._store = store
+        self._turn = asyncio.Semaphore(
+            2
+        )  # two: one parses while the other's sealing runs in a thread
+
+    async def one(
+        self,
+        raw: bytes,
+        security: SecurityStatus,
+        original: bytes | None = None,
+        *,
+        limit: int = MAX_MESSAGE_BYTES,
+    ) -> Prepared:
+        """Raises TooLarge."""
+        async with self._turn:
+            made = await prepare(self._store, raw, security, original, limit=limit)
+            await asyncio.sleep(0)
+            return made
+
+    async def all(self, raws: Sequence[bytes], security: SecurityStatus) -> list[Prepared]:
+        """Raises TooLarge before any work is done."""
+        for raw in raws:
+            check_size(raw, MAX_MESSAGE_BYTES)
+        return [await self.one(raw, security) for raw in raws]
 
 
 def keep_metadata(connection: Connection, header_id: str, record: HeaderRecord) -> None:
