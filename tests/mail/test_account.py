@@ -129,6 +129,27 @@ async def test_the_store_is_opened_with_the_passphrase_when_no_daemon_runs(tmp_p
         assert await (await account.collection("INBOX")).count() == 1
 
 
+async def test_windows_of_a_mailbox_with_gaps(account: Account) -> None:
+    inbox = await account.collection("INBOX")
+    await inbox.add_many([NewMessage(raw=b"Subject: %d\r\n\r\n" % i) for i in range(1200)])
+    gone = [Uid(uid) for uid in range(1, 1201) if uid % 100 > 3]
+    await inbox.delete(gone)
+    left = [uid for uid in range(1, 1201) if uid % 100 <= 3]
+    assert [m.uid for m in await inbox.window(0, 10)] == left[::-1][:10]
+    assert [m.uid for m in await inbox.window(45, 10)] == left[::-1][45:]
+    assert [m.uid for m in await inbox.window(40, 10, newest_first=False)] == left[40:50]
+    assert [m.uid for m in await inbox.window(0, 0)] == []
+
+
+async def test_a_daemon_that_died_leaves_the_store_to_others(tmp_path: Path) -> None:
+    home = await make_home(tmp_path)
+    (home / "daemon.json").write_text(json.dumps({"accounts": str(home / "gone"), "token": "t"}))
+    with pytest.raises(AccountUnavailable, match="bitmask start"):
+        await Account.open(ALICE, home=home)
+    async with await Account.open(ALICE, home=home, passphrase="a long passphrase") as account:
+        assert await (await account.collection("INBOX")).count() == 0
+
+
 async def test_an_account_that_is_not_here_is_told_so(tmp_path: Path) -> None:
     for address in ("eve@example.test", "../../etc", ""):
         with pytest.raises(AccountUnavailable):

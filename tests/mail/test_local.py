@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from leap.mail.account import Message
 from leap.mail.contract import (
     INBOX,
     AccountUnavailable,
@@ -127,6 +128,13 @@ async def test_too_large_a_message_is_refused_with_the_limit(backend: LocalAccou
     with pytest.raises(TooLarge, match="50 MiB"):
         await backend.append(INBOX, [NewMessage(raw=bytes(MAX_MESSAGE_BYTES + 1))])
     assert await backend.rows(INBOX) == []
+
+
+@pytest.mark.parametrize("date", [-(2**80), -1, 0, 2**80])
+async def test_any_date_can_be_stored_and_shown(backend: LocalAccount, date: int) -> None:
+    await backend.append(INBOX, [NewMessage(raw=b"", internal_date=date, zone=2**70)])
+    [row] = await backend.rows(INBOX)
+    assert Message(backend, INBOX, row).date.year >= 1899
 
 
 # -- uids, modseqs, recent

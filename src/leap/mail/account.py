@@ -166,11 +166,29 @@ class MessageCollection:
         self, start: int = 0, count: int = 50, *, newest_first: bool = True
     ) -> list[Message]:
         """`count` messages from position `start`, with what a list shows of them."""
-        rows = await self.rows()
-        chosen = (rows[::-1] if newest_first else rows)[
-            max(0, start) : max(0, start) + max(0, count)
-        ]
-        return await self._messages(chosen)
+        start, end = max(0, start), max(0, start) + max(0, count)
+        rows = await (self._newest(end) if newest_first else self._oldest(end))
+        return await self._messages(rows[start:end])
+
+    async def _newest(self, count: int) -> list[MessageRow]:
+        """The newest `count` rows, newest first, without reading a large mailbox whole."""
+        uid_next = (await self.status()).uid_next
+        span = max(2 * count, 100)
+        while True:
+            first = max(1, uid_next - span)
+            rows = await self.rows(first=first)
+            if len(rows) >= count or first == 1:
+                return rows[::-1]
+            span *= 4
+
+    async def _oldest(self, count: int) -> list[MessageRow]:
+        uid_next = (await self.status()).uid_next
+        last = max(2 * count, 100)
+        while True:
+            rows = await self.rows(last=last)
+            if len(rows) >= count or last >= uid_next:
+                return rows
+            last *= 4
 
     async def by_uid(self, uid: int) -> Message | None:
         """The message with this uid, or None."""

@@ -62,6 +62,8 @@ from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 
 T = TypeVar("T")
+# INTERNALDATE has four digits for the year and a zone below a day (RFC 9051 9); what lies beyond is noise
+EARLIEST, LATEST, MAX_ZONE = -2_208_988_800, 253_370_764_800, 24 * 60 - 1  # 1900, 9999, minutes
 LOCAL = SecurityStatus(encryption="local")
 
 
@@ -502,8 +504,8 @@ def _values(
     return {
         **fixed,
         "message_id": row_id,
-        "internal_date": date,
-        "zone": zone,
+        "internal_date": min(max(date, EARLIEST), LATEST),
+        "zone": min(max(zone, -MAX_ZONE), MAX_ZONE),
         "mailbox": mailbox,
         "flags": flags,
     }

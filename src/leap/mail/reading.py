@@ -35,6 +35,8 @@ from leap.soledad.store import Soledad
 BATCH = 200  # header records opened in one go: about 2 MB at most, mostly 200 kB
 SEARCH_OCTETS = 4 * 1024 * 1024  # of content opened at a time while searching
 
+RETRY_SECONDS = 30.0  # between attempts while the provider cannot be reached
+
 _log = logging.getLogger(__name__)
 _METADATA = (
     "SELECT j.value, i.header_id, m.envelope, m.body, m.body_structure, m.header_size, m.subject, m.preview,"
@@ -152,17 +154,22 @@ class MessageReader:
                 await self._filling
 
     async def _fill(self) -> None:
+        complete = True
         while True:
-            await self._more.wait()
+            with contextlib.suppress(TimeoutError):
+                # What the provider did not give may come without a change that we would hear of
+                async with asyncio.timeout(None if complete else RETRY_SECONDS):
+                    await self._more.wait()
             self._more.clear()
             try:
                 await self._fill_once()
-            except SoledadError:
-                _log.debug(
-                    "header records wait for the provider"
-                )  # asked again when sync brings more
-            except ContentUnavailable:
-                _log.warning("a header record could not be read")
+                complete = True
+            except (SoledadError, ContentUnavailable) as error:
+                _log.debug("header records wait: %s", type(error).__name__)
+                complete = False
+            except Exception:
+                _log.exception("header records could not be opened")
+                complete = False
 
     async def _fill_once(self) -> None:
         passed = 0  # those that cannot be read stay, and are passed over
