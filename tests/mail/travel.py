@@ -213,7 +213,8 @@ _own_keys: dict[str, SecretKey] = {}
 def own_key(name: str) -> SecretKey:
     """The OpenPGP key of a person, the same for a whole test run."""
     if name not in _own_keys:
-        _own_keys[name] = generate(f"{name}@{DOMAIN}", now=lambda: NOW - 1000)
+        lasting = 50 * 365 * 86400  # some tests use the real time, whenever they run
+        _own_keys[name] = generate(f"{name}@{DOMAIN}", now=lambda: NOW - 1000, lifetime=lasting)
     return _own_keys[name]
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.mail.travel import DOMAIN, NOW, mail, own_key
 
 from leap.keymanager.discovery import Found
 from leap.keymanager.openpgp import Certificate, SecretKey, encrypt, generate, sign_detached
@@ -21,6 +20,7 @@ from leap.mail.outgoing.field_lines import is_reserved, split_header
 from leap.mail.outgoing.header_protection import protect
 from leap.mail.outgoing.names import GUARD
 from leap.mail.outgoing.pgp_mime import wrap
+from tests.mail.travel import DOMAIN, NOW, mail, own_key
 
 ALICE, BOB, EVE = (f"{name}@{DOMAIN}" for name in ("alice", "bob", "eve"))
 OUTER = [("From", ALICE), ("To", BOB), ("Subject", "[...]")]

@@ -9,6 +9,23 @@ from typing import Any
 
 import msgspec
 import pytest
+
+from leap.mail.contract import INBOX, TooLarge
+from leap.mail.incoming import consumed, quarantine
+from leap.mail.incoming.consumed import (
+    begin_batch,
+    free_slot,
+    ids_of,
+    note_acked,
+    note_stored,
+    time_of,
+)
+from leap.mail.incoming.quarantine import item_of
+from leap.soledad.errors import StoreFull, Unreachable
+from leap.soledad.inbox_seal import generate_inbox_key, seal_to_inbox
+from leap.soledad.material import AccountMaterial
+from leap.soledad.syncing import SyncEngine
+from leap.soledad.wire import InboxClaim
 from tests.mail.travel import (
     DOMAIN,
     NOW,
@@ -21,16 +38,6 @@ from tests.mail.travel import (
 )
 from tests.soledad.memory_provider import Account as SyncedAccount
 from tests.soledad.memory_provider import Connection
-
-from leap.mail.contract import INBOX, TooLarge
-from leap.mail.incoming import consumed, quarantine
-from leap.mail.incoming.consumed import ids_of, note_acked, note_stored
-from leap.mail.incoming.quarantine import item_of
-from leap.soledad.errors import StoreFull, Unreachable
-from leap.soledad.inbox_seal import generate_inbox_key, seal_to_inbox
-from leap.soledad.material import AccountMaterial
-from leap.soledad.syncing import SyncEngine
-from leap.soledad.wire import InboxClaim
 
 BOB = f"bob@{DOMAIN}"
 
@@ -49,9 +56,9 @@ async def drain(person: Person) -> None:
         pass
 
 
-async def consumed_ids(person: Person) -> dict[str, list[Any]]:
-    (document,) = await person.store.find_docs(consumed.CONSUMED)
-    return ids_of(document.content)
+async def consumed_ids(person: Person) -> dict[str, bool]:
+    documents = await person.store.find_docs(consumed.CONSUMED)
+    return {key: acked for one in documents for key, acked in ids_of(one.content).items()}
 
 
 async def test_a_batch_is_stored_pushed_acked_and_the_ids_are_kept_a_while(bob: Person) -> None:
@@ -63,7 +70,7 @@ async def test_a_batch_is_stored_pushed_acked_and_the_ids_are_kept_a_while(bob: 
     assert bob.engine.syncs == 1
     ids = await consumed_ids(bob)
     assert len(ids) == 5
-    assert all(acked for _, acked in ids.values())
+    assert all(ids.values())
     bob.clock.time += consumed.KEPT + 1
     bob.provider.deliver(BOB, letter(9))
     await drain(bob)
@@ -510,25 +517,34 @@ class Documents:
         self.docs[doc_id] = content
 
 
-def test_consumed_ids_are_bounded_and_unacked_ones_never_go(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(consumed, "MAX_KEPT", 50)
+def test_slots_are_used_again_and_what_was_not_acked_never_goes() -> None:
     tx = Documents()
-    everything = [f"{number:08x}" * 4 for number in range(100)]
-    for row_id in everything:
-        note_stored(tx, "d", row_id, NOW)
-    assert len(ids_of(tx.get("inbox-consumed-d"))) == 100
-    note_acked(tx, "d", everything[:-1], NOW + 1)
-    ids = ids_of(tx.get("inbox-consumed-d"))
-    assert len(ids) == 51
-    assert ids[consumed.item_key(everything[-1])] == [int(NOW), False]
-    note_acked(tx, "d", [], NOW + 10_000)
-    assert list(ids_of(tx.get("inbox-consumed-d"))) == [consumed.item_key(everything[-1])]
-    before = tx.writes
-    note_acked(tx, "d", [], NOW + 10_001)
-    note_stored(tx, "d", everything[-1], NOW)
-    assert tx.writes == before
+    rows = [f"{number:08x}" * 4 for number in range(consumed.SLOTS + 2)]
+    used = []
+    for number in range(consumed.SLOTS):
+        slot = free_slot(tx.docs, "d", NOW + number)
+        used.append(slot)
+        begin_batch(tx, "d", slot, NOW + number)
+        note_stored(tx, "d", slot, rows[number], NOW + number)
+    assert used == list(range(consumed.SLOTS))
+    # Nothing was confirmed: all of it stays, and new items go where nothing is emptied.
+    overflow = free_slot(tx.docs, "d", NOW + 10_000)
+    assert overflow == consumed.SLOTS
+    begin_batch(tx, "d", overflow, NOW + 10_000)
+    note_stored(tx, "d", overflow, rows[-1], NOW + 10_000)
+    everything = {key for content in tx.docs.values() for key in ids_of(content)}
+    assert len(everything) == consumed.SLOTS + 1
+    # The oldest confirmed one goes in a flood, any confirmed one after a while.
+    note_acked(tx, "d", range(consumed.SLOTS), [rows[7], rows[9]], NOW + 10_000)
+    assert free_slot(tx.docs, "d", NOW + 10_001) == 7
+    note_acked(tx, "d", range(consumed.SLOTS), rows, NOW + 10_000)
+    assert free_slot(tx.docs, "d", NOW + 10_001) == 0
+    assert free_slot(tx.docs, "d", NOW + 10_002 + consumed.KEPT) == 0
+    assert free_slot(tx.docs, "other", NOW) == 0
+    writes = tx.writes
+    note_acked(tx, "d", range(consumed.SLOTS), rows, NOW + 20_000)
+    note_stored(tx, "d", 0, rows[0], NOW + 20_000)
+    assert tx.writes == writes
 
 
 @pytest.mark.parametrize(
@@ -547,6 +563,7 @@ def test_strange_quarantine_documents_are_passed_over(content: dict[str, Any] | 
     assert item_of(f"{quarantine.QUARANTINE}-1", content) is None
 
 
-@pytest.mark.parametrize("content", [None, {}, {"ids": 3}, {"ids": {"a": 3}}, {"ids": {"a": [1]}}])
+@pytest.mark.parametrize("content", [None, {}, {"ids": 3}, {"ids": {3: True}}, {"time": "x"}])
 def test_strange_consumed_documents_are_passed_over(content: dict[str, Any] | None) -> None:
     assert ids_of(content) == {}
+    assert time_of(content) == 0

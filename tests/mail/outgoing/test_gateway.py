@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 import pytest
-from tests.mail.travel import DOMAIN, Person, mail
 
 from leap.mail.contract import AccountBackend, AccountUnavailable, StorageFull
 from leap.mail.outgoing.gateway import gateway_handler
 from leap.mail.smtp.contract import SmtpConfig, Timeouts
 from leap.mail.smtp.transport import SmtpServer, serve_smtp
 from leap.soledad.wire import MAX_MESSAGE_BYTES
+from tests.mail.travel import DOMAIN, Person, mail
 
 T = TypeVar("T")
 ALICE, BOB = f"alice@{DOMAIN}", f"bob@{DOMAIN}"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.mail.travel import DOMAIN, NOW, own_key
 
 from leap.keymanager.openpgp import decrypt, encrypt
 from leap.mail.incoming.assembly import assemble
@@ -18,6 +17,7 @@ from leap.mail.outgoing.names import DROPPED_ON_SUBMISSION
 from leap.mail.outgoing.outer_header import outer_fields
 from leap.mail.outgoing.pgp_mime import autocrypt_value, find_ciphertext, wrap
 from leap.mail.outgoing.submitted import Submitted, read_submission
+from tests.mail.travel import DOMAIN, NOW, own_key
 
 ALICE = f"alice@{DOMAIN}"
 

@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.mail.travel import DOMAIN, NOW, FakeProvider, Person, mail, open_person, own_key
 
 from leap.keymanager.openpgp import decrypt, generate, recipients_of
 from leap.mail.contract import NotPermitted, StorageFull, TooLarge
 from leap.mail.outgoing.outbox import EXPIRY
 from leap.mail.outgoing.pgp_mime import find_ciphertext
 from leap.soledad.errors import StoreFull
+from tests.mail.travel import DOMAIN, NOW, FakeProvider, Person, mail, open_person, own_key
 
 ALICE, BOB, CAROL, DAVE = (f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol", "dave"))
 

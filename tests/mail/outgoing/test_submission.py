@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from tests.mail.smtp.certificate import contexts
-from tests.mail.smtp.conversation import PASSWORD, DecidingHandler
 
 from leap.mail.outgoing.submission import SmtpSubmission, SubmissionUnavailable
 from leap.mail.smtp.contract import SmtpConfig, Timeouts
 from leap.mail.smtp.transport import SmtpServer, serve_smtp
+from tests.mail.smtp.certificate import contexts
+from tests.mail.smtp.conversation import PASSWORD, DecidingHandler
 
 ALICE = "alice@example.test"
 CONFIG = SmtpConfig(

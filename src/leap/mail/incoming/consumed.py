@@ -1,13 +1,16 @@
-"""The ids of inbox items this account has stored already: one document for each device, and all of them synced.
+"""The ids of inbox items this account has stored already: a few documents for each device, and all of them synced.
 
-    document "inbox-consumed-<device id>"   {"type": "inbox-consumed", "ids": {item key: [stored at, acked]}}
+    document "inbox-consumed-<device id>-<slot>"   {"type": "inbox-consumed", "time", "ids": {item key: acked}}
 
 An item key is the start of the row id: the same on all devices for the same sealed bytes. A key is written in
 the transaction that stores the mail, so a redelivery after a crash neither doubles it nor brings back what
-was expunged meanwhile; it leaves some time after the provider confirmed the ack, so that a device whose lease
-ran out still finds it.
+was expunged meanwhile; it stays some time after the provider confirmed the ack, so that a device whose lease
+ran out still finds it. Each batch fills one slot, so that documents stay small; a slot is used again when
+all of it was acked long enough ago, or, in a flood, when it is the oldest one.
 
-Invariant: every device writes only its own document, so these never conflict.
+Invariants:
+* Every device writes only its own documents, so these never conflict.
+* A key that was not acked is never forgotten, but for one that is over a month old.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ from typing import Any, Protocol
 CONSUMED = "inbox-consumed"
 KEY_LENGTH = 24  # hex digits of the row id: 96 bits, for at most thousands of items
 KEPT = 600.0  # seconds after the ack: five leases
-MAX_KEPT = 5_000  # acked keys; in a flood the oldest go first
+FORGOTTEN = 30 * 24 * 3600.0  # seconds; as long as the provider remembers a submission
+SLOTS = 50  # of a batch each
 
-Ids = dict[str, list[Any]]
+Ids = dict[str, bool]
 
 
 class ConsumedTransaction(Protocol):
@@ -33,42 +37,72 @@ def item_key(row_id: str) -> str:
     return row_id[:KEY_LENGTH]
 
 
-def document_id(device_id: str) -> str:
-    return f"{CONSUMED}-{device_id}"
+def document_id(device_id: str, slot: int) -> str:
+    return f"{CONSUMED}-{device_id}-{slot}"
 
 
 def ids_of(content: Mapping[str, Any] | None) -> Ids:
-    """The ids in a document's content; what is not of the form is left out."""
+    """The keys in a document's content, and whether each was acked; strange content has none."""
     found = (content or {}).get("ids")
     if not isinstance(found, dict):
         return {}
-    return {
-        key: list(value)
-        for key, value in found.items()
-        if isinstance(key, str) and isinstance(value, list | tuple) and len(value) == 2
-    }
+    return {key: value is True for key, value in found.items() if isinstance(key, str)}
 
 
-def note_stored(tx: ConsumedTransaction, device_id: str, row_id: str, now: float) -> None:
+def time_of(content: Mapping[str, Any] | None) -> float:
+    """When the document was written last; 0 for strange content."""
+    found = (content or {}).get("time")
+    return float(found) if isinstance(found, int | float) else 0.0
+
+
+def free_slot(contents: Mapping[str, Mapping[str, Any] | None], device_id: str, now: float) -> int:
+    """The slot for a new batch; `contents` are the documents of the account by id."""
+    oldest, reusable = 0, float("inf")
+    for slot in range(SLOTS):
+        content = contents.get(document_id(device_id, slot))
+        if content is None:
+            return slot
+        ids, age = ids_of(content), now - time_of(content)
+        if age > FORGOTTEN or (age > KEPT and all(ids.values())):
+            return slot
+        if all(ids.values()) and time_of(content) < reusable:
+            oldest, reusable = slot, time_of(content)
+    if reusable < float("inf"):
+        return oldest
+    # All slots hold something the provider did not confirm: add to the last one.
+    return SLOTS
+
+
+def begin_batch(tx: ConsumedTransaction, device_id: str, slot: int, now: float) -> None:
+    """Empties a slot that is used again."""
+    doc_id = document_id(device_id, slot)
+    if slot < SLOTS and ids_of(tx.get(doc_id)):
+        tx.put(doc_id, {"type": CONSUMED, "time": int(now), "ids": {}})
+
+
+def note_stored(
+    tx: ConsumedTransaction, device_id: str, slot: int, row_id: str, now: float
+) -> None:
     """Adds an item, in the transaction that stores it."""
-    doc_id = document_id(device_id)
+    doc_id = document_id(device_id, slot)
     ids = ids_of(tx.get(doc_id))
     if item_key(row_id) not in ids:
-        ids[item_key(row_id)] = [int(now), False]
-        tx.put(doc_id, {"type": CONSUMED, "ids": ids})
+        ids[item_key(row_id)] = False
+        tx.put(doc_id, {"type": CONSUMED, "time": int(now), "ids": ids})
 
 
-def note_acked(tx: ConsumedTransaction, device_id: str, row_ids: Iterable[str], now: float) -> None:
-    """Marks items as confirmed by the provider, and forgets those confirmed long enough ago."""
-    doc_id = document_id(device_id)
-    before = ids_of(tx.get(doc_id))
-    ids = {key: list(value) for key, value in before.items()}
-    for row_id in row_ids:
-        if item_key(row_id) in ids:
-            ids[item_key(row_id)] = [int(now), True]
-    kept = {key: value for key, value in ids.items() if not (value[1] and now - value[0] > KEPT)}
-    acked = sorted((value[0], key) for key, value in kept.items() if value[1])
-    for _, key in acked[: max(0, len(acked) - MAX_KEPT)]:
-        del kept[key]
-    if kept != before:
-        tx.put(doc_id, {"type": CONSUMED, "ids": kept})
+def note_acked(
+    tx: ConsumedTransaction,
+    device_id: str,
+    slots: Iterable[int],
+    row_ids: Iterable[str],
+    now: float,
+) -> None:
+    """Marks items as confirmed by the provider, in those of this device's slots that hold them."""
+    keys = {item_key(row_id) for row_id in row_ids}
+    for slot in slots:
+        doc_id = document_id(device_id, slot)
+        before = ids_of(tx.get(doc_id))
+        ids = {key: acked or key in keys for key, acked in before.items()}
+        if ids != before:
+            tx.put(doc_id, {"type": CONSUMED, "time": int(now), "ids": ids})

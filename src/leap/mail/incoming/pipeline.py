@@ -21,7 +21,7 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 LEASE = 120  # seconds; a batch takes one or two, and a slow line some more
 BATCH = 100
-AT_ONCE = 8  # items being opened
+AT_ONCE = 32  # items being opened: their commits are shared, and each costs a disk flush
 MEMORY = 64 * 1024 * 1024  # sealed octets being opened; one larger item goes alone
 POLL = 60.0  # seconds between looks when nobody wakes us
 FIRST_RETRY = 2.0
@@ -130,6 +130,7 @@ class IncomingMail:
         self._open_mail = opener
         self._own_domain = domain_of(account.address)
         self._woken = asyncio.Event()
+        self._slot = 0  # of the documents of consumed ids: where this batch notes its items
         self._retry_quarantine = True
         self._keys_tried: frozenset[str] = frozenset()
 
@@ -173,7 +174,7 @@ class IncomingMail:
         claimed = await self._remote.claim_inbox(InboxClaim(limit=BATCH, ttl=LEASE))
         if not claimed.items:
             return 0
-        known = await self._consumed_keys()
+        known = await self._begin_batch()
         results = await self._in_parallel(claimed.items, known)
         failed = [one for one in results if isinstance(one[1], BaseException)]
         stored = [(item, row_id) for item, row_id in results if isinstance(row_id, str)]
@@ -184,9 +185,16 @@ class IncomingMail:
             await self._engine.sync()
             await self._remote.ack_inbox([item.inbox_id for item, _ in stored])
             row_ids = [row_id for _, row_id in stored]
-            await self._store.transact(
-                lambda tx: consumed.note_acked(tx, self._device_id, row_ids, self._now())
-            )
+            slots = {
+                known[key] for row_id in row_ids if (key := consumed.item_key(row_id)) in known
+            }
+            slots.add(self._slot)
+
+            def note(tx: Transaction) -> None:
+                own = sorted(slot for slot in slots if slot >= 0)
+                consumed.note_acked(tx, self._device_id, own, row_ids, self._now())
+
+            await self._store.transact(note)
         if failed:
             error = failed[0][1]
             assert isinstance(error, BaseException)
@@ -242,14 +250,14 @@ class IncomingMail:
 
         def job(tx: Transaction) -> None:
             quarantine.keep(tx, kept, blob)
-            consumed.note_stored(tx, self._device_id, item.row_id, self._now())
+            self._note_stored(item.row_id, tx)
 
         await self._store.transact(job, durable=True)
 
     # -- one item -----------------------------------------------------------------------------
 
     async def _in_parallel(
-        self, items: Sequence[InboxItem], known: frozenset[str]
+        self, items: Sequence[InboxItem], known: Mapping[str, int]
     ) -> list[tuple[InboxItem, str | BaseException]]:
         """(item, its row id when it is safe here, or what this machine failed with)."""
         gate = _Budget(AT_ONCE, MEMORY)
@@ -265,14 +273,14 @@ class IncomingMail:
             tasks = [group.create_task(one(item)) for item in items]
         return [task.result() for task in tasks]
 
-    async def _store_one(self, item: InboxItem, known: frozenset[str]) -> str:
+    async def _store_one(self, item: InboxItem, known: Mapping[str, int]) -> str:
         row_id = self._store.row_key(hashlib.sha256(item.sealed).digest())
         if consumed.item_key(row_id) in known:
             return row_id
         sealed = _Item(row_id, item.key_id, item.received, item.sealed)
         try:
             opened = await self._opened(await self._unseal(item.sealed))
-            await self._deliver(sealed, opened, None)
+            await self._deliver(sealed, opened, partial(self._note_stored, row_id))
         except (ProviderLies, TooLarge) as error:
             await self._quarantine(sealed, str(error))
         except _OURS:
@@ -307,29 +315,41 @@ class IncomingMail:
             return Opened(with_security_fields(status, without_forged(raw)), status, None)
 
     async def _deliver(
-        self, item: _Item, opened: Opened, also: Callable[[Transaction], None] | None
+        self, item: _Item, opened: Opened, also: Callable[[Transaction], None]
     ) -> None:
-        def job(tx: Transaction) -> None:
-            consumed.note_stored(tx, self._device_id, item.row_id, self._now())
-            if also is not None:
-                also(tx)
-
         stored = await self._account.deliver(
             opened.served,
             row_id=RowId(item.row_id),
             security=opened.security,
             original=opened.original,
             internal_date=item.received,
-            also=job,
+            also=also,
         )
-        if not stored:  # the row came from another device meanwhile
-            await self._store.transact(job, durable=True)
+        if not stored:  # the row is there, or was: from another device, or before a crash
+            await self._store.transact(also, durable=True)
+
+    def _note_stored(self, row_id: str, tx: Transaction) -> None:
+        consumed.note_stored(tx, self._device_id, self._slot, row_id, self._now())
 
     # -- what is known ------------------------------------------------------------------------
 
-    async def _consumed_keys(self) -> frozenset[str]:
-        documents = await self._store.find_docs(consumed.CONSUMED)
-        return frozenset(key for one in documents for key in consumed.ids_of(one.content))
+    async def _begin_batch(self) -> dict[str, int]:
+        """Chooses the slot for a batch; answers the keys stored before, with our slot of each or -1."""
+        found = await self._store.find_docs(consumed.CONSUMED)
+        contents = {one.doc_id: one.content for one in found}
+        device_id, now = self._device_id, self._now()
+        own = {consumed.document_id(device_id, slot): slot for slot in range(consumed.SLOTS + 1)}
+        slot = consumed.free_slot(contents, device_id, now)
+        if consumed.ids_of(contents.get(consumed.document_id(device_id, slot))):
+            await self._store.transact(lambda tx: consumed.begin_batch(tx, device_id, slot, now))
+            if slot < consumed.SLOTS:
+                contents.pop(consumed.document_id(device_id, slot))
+        self._slot = slot
+        return {
+            key: own.get(doc_id, -1)
+            for doc_id, content in contents.items()
+            for key in consumed.ids_of(content)
+        }
 
     @property
     def _device_id(self) -> str:

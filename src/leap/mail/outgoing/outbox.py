@@ -310,7 +310,12 @@ class Outbox:
                 ],
             )
 
-        await self._write(job)
+        # Not durable: if this is lost, the same bytes go again under the same id, and nothing doubles.
+        await self._write(job, durable=False)
+
+    async def recipients(self, outbox_id: str) -> tuple[RecipientState, ...]:
+        """Where each recipient of an entry stands."""
+        return await self._read(lambda db: _recipients(db, outbox_id))
 
     async def postpone(self, outbox_id: str, until: float, reason: str, *, attempted: bool) -> None:
         """Tries again at `until`; counts an attempt when there was one."""
@@ -322,7 +327,7 @@ class Outbox:
                 (until, reason, int(attempted), outbox_id),
             )
 
-        await self._write(job)
+        await self._write(job, durable=False)
 
     async def finish(self, outbox_id: str, state: Literal["sent", "failed"]) -> None:
         """Ends an entry: its message and copies are deleted."""
@@ -342,7 +347,7 @@ class Outbox:
                 db.execute("DELETE FROM outbox_recipient WHERE outbox_id = ?", (forgotten,))
                 db.execute("DELETE FROM outbox WHERE outbox_id = ?", (forgotten,))
 
-        await self._write(job)
+        await self._write(job, durable=False)
 
     async def make_due(self, outbox_id: str | None = None) -> None:
         """Tries one entry, or all that wait, at once."""
@@ -373,9 +378,9 @@ class Outbox:
         for listener in tuple(self._listeners):
             listener()
 
-    async def _write(self, job: Callable[[Any], T]) -> T:
+    async def _write(self, job: Callable[[Any], T], *, durable: bool = True) -> T:
         await self._prepare()
-        return await self._store.transact(job, durable=True)
+        return await self._store.transact(job, durable)
 
     async def _read(self, job: Callable[[Connection], T]) -> T:
         await self._prepare()

@@ -194,21 +194,29 @@ def _parts(rest: bytes, boundary: str) -> list[bytes]:
     """The body parts between the delimiters of a multipart (RFC 2046 5.1.1), at most 3 of them."""
     if not boundary or len(boundary) > 200:
         return []
-    delimiter = re.compile(
-        rb"(?:\A|\r?\n)--" + re.escape(boundary.encode("ascii")) + rb"(--)?[ \t]*(?=\r?\n|\Z)"
-    )
+    delimiter = b"--" + boundary.encode("ascii")
     parts: list[bytes] = []
     start: int | None = None
-    for match in delimiter.finditer(rest):
+    position = 0
+    while len(parts) < 3:
+        found = rest.find(delimiter, position)
+        if found < 0:
+            break
+        position = found + len(delimiter)
+        if found > 0 and rest[found - 1 : found] != b"\n":
+            continue
+        line_end = rest.find(b"\n", position)
+        tail = rest[position : len(rest) if line_end < 0 else line_end]
+        last = tail.startswith(b"--")
+        if tail[2 * last :].strip(b" \t\r"):
+            continue  # a longer boundary that begins with ours, or text
         if start is not None:
-            parts.append(rest[start : match.start()])
+            end = found - 2 if rest[found - 2 : found] == b"\r\n" else found - 1
+            parts.append(rest[start : max(start, end)])
             start = None
-        if match[1] or len(parts) == 3:
+        if last or line_end < 0:
             break
-        line_end = rest.find(b"\n", match.end())
-        if line_end < 0:
-            break
-        start = line_end + 1
-    if start is not None:
+        start = position = line_end + 1
+    if start is not None and len(parts) < 3:
         parts.append(rest[start:])
     return parts

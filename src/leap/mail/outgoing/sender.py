@@ -20,6 +20,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from leap.keymanager.openpgp import OpenPGPError
@@ -129,15 +130,15 @@ class Sender:
         entry = await self._outbox.load(outbox_id)
         if entry is None:
             return
-        if not entry.copies:
-            made = await self._make_copies(entry)
-            entry = await self._outbox.load(outbox_id) if made else None
-            if entry is None:
-                return
+        copies: Sequence[Copy] = entry.copies
+        if not copies:
+            copies = await self._make_copies(entry)
+        if not copies:
+            return
         problem = ""
-        for copy in entry.copies:
+        for copy in copies:
             problem = await self._submit(entry, copy) or problem
-        await self._settle(outbox_id, problem)
+        await self._settle(entry, problem)
 
     # -- the worker ---------------------------------------------------------------------------
 
@@ -181,8 +182,8 @@ class Sender:
 
     # -- making the copies --------------------------------------------------------------------
 
-    async def _make_copies(self, entry: Entry) -> bool:
-        """Whether there are copies to send now; otherwise the entry waits or has ended."""
+    async def _make_copies(self, entry: Entry) -> Sequence[Copy]:
+        """The copies to send, kept durably; none when the entry waits or has ended."""
         if entry.protection == "as-is":
             return await self._keep(entry, unchanged_copy(entry, self._new_id), "as-is")
         wishes = {
@@ -203,16 +204,16 @@ class Sender:
             )
         if isinstance(decision, Refuse):
             await self._give_up(entry, f"5.7.1 {decision.sentence}")
-            return False
+            return ()
         if isinstance(decision, Wait):
             await self._later(entry, decision.sentence)
-            return False
+            return ()
         if isinstance(decision, Clear):
             return await self._keep(entry, unchanged_copy(entry, self._new_id), "open")
         own = await self._keys.own_keys()
         if not own:
             await self._later(entry, "this account has no key yet to sign with")
-            return False
+            return ()
         addressees = [
             Addressee(one.address, one.certificate) for one in looked if one.certificate is not None
         ]
@@ -228,12 +229,14 @@ class Sender:
             )
         except OpenPGPError as error:
             await self._give_up(entry, f"5.7.1 Not sent: {error}.")
-            return False
+            return ()
         return await self._keep(entry, copies, "encrypted")
 
-    async def _keep(self, entry: Entry, copies: Sequence[Copy], protection: Protection) -> bool:
-        await self._outbox.keep_copies(entry.outbox_id, copies, protection)
-        return True
+    async def _keep(
+        self, entry: Entry, copies: Sequence[Copy], protection: Protection
+    ) -> Sequence[Copy]:
+        kept = await self._outbox.keep_copies(entry.outbox_id, copies, protection)
+        return copies if kept else ()  # cancelled meanwhile
 
     # -- submitting ---------------------------------------------------------------------------
 
@@ -254,10 +257,8 @@ class Sender:
         )
         return ""
 
-    async def _settle(self, outbox_id: str, problem: str) -> None:
-        entry = await self._outbox.load(outbox_id)
-        if entry is None:
-            return
+    async def _settle(self, entry: Entry, problem: str) -> None:
+        entry = replace(entry, recipients=await self._outbox.recipients(entry.outbox_id))
         if entry.waiting:
             last = next((one.reply for one in entry.recipients if one.state == "waiting"), "")
             await self._later(entry, problem or last or "the provider gave no answer")
@@ -280,9 +281,8 @@ class Sender:
         await self._outbox.note_results(
             entry.outbox_id, dict.fromkeys(entry.waiting, (550, reason))
         )
-        settled = await self._outbox.load(entry.outbox_id)
-        if settled is not None:
-            await self._end(settled)
+        recipients = await self._outbox.recipients(entry.outbox_id)
+        await self._end(replace(entry, recipients=recipients))
 
     async def _end(self, entry: Entry) -> None:
         failed = [one for one in entry.recipients if one.state == "failed"]
