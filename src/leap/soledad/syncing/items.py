@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from leap.soledad.changes import Row
-from leap.soledad.documents import DocumentItem
+from leap.soledad.documents import DocumentItem, check_doc_id, decode_content
 from leap.soledad.envelope import item_id_of
-from leap.soledad.errors import ForgedEnvelope
+from leap.soledad.errors import ForgedEnvelope, SoledadError
 from leap.soledad.rows import RowSchema
 
 KIND = "item"
@@ -35,6 +35,7 @@ class PageItem(msgspec.Struct, frozen=True, tag="page"):
 
 LogItem = DocumentItem | PageItem
 _decoder: msgspec.msgpack.Decoder[LogItem] = msgspec.msgpack.Decoder(LogItem)
+_INT64 = 2**63
 _CELLS = (str, int, float, type(None))
 
 
@@ -59,7 +60,20 @@ def decode_item(payload: bytes, item_id: bytes, id_key: bytes) -> LogItem:
         raise ForgedEnvelope("an item of the log is shown under the id of another")
     if isinstance(item, PageItem):
         _check_page(item)
+    else:
+        _check_document(item)
     return item
+
+
+def _check_document(item: DocumentItem) -> None:
+    try:
+        check_doc_id(item.doc_id)
+        texts = [item.content, *(version.content for version in item.conflicts)]
+        contents = [decode_content(text) for text in texts]
+    except (SoledadError, msgspec.MsgspecError, ValueError, RecursionError):
+        raise ForgedEnvelope("a document of the log is malformed") from None
+    if not all(content is None or isinstance(content, dict) for content in contents):
+        raise ForgedEnvelope("a document of the log is malformed")
 
 
 def _check_page(page: PageItem) -> None:
@@ -87,7 +101,9 @@ def rows_of(page: PageItem, schema: RowSchema) -> dict[str, Row]:
     columns = [_unpacked(given[name]) if name in given else blank[name] for name in names]
     for name, column in zip(names, columns, strict=True):
         text_only = name == "row_id" or name in schema.sets
-        if not all(isinstance(cell, str if text_only else _CELLS) for cell in column):
+        if not all(isinstance(cell, str if text_only else _CELLS) for cell in column) or any(
+            type(cell) is int and not -_INT64 <= cell < _INT64 for cell in column
+        ):
             raise ForgedEnvelope("a page of the log holds a value of the wrong type")
     rows = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
     return {row["row_id"]: row for row in rows}
