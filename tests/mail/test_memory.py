@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.conformance.account_backend import AccountBackendSuite
 
 from leap.mail.contract import INBOX, AccountBackend, AccountUnavailable
 from leap.mail.memory import MemoryAccount
+from tests.conformance.account_backend import AccountBackendSuite
 
 
 class TestMemoryAccount(AccountBackendSuite):

@@ -67,7 +67,7 @@ class ChangeFeed:
         self._streams.add(stream)
         return stream
 
-    def announce(self, mailbox_id: MailboxId | None, modseq: ModSeq = ModSeq(0)) -> None:  # noqa: B008
+    def announce(self, mailbox_id: MailboxId | None, modseq: ModSeq = ModSeq(0)) -> None:
         self._seq += 1
         change = Change(seq=self._seq, mailbox_id=mailbox_id, modseq=modseq)
         for stream in list(self._streams):

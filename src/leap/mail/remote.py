@@ -288,9 +288,9 @@ class RemoteAccount:
         self,
         mailbox_id: MailboxId,
         *,
-        first: Uid = Uid(1),  # noqa: B008
+        first: Uid = Uid(1),
         last: Uid | None = None,
-        changed_since: ModSeq = ModSeq(0),  # noqa: B008
+        changed_since: ModSeq = ModSeq(0),
     ) -> list[MessageRow]:
         found: list[MessageRow] = await self._call("rows", mailbox_id, first, last, changed_since)
         return found

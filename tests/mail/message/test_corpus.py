@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.mail.message.test_envelope_and_structure import check_metadata
-from tests.mail.message.test_scanner import check_invariants
 
 from leap.mail.message import Message, scan
+from tests.mail.message.test_envelope_and_structure import check_metadata
+from tests.mail.message.test_scanner import check_invariants
 
 MARKS = [b"\r\n", b"\n", b"\r", b"\0", b'"', b"--", b"=?", b"(", b"\xff", b";", b"<"]
 

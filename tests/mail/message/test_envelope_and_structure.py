@@ -7,11 +7,11 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.mail.message.imap_grammar import check_body, check_envelope, read_value
-from tests.mail.message.test_scanner import LINES
 
 from leap.mail.contract import RowId, SecurityStatus
 from leap.mail.message import Message, message_metadata
+from tests.mail.message.imap_grammar import check_body, check_envelope, read_value
+from tests.mail.message.test_scanner import LINES
 
 LOCAL = SecurityStatus(encryption="local")
 
