@@ -1,0 +1,192 @@
+"""The `bitmask` command as a person or a script uses it: every command, in words and in JSON."""
+
+from __future__ import annotations
+
+import json
+import mailbox
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios.world import World, world
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+BITMASK = str(Path(sys.executable).parent / "bitmask")
+PASSPHRASE = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("cli")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def run(made: World) -> Iterator[Run]:
+    home = made.folder / "home"
+
+    def run(*arguments: str, stdin: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [BITMASK, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "BITMASK_HOME": str(home)},
+        )
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+    yield run
+    run("stop")
+
+
+def as_json(done: subprocess.CompletedProcess[str]) -> Any:
+    assert len(done.stdout.splitlines()) == 1, done.stdout
+    return json.loads(done.stdout)
+
+
+def _where(made: World) -> list[str]:
+    return ["--api", made.provider.said["api"], "--ca", made.provider.said["ca"]]
+
+
+def test_a_first_day_with_bitmask(made: World, run: Run, tmp_path: Path) -> None:
+    assert as_json(run("user", "list", "--json")) == []
+    assert "no account" in run("user", "list").stdout
+    assert as_json(run("status", "--json")) == {"running": False, "accounts": []}
+
+    created = as_json(
+        run(
+            "user", "create", "Alice@Example.Test", *_where(made), "--json", stdin=PASSPHRASE + "\n"
+        )
+    )
+    assert created["address"] == "alice@example.test"
+    assert len(created["recovery_code"].split()) == 24
+    assert created["imap"]["user"] == "alice@example.test"
+    again = run(
+        "user", "create", "alice@example.test", *_where(made), stdin=PASSPHRASE + "\n", code=1
+    )
+    assert "set up here already" in again.stderr
+
+    status = as_json(run("status", "--json"))
+    assert status["running"]
+    assert status["accounts"][0]["unlocked"]
+    assert "everything is synced" in run("status").stdout
+
+    settings = as_json(run("mail", "settings", "--json"))
+    assert settings["imap"] == created["imap"]
+    assert settings["smtp"]["password"] in run("mail", "settings").stdout
+    renewed = as_json(run("mail", "settings", "--new-password", "--json"))
+    assert renewed["imap"]["password"] != settings["imap"]["password"]
+
+    keys = as_json(run("keys", "list", "--json"))
+    assert [key["fingerprint"] for key in keys] == [created["fingerprint"]]
+    assert run("keys", "export").stdout.startswith("-----BEGIN PGP PUBLIC KEY BLOCK-----")
+    exported = as_json(run("keys", "export", "--secret", "--json"))
+    assert exported["armored"].startswith("-----BEGIN PGP PRIVATE KEY BLOCK-----")
+    run("keys", "export", "nobody@example.test", code=1)
+
+    assert as_json(run("user", "logout", "alice@example.test", "--json")) == {"revoked": True}
+    assert as_json(run("user", "list", "--json")) == [
+        {"address": "alice@example.test", "unlocked": False}
+    ]
+    locked = run("mail", "status", code=1)
+    assert "bitmask user auth alice@example.test" in locked.stderr
+    wrong = run("user", "auth", "alice@example.test", stdin="not that one\n", code=3)
+    assert "passphrase" in wrong.stderr
+    assert as_json(run("user", "auth", "alice@example.test", "--json", stdin=PASSPHRASE + "\n"))[
+        "online"
+    ]
+
+    assert as_json(run("stop", "--json")) == {"stopped": True}
+    assert as_json(run("stop", "--json")) == {"stopped": False}
+    reading, writing = os.pipe()
+    os.write(writing, f"alice@example.test:{PASSPHRASE}\n".encode())
+    os.close(writing)
+    started = subprocess.run(
+        [
+            BITMASK,
+            "--home",
+            str(made.folder / "home"),
+            "start",
+            "--passphrase-fd",
+            str(reading),
+            "--json",
+        ],
+        pass_fds=(reading,),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    os.close(reading)
+    result = as_json(started)
+    assert result["started"]
+    assert result["accounts"][0]["unlocked"]
+    assert (
+        result["imap"]["port"] == settings["imap"]["port"]
+    )  # what mail programs were told stays true
+
+
+def test_mail_is_imported_from_file_maildir_and_mbox(made: World, run: Run, tmp_path: Path) -> None:
+    run("user", "create", "bob@example.test", *_where(made), stdin=PASSPHRASE + "\n")
+    needs_name = run("mail", "status", code=1)
+    assert "which account" in needs_name.stderr
+    one = tmp_path / "one.eml"
+    one.write_bytes(b"Subject: one\n\nbody\n")
+    maildir = mailbox.Maildir(str(tmp_path / "maildir"), create=True)
+    flagged = mailbox.MaildirMessage(b"Subject: two\n\nbody\n")
+    flagged.set_flags("FS")
+    flagged.set_subdir("cur")
+    maildir.add(flagged)
+    maildir.add(b"Subject: three\n\nbody\n")
+    mbox = tmp_path / "box"
+    mbox.write_bytes(
+        b"From a@example.test Sun Nov 22 12:00:00 2026\nSubject: four\n\n>From the start\n\n"
+        b"From b@example.test Sun Nov 22 13:00:00 2026\nSubject: five\n\nbody\n\n"
+    )
+    account = ("--account", "bob@example.test")
+    for source, count in ((one, 1), (tmp_path / "maildir", 2), (mbox, 2)):
+        done = run("mail", "import", str(source), *account, "--mailbox", "Old/Mail", "--json")
+        assert as_json(done) == {"imported": count, "refused": [], "mailbox": "Old/Mail"}
+    status = as_json(run("mail", "status", "bob@example.test", "--json"))
+    boxes = {box["name"]: box for box in status["mailboxes"]}
+    assert boxes["Old/Mail"]["messages"] == 5
+    assert boxes["Old/Mail"]["unseen"] == 4
+    assert "5 messages, 4 unread" in run("mail", "status", "bob@example.test").stdout
+    missing = run("mail", "import", str(tmp_path / "none"), *account, code=2)
+    assert "none" in missing.stderr
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
+    heavy = {
+        "aiohttp",
+        "cryptography",
+        "sqlcipher3",
+        "rich",
+        "asyncio",
+        "srp",
+        "zstandard",
+        "msgspec",
+    }
+    program = (
+        "import sys; from leap.bitmask.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"print(sorted(set(sys.modules) & {heavy!r}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr.strip() == "[]"
+    assert "Commands" in done.stdout
+
+
+def test_usage_errors_are_answered_with_two(run: Run) -> None:
+    run("user", "create", "not-an-address", code=2)
+    run("user", "create", "carol@example.test", code=2)
+    run("nonsense", code=2)
+    run("user", "auth", "carol@example.test", "--api", "https://localhost", code=2)
