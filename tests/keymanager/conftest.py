@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.conftest import needs_program
 
 from leap.keymanager.openpgp import SecretKey, generate
+from tests.conftest import needs_program
 
 BIRTH = 1_760_000_000  # the people's keys were made then
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.message
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -68,25 +67,6 @@ def test_parts_agree_with_the_standard_library(mails: dict[str, bytes]) -> None:
     print(f"compared {compared} of {len(mails)} mails, {parts} parts; {len(other)} differ: {other}")
     assert other == []
     assert compared > 2700
-
-
-def test_the_structure_is_found_five_times_faster_than_by_the_standard_library(
-    mails: dict[str, bytes],
-) -> None:
-    raws = list(mails.values())
-    started = time.process_time()
-    for raw in raws:
-        scan(raw)
-    ours = time.process_time() - started
-    sample = raws[::4]
-    started = time.process_time()
-    for raw in sample:
-        email.message_from_bytes(raw)
-    theirs = (time.process_time() - started) * sum(map(len, raws)) / sum(map(len, sample))
-    print(f"scan {ours:.2f} s, standard library about {theirs:.2f} s")
-    assert (
-        ours * 3 < theirs
-    )  # 5 to 6 measured on a quiet machine; the test must not fail on a busy one
 
 
 def test_every_mail_is_read_and_searched(mails: dict[str, bytes]) -> None:

@@ -1,0 +1,123 @@
+"""Runs the long runs by name and appends one line each to docs/soak.md: seed, count, result, seconds."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent.parent.parent / "docs" / "soak.md"
+HEADER = """# Long runs
+
+What `make soak` found. Each line is one run of code of which `make test` runs a slice; its seed repeats it.
+
+| day | run | seed | count | result | seconds | Python |
+|---|---|---|---|---|---|---|
+"""
+
+
+def kills(count: int, seed: int) -> str:
+    """`count` mails, one kill -9 of the daemon or the provider for every five of them."""
+    import re
+    import tempfile
+
+    from tests.scenarios.test_kills import torment
+    from tests.scenarios.world import world
+
+    with tempfile.TemporaryDirectory() as name, world(Path(name)) as made:
+        device = made.device("laptop")
+        device.create("alice")
+        device.create("bob")
+        done, in_transit = torment(made, device, count, count // 5, seed)
+        inbox = device.wait_for("bob", count, timeout=300)
+        numbers = sorted(int(re.findall(rb"kill test (\d+)", raw)[0]) for raw in inbox.values())
+        assert numbers == list(range(count)), "lost or doubled"
+    return f"each mail there once; {done} kills, {in_transit} with mail in transit"
+
+
+def openpgp(count: int, seed: int) -> str:
+    """`count` mutated messages, certificates and signatures."""
+    from leap.keymanager.openpgp import generate
+    from tests.keymanager.conftest import BIRTH
+    from tests.keymanager.test_hostile import mutation_subjects, play_mutations
+
+    alice, bob = (generate(f"{who}@example.test", now=lambda: BIRTH) for who in ("alice", "bob"))
+    outcomes, slowest = play_mutations(mutation_subjects(alice, bob), count, seed)
+    return (
+        f"only OpenPGPError: {outcomes['refused']} refused, {outcomes['read']} read, "
+        f"slowest {slowest * 1000:.0f} ms"
+    )
+
+
+def convergence(count: int, seed: int) -> str:
+    """`count` histories of three devices, up to 50 steps each."""
+    from hypothesis import HealthCheck, settings
+    from hypothesis import seed as with_seed
+    from hypothesis.stateful import run_state_machine_as_test
+
+    from tests.soledad.test_convergence import Convergence
+
+    run_state_machine_as_test(
+        with_seed(seed)(Convergence),
+        settings=settings(
+            max_examples=count,
+            stateful_step_count=50,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    return "all devices equal after every history"
+
+
+RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
+    "kills": (kills, 1_000),
+    "openpgp": (openpgp, 100_000),
+    "convergence": (convergence, 200),
+}
+
+
+def record(name: str, seed: int, count: int, result: str, seconds: float) -> None:
+    if not RESULTS.exists():
+        RESULTS.write_text(HEADER)
+    day = datetime.date.today().isoformat()
+    with RESULTS.open("a") as file:
+        file.write(
+            f"| {day} | {name} | {seed} | {count:,} | {result} | {seconds:.0f} | {platform.python_version()} |\n"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make soak ARGS=…", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(RUNS)}; all if none"
+    )
+    parser.add_argument("--seed", type=int, default=20261122)
+    parser.add_argument("--count", type=int, help="instead of each run's own")
+    options = parser.parse_args()
+    failed = False
+    for name in options.names or RUNS:
+        if name not in RUNS:
+            parser.error(f"there is no run {name}")
+        run, count = RUNS[name]
+        count = options.count or count
+        print(f"{name}: {count:,} with seed {options.seed} …", flush=True)
+        began = time.monotonic()
+        try:
+            result = run(count, options.seed)
+        except Exception as error:
+            traceback.print_exc()
+            result, failed = f"FAILED: {type(error).__name__}", True
+        seconds = time.monotonic() - began
+        print(f"{name}: {result} ({seconds:.0f} s)", flush=True)
+        record(name, options.seed, count, result, seconds)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
