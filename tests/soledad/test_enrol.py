@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.provider.world import DOMAIN, Served, opened, served
 
 from leap.soledad import enrol
 from leap.soledad.enrol import (
@@ -41,6 +40,7 @@ from leap.soledad.secrets import (
     wrap_context,
 )
 from leap.soledad.wire import Wraps
+from tests.provider.world import DOMAIN, Served, opened, served
 
 ALICE = f"alice@{DOMAIN}"
 PASSPHRASE = "the quick brown fox"

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.soledad.people import NOW, device_of, keyset_of, secrets_of
 
 from leap.soledad.digest import EMPTY
 from leap.soledad.envelope import Epoch, seal, with_lengths
@@ -35,6 +34,7 @@ from leap.soledad.head import (
     open_head,
     sign_and_seal,
 )
+from tests.soledad.people import NOW, device_of, keyset_of, secrets_of
 
 ALICE = secrets_of("alice")
 LAPTOP, PHONE, TABLET = device_of("laptop"), device_of("phone"), device_of("tablet")

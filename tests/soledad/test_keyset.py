@@ -4,7 +4,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.soledad.people import NOW, device_of, keyset_of, secrets_of, seeded
 
 from leap.soledad.errors import BadKeyset
 from leap.soledad.inbox_seal import generate_inbox_key
@@ -15,6 +14,7 @@ from leap.soledad.keyset import (
     open_keyset,
     sign_keyset,
 )
+from tests.soledad.people import NOW, device_of, keyset_of, secrets_of, seeded
 
 ALICE, BOB = secrets_of("alice"), secrets_of("bob")
 LAPTOP, PHONE = device_of("laptop"), device_of("phone")

@@ -4,12 +4,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.soledad.people import device_of, keyset_of, secrets_of
 
 from leap.soledad.envelope import Epoch
 from leap.soledad.errors import BadKeyset, WrongKey
 from leap.soledad.keyset import sign_keyset
 from leap.soledad.material import AccountMaterial, decode_material, encode_material
+from tests.soledad.people import device_of, keyset_of, secrets_of
 
 ALICE, BOB, LAPTOP = secrets_of("alice"), secrets_of("bob"), device_of("laptop")
 KEYSET = keyset_of(ALICE, LAPTOP)

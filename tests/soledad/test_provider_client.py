@@ -9,17 +9,6 @@ from pathlib import Path
 
 import pysequoia
 import pytest
-from tests.provider.world import (
-    DOMAIN,
-    PASSPHRASE,
-    Served,
-    blob,
-    delivery,
-    item,
-    opened,
-    prepared,
-    served,
-)
 
 from leap.provider.provider import Provider
 from leap.soledad.errors import AuthFailed, HeadMoved, KeysetMoved, Refused, SoledadError
@@ -32,6 +21,17 @@ from leap.soledad.wire import (
     KeysetPut,
     PullRequest,
     StageRequest,
+)
+from tests.provider.world import (
+    DOMAIN,
+    PASSPHRASE,
+    Served,
+    blob,
+    delivery,
+    item,
+    opened,
+    prepared,
+    served,
 )
 
 ALICE = f"alice@{DOMAIN}"

@@ -6,7 +6,6 @@ import ssl
 from pathlib import Path
 
 import pytest
-from tests.soledad.hostile_server import hostile_server
 
 from leap.soledad import wire
 from leap.soledad.errors import (
@@ -21,6 +20,7 @@ from leap.soledad.errors import (
 from leap.soledad.remote import ProviderClient
 from leap.soledad.remote.transport import MAX_REPLY, printable
 from leap.soledad.wire import BlobsFound, ErrorReply, PullRequest
+from tests.soledad.hostile_server import hostile_server
 
 
 @pytest.fixture

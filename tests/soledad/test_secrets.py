@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from tests.soledad.people import NOW, device_of, keyset_of, secrets_of, seeded
 
 from leap.soledad.envelope import Epoch
 from leap.soledad.errors import ForgedEnvelope, UnknownSuite, WeakKdf, WrongKey
@@ -26,6 +25,7 @@ from leap.soledad.secrets import (
     wrap_context,
 )
 from leap.soledad.wire import KdfParams
+from tests.soledad.people import NOW, device_of, keyset_of, secrets_of, seeded
 
 ALICE, BOB = secrets_of("alice"), secrets_of("bob")
 PARAMS = KdfParams(salt=b"s" * 16, time_cost=FLOOR_TIME_COST, memory_kib=FLOOR_MEMORY_KIB, lanes=1)

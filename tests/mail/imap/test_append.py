@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.mail.imap.talk import Talk, mail, play
-
 from leap.mail.contract import INBOX
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS
 from leap.mail.memory import MemoryAccount
+from tests.mail.imap.talk import Talk, mail, play
 
 SMALL = replace(DEFAULT_LIMITS, message=1_000, messages_together=1_500)
 

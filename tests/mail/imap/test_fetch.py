@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from tests.mail.imap.talk import Talk, fill, mail, play
 
 from leap.mail.contract import (
     INBOX,
@@ -18,6 +17,7 @@ from leap.mail.contract import (
     Uid,
 )
 from leap.mail.memory import MemoryAccount
+from tests.mail.imap.talk import Talk, fill, mail, play
 
 NESTED = (
     b"From: Alice <alice@example.test>\r\nSubject: Outer\r\nX-Twice: a\r\nX-Twice: b\r\n c\r\nMIME-Version: 1.0\r\n"

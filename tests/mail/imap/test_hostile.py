@@ -8,11 +8,11 @@ import logging
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.mail.imap.talk import Talk, fill, mail
-from tests.mail.imap.test_wire import TOKENS
 
 from leap.mail.contract import INBOX, MailboxId, MailboxStatus
 from leap.mail.memory import MemoryAccount
+from tests.mail.imap.talk import Talk, fill, mail
+from tests.mail.imap.test_wire import TOKENS
 
 
 async def test_malformed_lines_get_tagged_bad_and_the_connection_lives() -> None:

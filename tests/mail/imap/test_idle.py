@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tests.mail.imap.talk import Talk, fill, mail, play, settled
-
 from leap.mail.contract import INBOX, MailboxId, Uid
 from leap.mail.memory import MemoryAccount
+from tests.mail.imap.talk import Talk, fill, mail, play, settled
 
 
 async def test_an_idling_session_hears_of_everything_at_once() -> None:

@@ -11,10 +11,10 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.mail.imap.talk import Talk, fill, mail, settled
 
 from leap.mail.contract import INBOX, MailboxId
 from leap.mail.memory import MemoryAccount
+from tests.mail.imap.talk import Talk, fill, mail, settled
 
 _FETCH = re.compile(rb"\* (\d+) FETCH \(UID (\d+) FLAGS \(([^)]*)\)\)")
 _EXPUNGE = re.compile(rb"\* (\d+) EXPUNGE")

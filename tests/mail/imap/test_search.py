@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from tests.mail.imap.talk import Talk, fill, mail, play
 
 from leap.mail.contract import INBOX, ContentUnavailable, MessageMetadata, RowId, Uid
 from leap.mail.memory import MemoryAccount
+from tests.mail.imap.talk import Talk, fill, mail, play
 
 DAY = 86_400
 

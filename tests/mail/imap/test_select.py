@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from tests.mail.imap.talk import fill, mail, play
-
 from leap.mail.contract import INBOX
 from leap.mail.memory import MemoryAccount
+from tests.mail.imap.talk import fill, mail, play
 
 
 async def test_select_tells_all_there_is_to_know() -> None:

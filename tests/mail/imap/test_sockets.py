@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.mail.imap.talk import PASSWORD, USER, fill, mail
 
 from leap.mail.contract import INBOX, AccountBackend
 from leap.mail.imap import ImapServer, serve_imap
 from leap.mail.memory import MemoryAccount
+from tests.mail.imap.talk import PASSWORD, USER, fill, mail
 
 
 @pytest.fixture

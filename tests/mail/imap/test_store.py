@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.mail.imap.talk import Talk, fill, mail, play
 
 from leap.mail.contract import INBOX, Uid
 from leap.mail.memory import MemoryAccount
+from tests.mail.imap.talk import Talk, fill, mail, play
 
 
 @pytest.fixture

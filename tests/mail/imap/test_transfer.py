@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.mail.imap.talk import fill, mail, play
 
 from leap.mail.contract import INBOX, MailboxId
 from leap.mail.memory import MemoryAccount
+from tests.mail.imap.talk import fill, mail, play
 
 
 @pytest.fixture
