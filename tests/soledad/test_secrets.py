@@ -44,7 +44,10 @@ def test_a_passphrase_gives_two_unrelated_keys():
 def test_known_answer_of_the_derivation():
     """Changing this locks everybody out."""
     keys = derive_passphrase("correct horse", PARAMS)
-    assert (keys.auth_key.hex()[:16], keys.wrap_key.hex()[:16]) == ("483b561b4ce8fa6e", "f9ba1643d5d1bcd6")
+    assert (keys.auth_key.hex()[:16], keys.wrap_key.hex()[:16]) == (
+        "483b561b4ce8fa6e",
+        "f9ba1643d5d1bcd6",
+    )
 
 
 def test_a_letter_typed_in_two_ways_is_one_passphrase():

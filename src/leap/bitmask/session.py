@@ -169,7 +169,7 @@ class AccountSession:
         except SoledadError as error:
             logger.info("no log-in of %s now: %s", self.address, error)
             return False
-        await self.store.save_material(material.with_token(token))
+        await self.store.update_material(lambda current: current.with_token(token))
         return True
 
     async def log_out(self) -> bool:
@@ -182,7 +182,7 @@ class AccountSession:
         except SoledadError as error:
             logger.info("the provider was not told of the log-out of %s: %s", self.address, error)
             revoked = False
-        await self.store.save_material(material.with_token(None))
+        await self.store.update_material(lambda current: current.with_token(None))
         return revoked
 
     async def renew_app_password(self) -> None:

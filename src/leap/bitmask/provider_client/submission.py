@@ -25,13 +25,17 @@ class ProviderSubmission:
         self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
     ) -> Result:
         """See `Submission.submit`; raises SubmissionUnavailable when the provider cannot be reached."""
-        if self._smtp is None:
-            self._smtp = await self._find()
+        smtp = self._smtp
+        if smtp is None:
+            smtp = self._smtp = await self._find()
         try:
-            return await self._smtp.submit(submission_id, sender, recipients, message)
+            return await smtp.submit(submission_id, sender, recipients, message)
         except SubmissionUnavailable:
-            stale, self._smtp = self._smtp, None  # it may have moved to another port
-            await stale.close()
+            if (
+                self._smtp is smtp
+            ):  # it may have moved to another port; others may have found that out
+                self._smtp = None
+                await smtp.close()
             raise
 
     async def close(self) -> None:

@@ -66,4 +66,6 @@ def _decode_uu(data: bytes) -> bytes:
                 out.append(binascii.a2b_uu(line[:count]))
             except binascii.Error:
                 continue
-    return b"".join(out)[: len(data)]  # short lines are padded, but content is never larger than its encoding
+    return b"".join(out)[
+        : len(data)
+    ]  # short lines are padded, but content is never larger than its encoding

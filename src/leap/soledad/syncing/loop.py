@@ -330,8 +330,10 @@ class SyncEngine:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
+    # Not wait_for: on Python 3.11 it can swallow a cancellation that comes with the event.
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _jitter() -> float:
