@@ -436,7 +436,7 @@ async def test_the_worker_sends_at_once_and_what_waits_when_online_again(
         await sent.wait()
         sent.clear()
         alice.provider.offline = True
-        await alice.outgoing.submit(mail(), ALICE, [BOB])
+        await alice.outgoing.submit(mail(body=b"another\r\n"), ALICE, [BOB])
         await postponed.wait()
         alice.provider.offline = False
         await alice.sender.came_online()
@@ -505,3 +505,23 @@ async def test_the_outbox_keeps_no_text_after_the_end(alice: Person, bob: Person
         ]
     )
     assert counts == [0, 0, 1]
+
+
+async def test_a_submission_repeated_after_a_lost_reply_is_one_mail(
+    alice: Person, bob: Person
+) -> None:
+    raw = mail(body=b"once\r\n")
+    first = await alice.outgoing.submit(raw, ALICE, [BOB])
+    await alice.sender.process_due()
+    assert await alice.outgoing.submit(raw, ALICE, [BOB]) == first
+    assert await alice.outgoing.submit(raw + b"more\r\n", ALICE, [BOB]) != first
+    await alice.sender.process_due()
+    assert len(alice.provider.submitted) == 2
+
+
+async def test_mails_without_an_id_of_their_own_are_never_taken_for_one(
+    alice: Person, bob: Person
+) -> None:
+    raw = b"From: alice@example.test\r\n\r\nhi\r\n"
+    first = await alice.outgoing.submit(raw, ALICE, [BOB])
+    assert await alice.outgoing.submit(raw, ALICE, [BOB]) != first

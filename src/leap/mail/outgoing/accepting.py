@@ -104,12 +104,12 @@ class Outgoing:
             protection=protection,
             policy=submitted.wish,
             created=now,
+            message_id_was_given=all(b"message-id" not in line.lower() for line in submitted.added),
         )
         try:
-            await self.outbox.add(entry)
+            return await self.outbox.add(entry)
         except StoreFull as error:
             raise StorageFull("The disk is full; the message was not accepted.") from error
-        return entry.outbox_id
 
     async def entries(self) -> list[OutboxEntry]:
         """What is in the outbox, newest first."""

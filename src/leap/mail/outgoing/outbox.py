@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from leap.soledad.sqlite import Connection
 T = TypeVar("T")
 
 EXPIRY = 5 * 24 * 3600  # seconds; RFC 5321 4.5.4.1 asks for 4 to 5 days
+RESUBMISSION = 3600  # seconds in which the same octets under the same Message-ID are the same mail
 REMEMBERED = 14 * 24 * 3600  # seconds a settled entry is still listed
 
 EntryState = Literal["queued", "sending", "sent", "failed"]
@@ -45,8 +47,10 @@ _TABLES = (
         created REAL NOT NULL,
         expires REAL NOT NULL,
         ended REAL,
-        reason TEXT NOT NULL
+        reason TEXT NOT NULL,
+        digest BLOB
     ) STRICT""",
+    "CREATE INDEX IF NOT EXISTS outbox_digest ON outbox (digest) WHERE digest IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS outbox_due ON outbox (state, next_attempt)",
     """CREATE TABLE IF NOT EXISTS outbox_message (
         outbox_id TEXT PRIMARY KEY, message BLOB NOT NULL
@@ -102,7 +106,10 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """A mail to keep; `added` are header lines of ours, `message` lacks what must not travel."""
+    """A mail to keep; `added` are header lines of ours, `message` lacks what must not travel.
+
+    `message_id_was_given`: by the mail program, which makes a second submission recognisable.
+    """
 
     outbox_id: str
     sender: str
@@ -114,6 +121,19 @@ class NewEntry:
     protection: Protection
     policy: str
     created: float
+    message_id_was_given: bool = False
+
+    @property
+    def digest(self) -> bytes | None:
+        """The same for a repeated submission only; None where that cannot be told."""
+        if not self.message_id_was_given:
+            return None
+        parts = [
+            self.sender.encode(),
+            *sorted(one.encode() for one in self.recipients),
+            self.message,
+        ]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +180,27 @@ class Outbox:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    async def add(self, new: NewEntry) -> None:
-        """Keeps a mail durably. Raises what the store raises (StoreFull); then nothing was kept."""
+    async def add(self, new: NewEntry) -> str:
+        """Keeps a mail durably and answers its id. Raises what the store raises (StoreFull); then nothing was kept.
 
-        def job(tx: _Transaction) -> None:
+        A mail program that lost our 250 submits again: the same octets under the same Message-ID within
+        an hour are the mail that is here already, whose id is answered (RFC 5322 3.6.4: one id, one message).
+        """
+
+        def job(tx: _Transaction) -> str:
             db = tx.connection
+            digest = new.digest  # here, off the event loop: 50 MB take a tenth of a second
+            if digest is not None:
+                known = db.execute(
+                    "SELECT outbox_id FROM outbox WHERE digest = ? AND created > ? AND state != 'failed'",
+                    (digest, new.created - RESUBMISSION),
+                ).fetchone()
+                if known is not None:
+                    return str(known[0])
             db.execute(
                 "INSERT INTO outbox (outbox_id, sender, subject, size, protection, policy, added, message_id,"
-                " state, attempts, next_attempt, created, expires, reason)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', 0, 0, ?, ?, '')",
+                " state, attempts, next_attempt, created, expires, reason, digest)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', 0, 0, ?, ?, '', ?)",
                 (
                     new.outbox_id,
                     new.sender,
@@ -180,6 +212,7 @@ class Outbox:
                     new.message_id,
                     new.created,
                     new.created + EXPIRY,
+                    digest,
                 ),
             )
             db.execute(
@@ -191,9 +224,11 @@ class Outbox:
                 " VALUES (?, ?, ?, 'waiting', 0, '')",
                 [(new.outbox_id, at, address) for at, address in enumerate(new.recipients)],
             )
+            return new.outbox_id
 
-        await self._write(job)
+        outbox_id = await self._write(job)
         self._changed()
+        return outbox_id
 
     async def due(self, limit: int = 100) -> list[tuple[str, int]]:
         """(id, size in octets) of entries to try now, those that waited longest first."""
