@@ -301,6 +301,10 @@ def sync_sentence(status: SyncStatus) -> str:
     return f"Offline, {state}." + (f" {_sentence(status.error)}" if status.error else "")
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def _sentence(text: str) -> str:
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
