@@ -12,6 +12,7 @@ from leap.mail.contract import NotPermitted, StorageFull, TooLarge
 from leap.mail.outgoing.outbox import EXPIRY
 from leap.mail.outgoing.pgp_mime import find_ciphertext
 from leap.soledad.errors import StoreFull
+from leap.soledad.transaction import Transaction
 from tests.mail.travel import DOMAIN, NOW, FakeProvider, Person, mail, open_person, own_key
 
 ALICE, BOB, CAROL, DAVE = (f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol", "dave"))
@@ -525,3 +526,31 @@ async def test_mails_without_an_id_of_their_own_are_never_taken_for_one(
     raw = b"From: alice@example.test\r\n\r\nhi\r\n"
     first = await alice.outgoing.submit(raw, ALICE, [BOB])
     assert await alice.outgoing.submit(raw, ALICE, [BOB]) != first
+
+
+# The table as homes have it in which mail was sent before a repeated submission was recognised.
+_OUTBOX_OF_BEFORE = """CREATE TABLE outbox (
+    outbox_id TEXT PRIMARY KEY, sender TEXT NOT NULL, subject TEXT NOT NULL, size INTEGER NOT NULL,
+    protection TEXT NOT NULL, policy TEXT NOT NULL, added TEXT NOT NULL, message_id TEXT NOT NULL,
+    state TEXT NOT NULL, attempts INTEGER NOT NULL, next_attempt REAL NOT NULL, created REAL NOT NULL,
+    expires REAL NOT NULL, ended REAL, reason TEXT NOT NULL
+) STRICT"""
+
+
+async def test_an_outbox_of_the_former_form_takes_mail_and_keeps_what_it_has(
+    alice: Person, bob: Person
+) -> None:
+    def former(tx: Transaction) -> None:
+        tx.connection.execute(_OUTBOX_OF_BEFORE)
+        tx.connection.execute(
+            "INSERT INTO outbox VALUES ('old', ?, 'Of before', 10, 'open', '', '[]', '<1@x>',"
+            " 'sent', 1, 0, ?, ?, ?, '')",
+            (ALICE, NOW - 10, NOW + EXPIRY, NOW - 5),
+        )
+
+    await alice.store.transact(former)
+    first = await alice.outgoing.submit(mail(), ALICE, [BOB])
+    assert await alice.outgoing.submit(mail(), ALICE, [BOB]) == first
+    assert [one.outbox_id for one in await alice.outgoing.entries()] == [first, "old"]
+    await alice.sender.process_due()
+    assert await bob.incoming.process_once() == 1

@@ -71,6 +71,9 @@ _TABLES = (
     ) STRICT""",
 )
 
+# What came to the table `outbox` after homes with it were in use; a new one has these from the start.
+_LATER_COLUMNS = {"digest": "BLOB"}
+
 
 class _Transaction(Protocol):
     @property
@@ -161,7 +164,12 @@ class Entry:
 
 
 def create_tables(connection: Connection) -> None:
-    """The outbox's tables, where they are missing."""
+    """The outbox's tables and columns, where they are missing."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(outbox)").fetchall()}
+    # Before the indexes: an index on a column that a home of before does not have yet cannot be made.
+    for column, definition in _LATER_COLUMNS.items():
+        if columns and column not in columns:
+            connection.execute(f"ALTER TABLE outbox ADD COLUMN {column} {definition}")
     for statement in _TABLES:
         connection.execute(statement)
 
