@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,15 @@ import msgspec
 import pytest
 
 from leap.mail.contract import INBOX, TooLarge
-from leap.mail.incoming import consumed, quarantine
+from leap.mail.incoming import consumed, pipeline
 from leap.mail.incoming.consumed import (
-    begin_batch,
-    free_slot,
     ids_of,
-    note_acked,
-    note_stored,
-    time_of,
 )
-from leap.mail.incoming.quarantine import item_of
 from leap.soledad.errors import StoreFull, Unreachable
 from leap.soledad.inbox_seal import generate_inbox_key, seal_to_inbox
 from leap.soledad.material import AccountMaterial
 from leap.soledad.syncing import SyncEngine
+from leap.soledad.syncing.loop import SyncStopped
 from leap.soledad.wire import InboxClaim
 from tests.mail.travel import (
     DOMAIN,
@@ -67,7 +63,7 @@ async def test_a_batch_is_stored_pushed_acked_and_the_ids_are_kept_a_while(bob: 
     assert await bob.incoming.process_once() == 5
     assert numbers(await bob.messages()) == [0, 1, 2, 3, 4]
     assert bob.provider.waiting(BOB) == 0
-    assert bob.engine.syncs == 1
+    assert bob.engine.syncs == 2  # the pull before, the push after
     ids = await consumed_ids(bob)
     assert len(ids) == 5
     assert all(ids.values())
@@ -86,18 +82,74 @@ async def test_arrival_is_what_the_provider_said(bob: Person) -> None:
     assert row.flags == ()
 
 
-async def test_nothing_is_acked_that_was_not_pushed(bob: Person) -> None:
+def failing_after(engine: Any, count: int) -> Callable[[], Awaitable[None]]:
+    """A `sync` that works `count` times and is offline then."""
+    sync, calls = engine.sync, itertools.count(1)
+
+    async def sync_or_not() -> None:
+        if next(calls) > count:
+            raise Unreachable("offline")
+        await sync()
+
+    return sync_or_not
+
+
+async def test_nothing_is_acked_that_was_not_pushed(
+    bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bob.provider.deliver(BOB, letter(1))
-    bob.engine.fails = True
-    with pytest.raises(Unreachable):
-        await bob.incoming.process_once()
+    with monkeypatch.context() as patch:
+        patch.setattr(bob.engine, "sync", failing_after(bob.engine, 1))
+        with pytest.raises(Unreachable):
+            await bob.incoming.process_once()
     assert bob.inbox.acked == []
     assert numbers(await bob.messages()) == [1]
-    bob.engine.fails = False
     bob.provider.expire_leases()
     await drain(bob)
     assert bob.provider.waiting(BOB) == 0
     assert numbers(await bob.messages()) == [1]
+
+
+async def test_what_cannot_be_pulled_for_now_is_left_to_others(bob: Person) -> None:
+    bob.provider.deliver(BOB, letter(1))
+    bob.engine.fails = True
+    with pytest.raises(Unreachable):
+        await bob.incoming.process_once()
+    assert await bob.messages() == []
+    bob.engine.fails = False
+    assert await bob.incoming.process_once() == 1  # the lease was given back
+    assert numbers(await bob.messages()) == [1]
+
+
+@pytest.mark.parametrize("stands", ["stopped at an alarm", "busy with a large import"])
+async def test_mail_is_shown_but_not_acked_while_sync_stands(
+    bob: Person, monkeypatch: pytest.MonkeyPatch, stands: str
+) -> None:
+    bob.provider.deliver(BOB, letter(1))
+    for_ever = asyncio.Event()
+
+    async def sync() -> None:
+        if stands == "stopped at an alarm":
+            raise SyncStopped("the provider shows an older state")
+        await for_ever.wait()
+
+    monkeypatch.setattr(bob.engine, "sync", sync)
+    monkeypatch.setattr(pipeline, "PULL_PATIENCE", 0.0)
+    stored = asyncio.Event()
+    deliver = bob.account.deliver
+
+    async def telling(*args: Any, **kwargs: Any) -> bool:
+        done = await deliver(*args, **kwargs)
+        stored.set()
+        return done
+
+    monkeypatch.setattr(bob.account, "deliver", telling)
+    working = asyncio.create_task(bob.incoming.process_once())
+    await asyncio.wait_for(stored.wait(), 10)
+    assert numbers(await bob.messages()) == [1]
+    assert bob.inbox.acked == []
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
 
 
 async def test_a_provisional_device_claims_nothing(bob: Person) -> None:
@@ -118,6 +170,7 @@ STEPS = [
     ("inbox", "claim_inbox", "after"),
     ("account", "deliver", "before"),
     ("account", "deliver", "after"),
+    ("engine", "sync", "before the first"),
     ("engine", "sync", "before"),
     ("engine", "sync", "after"),
     ("inbox", "ack_inbox", "before"),
@@ -140,7 +193,8 @@ def cut_at(person: Person, owner: str, name: str, when: str) -> None:
                 raise Cut
             return await original(*args, **kwargs)
         calls += 1
-        if owner == "account" and calls != 2:  # in the middle of a batch
+        # In the middle of a batch; of syncs the second one, which pushes what was stored.
+        if owner in ("account", "engine") and calls != (1 if when == "before the first" else 2):
             return await original(*args, **kwargs)
         if when == "after":
             await original(*args, **kwargs)
@@ -308,6 +362,31 @@ async def test_both_open_the_same_item_when_a_lease_runs_out(devices: TwoDevices
     await laptop.engine.sync()
     assert numbers(await laptop.messages()) == [1]
     assert numbers(await phone.messages()) == [1]
+
+
+async def test_a_device_that_did_not_pull_yet_brings_nothing_back_when_an_ack_is_lost(
+    devices: TwoDevices,
+) -> None:
+    laptop = await devices.device("laptop")
+    phone = await devices.device("phone")
+    devices.provider.deliver(BOB, letter(1))
+
+    async def lost(inbox_ids: list[str]) -> None:
+        raise Unreachable("the line is cut")
+
+    phone.inbox.ack_inbox = lost  # type: ignore[method-assign,assignment]
+    with pytest.raises(Unreachable):
+        await phone.incoming.process_once()
+    uids = [row.uid for row in await phone.account.rows(INBOX)]
+    await phone.account.store_flags(INBOX, uids, "add", ["\\Deleted"])
+    await phone.account.expunge(INBOX)
+    await phone.engine.sync()
+    devices.provider.expire_leases()
+    await drain(laptop)
+    await phone.engine.sync()
+    assert await laptop.messages() == []
+    assert await phone.messages() == []
+    assert devices.provider.waiting(BOB) == 0
 
 
 async def test_what_one_device_expunged_a_late_one_does_not_bring_back(devices: TwoDevices) -> None:
@@ -497,73 +576,3 @@ async def test_large_mail_is_opened_alone(bob: Person) -> None:
     assert order[-1] == "+huge"
     second.set()
     await asyncio.gather(*tasks)
-
-
-# --- the documents ------------------------------------------------------------------------------
-
-
-class Documents:
-    """The part of a transaction that these documents need."""
-
-    def __init__(self) -> None:
-        self.docs: dict[str, dict[str, Any]] = {}
-        self.writes = 0
-
-    def get(self, doc_id: str) -> dict[str, Any] | None:
-        return self.docs.get(doc_id)
-
-    def put(self, doc_id: str, content: dict[str, Any]) -> None:
-        self.writes += 1
-        self.docs[doc_id] = content
-
-
-def test_slots_are_used_again_and_what_was_not_acked_never_goes() -> None:
-    tx = Documents()
-    rows = [f"{number:08x}" * 4 for number in range(consumed.SLOTS + 2)]
-    used = []
-    for number in range(consumed.SLOTS):
-        slot = free_slot(tx.docs, "d", NOW + number)
-        used.append(slot)
-        begin_batch(tx, "d", slot, NOW + number)
-        note_stored(tx, "d", slot, rows[number], NOW + number)
-    assert used == list(range(consumed.SLOTS))
-    # Nothing was confirmed: all of it stays, and new items go where nothing is emptied.
-    overflow = free_slot(tx.docs, "d", NOW + 10_000)
-    assert overflow == consumed.SLOTS
-    begin_batch(tx, "d", overflow, NOW + 10_000)
-    note_stored(tx, "d", overflow, rows[-1], NOW + 10_000)
-    everything = {key for content in tx.docs.values() for key in ids_of(content)}
-    assert len(everything) == consumed.SLOTS + 1
-    # The oldest confirmed one goes in a flood, any confirmed one after a while.
-    note_acked(tx, "d", range(consumed.SLOTS), [rows[7], rows[9]], NOW + 10_000)
-    assert free_slot(tx.docs, "d", NOW + 10_001) == 7
-    note_acked(tx, "d", range(consumed.SLOTS), rows, NOW + 10_000)
-    assert free_slot(tx.docs, "d", NOW + 10_001) == 0
-    assert free_slot(tx.docs, "d", NOW + 10_002 + consumed.KEPT) == 0
-    assert free_slot(tx.docs, "other", NOW) == 0
-    writes = tx.writes
-    note_acked(tx, "d", range(consumed.SLOTS), rows, NOW + 20_000)
-    note_stored(tx, "d", 0, rows[0], NOW + 20_000)
-    assert tx.writes == writes
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        {},
-        {"type": "inbox-quarantine"},
-        {"type": "inbox-quarantine", "sealed": 5},
-        {"type": "inbox-quarantine", "sealed": "%%%"},
-        {"type": "inbox-quarantine", "blob": ["a"]},
-        {"type": "other", "sealed": "AAAA"},
-    ],
-)
-def test_strange_quarantine_documents_are_passed_over(content: dict[str, Any] | None) -> None:
-    assert item_of(f"{quarantine.QUARANTINE}-1", content) is None
-
-
-@pytest.mark.parametrize("content", [None, {}, {"ids": 3}, {"ids": {3: True}}, {"time": "x"}])
-def test_strange_consumed_documents_are_passed_over(content: dict[str, Any] | None) -> None:
-    assert ids_of(content) == {}
-    assert time_of(content) == 0

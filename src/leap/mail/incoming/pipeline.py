@@ -1,6 +1,7 @@
 """From the provider's inbox to a message in INBOX: claim, open, store, push, ack.
 
-    claim (leased) -> each item: unseal -> open_mail -> deliver + note consumed   (one durable transaction)
+    claim (leased) -> engine.sync(), for what other devices made of these items
+                   -> each item: unseal -> open_mail -> deliver + note consumed   (one durable transaction)
                       what cannot be unsealed -> quarantine + note consumed       (one durable transaction)
     all of the batch -> engine.sync() -> ack -> note acked
 
@@ -10,6 +11,8 @@ Invariants:
 * The row's id is derived from the sealed bytes: two devices, or one after a crash, store one row.
 * Whatever one item does, those behind it are stored. Only the store or the network failing stops a batch, and then
   what was not stored is released.
+* What another device pushed before its claim on an item ended is known here before the item is stored, so
+  nothing it expunged comes back: the pull comes after the claim.
 * A device whose first pull is not complete claims nothing.
 """
 
@@ -33,7 +36,7 @@ from leap.mail.incoming.quarantine import Quarantined
 from leap.mail.incoming.security_fields import with_security_fields, without_forged
 from leap.mail.outgoing.addresses import domain_of
 from leap.soledad.changes import ChangeSet
-from leap.soledad.errors import ProviderLies, SoledadError
+from leap.soledad.errors import NotOpen, ProviderLies, SoledadError, Unreachable
 from leap.soledad.inbox_seal import open_from_inbox
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
@@ -43,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 LEASE = 120  # seconds; a batch takes one or two, and a slow line some more
 BATCH = 100
+PULL_PATIENCE = 20.0  # seconds of the lease; a sync under way may be sending a large import
 AT_ONCE = 32  # items being opened: their commits are shared, and each costs a disk flush
 MEMORY = 64 * 1024 * 1024  # sealed octets being opened; one larger item goes alone
 POLL = 60.0  # seconds between looks when nobody wakes us
@@ -87,7 +91,7 @@ class Mailbox(Protocol):
 
 
 class Engine(Protocol):
-    """What receiving needs of the sync engine: a push that is complete when it returns."""
+    """What receiving needs of the sync engine: a pull, then a push, both complete when it returns."""
 
     async def sync(self) -> Any: ...
 
@@ -174,6 +178,7 @@ class IncomingMail:
         claimed = await self._remote.claim_inbox(InboxClaim(limit=BATCH, ttl=LEASE))
         if not claimed.items:
             return 0
+        await self._learn_what_others_stored(claimed.items)
         known = await self._begin_batch()
         results = await self._in_parallel(claimed.items, known)
         failed = [one for one in results if isinstance(one[1], BaseException)]
@@ -200,6 +205,20 @@ class IncomingMail:
             assert isinstance(error, BaseException)
             raise error
         return len(claimed.items)
+
+    async def _learn_what_others_stored(self, items: Sequence[InboxItem]) -> None:
+        """Pulls, now that nobody else can claim these items: the ids which others consumed come with it."""
+        try:
+            async with asyncio.timeout(PULL_PATIENCE):
+                await self._engine.sync()
+        except (Unreachable, NotOpen):
+            with contextlib.suppress(SoledadError):
+                await self._remote.release_inbox([item.inbox_id for item in items])
+            raise
+        except (TimeoutError, SoledadError) as error:
+            # Sync stands still or is busy for long. Mail that is not shown would be worse than one that
+            # could come back: it is stored here, and acked only when a sync succeeds.
+            logger.info("mail is stored without a pull before it: %s", type(error).__name__)
 
     # -- quarantine ---------------------------------------------------------------------------
 
