@@ -229,3 +229,15 @@ async def test_a_server_that_repeats_itself_delivers_once(drop: MemoryMailDrop) 
         # Another sender with the same id is another mail.
         await mx.send("bob@example.test", sender="mallory@else.test", options=options)
     assert len(drop.inbox) == 2
+
+
+async def test_junk_under_a_known_id_keeps_nothing_from_arriving(drop: MemoryMailDrop) -> None:
+    real = MAIL.replace(b"Subject: x", b"Subject: real")
+    for junk, true in ((MAIL, real), (b"x" * 300_000 + b"\r\n", b"y" * 300_000 + b"\r\n")):
+        drop.inbox.clear()
+        async with running(drop) as mx:
+            for mail in (junk, true, true):
+                options = "X-LEAP-SUBMISSION=one"
+                sent = await mx.send("bob@example.test", mail=mail, options=options)
+                assert sent == [250, 250, 250]
+        assert [one.endswith(true) for one in drop.opened("bob@example.test")] == [False, True]

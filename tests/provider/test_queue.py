@@ -113,11 +113,42 @@ async def test_a_mail_is_handed_over_byte_for_byte_and_forgotten(post: Post) -> 
     async with other(post, config(submission_ids=True)) as (_, handler):
         await post.work()
     assert handler.mails == [(ALICE, ("bob@other.test", "carol@other.test"), MAIL)]
-    assert handler.envelopes[0].submission_id == "00ff"
     assert handler.envelopes[0].params["SIZE"] == str(len(MAIL))
     assert await post.storage.waiting() == 0
     with pytest.raises(ForgedEnvelope):
         await post.storage.unseal("00ff")
+
+
+async def test_a_mail_is_handed_over_under_an_id_that_no_header_shows(post: Post) -> None:
+    post.routes["third.test"] = ("127.0.0.1", 1)
+    await post.add("bob@other.test", "later@other.test", "carol@third.test")
+    async with other(post, config(submission_ids=True)) as (server, handler):
+        assert isinstance(server.address, tuple)
+        post.routes["third.test"] = server.address
+        await post.work()
+        post.clock.seconds += Schedule().first
+        (again,) = await post.storage.due("other.test", 10)
+        given = {mail[1]: one for mail, one in zip(handler.mails, handler.envelopes, strict=True)}
+    ids = [given[who,].submission_id for who in ("bob@other.test", "carol@third.test")]
+    assert again.handover_id == ids[0], "a repetition has the same id"
+    assert ids[0] != ids[1], "one destination knows nothing of the other's"
+    for one in ids:
+        assert one is not None
+        assert re.fullmatch("[0-9a-f]{32}", one)
+        assert one != again.mail_id
+
+
+async def test_the_handover_id_cannot_be_told_without_the_queues_key(tmp_path: Path) -> None:
+    db = await Database.open(tmp_path / "provider.db", key=None)
+    ids = set()
+    for key in (bytes(32), bytes([1]) * 32):
+        storage = await QueueStorage.open(db, key)
+        post = Post(MemoryMailDrop(db, ALICE), storage, Clock(), {})
+        if not ids:
+            await post.add("bob@other.test")
+        ids.add((await storage.due("other.test", 1))[0].handover_id)
+    await db.close()
+    assert len(ids) == 2
 
 
 async def test_starttls_is_used_when_it_is_offered(post: Post) -> None:

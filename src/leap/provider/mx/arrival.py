@@ -84,11 +84,15 @@ def reply_to_failure(error: Exception) -> Reply:
     return DISK_FULL if isinstance(error, StoreFull) else TRY_LATER
 
 
-def submission_of_stranger(sender: str, submission_id: str | None) -> str | None:
+async def submission_of_stranger(sender: str, submission_id: str | None, raw: bytes) -> str | None:
     """The id under which a mail from another server is remembered, apart from ids given here.
 
-    The sender is part of it: knowing somebody's id is not enough to have another mail left out.
+    Sender and content are part of it: who knows somebody's id can have nothing left out but the same mail.
     """
     if submission_id is None:
         return None
-    return hashlib.sha256(f"mx\0{sender}\0{submission_id}".encode()).hexdigest()
+    if len(raw) <= SEAL_INLINE:
+        content = hashlib.sha256(raw).hexdigest()
+    else:
+        content = await asyncio.to_thread(lambda: hashlib.sha256(raw).hexdigest())
+    return hashlib.sha256(f"mx\0{sender}\0{submission_id}\0{content}".encode()).hexdigest()

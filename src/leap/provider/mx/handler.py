@@ -112,11 +112,12 @@ class MxHandler:
             return path + received + raw
 
         try:
+            submission = await submission_of_stranger(envelope.sender, envelope.submission_id, raw)
             await deliver_mail(
                 self._drop,
                 _one_each([self._found[address] for address in envelope.recipients]),
                 mail_for,
-                submission_of_stranger(envelope.sender, envelope.submission_id),
+                submission,
                 self._seal,
             )
         except Exception as error:

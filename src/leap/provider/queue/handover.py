@@ -133,7 +133,7 @@ class Outward:
         if client.supports_extension("smtputf8") and mail.smtputf8:
             options.append("SMTPUTF8")
         if client.supports_extension(SUBMISSION_KEYWORD.lower()):
-            options.append(f"{SUBMISSION_KEYWORD}={mail.mail_id}")
+            options.append(f"{SUBMISSION_KEYWORD}={mail.handover_id}")
         return options
 
     async def _forget_mail(self) -> None:

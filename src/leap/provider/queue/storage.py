@@ -4,6 +4,7 @@ Invariants:
 * `add` and `settle` are durable when they return.
 * A mail's content is never in clear on disk: it is sealed (leap.soledad.envelope) with a key that lies in
   a file of its own, so that neither the database nor its backup alone shows any mail.
+* The id under which a mail is handed over stands in no header: who reads the mail cannot say it elsewhere.
 * A recipient row is there until the mail was handed over or its failure was reported.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +28,7 @@ from leap.soledad.sqlite import Connection, Database
 KEY_FILE = "queue.key"
 KEY_SIZE = 32
 _KIND = "queue"
+_HANDOVER_LABEL = b"leap.provider handover 1"
 
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS queue_mail (
@@ -62,9 +65,14 @@ _TABLES = (
 
 @dataclass(frozen=True, slots=True)
 class QueuedMail:
-    """One mail with the recipients (of one domain) that are due, and how often each was tried."""
+    """One mail with the recipients (of one domain) that are due, and how often each was tried.
+
+    `mail_id` stands in the mail's Received field; `handover_id` is what the other server remembers the
+    mail by, another one for each domain.
+    """
 
     mail_id: str
+    handover_id: str
     domain: str
     sender: str
     submission: str
@@ -193,6 +201,7 @@ class QueueStorage:
                 found.append(
                     QueuedMail(
                         mail_id=mail_id,
+                        handover_id=self._handover_id(mail_id, domain),
                         domain=domain,
                         sender=sender,
                         submission=submission,
@@ -205,6 +214,11 @@ class QueueStorage:
             return found
 
         return await self._db.read(job)
+
+    def _handover_id(self, mail_id: str, domain: str) -> str:
+        """The same at each attempt and after a restart; without the queue's key a random number."""
+        message = b"\0".join([_HANDOVER_LABEL, mail_id.encode(), domain.encode()])
+        return hmac.digest(self._epoch.key, message, "sha256")[:16].hex()
 
     async def next_time(self) -> float | None:
         """When the next mail is due, or None when none waits."""
