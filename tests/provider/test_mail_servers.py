@@ -19,7 +19,7 @@ from tests.provider.mail_drop import MemoryMailDrop
 
 ALICE = "alice@example.test"
 CAROL = "carol@other.test"
-MAIL = b"Subject: x\r\n\r\n" + b"marker-of-this-mail\r\n" * 100
+MAIL = b"From: alice@example.test\r\nSubject: x\r\n\r\n" + b"marker-of-this-mail\r\n" * 100
 ANY: Endpoint = ("127.0.0.1", 0)
 
 

@@ -22,7 +22,7 @@ from tests.provider.mail_drop import MemoryMailDrop
 ALICE = "alice@example.test"
 BOB = "bob@example.test"
 CAROL = "carol@other.test"
-MAIL = b"Subject: x\r\n\r\nmarker-of-this-mail\r\n"
+MAIL = b"From: Alice <alice@example.test>\r\nSubject: x\r\n\r\nmarker-of-this-mail\r\n"
 
 
 class Desk:
@@ -47,13 +47,15 @@ class Desk:
 
         return await asyncio.to_thread(run)
 
-    async def send(self, *recipients: str, sender: str = ALICE, submission: str = "") -> list[int]:
+    async def send(
+        self, *recipients: str, sender: str = ALICE, submission: str = "", mail: bytes = MAIL
+    ) -> list[int]:
         def job(client: smtplib.SMTP) -> list[int]:
             options = [f"X-LEAP-SUBMISSION={submission}"] if submission else []
             codes = [client.mail(sender, options)[0]]
             codes += [client.rcpt(recipient)[0] for recipient in recipients]
             if any(code == 250 for code in codes[1:]):
-                codes.append(client.data(MAIL)[0])
+                codes.append(client.data(mail)[0])
             return codes
 
         codes = await self.talk(job)
@@ -126,6 +128,41 @@ async def test_only_the_own_address_can_send(desk: Desk, sender: str) -> None:
 @pytest.mark.parametrize("sender", ["ALICE@example.test", "alice+lists@example.test"])
 async def test_the_own_address_has_several_forms(desk: Desk, sender: str) -> None:
     assert await desk.send(BOB, sender=sender) == [250, 250, 250]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"From: The Boss <boss@example.test>\r\n",
+        b"From: alice@example.test\r\nFrom: boss@example.test\r\n",
+        b"From: alice@example.test, boss@example.test\r\n",
+        b"From: alice@example.test <boss@example.test>\r\n",
+        b"From: alice@else.test\r\n",
+        b"From : boss@example.test\r\nX-From: alice@example.test\r\n",
+        b"From: alice@example.test\r\n\xffFrom: boss@example.test\r\n",
+        b"From:\r\n",
+        b"Sender: alice@example.test\r\n",
+        b"\r\nFrom: alice@example.test\r\n",
+        b"From: boss@example.test\r\nX-Long: " + b"x" * 300_000 + b"\r\n",
+    ],
+)
+async def test_nobody_sends_under_anothers_name(desk: Desk, header: bytes) -> None:
+    mail = header + b"Subject: x\r\n\r\nhi\r\n"
+    assert await desk.send(BOB, CAROL, mail=mail) == [250, 250, 250, 550]
+    assert desk.drop.inbox == []
+    assert await desk.queue.waiting() == 0
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"From: alice@example.test\r\n",
+        b'From: "Alice, of A" <Alice+Lists@Example.TEST> (me)\r\n',
+        b"Sender: root@laptop\r\nResent-From: boss@example.test\r\nFrom: alice@example.test\r\n",
+    ],
+)
+async def test_the_own_name_may_be_written_in_several_ways(desk: Desk, header: bytes) -> None:
+    assert await desk.send(BOB, mail=header + b"\r\nhi\r\n") == [250, 250, 250]
 
 
 async def test_unknown_users_and_unknown_routes_are_refused_at_rcpt(desk: Desk) -> None:

@@ -5,12 +5,14 @@ goes into the queue. A submission id makes a repeated submission do nothing more
 were served the first time.
 
 Invariants:
+* A user's mail bears that user's address, in MAIL FROM and in its only From field.
 * 250 comes after everything is durable, inboxes and queue; any failure before gives 4xx for the whole.
 * Where the client sits on the network stands nowhere in the mail.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import ssl
 import time
@@ -22,6 +24,7 @@ from leap.mail.smtp.address import split_address
 from leap.provider.contract import MailDrop, normal_address
 from leap.provider.mx import trace
 from leap.provider.mx.arrival import (
+    SEAL_INLINE,
     Recipient,
     Seal,
     deliver_mail,
@@ -30,10 +33,14 @@ from leap.provider.mx.arrival import (
 )
 from leap.provider.mx.handler import LOOP, NO_SUCH_USER, new_mail_id
 from leap.provider.queue.routes import Routes
+from leap.provider.submission.author import bears_own_name, is_own
 from leap.soledad.inbox_seal import seal_to_inbox
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
 NOT_YOURS = Reply(550, "5.7.1", "You can send from your own address only.")
+NOT_YOUR_NAME = Reply(
+    550, "5.7.1", "The mail needs one From field with one address, and that must be your own."
+)
 NO_ROUTE = Reply(550, "5.4.4", "There is no route to this domain from here.")
 SENT = Reply(250, "2.0.0", "Mail is on its way.")
 
@@ -100,11 +107,7 @@ class SubmissionHandler:
         self, session: Session, address: str, params: Mapping[str, str]
     ) -> Reply | None:
         self._local.clear()
-        local, domain = split_address(normal_address(address))
-        without_tag = f"{local.partition('+')[0]}@{domain}"
-        if session.principal not in (normal_address(address), without_tag):
-            return NOT_YOURS
-        return None
+        return None if is_own(address, session.principal) else NOT_YOURS
 
     async def recipient(self, session: Session, address: str) -> Reply | None:
         domain = split_address(address)[1]
@@ -120,6 +123,8 @@ class SubmissionHandler:
     async def message(self, session: Session, envelope: Envelope, raw: bytes) -> Reply:
         if trace.hops(raw) >= trace.MAX_HOPS:
             return LOOP
+        if not await self._bears_own_name(raw, session):
+            return NOT_YOUR_NAME
         mail_id = self._mail_id()
         submission = envelope.submission_id or secrets.token_hex(16)
         # Ids are remembered for each account apart: nobody can use up another's.
@@ -152,3 +157,8 @@ class SubmissionHandler:
         except Exception as error:
             return reply_to_failure(error)
         return SENT
+
+    async def _bears_own_name(self, raw: bytes, session: Session) -> bool:
+        if len(raw) <= SEAL_INLINE:
+            return bears_own_name(raw, session.principal)
+        return await asyncio.to_thread(bears_own_name, raw, session.principal)
