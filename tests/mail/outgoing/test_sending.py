@@ -9,6 +9,7 @@ import pytest
 
 from leap.keymanager.openpgp import decrypt, generate, recipients_of
 from leap.mail.contract import NotPermitted, StorageFull, TooLarge
+from leap.mail.outgoing.copies import TOGETHER
 from leap.mail.outgoing.outbox import EXPIRY
 from leap.mail.outgoing.pgp_mime import find_ciphertext
 from leap.soledad.errors import StoreFull
@@ -217,6 +218,26 @@ async def test_bcc_recipients_get_their_own_copy_with_their_own_key_id(
         assert b"<plan@example.test>" in message
     opened = decrypt(find_ciphertext(by_recipients[(DAVE,)]) or b"", [own_key("dave")]).plaintext
     assert b"dave" not in opened
+
+
+async def test_a_mail_to_very_many_goes_in_copies_that_every_reader_takes(alice: Person) -> None:
+    names = [f"u{number}" for number in range(2 * TOGETHER + 1)]
+    for name in names:
+        publish(alice.provider, name)
+    addresses = [f"{name}@{DOMAIN}" for name in names]
+    raw = mail(to=addresses[0], extra=f"Cc: {', '.join(addresses[1:])}\r\n".encode())
+    await alice.outgoing.submit(raw, ALICE, addresses)
+    await alice.sender.process_due()
+    sizes = []
+    for _, _, recipients, message in alice.provider.submitted:
+        ciphertext = find_ciphertext(message) or b""
+        sizes.append((len(recipients), len(recipients_of(ciphertext))))
+        own = own_key(recipients[-1].partition("@")[0])
+        assert b"secret plan" in decrypt(ciphertext, [own]).plaintext
+    assert sorted(sizes) == [(1, 1), (TOGETHER, TOGETHER), (TOGETHER, TOGETHER)]
+    assert sorted(one for _, _, to, _ in alice.provider.submitted for one in to) == sorted(
+        addresses
+    )
 
 
 ENCRYPTED = {

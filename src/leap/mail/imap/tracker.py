@@ -66,10 +66,6 @@ class MailboxView:
         """Whether the message was expunged and the client was not told yet."""
         return bool(self._gone) and self._uids[number - 1] in self._gone
 
-    @property
-    def has_gone(self) -> bool:
-        return bool(self._gone)
-
     def flags(self, row: MessageRow) -> tuple[str, ...]:
         """The flags to show, with \\Recent if it is this session's."""
         return (*row.flags, "\\Recent") if row.uid in self.recent else row.flags

@@ -1,8 +1,10 @@
-"""From a kept mail to the bytes that leave: one encrypted copy for everybody it names, one for each Bcc.
+"""From a kept mail to the bytes that leave: one encrypted copy for those it names, one for each Bcc.
 
 Invariants:
 * A Bcc recipient's key id is in nobody else's copy, and nobody else's in theirs (RFC 3156 says nothing of
   Bcc; RFC 9580 5.1 shows key ids to every reader).
+* A copy is for at most `TOGETHER` people: readers refuse messages encrypted to very many keys, and what one
+  reader refuses must not be lost for all.
 * All copies have the same Message-ID and Date, inside and outside.
 * What was encrypted by the mail program travels as it is, in one copy.
 """
@@ -22,6 +24,8 @@ from leap.mail.outgoing.names import GUARD
 from leap.mail.outgoing.outbox import Copy, Entry
 from leap.mail.outgoing.outer_header import outer_fields
 from leap.mail.outgoing.pgp_mime import autocrypt_value, wrap
+
+TOGETHER = 100  # people a copy is encrypted to; our own reader takes 512 keys, others fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ async def encrypted_copies(
     autocrypt = autocrypt_value(address, signer.certificate.binary)
     visible = mentioned_addresses(values_of(fields, "to") + values_of(fields, "cc"))
     together = [one for one in addressees if normal(one.address) in visible]
-    groups = [together] if together else []
+    groups = [together[at : at + TOGETHER] for at in range(0, len(together), TOGETHER)]
     groups += [[one] for one in addressees if normal(one.address) not in visible]
     copies = []
     for group in groups:

@@ -14,14 +14,13 @@ from email.utils import formatdate
 from leap.mail.outgoing.addresses import domain_of, mentioned_addresses, only_address
 from leap.mail.outgoing.field_lines import (
     Field,
-    begins_with_continuation,
     drop_fields,
     is_reserved,
     join_fields,
     split_header,
     values_of,
 )
-from leap.mail.outgoing.names import DROPPED_ON_SUBMISSION, GUARD, POLICY_FIELD
+from leap.mail.outgoing.names import DROPPED_ON_SUBMISSION, POLICY_FIELD
 
 _DROPPED = frozenset(name.lower() for name in DROPPED_ON_SUBMISSION)
 
@@ -41,11 +40,6 @@ class Submitted:
     visible: frozenset[str] = field(repr=False)
     message_id: str
     wish: str = ""
-
-    def in_clear(self) -> bytes:
-        """The message as it travels without encryption."""
-        guard = GUARD if self.added and begins_with_continuation(self.message) else b""
-        return b"".join([*self.added, guard, self.message])
 
 
 def read_submission(raw: bytes, sender: str, *, now: float, new_id: Callable[[], str]) -> Submitted:
