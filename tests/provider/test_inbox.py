@@ -50,6 +50,20 @@ async def test_what_one_device_leased_another_does_not_get(
     assert len(await claimed(provider, alice)) == 20
 
 
+async def test_a_device_that_comes_back_goes_on_with_what_it_had_leased(
+    provider: Provider, alice: int, clock: Clock
+) -> None:
+    await provider.deliver([delivery(ALICE, b"one"), delivery(ALICE, b"two")])
+    first = await provider.inbox.claim(alice, InboxClaim(), "laptop")
+    assert (await provider.inbox.claim(alice, InboxClaim(), "phone")).items == []
+    assert (await provider.inbox.claim(alice, InboxClaim())).items == []
+    again = await provider.inbox.claim(alice, InboxClaim(), "laptop")
+    assert again.items == first.items
+    clock.at += 121
+    assert (await provider.inbox.claim(alice, InboxClaim(), "phone")).items == first.items
+    assert (await provider.inbox.claim(alice, InboxClaim(), "laptop")).items == []
+
+
 async def test_a_lease_can_be_given_back(provider: Provider, alice: int) -> None:
     await provider.deliver([delivery(ALICE, b"one")])
     reply = await provider.inbox.claim(alice, InboxClaim())

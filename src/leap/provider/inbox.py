@@ -92,8 +92,14 @@ class Inbox:
         await self._remove(unneeded)
         return waiting
 
-    async def claim(self, account: int, request: InboxClaim) -> InboxItems:
-        """Leases the oldest free items; `waiting` counts those still free afterwards."""
+    async def claim(
+        self, account: int, request: InboxClaim, device_id: str | None = None
+    ) -> InboxItems:
+        """Leases the oldest free items; `waiting` counts those still free afterwards.
+
+        A device takes one batch at a time, so what it leased before is free for itself: after a crash it goes
+        on at once, not when the lease ends.
+        """
         now = int(self._now())
         until = now + min(max(request.ttl, 1), MAX_LEASE)
         limit = min(max(request.limit, 1), MAX_CLAIM_ITEMS)
@@ -101,23 +107,23 @@ class Inbox:
 
         def job(connection: Connection) -> tuple[list[tuple[InboxItem, str | None]], int]:
             taken: list[tuple[InboxItem, str | None]] = []
-            positions: list[tuple[int, int]] = []
+            positions: list[tuple[int, str | None, int]] = []
             size = 0
             for position, inbox_id, key_id, received, length, file, sealed in connection.execute(
                 "SELECT position, inbox_id, key_id, received, size, file, sealed FROM inbox"
-                " WHERE account = ? AND leased_until <= ? ORDER BY position LIMIT ?",
-                (account, now, limit),
+                " WHERE account = ? AND (leased_until <= ? OR leased_by = ?) ORDER BY position LIMIT ?",
+                (account, now, device_id, limit),
             ):
                 size += length
                 if taken and size > max_bytes:
                     break
-                positions.append((until, position))
+                positions.append((until, device_id, position))
                 item = InboxItem(
                     inbox_id=inbox_id, key_id=key_id, sealed=sealed or b"", received=received
                 )
                 taken.append((item, file))
             connection.executemany(
-                "UPDATE inbox SET leased_until = ? WHERE position = ?", positions
+                "UPDATE inbox SET leased_until = ?, leased_by = ? WHERE position = ?", positions
             )
             return taken, _waiting(connection, account, now)
 
@@ -152,7 +158,7 @@ class Inbox:
 
         def job(connection: Connection) -> int:
             connection.executemany(
-                "UPDATE inbox SET leased_until = 0 WHERE account = ? AND inbox_id = ?",
+                "UPDATE inbox SET leased_until = 0, leased_by = NULL WHERE account = ? AND inbox_id = ?",
                 [(account, inbox_id) for inbox_id in inbox_ids],
             )
             return _waiting(connection, account, now)

@@ -145,9 +145,11 @@ class Provider:
         """`Accounts.put_keyset`; devices it revokes are logged out."""
         self._end(await self.accounts.put_keyset(account, change))
 
-    async def claim(self, account: int, request: InboxClaim) -> InboxItems:
+    async def claim(
+        self, account: int, request: InboxClaim, device_id: str | None = None
+    ) -> InboxItems:
         """`Inbox.claim`; when the lease runs out, devices are told of what is free again."""
-        reply = await self.inbox.claim(account, request)
+        reply = await self.inbox.claim(account, request, device_id)
         if reply.items:
             self._tell_after_lease(account, min(request.ttl, MAX_LEASE) + 1)
         return reply

@@ -236,7 +236,10 @@ class BlobsDelete(Body, frozen=True, kw_only=True):
 
 
 class InboxClaim(Body, frozen=True, kw_only=True):
-    """Leases up to `limit` of the oldest items for `ttl` seconds; leased ones are not given again."""
+    """Leases up to `limit` of the oldest items for `ttl` seconds; ones leased to other devices are not given.
+
+    What this device had leased before is given again: it takes one batch at a time.
+    """
 
     limit: Counter = 100
     max_bytes: Counter = MAX_BATCH_BYTES

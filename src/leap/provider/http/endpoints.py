@@ -131,7 +131,9 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
         ),
         web.post(
             API + "/inbox/claim",
-            known(InboxClaim, SMALL_BODY, lambda who, body: p.claim(who.account, body)),
+            known(
+                InboxClaim, SMALL_BODY, lambda who, body: p.claim(who.account, body, who.device_id)
+            ),
         ),
         web.post(
             API + "/inbox/ack",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from leap.soledad.sqlite import Connection
 
-VERSION = 1
+VERSION = 2
 
 _TABLES = (
     """
@@ -100,6 +100,7 @@ _TABLES = (
         key_id TEXT NOT NULL,
         received INTEGER NOT NULL,
         leased_until INTEGER NOT NULL DEFAULT 0,
+        leased_by TEXT,
         size INTEGER NOT NULL,
         file TEXT,
         sealed BLOB,
@@ -128,17 +129,23 @@ _TABLES = (
 )
 
 
+_STEPS = {  # from the version named to the next
+    1: ("ALTER TABLE inbox ADD COLUMN leased_by TEXT",),
+}
+
+
 class NewerStore(Exception):
     """The data was written by a newer leap-provider than this one."""
 
 
 def create_tables(connection: Connection) -> None:
-    """Makes the tables in a new file; raises NewerStore when the file's version is not ours."""
+    """Makes the tables in a new file, or brings older ones forward; raises NewerStore for newer ones."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == VERSION:
         return
-    if version != 0:
+    if version > VERSION or version < 0:
         raise NewerStore(f"the data is of version {version}; this leap-provider reads {VERSION}")
-    for statement in _TABLES:
+    steps = [_TABLES] if version == 0 else [_STEPS[step] for step in range(version, VERSION)]
+    for statement in (statement for step in steps for statement in step):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")

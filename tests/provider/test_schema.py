@@ -1,0 +1,32 @@
+"""A provider's data of every former version is brought forward; data of a newer one is left alone."""
+
+from __future__ import annotations
+
+import pytest
+import sqlcipher3
+
+from leap.provider.storage.schema import VERSION, NewerStore, create_tables
+
+
+def columns(connection: sqlcipher3.Connection, table: str) -> set[str]:
+    return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+
+
+def test_data_of_version_1_is_brought_forward() -> None:
+    connection = sqlcipher3.connect(":memory:")
+    create_tables(connection)
+    connection.execute("ALTER TABLE inbox DROP COLUMN leased_by")
+    connection.execute("PRAGMA user_version = 1")
+    create_tables(connection)
+    assert "leased_by" in columns(connection, "inbox")
+    assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    connection.close()
+
+
+def test_data_of_a_newer_version_is_not_touched() -> None:
+    connection = sqlcipher3.connect(":memory:")
+    connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(NewerStore, match=str(VERSION + 1)):
+        create_tables(connection)
+    assert columns(connection, "inbox") == set()
+    connection.close()
