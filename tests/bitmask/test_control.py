@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from leap.bitmask.control import ControlError, NotRunning, ask
-from leap.bitmask.home import Home, write_private
+from leap.bitmask.home import Home, Lock, write_private
 from leap.bitmask.local_api import CommandRefused, LocalApi, Progress
 
 
@@ -35,10 +36,12 @@ async def home(tmp_path: Path) -> Any:
         tmp_path / "control.sock", "token", {"echo": _echo, "refuse": _refuse, "break": _break}
     )
     await api.start()
-    write_private(
-        home.daemon_file, json.dumps({"control": str(api.path), "token": "token"}).encode()
-    )
+    record = {"control": str(api.path), "accounts": "", "token": "token"}
+    write_private(home.daemon_file, json.dumps(record).encode())
+    lock = Lock(home.daemon_lock)
+    assert lock.take()
     yield home
+    lock.release()
     await api.close()
 
 
@@ -85,3 +88,15 @@ async def test_a_line_that_is_no_request_is_refused(home: Home, line: bytes) -> 
 async def test_without_a_daemon_the_command_says_how_to_start_it(tmp_path: Path) -> None:
     with pytest.raises(NotRunning, match="bitmask start"):
         await ask(Home(tmp_path), "ping")
+
+
+async def test_a_copied_home_does_not_reach_the_daemon_of_the_original(
+    home: Home, tmp_path: Path
+) -> None:
+    copy = Home(tmp_path / "copy")
+    copy.prepare()
+    for name in ("daemon.json", "daemon.lock"):
+        shutil.copy(home.path / name, copy.path / name)
+    with pytest.raises(NotRunning):
+        await ask(copy, "echo")
+    assert await ask(home, "echo") == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import subprocess
 import sys
@@ -141,9 +142,14 @@ async def test_windows_of_a_mailbox_with_gaps(account: Account) -> None:
     assert [m.uid for m in await inbox.window(0, 0)] == []
 
 
+def record_of(accounts: Path, token: str) -> str:
+    return json.dumps({"control": "", "accounts": str(accounts), "token": token})
+
+
 async def test_a_daemon_that_died_leaves_the_store_to_others(tmp_path: Path) -> None:
     home = await make_home(tmp_path)
-    (home / "daemon.json").write_text(json.dumps({"accounts": str(home / "gone"), "token": "t"}))
+    (home / "daemon.lock").touch()
+    (home / "daemon.json").write_text(record_of(home / "gone", "t"))
     with pytest.raises(AccountUnavailable, match="bitmask start"):
         await Account.open(ALICE, home=home)
     async with await Account.open(ALICE, home=home, passphrase="a long passphrase") as account:
@@ -162,12 +168,15 @@ async def test_the_example_reads_an_inbox_while_a_daemon_runs(
     await (await account.collection("INBOX")).add(RAW)
     path = tmp_path / "accounts.sock"
     server = await serve_accounts(path, "token", {ALICE: account.backend}.get)
-    (tmp_path / "daemon.json").write_text(json.dumps({"accounts": str(path), "token": "token"}))
+    (tmp_path / "daemon.json").write_text(record_of(path, "token"))
+    lock = (tmp_path / "daemon.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as a running daemon holds it
     command = [sys.executable, str(EXAMPLE), ALICE, "--home", str(tmp_path)]
     done = await asyncio.to_thread(
         subprocess.run, command, capture_output=True, text=True, timeout=60, check=False
     )
     await server.close()
+    lock.close()
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 messages, 1 unread" in done.stdout
     assert "Jürgen <j@example.test>" in done.stdout

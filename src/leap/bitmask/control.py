@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from leap.bitmask.home import Home
+from leap.mail.daemon_record import find_daemon
 
 LINE_LIMIT = 4 * 1024 * 1024
 
@@ -35,12 +36,8 @@ class NotRunning(ControlError):
 
 
 def daemon_record(home: Home) -> dict[str, Any] | None:
-    """What a running daemon wrote about itself, or None."""
-    try:
-        record = json.loads(home.daemon_file.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and "control" in record else None
+    """What the daemon that runs on this home wrote about itself, or None."""
+    return find_daemon(home.path)
 
 
 async def ask(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 from leap.mail.contract import AccountBackend, AccountUnavailable
+from leap.mail.daemon_record import find_daemon
 
 
 def default_home() -> Path:
@@ -46,12 +46,10 @@ async def _ask_daemon(folder: Path, address: str) -> AccountBackend | None:
     """The account at the daemon of this home; None when no daemon runs."""
     from leap.mail.remote import RemoteAccount
 
-    try:
-        record = json.loads((folder / "daemon.json").read_bytes())
-        path, token = Path(record["accounts"]), str(record["token"])
-    except (OSError, ValueError, TypeError, KeyError):
+    record = find_daemon(folder)
+    if record is None:
         return None
-    return await RemoteAccount.connect(path, token, address)
+    return await RemoteAccount.connect(Path(record["accounts"]), record["token"], address)
 
 
 async def _open_store(folder: Path, address: str, passphrase: str) -> AccountBackend:
