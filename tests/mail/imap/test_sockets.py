@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from leap.mail.contract import INBOX, AccountBackend
-from leap.mail.imap import ImapServer, serve_imap
+from leap.mail.imap import ImapServer, serve_imap, transport
 from leap.mail.memory import MemoryAccount
 from tests.mail.imap.talk import PASSWORD, USER, fill, mail
 
@@ -96,6 +96,38 @@ async def test_a_wrong_password_is_refused_late(server: ImapServer) -> None:
     said = await client.command(b"LOGIN alice@example.test wrong")
     assert said.startswith(b"t NO [AUTHENTICATIONFAILED]")
     assert asyncio.get_running_loop().time() - start >= 0.4
+    await client.close()
+
+
+async def test_strangers_take_no_place_from_those_who_log_in(
+    server: ImapServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "MAX_STRANGERS", 3)
+    monkeypatch.setattr(transport, "MAX_CONNECTIONS", 3)
+    known = await Client.connect(server)
+    assert (await known.command(f"LOGIN {USER} {PASSWORD}".encode())).startswith(b"t OK ")
+    silent = [await Client.connect(server) for _ in range(10)]
+    late = await Client.connect(server)
+    assert (await late.command(f"LOGIN {USER} {PASSWORD}".encode())).startswith(b"t OK ")
+    assert (await known.command(b"NOOP")).startswith(b"t OK ")
+    for client in silent[:8]:
+        assert await client.line() == b"* BYE Too many connections wait for a log-in.\r\n"
+    assert (await silent[-1].command(b"NOOP")).startswith(b"t OK ")
+    assert server.connections <= 5
+    for client in (known, late, *silent):
+        await client.close()
+
+
+async def test_words_do_not_buy_time_before_the_log_in(
+    server: ImapServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "LOGIN_PATIENCE", 0.3)
+    client = await Client.connect(server)
+    said = b""
+    async with asyncio.timeout(10):
+        while b"* BYE" not in said:
+            said = await client.command(b"NOOP")
+    assert said == b"* BYE Nothing was said for too long.\r\n"
     await client.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import re
@@ -325,6 +326,49 @@ async def test_one_address_cannot_take_all_places() -> None:
                 break
         else:
             pytest.fail("the places were not given back")
+
+
+LOGIN = b"EHLO c\r\nAUTH PLAIN " + base64.b64encode(b"\0alice\0" + PASSWORD.encode()) + b"\r\n"
+
+
+async def test_strangers_take_no_place_from_those_who_log_in() -> None:
+    settings = config(auth="required", auth_needs_tls=False, limits=Limits(strangers=3))
+    async with serving(settings) as (server, _):
+        known, out = await asyncio.open_connection(*server.address)
+        out.write(LOGIN)
+        await known.readuntil(b"235 ")
+        held = [await asyncio.open_connection(*server.address) for _ in range(10)]
+        for reader, _ in held:
+            assert (await reader.readline()).startswith(b"220 ")
+        assert b"\r\n235 " in await talk(server, LOGIN, b"QUIT\r\n")
+        for reader, _ in held[:8]:
+            said = await asyncio.wait_for(reader.read(), 10)
+            assert said == b"421 4.7.0 Too many connections; try again later.\r\n"
+        out.write(b"NOOP\r\n")
+        await known.readuntil(b"250 2.0.0 ")
+        held[-1][1].write(b"NOOP\r\n")
+        assert (await held[-1][0].readline()).startswith(b"250 ")
+        for _, writer in [*held, (known, out)]:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+async def test_words_do_not_buy_time_before_the_log_in() -> None:
+    settings = config(
+        auth="required",
+        timeouts=Timeouts(login=0.3),
+        limits=Limits(idle_commands=10**9, errors=10**9),
+    )
+    async with serving(settings) as (server, _):
+        reader, writer = await asyncio.open_connection(*server.address)
+        async with asyncio.timeout(10):
+            while not (said := await reader.readline()).startswith(b"421 4.4.2"):
+                assert said
+                writer.write(b"NOOP\r\n")
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_mails_under_way_share_one_amount_of_memory() -> None:

@@ -2,7 +2,8 @@
 
 Invariants: octets are read only when the session has answered all it was given, so a client that only writes is
 slowed down by TCP; a client that does not read holds one window of output and is cut off after `WRITE_PATIENCE`;
-without TLS only loopback addresses are served.
+without TLS only loopback addresses are served; who is not logged in takes no place from those who are: strangers have
+`LOGIN_PATIENCE` in all, and when there are too many the one that has waited longest gives way.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 
 logger = logging.getLogger(__name__)
 
-LOGIN_PATIENCE = 180.0  # seconds without a word before the log-in
+LOGIN_PATIENCE = 180.0  # seconds from the connection to the log-in, whatever is said meanwhile
 IDLE_PATIENCE = 35 * 60.0  # RFC 3501 5.4 asks for 30 minutes; clients renew IDLE every 29
 WRITE_PATIENCE = 600.0  # for one window of output; a suspended laptop may take that long
 CLOSE_PATIENCE = 5.0
-MAX_CONNECTIONS = 500  # some programs hold one a folder
+MAX_CONNECTIONS = 500  # of those logged in; some programs hold one a folder
+MAX_STRANGERS = (
+    50  # not logged in: any user of this machine can connect, and a log-in takes milliseconds
+)
 _READ = 1 << 17
 _HIGH_WATER = 1 << 18
 
@@ -45,6 +49,7 @@ class _Connection:
         writer.transport.set_write_buffer_limits(high=_HIGH_WATER)
         self._commands = CommandReader(limits)
         self.session = make_session(self)
+        self._log_in_by = asyncio.get_running_loop().time() + LOGIN_PATIENCE
 
     # -- Output
 
@@ -87,9 +92,11 @@ class _Connection:
             await self._shut()
 
     async def _read_more(self) -> bool:
-        patience = LOGIN_PATIENCE if self.session.account is None else IDLE_PATIENCE
+        until = self._log_in_by
+        if self.session.account is not None:
+            until = asyncio.get_running_loop().time() + IDLE_PATIENCE
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout_at(until):
                 data = await self._reader.read(_READ)
         except TimeoutError:
             self.session.say_goodbye("Nothing was said for too long.")
@@ -126,7 +133,7 @@ class ImapServer:
         task = asyncio.current_task()
         if task is None:
             raise AssertionError("a connection is served in a task")
-        if len(self._connections) >= MAX_CONNECTIONS:
+        if not self._has_place():
             writer.write(b"* BYE [UNAVAILABLE] Too many connections\r\n")
             writer.close()
             return
@@ -138,6 +145,17 @@ class ImapServer:
             writer.transport.abort()
         finally:
             del self._connections[task]
+
+    def _has_place(self) -> bool:
+        """Whether one more may come; of too many strangers the oldest goes."""
+        here = [one for one in self._connections.values() if not one.session.ended]
+        strangers = [one for one in here if one.session.account is None]
+        if len(here) - len(strangers) >= MAX_CONNECTIONS:
+            return False
+        if len(strangers) >= MAX_STRANGERS:
+            # A program that logs in at once is not the oldest; one that only holds a place is, soon.
+            strangers[0].session.say_goodbye("Too many connections wait for a log-in.")
+        return True
 
     def _make_session(self, output: _Connection) -> Session:
         return Session(output, self._authenticate, limits=self._limits)

@@ -30,6 +30,7 @@ from leap.mail.smtp.events import (
     StartTls,
 )
 from leap.mail.smtp.session import SmtpDialogue
+from leap.mail.smtp.wire import Reply
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._starting_tls = False
         self._after_handshake = b""
-        self._stopping = False
+        self._farewell: Reply | None = None  # said as soon as nothing is under way
+        self._connected_at = self._loop.time()
         self._seen_commands = -1
         self._deadline_moved_at = 0.0
         self.peer = ""
@@ -161,8 +163,8 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
 
     async def _more_input(self, dialogue: SmtpDialogue) -> None:
-        if self._stopping and dialogue.reading_mail is None:
-            return dialogue.end(replies.SHUTTING_DOWN)
+        if self._farewell is not None and dialogue.reading_mail is None:
+            return dialogue.end(self._farewell)
         if self._no_more_input and not self._input_came.is_set():
             raise _Gone
         if not self._reading and self._transport is not None and not self._lost:
@@ -184,6 +186,9 @@ class Connection(asyncio.Protocol):
             self._seen_commands = dialogue.commands
             self._deadline_moved_at = now
         size = dialogue.reading_mail
+        if self.is_stranger:
+            by = self._connected_at + timeouts.login
+            return min(by, self._deadline_moved_at + timeouts.command)
         if size is None:
             return self._deadline_moved_at + timeouts.command
         allowed = timeouts.data + size / timeouts.data_rate
@@ -205,7 +210,7 @@ class Connection(asyncio.Protocol):
         """Waits for a client that is cut off to hear why: closing a socket with unread octets resets the
         connection, and the last reply would be lost."""
         transport = self._transport
-        if event.agreed or self._stopping or self._lost:
+        if event.agreed or self._farewell is not None or self._lost:
             return
         if transport is None or not transport.can_write_eof():
             return
@@ -283,8 +288,20 @@ class Connection(asyncio.Protocol):
 
     def say_good_bye(self) -> None:
         """Ends the conversation as soon as no command and no mail is under way."""
-        self._stopping = True
+        self._farewell = replies.SHUTTING_DOWN
         self._input_came.set()
+
+    def give_way(self) -> None:
+        """Ends a conversation that has not come to its log-in, for another one."""
+        self._farewell = replies.TOO_MANY_CONNECTIONS
+        self._input_came.set()
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether a log-in is required and has not taken place; not those that are going."""
+        if self._config.auth != "required" or self._farewell is not None:
+            return False
+        return self._dialogue is None or self._dialogue.session.principal is None
 
     @property
     def mail_held(self) -> int:

@@ -25,6 +25,7 @@ class Timeouts:
     data_rate: float = 1_024.0  # octets a second; who sends slower than this, plus `data`, is cut
     write: float = 120.0  # for a client to read its replies
     handshake: float = 30.0
+    login: float = 180.0  # where a log-in is required: from the connection to it, whatever is said
     linger: float = 1.0  # for a client that is cut off to read the last reply
     auth_failure: float = 1.0  # before the reply to a failed log-in, times the failures so far
     shutdown: float = 3.0  # for transactions under way when the server is closed
@@ -42,6 +43,7 @@ class Limits:
     auth_failures: int = 3  # in one connection
     memory: int = 512 * 1024 * 1024  # octets of mail held at once by all connections
     connections: int = 1_000
+    strangers: int = 50  # not logged in, where a log-in is required; the oldest gives way
     connections_per_peer: int = 100  # of one network address; a unix socket has no such limit
 
 

@@ -29,7 +29,7 @@ class SmtpServer:
         self.handler_factory = handler_factory
         self.config = config
         self.sleep = sleep
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # in the order in which they came
         self._tasks: set[asyncio.Task[None]] = set()
         self._all_lost = asyncio.Event()
         self._per_peer: collections.Counter[str] = collections.Counter()
@@ -84,7 +84,11 @@ class SmtpServer:
             return False
         if peer and self._per_peer[peer] >= limits.connections_per_peer:
             return False
-        self._connections.add(connection)
+        strangers = [one for one in self._connections if one.is_stranger]
+        if len(strangers) >= limits.strangers:
+            # A program that logs in at once is not the oldest; one that only holds a place is, soon.
+            strangers[0].give_way()
+        self._connections[connection] = None
         self._per_peer[peer] += 1
         return True
 
@@ -102,7 +106,7 @@ class SmtpServer:
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
         if connection in self._connections:
-            self._connections.discard(connection)
+            del self._connections[connection]
             self._per_peer[connection.peer] -= 1
             if not self._per_peer[connection.peer]:
                 del self._per_peer[connection.peer]

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from leap.mail.smtp import Envelope, Reply, Session, SmtpConfig
+from leap.mail.smtp import Envelope, Limits, Reply, Session, SmtpConfig
 from leap.mail.smtp.address import split_address
 from leap.provider.contract import MailDrop, normal_address
 from leap.provider.mx import trace
@@ -71,6 +71,7 @@ def submission_config(hostname: str, tls: ssl.SSLContext | None) -> SmtpConfig:
         auth="required",
         auth_needs_tls=True,
         submission_ids=True,
+        limits=Limits(strangers=300),  # people far away, whose TLS handshakes take their time
     )
 
 
