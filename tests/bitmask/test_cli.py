@@ -185,6 +185,42 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
     assert "Commands" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("user", "auth", "bob"),
+        ("user", "create", "carol@example.test", "--api", "http://localhost"),
+        ("user", "create", "carol@example.test", "--api", "https://[::bad"),
+        ("user", "create", "carol@example.test", "--api", "https://127.0.0.1:99999"),
+        ("user", "create", "carol@example.test", "--api", ""),
+        ("mail", "import", "/does/not/exist"),
+        ("start", "--imap-port", "70000"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_json_where_it_was_asked(
+    run: Run, arguments: tuple[str, ...]
+) -> None:
+    in_words = run(*arguments, code=2)
+    assert len(in_words.stderr.splitlines()) == 1
+    assert as_json(run(*arguments, "--json", code=2))["error"] == "usage"
+
+
+def test_an_authority_that_is_none_is_said_to_be_none(run: Run, tmp_path: Path) -> None:
+    der = tmp_path / "ca.der"
+    der.write_bytes(os.urandom(300))
+    where = ("--api", "https://127.0.0.1:1", "--ca", str(der))
+    done = run("user", "create", "carol@example.test", *where, stdin=PASSPHRASE + "\n", code=2)
+    assert "PEM" in done.stderr
+
+
+def test_what_is_no_mail_is_not_imported(run: Run, tmp_path: Path) -> None:
+    account = ("--account", "bob@example.test")
+    for data in (b"", os.urandom(3000), b"no field here\n"):
+        (tmp_path / "file").write_bytes(data)
+        done = run("mail", "import", str(tmp_path / "file"), *account, code=1)
+        assert "Nothing was imported" in done.stderr
+
+
 def test_usage_errors_are_answered_with_two(run: Run) -> None:
     run("user", "create", "not-an-address", code=2)
     run("user", "create", "carol@example.test", code=2)

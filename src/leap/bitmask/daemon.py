@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import ctypes
 import errno
 import json
 import logging
@@ -208,6 +210,15 @@ def _say(descriptor: int | None, message: dict[str, Any]) -> int:
     return 0
 
 
+def _give_memory_back() -> None:
+    """Asks glibc for few arenas: with one for each thread, a large mail's memory would never be given back."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-8, 2)  # M_ARENA_MAX
+        libc.mallopt(-1, 1024 * 1024)  # M_TRIM_THRESHOLD, octets at the top of the heap
+        libc.mallopt(-3, 256 * 1024)  # M_MMAP_THRESHOLD: what is larger goes back when it is freed
+
+
 def main(arguments: Sequence[str] | None = None, passphrases: Sequence[str] = ()) -> int:
     """Runs the daemon until SIGTERM, SIGINT or `bitmask stop`; answers the exit code."""
     parser = argparse.ArgumentParser(prog="bitmask-daemon")
@@ -216,6 +227,7 @@ def main(arguments: Sequence[str] | None = None, passphrases: Sequence[str] = ()
     parser.add_argument("--smtp-port", type=int)
     parser.add_argument("--ready-fd", type=int)
     options, _ = parser.parse_known_args(arguments)
+    _give_memory_back()
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from leap.bitmask.control import ControlError
+from leap.bitmask.control import ControlError, NotRunning, daemon_record
 from leap.bitmask.home import Home
 from leap.mail.account import Account
 from leap.mail.contract import AccountError, MailboxExists, NewMessage, TooLarge
@@ -90,6 +90,16 @@ def _mbox_date(line: bytes) -> int | None:
     return email.utils.mktime_tz(parsed) if parsed is not None else None
 
 
+def _no_mail(raw: bytes) -> str | None:
+    """Why this cannot be a mail, or None. A mail begins with a field (RFC 5322 2.2), odd ones after some lines."""
+    if not raw.strip():
+        return "it is empty"
+    start = raw[:4096]
+    if re.search(rb"(?m)^[!-9;-~]+[ \t]*:", start) is None:
+        return "it has no header fields"
+    return None
+
+
 async def import_mail(home: Home, address: str, path: Path, mailbox: str) -> dict[str, Any]:
     """Appends all mail at `path`; answers how many went in and which did not, and why.
 
@@ -100,6 +110,8 @@ async def import_mail(home: Home, address: str, path: Path, mailbox: str) -> dic
     try:
         account = await Account.open(address, home=home.path)
     except AccountError as error:
+        if daemon_record(home) is None:
+            raise NotRunning from error
         raise ControlError("locked", str(error)) from error
     try:
         try:
@@ -109,6 +121,9 @@ async def import_mail(home: Home, address: str, path: Path, mailbox: str) -> dic
         target = await account.collection(mailbox)
         batch: list[NewMessage] = []
         for name, message in read_mail(path):
+            if (why := _no_mail(message.raw)) is not None:
+                refused.append({"what": name, "why": why})
+                continue
             if len(message.raw) > MAX_MESSAGE_BYTES:
                 size = len(message.raw) / 1024**2
                 refused.append({"what": name, "why": f"{size:.0f} MB; the limit is 50 MB"})
@@ -131,4 +146,7 @@ async def import_mail(home: Home, address: str, path: Path, mailbox: str) -> dic
         ) from error
     finally:
         await account.close()
+    if not imported and refused:
+        what = refused[0]
+        raise ControlError("import", f"Nothing was imported: {what['what']}: {what['why']}.")
     return {"imported": imported, "refused": refused, "mailbox": mailbox}

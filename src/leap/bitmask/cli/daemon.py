@@ -61,7 +61,7 @@ def start(
         click.echo("bitmask runs." if result["started"] else "bitmask was running already.")
         _show(result)
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)
 
 
 @click.command()
@@ -84,7 +84,7 @@ def stop(home: Home, as_json: bool) -> None:
     def words(result: dict[str, Any]) -> None:
         click.echo("bitmask has stopped." if result["stopped"] else "bitmask was not running.")
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)
 
 
 @click.command()
@@ -106,7 +106,7 @@ def status(home: Home, as_json: bool) -> None:
         else:
             _show(result)
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)
 
 
 def _show(result: dict[str, Any]) -> None:

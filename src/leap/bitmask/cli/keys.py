@@ -30,7 +30,7 @@ def list_(home: Home, account: str | None, as_json: bool) -> None:
     """List the keys known to the account, its own first."""
 
     async def work() -> Any:
-        return await ask(home, "keys-list", address=one_account(home, account, as_json=as_json))
+        return await ask(home, "keys-list", address=one_account(home, account))
 
     def words(result: list[dict[str, Any]]) -> None:
         if not result:
@@ -38,7 +38,7 @@ def list_(home: Home, account: str | None, as_json: bool) -> None:
         else:
             table([(k["address"], k["fingerprint"], k["level"], k["source"]) for k in result])
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)
 
 
 @keys.command()
@@ -53,10 +53,10 @@ def export(
     """Print the key of ADDRESS (your own when none is given), armored."""
 
     async def work() -> Any:
-        chosen = one_account(home, account, as_json=as_json)
+        chosen = one_account(home, account)
         return await ask(home, "keys-export", address=chosen, of=address or chosen, secret=secret)
 
     def words(result: dict[str, Any]) -> None:
         click.echo(result["armored"], nl=False)
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)

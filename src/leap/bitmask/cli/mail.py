@@ -18,20 +18,16 @@ def mail() -> None:
     """Settings for your mail program, state of the mail, import."""
 
 
-def one_account(home: Home, address: str | None, *, as_json: bool) -> str:
+def one_account(home: Home, address: str | None) -> str:
     """The account meant: the one named, or the only one there is."""
     accounts = home.accounts()
     if address is not None:
         if address not in accounts:
-            raise Failure(
-                "unknown-account", f"There is no account {address} here.", as_json=as_json
-            )
+            raise Failure("unknown-account", f"There is no account {address} here.")
         return address
     if len(accounts) != 1:
         listed = ", ".join(accounts) or "none yet"
-        raise Failure(
-            "which-account", f"Say which account you mean (here: {listed}).", as_json=as_json
-        )
+        raise Failure("which-account", f"Say which account you mean (here: {listed}).")
     return accounts[0]
 
 
@@ -53,10 +49,10 @@ def settings(home: Home, address: str | None, new_password: bool, as_json: bool)
     """Show host, port, user and password for your mail program."""
 
     async def work() -> Any:
-        chosen = one_account(home, address, as_json=as_json)
+        chosen = one_account(home, address)
         return await ask(home, "mail-settings", address=chosen, new_password=new_password)
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=show_settings)
+    answer(run(work()), as_json=as_json, words=show_settings)
 
 
 @mail.command()
@@ -67,7 +63,7 @@ def status(home: Home, address: str | None, as_json: bool) -> None:
     """Show mailboxes, sync, outbox and quarantine."""
 
     async def work() -> Any:
-        chosen = one_account(home, address, as_json=as_json)
+        chosen = one_account(home, address)
         return await ask(home, "mail-status", address=chosen)
 
     def words(result: dict[str, Any]) -> None:
@@ -84,7 +80,7 @@ def status(home: Home, address: str | None, as_json: bool) -> None:
                 f"{result['quarantine']} mails could not be opened yet; they are kept and retried."
             )
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)
 
 
 @mail.command(name="import")
@@ -101,7 +97,7 @@ def import_(home: Home, path: Path, address: str | None, mailbox: str, as_json: 
     async def work() -> dict[str, Any]:
         from leap.bitmask.importing import import_mail
 
-        chosen = one_account(home, address, as_json=as_json)
+        chosen = one_account(home, address)
         return await import_mail(home, chosen, path, mailbox)
 
     def words(result: dict[str, Any]) -> None:
@@ -109,4 +105,4 @@ def import_(home: Home, path: Path, address: str | None, mailbox: str, as_json: 
         for odd in result["refused"]:
             click.echo(f"  not imported: {odd['what']}: {odd['why']}")
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)

@@ -33,21 +33,15 @@ pass_home = click.make_pass_decorator(Home)
 
 
 class Failure(click.ClickException):
-    """One sentence on standard error (with --json: an object on standard output), and an exit code."""
+    """One sentence, a word for programs, and by it an exit code; `cli.main.run` shows it."""
 
-    def __init__(self, kind: str, message: str, *, as_json: bool = False) -> None:
+    def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
-        self._as_json = as_json
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # click has it as a class variable
         return EXIT_CODES.get(self.kind, 1)
-
-    def show(self, file: Any = None) -> None:
-        if self._as_json:
-            print(json.dumps({"error": self.kind, "message": self.message}))
-        click.echo(f"bitmask: {self.message}", err=True)
 
 
 def json_option(command: F) -> F:
@@ -56,16 +50,16 @@ def json_option(command: F) -> F:
     )
 
 
-def run(work: Coroutine[Any, Any, T], *, as_json: bool = False) -> T:
+def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs a command's coroutine; turns what it refuses into a Failure."""
     try:
         return asyncio.run(work)
     except ControlError as error:
-        raise Failure(error.kind, str(error), as_json=as_json) from error
+        raise Failure(error.kind, str(error)) from error
     except HomeError as error:
-        raise Failure("home", str(error), as_json=as_json) from error
+        raise Failure("home", str(error)) from error
     except KeyboardInterrupt as error:
-        raise Failure("interrupted", "Interrupted.", as_json=as_json) from error
+        raise Failure("interrupted", "Interrupted.") from error
 
 
 def answer(result: Any, *, as_json: bool, words: Callable[[Any], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -46,7 +47,35 @@ def user() -> None:
 
 
 def _where(api: str | None, ca: Path | None) -> dict[str, Any]:
-    return {"api": api, "ca": ca.read_text() if ca is not None else None}
+    if api is not None:
+        _check_api(api)
+    return {"api": api, "ca": _read_authority(ca) if ca is not None else None}
+
+
+def _check_api(api: str) -> None:
+    try:
+        parts = urlsplit(api)
+        usable = (
+            parts.scheme == "https"
+            and bool(parts.hostname)
+            and (parts.port is None or parts.port > 0)
+        )
+    except ValueError:  # a bracket or a port that is none
+        usable = False
+    if not usable:
+        raise click.UsageError(
+            f"--api takes an address like https://provider.example.org:4430, not {api!r}."
+        )
+
+
+def _read_authority(path: Path) -> str:
+    """The file as text; what it says is judged where TLS reads it."""
+    try:
+        return path.read_text(encoding="ascii")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{path} is no certificate authority in PEM form.") from error
+    except OSError as error:
+        raise click.UsageError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 @user.command()
@@ -96,7 +125,7 @@ def create(
         click.echo("")
         _mail_program(result)
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)
 
 
 @user.command()
@@ -142,7 +171,7 @@ def auth(
             )
         _mail_program(result)
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)
 
 
 @user.command()
@@ -162,7 +191,7 @@ def logout(home: Home, address: str, as_json: bool) -> None:
                 "The provider could not be told; the log-in ends there at the next `user auth`."
             )
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)
 
 
 @user.command(name="list")
@@ -186,7 +215,7 @@ def list_(home: Home, as_json: bool) -> None:
         else:
             table([(a["address"], "unlocked" if a["unlocked"] else "locked") for a in result])
 
-    answer(run(work(), as_json=as_json), as_json=as_json, words=words)
+    answer(run(work()), as_json=as_json, words=words)
 
 
 def _mail_program(result: dict[str, Any]) -> None:

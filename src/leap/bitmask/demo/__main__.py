@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import imaplib
 import json
 import signal
+import smtplib
 import sys
 import tempfile
 from pathlib import Path
@@ -48,7 +50,7 @@ async def _demo(options: argparse.Namespace, folder: Path, words: Console) -> in
         async with journey.running():
             travelled = True
             if options.json:
-                print(json.dumps(journey.report()), flush=True)
+                _print_line(json.dumps(journey.report()))
             if (options.json and not options.wait) or options.once:
                 return 0
             journey.invitation()
@@ -71,6 +73,12 @@ async def _demo(options: argparse.Namespace, folder: Path, words: Console) -> in
         return 130
 
 
+def _print_line(line: str) -> None:
+    if sys.stdout is None:  # closed by whoever started us
+        raise DemoFailure("There is no standard output to print the JSON line to.")
+    print(line, flush=True)
+
+
 def main() -> int:
     options = _arguments()
     words = Console(stderr=options.json, highlight=False)
@@ -83,8 +91,18 @@ def main() -> int:
             return asyncio.run(_demo(options, Path(name), words))
     except (DemoFailure, ControlError, HomeError) as failure:
         words.print(f"[red]✗[/] {failure}")
+    except smtplib.SMTPException as error:
+        words.print(f"[red]✗[/] The local SMTP server refused: {error}")
+    except imaplib.IMAP4.error as error:
+        words.print(f"[red]✗[/] The local IMAP server refused: {error}")
+    except TimeoutError:
+        words.print("[red]✗[/] A step took too long.")
     except OSError as error:
-        words.print(f"[red]✗[/] {error.strerror}: {error.filename}")
+        where = f": {error.filename}" if error.filename else ""
+        words.print(f"[red]✗[/] {error.strerror or error}{where}")
+    except KeyboardInterrupt:
+        words.print("Interrupted.")
+        return 130
     return 1
 
 

@@ -146,6 +146,10 @@ class Journey:
             kept = json.loads(self._kept.read_bytes())
         except FileNotFoundError:
             return {}
+        except ValueError as error:
+            raise DemoFailure(
+                f"{self._kept} is damaged; remove {self.folder}, or mend it."
+            ) from error
         return kept if isinstance(kept, dict) else {}
 
     async def _carry(

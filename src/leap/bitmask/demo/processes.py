@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 START_TIMEOUT = 60.0  # seconds
+MIN_FREE = 1_000_000  # octets; below it nothing can start
 END_TIMEOUT = 6.0  # seconds from SIGTERM to SIGKILL; both processes end within three
 
 
@@ -56,6 +58,10 @@ class Child:
         try:
             said: dict[str, Any] = json.loads(line)
         except ValueError:
+            if shutil.disk_usage(self._log.parent).free < MIN_FREE:
+                raise DemoFailure(
+                    f"{self.name} did not start: the disk of {self._log.parent} is full."
+                ) from None
             raise DemoFailure(f"{self.name} did not start: {self.last_words()}") from None
         if said.get("ready") is False:
             raise DemoFailure(f"{self.name} did not start: {said.get('message')}")
@@ -64,7 +70,9 @@ class Child:
     def last_words(self) -> str:
         """The end of its log, for an error message."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        if lines:
+            return lines[-1]
+        return f"it said nothing; it ended with code {self.process.returncode}"
 
     async def end(self) -> None:
         """SIGTERM, and SIGKILL to one that does not listen."""
