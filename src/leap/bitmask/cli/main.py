@@ -21,6 +21,7 @@ _COMMANDS = {
     "status": ("daemon", "status", "Show what the daemon does and how each account is."),
     "user": ("user", "user", "Create an account, log in on this device, log out, list accounts."),
     "mail": ("mail", "mail", "Settings for your mail program, state of the mail, import."),
+    "sync": ("sync", "sync", "How sync is; sync now; go on after an alarm."),
     "keys": ("keys", "keys", "List and export OpenPGP keys."),
 }
 
@@ -61,3 +62,27 @@ def main(ctx: click.Context, home: Path | None) -> None:
     from leap.bitmask.home import Home, default_home
 
     ctx.obj = Home(home if home is not None else default_home())
+
+
+def run() -> None:
+    """The `bitmask` command. What it refuses is one sentence, with `--json` an object as well."""
+    import sys
+
+    try:
+        code = main.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        print("bitmask: Interrupted.", file=sys.stderr)
+        sys.exit(130)
+    except click.ClickException as error:
+        as_json = "--json" in sys.argv
+        if as_json:
+            import json
+
+            kind = getattr(error, "kind", "usage")
+            print(json.dumps({"error": kind, "message": error.format_message()}))
+        hint = ""
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            hint = f" (`{error.ctx.command_path} --help` explains.)"
+        print(f"bitmask: {error.format_message()}{hint}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
