@@ -9,6 +9,7 @@ from leap.provider.accounts import _LOCAL_PART
 from leap.provider.errors import (
     AddressTaken,
     BadRequest,
+    DeviceRevoked,
     KeysetMoved,
     SignupClosed,
     TooLarge,
@@ -218,6 +219,9 @@ async def test_a_revoked_device_loses_its_token_at_once(provider: Provider, alic
     await provider.put_keyset(alice, KeysetPut(expected_version=1, keyset=signed(revoked)))
     assert not await provider.check_token(ALICE, token)
     assert await provider.check_token(ALICE, other)
+    with pytest.raises(DeviceRevoked):
+        await provider.tokens.issue(alice, laptop.device_id, "laptop")
+    await provider.tokens.issue(alice, "tablet", "a device that is not in the keyset yet")
 
 
 async def test_a_new_inbox_key_is_used_for_the_next_mail(provider: Provider, alice: int) -> None:

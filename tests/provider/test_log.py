@@ -12,7 +12,7 @@ from leap.provider.errors import BadRequest, HeadMoved, StageDiffers, TooLarge
 from leap.provider.provider import Provider
 from leap.provider.sync import log as sync_log
 from leap.soledad.errors import StoreFull
-from leap.soledad.wire import CommitRequest, PullRequest, StageRequest
+from leap.soledad.wire import CommitRequest, Item, PullRequest, StageRequest
 from tests.provider.world import Clock, item
 
 
@@ -142,6 +142,19 @@ async def test_abandoned_pushes_do_not_shut_an_account_out(
         lambda connection: connection.execute("SELECT sum(length(sealed)) FROM staged").fetchone()
     )
     assert size <= 12_000
+
+
+async def test_items_without_content_are_counted_too(
+    provider: Provider, alice: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_log, "MAX_STAGED_ITEMS", 10)
+    empty = [Item(item_id=bytes([n]) * 32, version=1, sealed=b"") for n in range(5)]
+    for n in range(20):
+        await provider.log.stage(alice, StageRequest(push_id=f"push {n}", first=0, items=empty))
+    (count,) = await provider.db.read(
+        lambda connection: connection.execute("SELECT count(*) FROM staged").fetchone()
+    )
+    assert count <= 15
 
 
 async def test_pages_end_at_the_limits_and_say_so(provider: Provider, alice: int) -> None:

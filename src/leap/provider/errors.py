@@ -48,6 +48,15 @@ class SignupClosed(Refusal):
     error, status = "signup-closed", 403
 
 
+class DeviceRevoked(Refusal):
+    """The passphrase is right, but the keyset says that this device is no longer of the account."""
+
+    error, status = "device-revoked", 403
+
+    def __init__(self) -> None:
+        super().__init__("this device was removed from the account; set it up again as a new one")
+
+
 class NotFound(Refusal):
     error, status = "not-found", 404
 

@@ -100,7 +100,7 @@ class LoginDesk:
     async def finish(self, request: LoginProof, peer: str) -> tuple[LoginReply, list[bytes]]:
         """A token for the right proof, and the hashes of tokens that ended for it.
 
-        Raises BadLogin, SlowDown.
+        Raises BadLogin, SlowDown, DeviceRevoked.
         """
         session = self._sessions.pop(request.session, None)
         if session is None or session.expires < self._now():

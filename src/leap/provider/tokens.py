@@ -3,6 +3,7 @@
 Invariants:
 * Only the SHA-256 of a token is stored; a token has 256 random bits, so a fast hash is enough.
 * A device has one token: logging in again ends the former one.
+* A device which the account's keyset revokes gets no token: this is looked up in the transaction that stores one.
 * An ended token is refused from the moment `end` was answered.
 """
 
@@ -15,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from leap.provider.contract import normal_address
+from leap.provider.errors import DeviceRevoked, Unauthorized
+from leap.soledad.keyset import open_keyset
 from leap.soledad.sqlite import Connection, Database
 
 MAX_CACHED_TOKENS = 100_000
@@ -44,11 +47,16 @@ class Tokens:
     async def issue(
         self, account: int, device_id: str, device_name: str
     ) -> tuple[str, list[bytes]]:
-        """A new token for a device, and the hashes of the tokens that ended for it."""
+        """A new token for a device, and the hashes of the tokens that ended for it.
+
+        Raises DeviceRevoked, and Unauthorized when the account is gone. A device the keyset does not know
+        is let in: enrolling begins with a log-in.
+        """
         token = secrets.token_urlsafe(32)
         created = int(self._now())
 
         def job(connection: Connection) -> list[bytes]:
+            _check_device(connection, account, device_id)
             ended = connection.execute(
                 "DELETE FROM token WHERE account = ? AND device_id = ? RETURNING token_hash",
                 (account, device_id),
@@ -113,6 +121,17 @@ class Tokens:
         self._ends += 1
         for token_hash in token_hashes:
             self._live.pop(token_hash, None)
+
+
+def _check_device(connection: Connection, account: int, device_id: str) -> None:
+    row = connection.execute(
+        "SELECT keyset, root_public FROM account WHERE number = ?", (account,)
+    ).fetchone()
+    if row is None:
+        raise Unauthorized
+    device = open_keyset(row[0], root_public=row[1]).device(device_id)
+    if device is not None and device.revoked_at is not None:
+        raise DeviceRevoked
 
 
 def _hash(token: str) -> bytes:

@@ -37,6 +37,7 @@ MAX_HEAD_BYTES = 256 * 1024  # some hundred devices; a head of one device is abo
 MAX_PUSH_ITEMS = 10 * MAX_COMMIT_ITEMS
 MAX_PUSH_BYTES = 16 * MAX_COMMIT_BYTES
 MAX_STAGED_BYTES = 4 * MAX_PUSH_BYTES  # of one account, over all its pushes
+MAX_STAGED_ITEMS = 4 * MAX_PUSH_ITEMS  # an item without content is a row on the disk, too
 STAGED_LIFETIME = 24 * 3600  # seconds
 FIRST_PARENT = b""  # what the first commit of an account names as its parent
 
@@ -131,15 +132,16 @@ def _pull(connection: Connection, account: int, request: PullRequest) -> PullPag
     return PullPage(items=items, head=head, head_seq=head_seq, more=more)
 
 
-def _staged_size(connection: Connection, account: int) -> int:
-    row = connection.execute(
-        "SELECT coalesce(sum(length(sealed)), 0) FROM staged WHERE account = ?", (account,)
+def _staged_too_much(connection: Connection, account: int) -> bool:
+    count, size = connection.execute(
+        "SELECT count(*), coalesce(sum(length(sealed)), 0) FROM staged WHERE account = ?",
+        (account,),
     ).fetchone()
-    return int(row[0])
+    return bool(count > MAX_STAGED_ITEMS or size > MAX_STAGED_BYTES)
 
 
 def _stage(connection: Connection, account: int, request: StageRequest, created: int) -> StageReply:
-    if _staged_size(connection, account) > MAX_STAGED_BYTES:
+    if _staged_too_much(connection, account):
         # An account must not be shut out for a day by the pushes of a device that crashed.
         connection.execute(
             "DELETE FROM staged WHERE account = ? AND push_id <> ?", (account, request.push_id)
