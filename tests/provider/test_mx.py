@@ -110,6 +110,16 @@ async def test_an_unknown_user_is_refused_at_rcpt(drop: MemoryMailDrop, address:
     assert len(drop.inbox) == 1
 
 
+@pytest.mark.parametrize("address", ["<postmaster>", "<PostMaster>", "postmaster@example.test"])
+async def test_postmaster_is_reached_where_that_account_exists(
+    drop: MemoryMailDrop, address: str
+) -> None:
+    drop.add("postmaster@example.test")  # RFC 5321 4.5.1
+    async with running(drop) as mx:
+        assert await mx.send(address) == [250, 250, 250]
+    assert b"\tfor <postmaster@example.test>" in drop.opened("postmaster@example.test")[0]
+
+
 async def test_a_tag_is_its_owners(drop: MemoryMailDrop) -> None:
     async with running(drop) as mx:
         assert await mx.send("bob+lists@example.test") == [250, 250, 250]
