@@ -75,7 +75,11 @@ def test_gpgs_mail_to_us_is_read_and_its_signature_judged(
         opened = decrypt(message, [ours])
         assert opened.plaintext == TEXT
         [verdict] = verify_signatures(
-            TEXT, opened.signatures, [key.certificate], from_address=f"{kind}@gpg.test"
+            TEXT,
+            opened.signatures,
+            [key.certificate],
+            from_address=f"{kind}@gpg.test",
+            owners={f"{kind}@gpg.test": [key.fingerprint]},
         )
         assert (verdict.state, verdict.fingerprint) == ("good", key.fingerprint), verdict.reason
         [unknown] = verify_signatures(TEXT, opened.signatures, [ours.certificate])

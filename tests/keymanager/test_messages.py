@@ -65,7 +65,12 @@ def test_every_kind_of_key_and_size_comes_back(
         opened = decrypt(message, [alice, SecretKey.from_bytes(key.to_bytes())])
         assert opened.plaintext == data
         [verdict] = verify_signatures(
-            data, opened.signatures, [key.certificate], now=now, from_address="X@example.test"
+            data,
+            opened.signatures,
+            [key.certificate],
+            now=now,
+            from_address="X@example.test",
+            owners={"x@example.test": [key.fingerprint]},
         )
         assert verdict.state == "good", verdict.reason
 

@@ -28,6 +28,7 @@ async def test_small_and_large_mail_goes_round(alice: SecretKey, bob: SecretKey)
                 [alice.certificate],
                 now=AT,
                 from_address="alice@example.test",
+                owners={"alice@example.test": [alice.fingerprint]},
             )
             assert [verdict.state for verdict in verdicts] == ["good"]
         with pytest.raises(NoSecretKey):

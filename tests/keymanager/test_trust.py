@@ -31,6 +31,12 @@ TABLE = [
     (
         old(CHECKED),
         new(WEAK, certified_by=frozenset({OLD})),
+        False,
+        "the old key signed the new one, but the new one is believed less",
+    ),
+    (
+        old(MIDDLE, expires=ALIVE, used_both_ways=True),
+        new(MIDDLE, certified_by=frozenset({OLD})),
         True,
         "the old key signed the new one",
     ),

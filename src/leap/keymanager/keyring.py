@@ -2,6 +2,8 @@
 
 Invariants:
 * A certificate only grows: what is learnt of it is merged, never replaced.
+* It has only what its own key signed, and only the user ids of addresses it was learnt for: the others are claims
+  which nobody looked at.
 * An address changes its key only when `trust.may_replace` allows it, in one transaction with the reason.
 """
 
@@ -34,7 +36,14 @@ from leap.keymanager.documents import (
 )
 from leap.keymanager.errors import KeyRefused
 from leap.keymanager.openpgp import Certificate
+from leap.keymanager.openpgp.certification import certifiers
+from leap.keymanager.openpgp.component import address_in
+from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.trust import BoundKey, Decision, Level, level_named, may_replace
+
+MAX_EVALUATED = (
+    512  # certificates kept with their signatures checked; whom one writes with in a day fits in
+)
 
 
 class Bound(NamedTuple):
@@ -48,6 +57,13 @@ class Bound(NamedTuple):
         return level_named(self.binding.level)
 
 
+class _Offer(NamedTuple):
+    """A certificate as it may come in, and whether it carries the address it is offered for."""
+
+    certificate: Certificate
+    carries: bool
+
+
 class Keyring:
     """One account's keyring."""
 
@@ -55,6 +71,7 @@ class Keyring:
         self._store = store
         self._now = now
         self._issuers: dict[str, set[str]] = {}
+        self._evaluated: dict[str, tuple[str, Certificate]] = {}
         self._loading = asyncio.Lock()
         self._unsubscribe: Callable[[], None] | None = None
 
@@ -80,11 +97,19 @@ class Keyring:
         return None if certificate is None else Bound(binding, certificate)
 
     async def find_certificate(self, fingerprint: str) -> Certificate | None:
-        """A certificate by its fingerprint (upper hex)."""
+        """A certificate by its fingerprint (upper hex), its signatures checked."""
         document = await self._store.get_doc(self._certificate_id(fingerprint))
         if document is None or document.content is None:
             return None
-        return _read(document.content)
+        octets = value_of(document.content, CertificateDocument).certificate
+        held = self._evaluated.get(fingerprint)
+        if held is None or held[0] != octets:  # new, or changed since, here or by another device
+            held = octets, await asyncio.to_thread(_evaluate, octets)
+            self._evaluated.pop(fingerprint, None)
+            self._evaluated[fingerprint] = held
+            if len(self._evaluated) > MAX_EVALUATED:
+                del self._evaluated[next(iter(self._evaluated))]
+        return held[1]
 
     async def find_signers(self, issuers: Iterable[str]) -> list[Certificate]:
         """Certificates with a key of any of these fingerprints or key ids (upper hex)."""
@@ -105,18 +130,17 @@ class Keyring:
         """Takes in a certificate for an address, if the rule of replacement allows it; says why or why not.
 
         An update of a key already known is always merged. Raises KeyRefused when the certificate does not carry the
-        address (a person who compared the fingerprint may bind it all the same).
+        address, unless it is an update of the key the address has (a revocation, too, is learnt), or a person
+        compared its fingerprint.
         """
         address = address.lower()
-        if address not in certificate.addresses and level is not Level.FINGERPRINT:
-            raise KeyRefused(
-                f"the key {certificate.fingerprint} does not carry the address {address}"
-            )
-        moment = int(self._now())
-        evidence = Evidence(source=source, when=moment, level=level.word, detail=detail)
+        moment = self._now()
+        # checking is work, and how much of it the sender of the certificate decides
+        offered = await asyncio.to_thread(_offer, certificate, address, moment)
+        evidence = Evidence(source=source, when=int(moment), level=level.word, detail=detail)
 
         def job(tx: DocumentTransaction) -> tuple[Decision, Certificate]:
-            return self._learn(tx, certificate, address, level, evidence)
+            return self._learn(tx, offered, address, level, evidence)
 
         decision, merged = await self._store.transact(job)
         if decision.allowed and self._unsubscribe is not None:
@@ -126,18 +150,30 @@ class Keyring:
     def _learn(
         self,
         tx: DocumentTransaction,
-        certificate: Certificate,
+        offered: _Offer,
         address: str,
         level: Level,
         evidence: Evidence,
     ) -> tuple[Decision, Certificate]:
-        certificate_id = self._certificate_id(certificate.fingerprint)
-        known = tx.get(certificate_id)
-        merged = certificate if known is None else _read(known).merge(certificate)
+        certificate = offered.certificate
         content = tx.get(self._binding_id(address))
         binding = None if content is None else value_of(content, Binding)
-        decision = self._decide(tx, binding, merged, level)
-        if decision.allowed or known is not None:
+        if not offered.carries and level is not Level.FINGERPRINT:
+            if binding is None or binding.fingerprint != certificate.fingerprint:
+                raise KeyRefused(
+                    f"the key {certificate.fingerprint} does not carry the address {address}"
+                )
+            level = level_named(binding.level)  # it says nothing more about whose key it is
+        certificate_id = self._certificate_id(certificate.fingerprint)
+        known = tx.get(certificate_id)
+        held = None if known is None else _read(known)
+        merged = certificate if held is None else held.merge(certificate)
+        decision = self._decide(tx, binding, merged, address, level)
+        if held is not None and not decision.allowed:
+            # an update of somebody else's key: what it says of this address was just refused
+            names = {c.body for c in held.components if c.tag == Tag.USER_ID}
+            merged = held.merge(certificate.without_user_ids(lambda body: body not in names))
+        if decision.allowed or held is not None:
             document = content_of(certificate_document(merged))
             if document != known:
                 tx.put(certificate_id, document)
@@ -148,7 +184,12 @@ class Keyring:
         return decision, merged
 
     def _decide(
-        self, tx: DocumentTransaction, binding: Binding | None, new: Certificate, level: Level
+        self,
+        tx: DocumentTransaction,
+        binding: Binding | None,
+        new: Certificate,
+        address: str,
+        level: Level,
     ) -> Decision:
         now = self._now()
         old: BoundKey | None = None
@@ -157,7 +198,7 @@ class Keyring:
             content = tx.get(self._certificate_id(binding.fingerprint))
             certificate = None if content is None else _read(content)
             if certificate is not None and binding.fingerprint != new.fingerprint:
-                certified = new.certified_by([certificate])
+                certified = certifiers(new, [certificate], address, now)
             old = BoundKey(
                 fingerprint=binding.fingerprint,
                 level=level_named(binding.level),
@@ -224,6 +265,22 @@ class Keyring:
     def _enter(self, document: CertificateDocument) -> None:
         for issuer in document.issuers:
             self._issuers.setdefault(issuer, set()).add(document.fingerprint)
+
+
+def _offer(certificate: Certificate, address: str, at: float) -> _Offer:
+    named = any(
+        component.tag == Tag.USER_ID and address_in(component.body) == address
+        for component in certificate.components
+    )
+    # whom a person vouches for may have other names on the key only: then these hold it together
+    clean = (certificate.of_address(address) if named else certificate).cleaned()
+    return _Offer(clean, address in clean.addresses_at(at))
+
+
+def _evaluate(octets: str) -> Certificate:
+    certificate = parse_certificate(unpack(octets))
+    certificate.keys, certificate.user_ids  # noqa: B018 - computed once, and kept
+    return certificate
 
 
 def _read(content: dict[str, Any]) -> Certificate:

@@ -3,14 +3,17 @@
 Invariants:
 * Own keys are never thrown away: old ones open old mail.
 * A secret leaves only through `own_keys` (to the engine) and `export(..., secret=True)` (to the person).
+* A key of another is asked about again after a day, so that a revocation is learnt while the key still looks well.
 * Publishing is remembered as undone until the directory took it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -30,11 +33,19 @@ from leap.keymanager.documents import (
     unpack,
     value_of,
 )
-from leap.keymanager.errors import NoOwnKey, NoSuchKey
+from leap.keymanager.errors import KeyRefused, LookupFailed, NoOwnKey, NoSuchKey
 from leap.keymanager.keyring import Keyring
 from leap.keymanager.openpgp import Certificate, SecretKey, offload
 from leap.keymanager.trust import Decision, Level
 from leap.soledad.errors import SoledadError
+
+ASK_AGAIN = (
+    24 * 3600
+)  # seconds; revocations are rare, and each asking tells the provider whom one writes with
+ASK_AGAIN_UNANSWERED = 600  # the source could not be reached
+
+
+logger = logging.getLogger(__name__)
 
 
 class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +82,7 @@ class KeyManager:
         self._now = now
         self._own: list[SecretKey] | None = None
         self._own_changes = 0
+        self._ask_again: dict[str, float] = {}  # address -> not before
         self._unsubscribe = store.on_change(self._follow)
 
     def close(self) -> None:
@@ -172,10 +184,46 @@ class KeyManager:
                 evidence="your own key",
             )
 
+        sources = self._sources()
+        at = self._now()
+
         async def take(found: Found) -> Found:
             return await self._take(found, address)
 
-        return await search(address, self._sources(), at=self._now(), learn=take)
+        def asked(source: Source, answered: bool) -> None:
+            if source.name != ring.NAME:
+                self._ask_again[address] = at + (ASK_AGAIN if answered else ASK_AGAIN_UNANSWERED)
+
+        refresh = await self._is_to_be_refreshed(address, sources)
+        return await search(address, sources, at=at, learn=take, refresh=refresh, asked=asked)
+
+    async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
+        """The certificates that stand for an address, to judge its signatures: its own, or the one of the ring.
+
+        An address without one is looked up, and what is found becomes its key; that, and asking again about an older
+        one, takes at most `seconds`. What cannot be found out leaves what is known.
+        """
+        address = address.strip().lower()
+        if address == self.address:
+            return [key.certificate for key in await self.own_keys()]
+        bound = await self.keyring.find(address)
+        if bound is None or await self._is_to_be_refreshed(address, self._sources()):
+            try:
+                async with asyncio.timeout(seconds):
+                    await self.find_certificate(address)
+            except (LookupFailed, TimeoutError) as error:
+                logger.info("a sender's key could not be looked up: %s", type(error).__name__)
+            bound = await self.keyring.find(address)
+        return [] if bound is None else [bound.certificate]
+
+    async def _is_to_be_refreshed(self, address: str, sources: Sequence[Source]) -> bool:
+        """Whether no source beyond the ring was asked about the key of an address for a day, here or elsewhere."""
+        names = {source.name for source in sources if source.name != ring.NAME}
+        bound = await self.keyring.find(address) if names else None
+        if bound is None:
+            return False
+        heard = max((e.when for e in bound.binding.evidence if e.source in names), default=0)
+        return self._now() >= max(heard + ASK_AGAIN, self._ask_again.get(address, 0))
 
     def _sources(self) -> list[Source]:
         sources: list[Source] = [ring.RingSource(self.keyring)]
@@ -184,12 +232,15 @@ class KeyManager:
         return sources
 
     async def _take(self, found: Found, address: str) -> Found:
-        """Learns what a source found; answers the key that stands for the address then."""
+        """Learns what a source found; answers the key that stands for the address then. Raises LookupFailed."""
         if found.source == ring.NAME:
             return found
-        await self.keyring.learn(
-            found.certificate, address, found.level, source=found.source, detail=found.evidence
-        )
+        try:
+            await self.keyring.learn(
+                found.certificate, address, found.level, source=found.source, detail=found.evidence
+            )
+        except KeyRefused as error:
+            raise LookupFailed(f"{found.source} gave no proper key: {error}") from error
         return await ring.RingSource(self.keyring).find(address) or found
 
     async def find_signers(self, issuers: Iterable[str]) -> list[Certificate]:
@@ -271,7 +322,7 @@ class KeyManager:
 
         Why it failed is in `publication`. Raises NoOwnKey.
         """
-        certificate = await self.own_certificate()
+        certificate = (await self.own_certificate()).of_address(self.address)
         digest = hashlib.sha256(certificate.binary).hexdigest()
         state = await self.publication()
         if state.published == digest:

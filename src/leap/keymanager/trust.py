@@ -43,7 +43,10 @@ _BY_WORD = {level.word: level for level in Level}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoundKey:
-    """A key as bound to an address: what the rule looks at. `certified_by`: valid certifications on it."""
+    """A key as bound to an address: what the rule looks at.
+
+    `certified_by`: fingerprints of those who vouch for this key being of this address, now.
+    """
 
     fingerprint: str
     level: Level
@@ -73,8 +76,11 @@ def may_replace(old: BoundKey | None, new: BoundKey, *, now: float) -> Decision:
         return Decision(True, "you compared the new key's fingerprint")
     if old.revoked:
         return Decision(True, "the old key is revoked")
-    if new.fingerprint != old.fingerprint and old.fingerprint in new.certified_by:
-        return Decision(True, "the old key signed the new one")
+    if old.fingerprint in new.certified_by:
+        # Only a person weighs "I compared it" against a signature which a thief of the old key can make, too.
+        if new.level >= old.level:
+            return Decision(True, "the old key signed the new one")
+        return Decision(False, "the old key signed the new one, but the new one is believed less")
     if old.expires is not None and old.expires <= now:
         if new.level >= old.level:
             return Decision(True, "the old key has expired, and the new one is believed as much")

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from leap.keymanager.discovery import Found
 from leap.keymanager.openpgp import Certificate, SecretKey, encrypt, generate, sign_detached
 from leap.keymanager.openpgp import message as engine
 from leap.keymanager.openpgp.armor import MESSAGE, armor
-from leap.keymanager.trust import Level
 from leap.mail.incoming.opening import Opened, open_mail
 from leap.mail.incoming.security_fields import without_forged
 from leap.mail.outgoing.field_lines import is_reserved, split_header
@@ -28,7 +26,7 @@ TRACE = b"Return-Path: <alice@example.test>\r\nReceived: by mx\r\n"
 
 
 class Ring:
-    """Keys by address; what `find_certificate` gives needs no earlier acquaintance."""
+    """A key ring in memory; whom it does not know, it looks up in `directory`."""
 
     def __init__(self, own: Sequence[SecretKey], known: Iterable[Certificate] = ()) -> None:
         self.own = list(own)
@@ -43,17 +41,13 @@ class Ring:
         wanted = set(issuers)
         return [c for c in self.known if wanted & {*c.key_ids, *c.fingerprints}]
 
-    async def find_certificate(self, address: str) -> Found | None:
+    async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
+        assert 0 < seconds <= 10
+        if bound := [c for c in self.known if address in c.addresses]:
+            return bound
         if self.fails:
             raise OSError("no network")
-        if address not in self.directory:
-            return None
-        return Found(
-            certificate=self.directory[address],
-            level=Level.PROVIDER_TRUST,
-            source="t",
-            evidence="t",
-        )
+        return [self.directory[address]] if address in self.directory else []
 
 
 @pytest.fixture

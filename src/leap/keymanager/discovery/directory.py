@@ -1,7 +1,7 @@
 """Asking the provider's key directory.
 
-Invariant: an answer counts only if it is a certificate that carries the address asked for by a verified user id;
-anything else is a failure to answer, not the answer "none".
+Invariant: an answer counts only if it is a certificate with a user id of the address asked for (that it is signed,
+the keyring checks); anything else is a failure to answer, not the answer "none".
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import asyncio
 from leap.keymanager.discovery.contract import Directory, Found
 from leap.keymanager.errors import LookupFailed
 from leap.keymanager.openpgp import Certificate, OpenPGPError, read_certificates
+from leap.keymanager.openpgp.component import address_in
+from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.trust import Level
 from leap.soledad.errors import SoledadError
 
 NAME = "directory"
-_LARGE = 32 * 1024
 
 
 class DirectorySource:
@@ -36,10 +37,8 @@ class DirectorySource:
             ) from error
         if answer is None:
             return None
-        # checking a huge certificate is work; an ordinary one takes less than a millisecond
-        large = len(answer) > _LARGE
-        chosen = asyncio.to_thread(_choose, answer, address) if large else None
-        certificate = await chosen if chosen is not None else _choose(answer, address)
+        # how much work checking it is, whoever published it decides
+        certificate = await asyncio.to_thread(_choose, answer, address)
         own = address.rpartition("@")[2] == self._domain
         return Found(
             certificate=certificate,
@@ -51,11 +50,21 @@ class DirectorySource:
 
 def _choose(answer: bytes, address: str) -> Certificate:
     try:
-        for certificate in read_certificates(answer):
-            if address in certificate.addresses:
-                return certificate
+        found = [c for c in read_certificates(answer) if _names(c, address)]
     except OpenPGPError as error:
         raise LookupFailed(
             f"the provider's key directory answered with no proper key for {address}: {error}"
         ) from error
+    for certificate in found:
+        if address in certificate.addresses:
+            return certificate
+    if found:
+        return found[0]  # its name may have been revoked: news for whoever has the key already
     raise LookupFailed(f"the provider's key directory answered with a key that is not of {address}")
+
+
+def _names(certificate: Certificate, address: str) -> bool:
+    return any(
+        component.tag == Tag.USER_ID and address_in(component.body) == address
+        for component in certificate.components
+    )

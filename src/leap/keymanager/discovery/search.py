@@ -1,18 +1,22 @@
 """The order of asking, and when an answer is good enough to stop.
 
 Invariants:
-* A usable key that is more than a weak chain ends the search.
+* A usable key that is more than a weak chain ends the search, unless it is time to ask about it again.
 * A weak or unusable one is used only when every better source answered *none*; when one could not answer, the
   search fails, and the mail waits instead of going out to a key somebody slipped in.
+* Asking again takes nothing away: a source that cannot answer, or not soon, leaves a usable key as it is.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from leap.keymanager.discovery.contract import Found, Source
 from leap.keymanager.errors import LookupFailed
 from leap.keymanager.trust import Level
+
+REFRESH_SECONDS = 5.0  # waited for news of a key which can be used as it is
 
 
 async def search(
@@ -21,31 +25,40 @@ async def search(
     *,
     at: float,
     learn: Callable[[Found], Awaitable[Found]],
+    refresh: bool = False,
+    asked: Callable[[Source, bool], None] = lambda source, answered: None,
 ) -> Found | None:
     """The best key for an address; None when every source is sure that there is none.
 
-    `learn` takes in what a source found and answers what stands after that (the rule of replacement may have
-    kept an older key). Raises LookupFailed.
+    `learn` takes in what a source found and answers what stands for the address after that (the rule of replacement
+    may have kept an older key); it raises LookupFailed for an answer that cannot be true. `refresh`: what the first
+    source (the ring) has does not end the search. `asked` hears of each source whether it answered. Raises
+    LookupFailed.
     """
     best: Found | None = None
     failed: LookupFailed | None = None
     for source in sources:
+        answered = False
         try:
-            found = await source.find(address)
+            async with asyncio.timeout(REFRESH_SECONDS if _is_good(best, at) else None):
+                found = await source.find(address)
+            if found is not None:
+                best = await learn(found)
+            answered = True
         except LookupFailed as error:
             failed = failed or error
-            continue
-        if found is None:
-            continue
-        stands = await learn(found)
-        if best is None or _rank(stands, at) > _rank(best, at):
-            best = stands
-        if best.level > Level.WEAK_CHAIN and best.certificate.can_encrypt(at):
+        except TimeoutError:
+            failed = failed or LookupFailed("a source of keys took too long to answer")
+        asked(source, answered)
+        if _is_good(best, at) and not (refresh and source is sources[0]):
             return best
-    if failed is not None:
+    if failed is not None and not _is_good(best, at):
         raise failed
     return best
 
 
-def _rank(found: Found, at: float) -> tuple[bool, Level]:
-    return found.certificate.can_encrypt(at), found.level
+def _is_good(found: Found | None, at: float) -> bool:
+    """Whether the search may end with it."""
+    return (
+        found is not None and found.level > Level.WEAK_CHAIN and found.certificate.can_encrypt(at)
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from enum import IntEnum
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import CAST5, Blowfish, Camellia, TripleDES
@@ -15,42 +14,14 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from leap.keymanager.openpgp.errors import Unsupported
 
-
-class PublicKeyAlgorithm(IntEnum):
-    RSA = 1
-    RSA_ENCRYPT = 2
-    RSA_SIGN = 3
-    ELGAMAL = 16
-    DSA = 17
-    ECDH = 18
-    ECDSA = 19
-    EDDSA_LEGACY = 22
-    X25519 = 25
-    X448 = 26
-    ED25519 = 27
-    ED448 = 28
-    ML_KEM_768_X25519 = 35  # RFC 9980
-
-
+# Public keys: 1 to 3 RSA, 16 ElGamal, 17 DSA, 18 ECDH, 19 ECDSA, 22 EdDSA of old, 25 X25519, 26 X448,
+# 27 Ed25519, 28 Ed448 (RFC 9580 9.1), 35 ML-KEM-768+X25519 (RFC 9980).
 RSA_ALGORITHMS = frozenset({1, 2, 3})
 ENCRYPTING = frozenset(
     {1, 2, 18, 25, 26, 35}
 )  # those we can wrap a session key for; ElGamal we cannot
-SIGNING = frozenset({1, 3, 17, 19, 22, 27, 28})
 NATIVE_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 35: 32 + 1184}  # fixed-size public keys
 NATIVE_SECRET_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 35: 32 + 64}
-
-
-class SymmetricAlgorithm(IntEnum):
-    TRIPLE_DES = 2
-    CAST5 = 3
-    BLOWFISH = 4
-    AES128 = 7
-    AES192 = 8
-    AES256 = 9
-    CAMELLIA128 = 11
-    CAMELLIA192 = 12
-    CAMELLIA256 = 13
 
 
 class _Cipher(NamedTuple):
@@ -59,7 +30,7 @@ class _Cipher(NamedTuple):
     make: type[CipherAlgorithm]
 
 
-_CIPHERS: Final[dict[int, _Cipher]] = {  # those but AES only for reading old mail
+_CIPHERS: Final[dict[int, _Cipher]] = {  # RFC 9580 9.3; those but AES only for reading old mail
     2: _Cipher(24, 8, TripleDES),
     3: _Cipher(16, 8, CAST5),
     4: _Cipher(16, 8, Blowfish),

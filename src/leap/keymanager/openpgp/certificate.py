@@ -6,12 +6,14 @@ Invariants:
   subkey also needs its own signature back (RFC 9580 5.2.1.9).
 * The newest valid binding decides, also for the past: an extended expiry makes old signatures good again.
 * A hard revocation (compromised, or no reason) counts from the beginning of time, a soft one from its date.
+* A self-signature past its own end does not count: `..._at` evaluate the certificate at a time.
 * Merging never loses a user id, subkey or signature, and never takes in one that falsely names the primary key.
+* What is evaluated costs a bounded number of verifications, once (`self_signatures`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ from leap.keymanager.openpgp.armor import PUBLIC_KEY, armor, dearmor
 from leap.keymanager.openpgp.component import (
     MAX_CERTIFICATE,
     Component,
+    address_in,
     address_of,
     read_components,
     split_keys,
@@ -33,15 +36,21 @@ from leap.keymanager.openpgp.errors import (
 )
 from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.public_key import PublicKey
+from leap.keymanager.openpgp.self_signatures import (
+    SelfSignatures,
+    read_signatures_on,
+)
 from leap.keymanager.openpgp.signature import CERTIFICATIONS, Signature, SignatureType
 
-MAX_VERIFIED = 1_000  # self-signatures computed per certificate in all; real ones have a few dozen
-MAX_CHECKED = 64  # self-signatures tried per component, newest first: bounds what a forger can make us compute
+MAX_OTHERS = (
+    64  # signatures of others kept per component of what is learnt: floods of them are no trust
+)
 
 CERTIFY, SIGN = 0x01, 0x02
 ENCRYPT = 0x04 | 0x08  # mail and storage, RFC 9580 5.2.3.29
-_HARD_REASONS = frozenset({0, 2})  # none given, compromised (RFC 9580 5.2.3.31); others are soft
-_SOFT_REASONS = frozenset({1, 3, 32})
+_SOFT_REASONS = frozenset(
+    {1, 3, 32}
+)  # RFC 9580 5.2.3.31; none given (0) or compromised (2) is hard
 _ORDER: dict[int, int] = {Tag.PUBLIC_KEY: 0, Tag.USER_ID: 1, Tag.USER_ATTRIBUTE: 2}
 
 
@@ -70,7 +79,7 @@ class Certificate:
         """`components` begin with the primary key; raises Malformed, Unsupported."""
         self.components = tuple(components)
         self.primary = PublicKey(self.components[0].body)
-        self._verifications = 0
+        self._own = SelfSignatures(self.primary)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Certificate:
@@ -118,12 +127,19 @@ class Certificate:
 
     @cached_property
     def user_ids(self) -> tuple[str, ...]:
-        """Those it vouches for, the primary one first, then as they stand."""
+        """Those it ever vouched for and did not take back, the primary one first, then as they stand."""
+        return self._read_user_ids(None)
+
+    def user_ids_at(self, at: float) -> tuple[str, ...]:
+        """Those it vouches for at a time."""
+        return self._read_user_ids(at) if self._has_ends else self.user_ids
+
+    def _read_user_ids(self, at: float | None) -> tuple[str, ...]:
         found: list[tuple[bool, int, str]] = []
         for component in self.components[1:]:
             if component.tag != Tag.USER_ID:
                 continue
-            binding = self._user_id_binding(component)
+            binding = self._user_id_binding(component, at)
             if binding is not None:
                 text = component.body.decode("utf-8", "replace")
                 found.append((not binding.is_primary_user_id, -binding.created, text))
@@ -133,9 +149,12 @@ class Certificate:
 
     @cached_property
     def addresses(self) -> tuple[str, ...]:
-        """Mail addresses of the user ids, in lower case."""
-        found = (address_of(user_id) for user_id in self.user_ids)
-        return tuple(dict.fromkeys(address for address in found if address))
+        """Mail addresses of the user ids, in lower case. Claims: whose key it is, the key ring says."""
+        return _addresses(self.user_ids)
+
+    def addresses_at(self, at: float) -> tuple[str, ...]:
+        """Mail addresses of the user ids it vouches for at a time, in lower case."""
+        return _addresses(self.user_ids_at(at))
 
     @cached_property
     def key_ids(self) -> tuple[str, ...]:
@@ -159,14 +178,28 @@ class Certificate:
     @cached_property
     def keys(self) -> tuple[KeyState, ...]:
         """The primary key, then every properly bound subkey."""
-        head = self._primary_state()
-        subkeys = (self._subkey_state(c) for c in self.components[1:] if c.tag == Tag.PUBLIC_SUBKEY)
+        return self._read_keys(None)
+
+    def keys_at(self, at: float) -> tuple[KeyState, ...]:
+        """The same, by the self-signatures that count at a time."""
+        return self._read_keys(at) if self._has_ends else self.keys
+
+    def _read_keys(self, at: float | None) -> tuple[KeyState, ...]:
+        head = self._primary_state(at)
+        subkeys = (
+            self._subkey_state(c, at) for c in self.components[1:] if c.tag == Tag.PUBLIC_SUBKEY
+        )
         return (head, *(state for state in subkeys if state is not None))
+
+    @cached_property
+    def _has_ends(self) -> bool:
+        """Whether any signature on it has an end of its own; almost no certificate has."""
+        return any(s.expires is not None for c in self.components for s in read_signatures_on(c))
 
     @cached_property
     def takes_seipd_v2(self) -> bool:
         """Whether its owner's programs read AEAD (RFC 9580 5.2.3.32)."""
-        binding = self._primary_binding
+        binding = self._primary_binding(None)
         return binding is not None and bool(binding.features & 0x08)
 
     def can_encrypt(self, at: float) -> bool:
@@ -179,16 +212,17 @@ class Certificate:
 
     def encryption_key(self, at: float) -> PublicKey:
         """The key to encrypt to; raises ExpiredCertificate, NoEncryptionKey."""
-        head = self.keys[0]
+        states = self.keys_at(at)
+        head = states[0]
         if head.is_revoked(at):
             raise NoEncryptionKey("the certificate is revoked")
-        if self._primary_binding is None:
+        if self._primary_binding(at) is None:
             raise NoEncryptionKey(
                 "the certificate does not vouch for anything: it has no valid self-signature"
             )
         if head.has_expired(at):
             raise ExpiredCertificate("the certificate has expired")
-        fit = [s for s in self.keys if s.flags & ENCRYPT and s.key.can_wrap]
+        fit = [s for s in states if s.flags & ENCRYPT and s.key.can_wrap]
         alive = [s for s in fit if s.is_alive(at)]
         if alive:
             return max(alive, key=lambda s: (s.key.algorithm == 35, s.key.created)).key
@@ -196,139 +230,74 @@ class Certificate:
             raise ExpiredCertificate("the encryption key of the certificate has expired")
         raise NoEncryptionKey("the certificate has no key one could encrypt to")
 
-    def signing_states(self) -> list[KeyState]:
+    def signing_states(self, at: float) -> list[KeyState]:
         """Keys that may sign data, dead ones too."""
-        return [state for state in self.keys if state.flags & SIGN]
+        return [state for state in self.keys_at(at) if state.flags & SIGN]
 
     # --- evaluation -------------------------------------------------------------------------
 
-    def _pieces(self, component: Component) -> tuple[bytes, ...]:
-        """What self-signatures on a component hash (RFC 9580 5.2.4)."""
-        if component.tag == Tag.PUBLIC_KEY:
-            return (self.primary.hashed,)
-        if component.tag == Tag.PUBLIC_SUBKEY:
-            return (self.primary.hashed, PublicKey(component.body).hashed)
-        lead = b"\xb4" if component.tag == Tag.USER_ID else b"\xd1"
-        return (self.primary.hashed, lead, len(component.body).to_bytes(4, "big"), component.body)
+    def _first(
+        self, component: Component, kinds: frozenset[int], at: float | None
+    ) -> Signature | None:
+        return next(self._own.newest(component, kinds, at), None)
 
-    def _self_signatures(self, component: Component, kinds: frozenset[int]) -> Iterator[Signature]:
-        """Verified signatures of the primary key on a component, newest first."""
-        candidates = []
-        for body in component.signatures:
-            try:
-                signature = Signature(body)
-            except OpenPGPError:
-                continue
-            if signature.kind in kinds and signature.may_be_by(self.primary):
-                candidates.append(signature)
-        candidates.sort(key=lambda s: s.created, reverse=True)
-        for signature in candidates[:MAX_CHECKED]:
-            if self._verifies(signature, component):
-                yield signature
-
-    def _verifies(self, signature: Signature, component: Component) -> bool:
-        if signature.unusable or not _self_hash_is_good(signature):
-            return False
-        self._verifications += 1
-        if self._verifications > MAX_VERIFIED:
-            return False
-        try:
-            return signature.is_over(self._pieces(component), self.primary)
-        except OpenPGPError:
-            return False
-
-    def _first(self, component: Component, kinds: frozenset[int]) -> Signature | None:
-        return next(self._self_signatures(component, kinds), None)
-
-    def _user_id_binding(self, component: Component) -> Signature | None:
-        binding = self._first(component, CERTIFICATIONS)
+    def _user_id_binding(self, component: Component, at: float | None) -> Signature | None:
+        binding = self._first(component, CERTIFICATIONS, at)
         if binding is None:
             return None
-        revocation = self._first(component, frozenset({SignatureType.REVOKE_CERTIFICATION}))
+        revocation = self._first(component, frozenset({SignatureType.REVOKE_CERTIFICATION}), at)
         return None if revocation and revocation.created >= binding.created else binding
 
-    @cached_property
-    def _primary_binding(self) -> Signature | None:
+    def _primary_binding(self, at: float | None) -> Signature | None:
         """The newest self-signature that speaks of the primary key: direct, or on a user id."""
-        direct = self._first(self.components[0], frozenset({SignatureType.DIRECT_KEY}))
+        direct = self._first(self.components[0], frozenset({SignatureType.DIRECT_KEY}), at)
         found = [direct] if direct else []
         if (
             self.primary.version == 4
         ):  # RFC 9580 5.2.3.10: version 6 speaks by direct signatures only
             for component in self.components[1:]:
-                if component.tag == Tag.USER_ID and (b := self._user_id_binding(component)):
+                if component.tag == Tag.USER_ID and (b := self._user_id_binding(component, at)):
                     found.append(b)
         return max(found, key=lambda s: s.created, default=None)
 
-    def _primary_state(self) -> KeyState:
-        binding = self._primary_binding
+    def _primary_state(self, at: float | None) -> KeyState:
+        binding = self._primary_binding(at)
         revoked = self._revoked_from(self.components[0], SignatureType.REVOKE_KEY)
         if binding is None:
             return KeyState(self.primary, 0, None, revoked)
         flags = binding.key_flags
         if flags is None:  # keys older than the flags of 2007 may do whatever their algorithm can
             flags = CERTIFY | SIGN | (ENCRYPT if self.primary.algorithm in (1, 2) else 0)
-        return KeyState(self.primary, flags, binding.key_expires(self.primary), revoked)
+        return KeyState(self.primary, flags, _end(binding, self.primary), revoked)
 
-    def _subkey_state(self, component: Component) -> KeyState | None:
+    def _subkey_state(self, component: Component, at: float | None) -> KeyState | None:
         try:
             key = PublicKey(component.body)
         except OpenPGPError:
             return None
-        for binding in self._self_signatures(component, frozenset({SignatureType.SUBKEY_BINDING})):
-            flags = binding.key_flags
-            if flags is None:
-                flags = ENCRYPT if key.algorithm in algorithms.ENCRYPTING else 0
-            if flags & (SIGN | CERTIFY) and not self._has_back_signature(binding, key, component):
-                flags &= ~(SIGN | CERTIFY)
-            revoked = self._revoked_from(component, SignatureType.REVOKE_SUBKEY)
-            return KeyState(key, flags, binding.key_expires(key), revoked)
-        return None
+        binding = self._first(component, frozenset({SignatureType.SUBKEY_BINDING}), at)
+        if binding is None:
+            return None
+        flags = binding.key_flags
+        if flags is None:
+            flags = ENCRYPT if key.algorithm in algorithms.ENCRYPTING else 0
+        if flags & (SIGN | CERTIFY) and not self._has_back_signature(binding, key, component, at):
+            flags &= ~(SIGN | CERTIFY)
+        revoked = self._revoked_from(component, SignatureType.REVOKE_SUBKEY)
+        return KeyState(key, flags, _end(binding, key), revoked)
 
-    def _has_back_signature(self, binding: Signature, key: PublicKey, component: Component) -> bool:
-        for body in binding.embedded[:4]:
-            try:
-                back = Signature(body)
-                if (
-                    back.kind == SignatureType.PRIMARY_BINDING
-                    and not back.unusable
-                    and _self_hash_is_good(back)
-                    and back.is_over(self._pieces(component), key)
-                ):
-                    return True
-            except OpenPGPError:
-                continue
-        return False
+    def _has_back_signature(
+        self, binding: Signature, key: PublicKey, component: Component, at: float | None
+    ) -> bool:
+        backs = binding.embedded[:4]
+        return any(self._own.holds_back(body, key, component, at) for body in backs)
 
     def _revoked_from(self, component: Component, kind: SignatureType) -> int | None:
         times = []
-        for revocation in self._self_signatures(component, frozenset({kind})):
+        for revocation in self._own.newest(component, frozenset({kind})):
             code, _ = revocation.revocation_reason
             times.append(revocation.created if code in _SOFT_REASONS else 0)
         return min(times, default=None)
-
-    def certified_by(self, others: Sequence[Certificate]) -> frozenset[str]:
-        """Fingerprints of those of `others` which vouch for a user id of this one."""
-        return frozenset(other.fingerprint for other in others if self._is_certified_by(other))
-
-    def _is_certified_by(self, other: Certificate) -> bool:
-        for component in self.components[1:]:
-            if component.tag != Tag.USER_ID:
-                continue
-            for body in component.signatures[:MAX_CHECKED]:
-                try:
-                    signature = Signature(body)
-                    if (
-                        signature.kind in CERTIFICATIONS
-                        and not signature.unusable
-                        and not algorithms.hash_algorithm(signature.hash_number).weak
-                        and signature.may_be_by(other.primary)
-                        and signature.is_over(self._pieces(component), other.primary)
-                    ):
-                        return True
-                except OpenPGPError:
-                    continue
-        return False
 
     # --- merging ----------------------------------------------------------------------------
 
@@ -339,14 +308,16 @@ class Certificate:
         """
         if other.fingerprint != self.fingerprint:
             raise Malformed("certificates with different fingerprints cannot be merged")
+        checks = SelfSignatures(self.primary)  # its limit is for this one offer alone
         merged = {(c.tag, c.body): list(c.signatures) for c in self.components}
         for component in other.components:
             mine = merged.get((component.tag, component.body))
-            fresh = [s for s in component.signatures if s not in (mine or ())]
-            kept = [s for s in fresh if self._may_take(s, component)]
+            have = frozenset(mine or ())
+            fresh = tuple(s for s in component.signatures if s not in have)
+            kept, own = self._true_ones(component._replace(signatures=fresh), checks)
             if mine is not None:
                 mine.extend(kept)
-            elif any(self._is_own(s, component) for s in kept):
+            elif own:
                 merged[component.tag, component.body] = kept
         items = sorted(merged.items(), key=lambda item: _ORDER.get(item[0][0], 3))
         result = Certificate([Component(tag, body, tuple(s)) for (tag, body), s in items])
@@ -354,32 +325,51 @@ class Certificate:
             raise TooLarge("the merged certificate is absurdly large")
         return result
 
-    def _may_take(self, body: bytes, component: Component) -> bool:
-        """Signatures of others are kept unread; one that names this primary key must be true."""
-        try:
-            signature = Signature(body)
-        except OpenPGPError:
-            return False
-        if not signature.may_be_by(self.primary):
-            return True
-        return self._verifies(signature, component)
+    def cleaned(self) -> Certificate:
+        """Without what falsely names the primary key, what is not bound to it, and floods of others' signatures.
 
-    def _is_own(self, body: bytes, component: Component) -> bool:
-        try:
-            signature = Signature(body)
-        except OpenPGPError:
-            return False
-        return signature.may_be_by(self.primary) and self._verifies(signature, component)
+        What comes from outside is kept only so: a forged signature in the ring could use up the limit that a true
+        revocation, which comes later, needs.
+        """
+        found = []
+        for component in self.components:
+            kept, own = self._true_ones(component, self._own)
+            if own or component.tag == Tag.PUBLIC_KEY:
+                found.append(Component(component.tag, component.body, tuple(kept)))
+        return Certificate(found)
+
+    def _true_ones(self, component: Component, checks: SelfSignatures) -> tuple[list[bytes], bool]:
+        """The signatures to keep, and whether one is the primary key's own; of others' a few are kept unread."""
+        own = checks.true_on(component)
+        kept: list[bytes] = []
+        others = 0
+        for signature in read_signatures_on(component):
+            if signature.body not in own:
+                if signature.may_be_by(self.primary) or others == MAX_OTHERS:
+                    continue
+                others += 1
+            kept.append(signature.body)
+        return kept, bool(own)
+
+    def of_address(self, address: str) -> Certificate:
+        """Without the user ids of other addresses: nobody looked whether these are its owner's, too."""
+        return self.without_user_ids(lambda body: address_in(body) not in ("", address))
+
+    def without_user_ids(self, unwanted: Callable[[bytes], bool]) -> Certificate:
+        """Without those user ids whose octets are `unwanted`."""
+        return Certificate(
+            [c for c in self.components if c.tag != Tag.USER_ID or not unwanted(c.body)]
+        )
 
 
-def _self_hash_is_good(signature: Signature) -> bool:
-    try:
-        scheme = algorithms.hash_algorithm(signature.hash_number)
-    except OpenPGPError:
-        return False
-    if not scheme.weak:
-        return True
-    return scheme.name == "sha1" and signature.created < algorithms.SHA1_SELF_SIGNATURES_UNTIL
+def _addresses(user_ids: Iterable[str]) -> tuple[str, ...]:
+    found = (address_of(user_id) for user_id in user_ids)
+    return tuple(dict.fromkeys(address for address in found if address))
+
+
+def _end(binding: Signature, key: PublicKey) -> int | None:
+    """When what a binding says of a key ends: with the key, or with the binding itself."""
+    return min((e for e in (binding.key_expires(key), binding.expires) if e), default=None)
 
 
 def _goes_out(body: bytes) -> bool:

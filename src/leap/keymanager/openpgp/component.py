@@ -42,6 +42,11 @@ def address_of(user_id: str) -> str:
     return (found[1] or found[2]).lower() if found else ""
 
 
+def address_in(body: bytes) -> str:
+    """The same of a user id as it stands in its packet."""
+    return address_of(body.decode("utf-8", "replace"))
+
+
 def split_keys(data: bytes) -> list[list[Packet]]:
     """Packets of `data` in groups, each beginning with a primary key; raises Malformed."""
     groups: list[list[Packet]] = []

@@ -46,7 +46,7 @@ from leap.keymanager.openpgp.signature import (
 from leap.keymanager.openpgp.verdict import RawSignature
 
 MAX_SIZE = 64 * 1024 * 1024  # what a mail may unpack to; the providers take 50 MiB
-MAX_RECIPIENTS = 512  # packets read; a list that encrypts to more should split its mail
+MAX_RECIPIENTS = 512  # keys written and read; a list that encrypts to more must split its mail
 MAX_ATTEMPTS = (
     1_024  # private key operations for one message; hidden recipients make us try every key
 )
@@ -77,12 +77,15 @@ def encrypt(
 ) -> bytes:
     """`data` encrypted to all of `recipients` and `hidden` (whose names do not show), signed inside by `signer`.
 
-    Raises ExpiredCertificate, NoEncryptionKey, NoSigningKey; then nothing is made at all.
+    Raises ExpiredCertificate, NoEncryptionKey, NoSigningKey, TooLarge for more than `MAX_RECIPIENTS`; then nothing
+    is made at all.
     """
     at = now()
     everyone = (*recipients, *hidden)
     if not everyone:
         raise NoEncryptionKey("there is nobody to encrypt to")
+    if len(everyone) > MAX_RECIPIENTS:  # what nobody's `decrypt` would open
+        raise TooLarge(f"one message can be encrypted to {MAX_RECIPIENTS} keys at most")
     keys = [certificate.encryption_key(at) for certificate in everyone]
     content = literal(data)
     if signer is not None:

@@ -21,10 +21,16 @@ from leap.keymanager.openpgp import generation, message, verdict
 from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.message import MAX_SIZE, Decrypted
 from leap.keymanager.openpgp.secret_key import SecretKey
-from leap.keymanager.openpgp.verdict import RawSignature, Verdict
+from leap.keymanager.openpgp.verdict import Owners, RawSignature, Verdict
 
 INLINE = 64 * 1024
 THREAD = 256 * 1024
+LARGE_CERTIFICATE = (
+    4 * 1024
+)  # an ordinary one has under 1 kB; 4 kB hold 24 signatures of the slowest kind
+RECIPIENT = (
+    8 * 1024
+)  # octets whose encryption takes about as long as wrapping the key for one recipient
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,7 +88,8 @@ class Workers:
     ) -> bytes:
         """See `message.encrypt`; `now` is a time, since clocks do not travel between processes."""
         work = partial(_at, message.encrypt, now)
-        return await self.run(len(data), work, data, recipients, signer, armor=armor, hidden=hidden)
+        size = len(data) + RECIPIENT * (len(recipients) + len(hidden))
+        return await self.run(size, work, data, recipients, signer, armor=armor, hidden=hidden)
 
     async def sign_detached(
         self, data: bytes, signer: SecretKey, *, now: float | None = None
@@ -106,6 +113,7 @@ class Workers:
         *,
         now: float | None = None,
         from_address: str | None = None,
+        owners: Owners | None = None,
         intended_for: Sequence[str] = (),
     ) -> tuple[Verdict, ...]:
         """See `verdict.verify_signatures`."""
@@ -116,10 +124,13 @@ class Workers:
             verdict.verify_signatures,
             now,
             from_address=from_address,
+            owners=owners or {},
             intended_for=intended_for,
         )
-        # many signatures by large keys take their time on a small text, too
-        size = max(len(plaintext), INLINE if len(signatures) > 4 else 0)
+        # many signatures take their time on a small text, too; and so does a large certificate, whose own
+        # signatures are checked when it is looked at for the first time
+        large = sum(len(certificate.binary) for certificate in certificates) > LARGE_CERTIFICATE
+        size = max(len(plaintext), INLINE if large or len(signatures) > 4 else 0)
         return await self.run(size, work, plaintext, signatures, certificates)
 
     async def generate(

@@ -102,16 +102,16 @@ class SecretKey:
 
     def signing_key(self, at: float) -> SecretMaterial:
         """The secret to sign mail with at a time; raises ExpiredCertificate, NoSigningKey."""
-        head = self.certificate.keys[0]
+        head = self.certificate.keys_at(at)[0]
         if head.is_revoked(at):
             raise NoSigningKey("the key is revoked")
         if head.has_expired(at):
             raise ExpiredCertificate("the key has expired")
-        fit = [s for s in self.certificate.signing_states() if s.key.fingerprint in self._secrets]
+        fit = [s for s in self.certificate.signing_states(at) if s.key.fingerprint in self._secrets]
         alive = [s for s in fit if s.is_alive(at) and not s.key.too_weak]
         if alive:
             # a subkey when there is one, as GnuPG does: it can be replaced without a new identity
-            best = max(alive, key=lambda s: (s is not head, s.key.created))
+            best = max(alive, key=lambda s: (s.key is not head.key, s.key.created))
             return self._secrets[best.key.fingerprint]
         if any(s.has_expired(at) for s in fit):
             raise ExpiredCertificate("the signing key has expired")

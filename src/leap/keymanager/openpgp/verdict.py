@@ -1,27 +1,32 @@
 """What to believe of each signature on a message: one verdict per signature, with the reason in words.
 
     state        | means
-    good         | by this key, which was alive and allowed to sign then
+    good         | by this key, which was alive and allowed to sign then, and is bound to the From address
     bad          | by nobody: the data or the signature was changed, or the key may not sign
     unknown-key  | we do not have the key; nothing can be said
     expired      | true, but the key or the signature had ended
     revoked      | true, but the key was revoked
     weak         | by a hash or key that can be forged today
-    not-from     | true, but the key does not belong to the From address
+    not-from     | true, but the key is not the one bound to the From address
 
-Invariant: a state is never better than its evidence; whatever cannot be computed is not good.
+Invariants:
+* A state is never better than its evidence; whatever cannot be computed is not good.
+* Whose key it is, the caller says (`owners`), who has a key ring. The user ids of a certificate are claims of
+  whoever made it: anybody can write any address there.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.armor import dearmor
 from leap.keymanager.openpgp.certificate import SIGN, Certificate, KeyState
+from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.contents import MAX_SIGNATURES
 from leap.keymanager.openpgp.errors import Malformed, OpenPGPError, TooLarge
 from leap.keymanager.openpgp.packets import Tag, read_packets
@@ -31,7 +36,11 @@ State = Literal["good", "bad", "unknown-key", "expired", "revoked", "weak", "not
 CLOCK_SKEW = (
     24 * 3600
 )  # mail from a machine whose clock is ahead by less than a day is not called forged
+MAX_CANDIDATES = 8  # keys tried for one signature; two with one 64-bit id are an attack already
+_BEST_FIRST: tuple[State, ...] = ("good", "not-from", "expired", "revoked", "weak", "bad")
+Owners = Mapping[str, Collection[str]]  # address -> fingerprints of the certificates bound to it
 
+_NOBODY: Owners = MappingProxyType({})
 _DAMAGED = "the signature itself is damaged or of an unknown kind"
 _CHANGED = "the message was changed after it was signed, or the signature is not by this key"
 
@@ -112,16 +121,18 @@ def verify_signatures(
     *,
     now: Callable[[], float] = time.time,
     from_address: str | None = None,
+    owners: Owners = _NOBODY,
     intended_for: Collection[str] = (),
 ) -> tuple[Verdict, ...]:
     """One verdict per signature over `plaintext`, in their order.
 
-    `from_address`: true signatures by a key of another address get "not-from". `intended_for`: fingerprints of
-    the reader's own keys (primary and subkeys); a signature that names recipients and none of them is bad: someone
-    passes on what was said to somebody else. Leave it out when recipients are hidden.
+    `from_address`: true signatures by a certificate which `owners` does not give for it get "not-from".
+    `intended_for`: fingerprints of the reader's own keys (primary and subkeys); a signature that names recipients
+    and none of them is bad: someone passes on what was said to somebody else. Leave it out when recipients are
+    hidden.
     """
     known = list(certificates)
-    judge = _Judge(plaintext, known, now(), from_address, intended_for)
+    judge = _Judge(plaintext, known, now(), from_address, owners, intended_for)
     return tuple(judge.judge(signature) for signature in signatures)
 
 
@@ -132,13 +143,16 @@ def verify_detached(
     *,
     now: Callable[[], float] = time.time,
     from_address: str | None = None,
+    owners: Owners = _NOBODY,
 ) -> tuple[Verdict, ...]:
     """One verdict per signature in a detached signature (armored or not) over `data`, whose line ends count.
 
     Raises Malformed, TooLarge when `signature` is none.
     """
     found = read_signatures(signature)
-    return verify_signatures(data, found, certificates, now=now, from_address=from_address)
+    return verify_signatures(
+        data, found, certificates, now=now, from_address=from_address, owners=owners
+    )
 
 
 class _Judge:
@@ -148,13 +162,15 @@ class _Judge:
         certificates: list[Certificate],
         now: float,
         from_address: str | None,
+        owners: Owners,
         intended_for: Collection[str],
     ) -> None:
         self._data = data
         self._text: bytes | None = None
-        self._certificates = certificates
+        self._certificates = [(known, known.keys_at(now)) for known in certificates]
         self._now = now
         self._from = from_address.strip().lower() if from_address is not None else None
+        self._bound = frozenset(owners.get(self._from, ())) if self._from is not None else None
         self._intended_for = {fingerprint.upper() for fingerprint in intended_for}
 
     def judge(self, raw: RawSignature) -> Verdict:
@@ -163,24 +179,40 @@ class _Judge:
             return Verdict(state="bad", reason=_DAMAGED)
         if signature.kind not in (SignatureType.BINARY, SignatureType.TEXT):
             return self._say(signature, "bad", "it is a signature on a key, not on a message")
-        candidates = [
-            (certificate, state)
-            for certificate in self._certificates
-            for state in certificate.keys
-            if signature.may_be_by(state.key)
-        ]
+        candidates = self._candidates(signature)
         if not candidates:
             return self._say(signature, "unknown-key", "the signer's key is not known here")
         reason = _CHANGED
-        for certificate, state in candidates[
-            :8
-        ]:  # two keys with one 64-bit id are an attack already
+        verdicts = []
+        for certificate, state in candidates:
             try:
                 if signature.is_over((self._content(signature),), state.key):
-                    return self._judge_true(signature, certificate, state)
+                    verdicts.append(self._judge_true(signature, certificate, state))
             except OpenPGPError as error:
                 reason = str(error)
-        return self._say(signature, "bad", reason, candidates[0][0])
+        if not verdicts:
+            return self._say(signature, "bad", reason, candidates[0][0])
+        # what the From's own certificate says of its key counts before what others say who carry it, too
+        return min(verdicts, key=lambda v: (not self._is_bound(v), _BEST_FIRST.index(v.state)))
+
+    def _candidates(self, signature: Signature) -> list[tuple[Certificate, KeyState]]:
+        """Keys that may have made it, those of the From first.
+
+        One that may not sign counts only when there is no other: a certificate can carry anybody's key as its
+        encryption subkey, and must not spoil its owner's signatures by that.
+        """
+        found = [
+            (certificate, state)
+            for certificate, states in self._certificates
+            for state in states
+            if signature.may_be_by(state.key)
+        ]
+        fit = [pair for pair in found if pair[1].flags & SIGN] or found
+        fit.sort(key=lambda pair: pair[0].fingerprint not in (self._bound or ()))
+        return fit[:MAX_CANDIDATES]
+
+    def _is_bound(self, verdict: Verdict) -> bool:
+        return self._bound is not None and verdict.fingerprint in self._bound
 
     def _content(self, signature: Signature) -> bytes:
         if signature.kind == SignatureType.BINARY:
@@ -193,7 +225,7 @@ class _Judge:
         self, signature: Signature, certificate: Certificate, state: KeyState
     ) -> Verdict:
         """The mathematics is right; may this key say so, and then?"""
-        head = certificate.keys[0]
+        head = certificate.keys_at(self._now)[0]
         made, now = signature.created, self._now
         verdict: tuple[State, str] = ("good", "")
         if signature.unusable:
@@ -216,7 +248,7 @@ class _Judge:
             verdict = "expired", "the signature was only good for a time, which is over"
         elif self._is_for_another(signature):
             verdict = "bad", "it was made for another recipient"
-        elif self._from is not None and self._from not in certificate.addresses:
+        elif self._bound is not None and certificate.fingerprint not in self._bound:
             verdict = "not-from", f"the key does not belong to {self._from}"
         return self._say(signature, *verdict, certificate)
 
@@ -224,16 +256,25 @@ class _Judge:
         named = {value.hex().upper() for value in signature.intended_recipients}
         return bool(named and self._intended_for) and not named & self._intended_for
 
-    @staticmethod
     def _say(
-        signature: Signature, state: State, reason: str, certificate: Certificate | None = None
+        self,
+        signature: Signature,
+        state: State,
+        reason: str,
+        certificate: Certificate | None = None,
     ) -> Verdict:
-        signer = certificate.user_ids[0] if certificate and certificate.user_ids else ""
         return Verdict(
             state=state,
             fingerprint=certificate.fingerprint if certificate else signature.issuer,
-            signer=signer,
+            signer=self._signer(certificate) if certificate else "",
             created=signature.created,
             reason=reason,
             hash_name=signature.hash_name,
         )
+
+    def _signer(self, certificate: Certificate) -> str:
+        """Who it is by: for a key bound to the From that address, whatever else stands on the key."""
+        if self._from and self._bound and certificate.fingerprint in self._bound:
+            own = (text for text in certificate.user_ids if address_of(text) == self._from)
+            return next(own, self._from)
+        return certificate.user_ids[0] if certificate.user_ids else ""

@@ -2,7 +2,8 @@
 
 Invariants:
 * A mail is never lost here: what cannot be decrypted or understood is served as it came, and says so.
-* A signature counts as "good" only when its key belongs to the one address of the one From a person sees.
+* A signature counts as "good" only when its key is the one the key ring has for the one address of the one From a
+  person sees; what addresses the key itself claims says nothing.
 * A protected From that differs from the outer one is believed only with a good signature (RFC 9788 4.4).
 * What only the provider sealed is called "provider", whatever it claims.
 """
@@ -23,7 +24,6 @@ from leap.keymanager.openpgp import (
     SecretKey,
     Verdict,
     read_signatures,
-    verify_signatures,
 )
 from leap.keymanager.openpgp import offload as openpgp
 from leap.mail.contract import SecurityStatus, SignatureVerdict
@@ -36,7 +36,6 @@ from leap.mail.outgoing.pgp_mime import (
     find_signed,
     is_smime_encrypted,
 )
-from leap.mail.outgoing.recipient_keys import FoundKey
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +56,9 @@ class SignerKeys(Protocol):
         """Certificates in the ring with any of these fingerprints or key ids."""
         ...
 
-    async def find_certificate(self, address: str) -> FoundKey | None: ...
+    async def find_bound(self, address: str, *, seconds: float) -> Sequence[Certificate]:
+        """Those that stand for an address; looked up for at most `seconds` when there is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,50 +165,36 @@ class _Reader:
         signatures = signatures[:MAX_SIGNATURES]
         if not signatures:
             return ()
-        certificates = await self._certificates(signatures, from_address)
-
-        def verify(address: str | None) -> tuple[Verdict, ...]:
-            return verify_signatures(
-                data,
-                signatures,
-                certificates,
-                now=self._now,
-                from_address=address,
-                intended_for=readers,
-            )
-
+        issuers = {issuer for one in signatures for issuer in one.issuers}
+        bound = await self._bound(from_address)
+        known = {one.fingerprint: one for one in await self._keys.find_signers(issuers)}
+        known.update((one.fingerprint, one) for one in bound)
         # An address nobody has: without one From beyond doubt, no key can belong to it.
-        verdicts = await _off_loop(len(data), verify, from_address or "")
-        if from_address is not None and domain_of(from_address) == self._own_domain:
-            base = without_tag(from_address)
-            if base != from_address and any(one.state == "not-from" for one in verdicts):
-                # Our provider gives alice+tag@ to alice@ and to nobody else.
-                verdicts = await _off_loop(len(data), verify, base)
+        sender = (from_address or "").lower()
+        verdicts = await openpgp.verify_signatures(
+            data,
+            signatures,
+            list(known.values()),
+            now=self._now(),
+            from_address=sender,
+            owners={sender: frozenset(one.fingerprint for one in bound)},
+            intended_for=readers,
+        )
         return tuple(_verdict(one, from_address) for one in verdicts)
 
-    async def _certificates(
-        self, signatures: Sequence[RawSignature], from_address: str | None
-    ) -> list[Certificate]:
-        issuers = {issuer for one in signatures for issuer in one.issuers}
-        known = list(await self._keys.find_signers(issuers))
-        held = {name for one in known for name in (*one.fingerprints, *one.key_ids)}
-        if from_address is None or any(held & set(one.issuers) for one in signatures):
-            return known
-        names = dict.fromkeys((from_address,))
-        if domain_of(from_address) == self._own_domain:
-            names[without_tag(from_address)] = None
-        for name in names:
-            try:
-                async with asyncio.timeout(LOOKUP_SECONDS):
-                    found = await self._keys.find_certificate(name)
-            except Exception as error:
-                # Then the verdict says "unknown-key", which is true.
-                logger.info("a signer's key could not be looked up: %s", type(error).__name__)
-                break
-            if found is not None:
-                known.append(found.certificate)
-                break
-        return known
+    async def _bound(self, from_address: str | None) -> Sequence[Certificate]:
+        """The certificates whose signatures may count as the From's own."""
+        if from_address is None:
+            return ()
+        own = domain_of(from_address) == self._own_domain
+        # Our provider gives alice+tag@ to alice@ and to nobody else.
+        name = without_tag(from_address) if own else from_address
+        try:
+            return await self._keys.find_bound(name, seconds=LOOKUP_SECONDS)
+        except Exception as error:
+            # Then the verdict is "unknown-key" or "not-from": nobody said that it is the sender's key.
+            logger.info("a sender's key could not be looked up: %s", type(error).__name__)
+            return ()
 
 
 def _from_differs(assembled: Assembled) -> bool:

@@ -1,7 +1,8 @@
 """The form of a certificate someone publishes: one binary public key, naming its owner's address.
 
 Signatures are not checked here: who looks a key up checks them, and who publishes is logged in. This
-only keeps out what must never be published, above all secret keys.
+only keeps out what must never be published: above all secret keys, and names of other addresses, which somebody
+who looks this key up could take for checked.
 
     packet stream  RFC 9580 4.2: tag octet, length, body; lengths of keys are never partial (4.2.1.4)
 """
@@ -34,7 +35,7 @@ class NotACertificate(ValueError):
 
 
 def check_certificate(data: bytes, address: str) -> None:
-    """Raise NotACertificate unless `data` is one binary public key with a user id of `address`."""
+    """Raise NotACertificate unless `data` is one binary public key with a user id of `address` and of no other."""
     if len(data) > MAX_CERTIFICATE_BYTES:
         raise NotACertificate(f"a certificate has at most {MAX_CERTIFICATE_BYTES} bytes")
     if data.startswith(b"-----"):
@@ -53,6 +54,8 @@ def check_certificate(data: bytes, address: str) -> None:
         raise NotACertificate("this is not one public key")
     if address not in addresses:
         raise NotACertificate(f"the certificate has no user id of {address}")
+    if any("@" in other for other in addresses - {address}):
+        raise NotACertificate(f"the certificate has a user id of another address than {address}")
 
 
 def _address_of(user_id: bytes) -> str:
