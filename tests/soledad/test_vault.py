@@ -2,12 +2,16 @@
 
 import json
 import time
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from leap.soledad import vault
 from leap.soledad.errors import SoledadError, WrongKey
+
+Form = Literal["NFC", "NFD"]
 
 
 async def test_key_comes_back_only_with_the_passphrase(tmp_path: Path) -> None:
@@ -66,3 +70,24 @@ async def test_garbage_is_refused(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(WrongKey):
         await vault.open_vault(path, "x")
+
+
+@pytest.mark.parametrize("made", ["NFC", "NFD"])
+@pytest.mark.parametrize("typed", ["NFC", "NFD"])
+async def test_one_passphrase_typed_on_two_keyboards(
+    tmp_path: Path, made: Form, typed: Form
+) -> None:
+    path = tmp_path / "vault.json"
+    key = await vault.create_vault(path, unicodedata.normalize(made, "pässwörter é"))
+    assert await vault.open_vault(path, unicodedata.normalize(typed, "pässwörter é")) == key
+
+
+async def test_a_vault_of_before_passphrases_were_normalised_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "vault.json"
+    passphrase = unicodedata.normalize("NFD", "pässwörter é")
+    with monkeypatch.context() as patch:
+        patch.setattr(vault, "_normal", str.encode)
+        key = await vault.create_vault(path, passphrase)
+    assert await vault.open_vault(path, passphrase) == key

@@ -7,6 +7,8 @@ Invariants:
 * Every seal has its own salt, and thereby its own key: the nonce is constant. The parameters are
   authenticated as associated data.
 * The file is replaced atomically, mode 0600.
+* The passphrase counts in NFC, as for log-in: two keyboards may write one letter as one code point or as two
+  (RFC 8265 4.2.2).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,7 +75,11 @@ async def open_vault(path: Path, passphrase: str) -> bytes:
     return await asyncio.to_thread(_open, path, passphrase)
 
 
-def _wrapping_key(passphrase: str, vault: _VaultFile) -> bytes:
+def _normal(passphrase: str) -> bytes:
+    return unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
+
+
+def _wrapping_key(passphrase: bytes, vault: _VaultFile) -> bytes:
     kdf = Argon2id(
         salt=vault.salt,
         length=32,
@@ -80,7 +87,7 @@ def _wrapping_key(passphrase: str, vault: _VaultFile) -> bytes:
         lanes=vault.lanes,
         memory_cost=vault.memory_kib,
     )
-    return kdf.derive(passphrase.encode("utf-8", "surrogateescape"))
+    return kdf.derive(passphrase)
 
 
 def _bound(vault: _VaultFile) -> bytes:
@@ -97,7 +104,8 @@ def _write(path: Path, key: bytes, passphrase: str, random: Callable[[int], byte
         lanes=LANES,
         sealed_key=b"",
     )
-    vault.sealed_key = AESGCM(_wrapping_key(passphrase, vault)).encrypt(_NONCE, key, _bound(vault))
+    wrapping_key = _wrapping_key(_normal(passphrase), vault)
+    vault.sealed_key = AESGCM(wrapping_key).encrypt(_NONCE, key, _bound(vault))
     replace_file(path, msgspec.json.encode(vault) + b"\n")
 
 
@@ -119,12 +127,18 @@ def _open(path: Path, passphrase: str) -> bytes:
         and 16 <= len(vault.salt) <= 64
     ):
         raise WrongKey("the vault file is damaged; restore it from a copy")
-    try:
-        key = AESGCM(_wrapping_key(passphrase, vault)).decrypt(
-            _NONCE, vault.sealed_key, _bound(vault)
-        )
-    except InvalidTag as error:
-        raise WrongKey("the passphrase is wrong") from error
+    # As typed comes second: vaults were once made of passphrases that were not normalised.
+    typed = passphrase.encode("utf-8", "surrogateescape")
+    for candidate in dict.fromkeys((_normal(passphrase), typed)):
+        try:
+            key = AESGCM(_wrapping_key(candidate, vault)).decrypt(
+                _NONCE, vault.sealed_key, _bound(vault)
+            )
+            break
+        except InvalidTag:
+            continue
+    else:
+        raise WrongKey("the passphrase is wrong")
     if len(key) != KEY_BYTES:
         raise WrongKey("the vault file is damaged; restore it from a copy")
     return key
