@@ -1,7 +1,9 @@
 """The one-writer database: grouping, isolation of failures, durability, keys, limits, closing."""
 
 import asyncio
+import errno
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -168,3 +170,31 @@ async def test_cancelled_writer_does_not_stop_the_commit(tmp_path: Path) -> None
     await db.write(lambda c: None)
     assert await db.read(lambda c: c.execute("SELECT count(*) FROM t").fetchone()) == (1,)
     await db.close()
+
+
+async def test_the_names_of_file_and_wal_are_durable_before_the_first_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    fsync = os.fsync
+
+    def look(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            assert os.path.samestat(os.fstat(descriptor), tmp_path.stat())
+            synced.update(os.listdir(tmp_path))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    db = await Database.open(tmp_path / "x.db", key=KEY)
+    assert {"x.db", "x.db-wal"} <= synced
+    await db.close()
+
+
+async def test_a_folder_that_cannot_be_synced_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, "this file system does not sync folders")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    await (await _filled(tmp_path / "x.db")).close()

@@ -6,6 +6,10 @@ Invariants:
 * A group with a durable job is committed with `synchronous=FULL`: then it, and all that was committed
   before, outlives a loss of power. The others are committed in WAL with NORMAL: atomic and ordered, but
   the last ones may be missing after a loss of power.
+* The names of the file and its WAL are durable before the first job runs.
+* A COMMIT which the disk fails is answered with an error and undone for this process. Its outcome is open all the
+  same: the frames may have reached the WAL, and a loss of power before the next COMMIT lets SQLite find them there.
+  So whoever gets such an error repeats the step, as after a crash; every step here is safe to repeat.
 * With a key the file is never plaintext: `cipher_status` and the file's first bytes are both checked,
   because a mistyped key pragma is silently ignored by SQLite.
 * A file is open in one process, once: an flock on `<path>.lock` says so.
@@ -40,6 +44,7 @@ MAX_WAL_BYTES = 32 * 1024 * 1024  # what the WAL is cut back to after a large tr
 WRITER_CACHE_KIB = 16_384
 READER_CACHE_KIB = 8_192
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}  # what file systems without it answer
 _SQLITE_BUSY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_NOTADB = 5, 10, 13, 26
 _SQLITE_CORRUPT = 11
 
@@ -99,6 +104,7 @@ class Database:
             with _named_errors():
                 self._writer: Any = self._connect(WRITER_CACHE_KIB)
                 self._check_cipher()
+                _sync_folder(path.parent)
         except BaseException:
             os.close(self._lock)
             raise
@@ -300,6 +306,18 @@ def _resolve(entries: list[_Job]) -> None:
             entry.future.set_exception(entry.error)
         else:
             entry.future.set_result(entry.result)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes new names in a folder durable, where the file system can."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _take_lock(path: Path) -> int:
