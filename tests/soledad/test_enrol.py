@@ -14,7 +14,6 @@ from leap.soledad.enrol import (
     enrol_by_recovery,
     enrol_device,
     log_in_again,
-    refresh_keyset,
     sign_up,
 )
 from leap.soledad.errors import (
@@ -29,7 +28,7 @@ from leap.soledad.errors import (
     WeakKdf,
     WrongKey,
 )
-from leap.soledad.keyset import EpochEntry, sign_keyset
+from leap.soledad.keyset import EpochEntry, open_keyset, sign_keyset
 from leap.soledad.material import AccountMaterial, encode_material
 from leap.soledad.remote import ProviderClient
 from leap.soledad.secrets import (
@@ -109,7 +108,7 @@ async def test_a_second_device_needs_only_address_and_passphrase(https: Served):
         for name in ("account_id", "id_key", "epochs", "inbox_keys", "root_public"):
             assert getattr(second, name) == getattr(first, name)
         assert [device.name for device in second.open_keyset().devices] == ["laptop", "phone"]
-        assert (await refresh_keyset(laptop, first)).keyset == second.keyset
+        assert (await laptop.secrets()).keyset == second.keyset
 
 
 async def test_the_recovery_code_enrols_too(https: Served):
@@ -132,9 +131,8 @@ async def test_devices_enrolled_at_once_are_all_listed(https: Served):
                 for n, client in enumerate(clients)
             )
         )
-        names = {
-            device.name for device in (await refresh_keyset(laptop, first)).open_keyset().devices
-        }
+        newest = open_keyset((await laptop.secrets()).keyset, root_public=first.root_public)
+        names = {device.name for device in newest.devices}
         assert names == {"laptop", "phone 0", "phone 1", "phone 2", "phone 3"}
         assert len({one.material.device.device_id for one in enrolled}) == 4
         for client in clients:
@@ -324,15 +322,6 @@ async def test_a_provider_that_cannot_prove_itself_gives_no_token(https: Served,
         with pytest.raises(ImpostorProvider):
             await enrol_device(phone, ALICE, PASSPHRASE, "phone")
         assert phone.token is None
-
-
-async def test_an_older_keyset_is_refused_when_refreshing(https: Served):
-    async with client_of(https) as laptop, client_of(https) as phone:
-        first = (await made(laptop)).material
-        second = (await enrol_device(phone, ALICE, PASSPHRASE, "phone")).material
-        phone.change = lambda reply: REPLACE(reply, keyset=first.keyset)
-        with pytest.raises(BadKeyset, match="rolled back"):
-            await refresh_keyset(phone, second)
 
 
 # --- what stays ----------------------------------------------------------------------------------------

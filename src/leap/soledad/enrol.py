@@ -32,7 +32,7 @@ from leap.soledad.errors import (
     Unreachable,
 )
 from leap.soledad.inbox_seal import public_of
-from leap.soledad.keyset import EpochEntry, Keyset, check_successor, open_keyset, sign_keyset
+from leap.soledad.keyset import EpochEntry, Keyset, open_keyset, sign_keyset
 from leap.soledad.login import identity_of, srp_verifier
 from leap.soledad.material import AccountMaterial
 from leap.soledad.remote.client import ProviderClient
@@ -145,14 +145,6 @@ async def log_in_again(client: ProviderClient, material: AccountMaterial, passph
     if client.token is None:
         raise AuthFailed("unauthorized", "the provider gave no token", 401)
     return client.token
-
-
-async def refresh_keyset(client: ProviderClient, material: AccountMaterial) -> AccountMaterial:
-    """The material with the newest keyset, checked to follow the one at hand; raises BadKeyset."""
-    reply = await client.secrets()
-    newest = open_keyset(reply.keyset, root_public=material.root_public)
-    check_successor(material.open_keyset(), newest)
-    return material.with_keyset(reply.keyset)
 
 
 class _Prepared(NamedTuple):
