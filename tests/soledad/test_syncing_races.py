@@ -12,6 +12,7 @@ from leap.soledad.errors import (
     Unreachable,
 )
 from leap.soledad.rows import SetEdit
+from leap.soledad.syncing.state import MAX_MARKS
 from tests.soledad.memory_provider import Account, Device, lost_reply, lost_request
 from tests.soledad.two_devices import equal, pair
 
@@ -310,11 +311,12 @@ async def test_cancelled_sync_goes_on_next_time(account: Account) -> None:
     assert await phone.content("d") == {"v": 1}
 
 
-async def test_refused_commit_is_made_anew(account: Account) -> None:
+@pytest.mark.parametrize("status", [401, 413, 429, 507])
+async def test_refused_commit_comes_through_later(account: Account, status: int) -> None:
     laptop, phone = await pair(account)
 
     def refuse(_: Any) -> Any:
-        raise Refused("storage-full", "the provider's disk is full", 507)
+        raise Refused("refused", "not now, or not so", status)
 
     def refuse_late(call: Any) -> Any:
         call()
@@ -328,3 +330,55 @@ async def test_refused_commit_is_made_anew(account: Account) -> None:
         await equal(laptop, phone)
         assert await phone.content("d") == {"v": fault.__name__}
         assert await phone.store.get_doc_conflicts("d") == []
+
+
+async def refused_often(device: Device, times: int, status: int) -> set[bytes]:
+    """Syncs that the provider refuses; answers the heads it was shown."""
+    heads: set[bytes] = set()
+
+    async def look() -> None:
+        pending = (await device.engine._puller.state()).pending
+        assert pending is not None
+        heads.add(pending.head)
+
+    def refuse(_: Any) -> Any:
+        raise Refused("refused", "not now, or not so", status)
+
+    device.remote.before["commit"] = look
+    device.remote.always["commit"] = refuse
+    for _ in range(times):
+        with pytest.raises(Refused):
+            await device.sync()
+    device.remote.before.clear()
+    device.remote.always.clear()
+    return heads
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 507])
+async def test_a_commit_refused_for_now_is_sent_again_as_it_was(
+    account: Account, status: int
+) -> None:
+    laptop, phone = await pair(account)
+    await laptop.put("d", v=1)
+    assert len(await refused_often(laptop, 40, status)) == 1
+    assert len((await laptop.engine._puller.state()).attempts) == 1
+    await laptop.restart()
+    await equal(laptop, phone)
+    assert await phone.content("d") == {"v": 1}
+
+
+async def test_marks_of_commits_refused_for_what_they_hold_do_not_pile_up(
+    account: Account,
+) -> None:
+    laptop, phone = await pair(account)
+    await laptop.put("d", v=1)
+    assert len(await refused_often(laptop, 50, 413)) == 50
+    state = await laptop.engine._puller.state()
+    assert len(state.attempts) == MAX_MARKS
+    assert [mark.counter for mark in state.attempts] == list(range(51 - MAX_MARKS, 51))
+    await laptop.put("d", v="smaller")
+    await equal(laptop, phone)
+    assert await phone.content("d") == {"v": "smaller"}
+    newest = (await laptop.engine._puller.state()).committed
+    assert newest is not None
+    assert newest.counter == 51  # no counter of a refused head was used again

@@ -3,6 +3,8 @@
 Invariants:
 * The commit is written down durably (head, items, payloads) before any of it is sent. Its outcome is known
   only from the provider's answer or from a later head; until then it is sent again as it was, never anew.
+* A refusal for what the commit holds (its size, its staged items) lets it be made anew. After any other refusal
+  (no room, no log-in, too many requests) it is sent again as it was: a provider that refuses for days sees one head.
 * A refusal because the head moved is followed by a pull, which rebases; only what both touched is sealed anew,
   and items staged already stay staged: so a slow device gets its turn beside a busy one.
 * Rows go into a page only when the provider has their blobs: nobody sees a row without its content.
@@ -39,6 +41,7 @@ from leap.soledad.wire import (
     StageRequest,
 )
 
+_OF_THE_COMMIT = {400, 409, 413}  # HTTP statuses: malformed, staged items differ, too large
 MAX_ATTEMPTS = 30  # commits refused in a row before the others have their turn without us
 
 
@@ -84,8 +87,9 @@ class Pusher:
                     raise
                 await self._puller.pull()
                 continue
-            except Refused:
-                await self._abandon(pending)
+            except Refused as error:
+                if error.status in _OF_THE_COMMIT:
+                    await self._abandon(pending)
                 raise
             await self._acknowledge(pending)
             return pending.count
@@ -260,7 +264,7 @@ class Pusher:
         await self._store.write(job)
 
     async def _abandon(self, pending: Pending) -> None:
-        """The provider refused the commit, and not for the head: it is made anew next time."""
+        """The provider refused the commit for what it holds: it is made anew next time."""
         device_id = self._material.device.device_id
 
         def job(connection: Connection) -> None:

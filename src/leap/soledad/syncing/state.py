@@ -3,6 +3,9 @@
 Invariants:
 * A commit is written down here, durably, before it is sent: after a crash it is recognised or sent again.
 * The accepted head, the digest and the applied items change in one transaction.
+* Of the marks of attempts whose outcome is open, the newest `MAX_MARKS` are kept, and counters are never used again.
+  An older one was refused for what it held, and so often others after it, that only a provider which contradicts
+  itself can show it: that is found (as ForkJoined), for a mark which is not kept is never accepted.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ STATE = "sync.state"
 STAGED_TO = "sync.staged_to"  # pulled, not accepted yet: up to this seq
 ALARM = "sync.alarm"
 OPEN_PAGE = "sync.open_page."  # and the name of the schema
+MAX_MARKS = 32
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -90,14 +94,14 @@ class SyncState(msgspec.Struct, frozen=True):
         counter = pending.record.devices[self.device_id].counter
         return msgspec.structs.replace(
             self,
-            attempts=[*self.attempts, Mark(counter, pending.hash)],
+            attempts=[*self.attempts, Mark(counter, pending.hash)][-MAX_MARKS:],
             attempt=counter,
             pending=pending,
             kept=None,
         )
 
     def abandoned(self) -> SyncState:
-        """After the provider refused the pending commit for another reason than the head.
+        """After the provider refused the pending commit for what it holds.
 
         Its mark stays: should it have taken place after all, it is recognised.
         """
