@@ -6,16 +6,17 @@ import msgspec
 import pytest
 
 from leap.soledad.errors import (
+    BadKeyset,
+    BadReply,
     DigestMismatch,
     ForgedEnvelope,
     ForgedHead,
     ForkJoined,
     ProviderLies,
     RolledBack,
-    SoledadError,
 )
 from leap.soledad.syncing import SyncStopped
-from leap.soledad.wire import LoggedItem
+from leap.soledad.wire import MAX_COMMIT_BYTES, LoggedItem, PullPage
 from tests.soledad.memory_provider import Account, Device
 from tests.soledad.two_devices import equal, pair, prepared
 
@@ -204,11 +205,87 @@ async def test_items_out_of_order_are_not_taken(account: Account) -> None:
     def more(call: Any) -> Any:
         return msgspec.structs.replace(call(), items=[], more=True)
 
-    for fault in (shuffle, behind, more):
+    def too_many(call: Any) -> Any:
+        page = call()
+        bulk = [
+            LoggedItem(seq=n, item_id=n.to_bytes(32, "big"), version=1, sealed=b"")
+            for n in range(1, 3_000)
+        ]
+        return msgspec.structs.replace(page, items=bulk, head_seq=2**50)
+
+    def too_large(call: Any) -> Any:
+        page = call()
+        first = msgspec.structs.replace(page.items[0], sealed=bytes(MAX_COMMIT_BYTES + 1))
+        return msgspec.structs.replace(page, items=[first])
+
+    for fault in (shuffle, behind, more, too_many, too_large):
         phone.remote.faults["pull"] = [fault]
-        with pytest.raises(SoledadError):
+        with pytest.raises(BadReply):
             await phone.sync()
+        assert await put_aside(phone) == 0
     await equal(phone, laptop)
+
+
+async def put_aside(device: Device) -> int:
+    count: int = await device.store.read(
+        lambda c: c.execute("SELECT count(*) FROM pulled_item").fetchone()[0]
+    )
+    return count
+
+
+@pytest.mark.parametrize("head", ["made up", "the true one"])
+async def test_a_pull_without_end_puts_nothing_on_the_disk(account: Account, head: str) -> None:
+    laptop, phone = await prepared(account)
+    if head == "the true one":
+        await laptop.sync()
+
+    def endless(call: Any) -> Any:
+        page = call()
+        items = [
+            LoggedItem(seq=seq, item_id=seq.to_bytes(32, "big"), version=1, sealed=bytes(100_000))
+            for seq in range(page.head_seq + 1, page.head_seq + 21)
+        ]
+        shown = page.head if head == "the true one" else b"h" * 1_000
+        return PullPage(items=items, head=shown, head_seq=2**50, more=True)
+
+    phone.remote.always["pull"] = endless
+    await lie(phone, ProviderLies)
+    assert phone.remote.requests.count("pull") <= 1
+    assert await put_aside(phone) == 0
+
+
+async def test_items_which_no_device_sealed_are_not_put_aside(account: Account) -> None:
+    laptop, _ = await prepared(account)
+    await laptop.sync()
+    tablet = await account.device("tablet")
+
+    def padded(call: Any) -> Any:
+        page = call()
+        junk = LoggedItem(seq=1, item_id=bytes(32), version=1, sealed=bytes(1_000_000))
+        rest = [item for item in page.items if item.seq > 1]
+        return msgspec.structs.replace(page, items=[junk, *rest])
+
+    tablet.remote.always["pull"] = padded
+    await lie(tablet, ProviderLies)
+    assert await put_aside(tablet) == 0
+
+
+async def test_a_head_that_moves_back_between_two_pages_is_refused(account: Account) -> None:
+    laptop, phone = await pair(account)
+    for n in range(2_100):  # more than one page
+        await laptop.put(f"d{n}", v=n)
+    await laptop.sync()
+    provider = account.provider
+    old_head, old_seq = provider.head, provider.head_seq
+    await laptop.put("d0", v="news")
+    await laptop.sync()
+
+    def back(call: Any) -> Any:
+        page = call()
+        return msgspec.structs.replace(page, items=page.items[:1], head=old_head, head_seq=old_seq)
+
+    phone.remote.faults["pull"] = [None, back]
+    await lie(phone, RolledBack)
 
 
 async def test_a_keyset_of_a_new_device_is_fetched_and_checked(account: Account) -> None:
@@ -221,6 +298,21 @@ async def test_a_keyset_of_a_new_device_is_fetched_and_checked(account: Account)
     assert await laptop.content("d") == {"v": 1}
     await laptop.sync()
     assert laptop.remote.requests.count("secrets") == 1
+
+
+async def test_a_keyset_older_than_the_one_at_hand_is_refused(account: Account) -> None:
+    laptop, phone = await pair(account)
+    older = account.provider.keyset  # lists both of them
+    tablet = await account.device("tablet")
+    await tablet.put("d", v=1)
+    await tablet.sync()
+    await equal(laptop, phone)  # both know the tablet now
+    watch = await account.device("watch")
+    await watch.sync()
+    await watch.put("d", v=2)
+    await watch.sync()
+    account.provider.keyset = older
+    await lie(laptop, BadKeyset)
 
 
 async def test_commit_by_a_device_nobody_listed(account: Account) -> None:

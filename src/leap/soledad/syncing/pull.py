@@ -1,4 +1,4 @@
-"""Pull: fetch the log's news, verify all of it against a signed head, apply it in one transaction.
+"""Pull: fetch the log's news (`fetch`), verify all of it against a signed head, apply it in one transaction.
 
 Invariants:
 * Pulled items lie aside, unused, until a head accepted by the rules of `head` signs for exactly the set of
@@ -11,36 +11,30 @@ Invariants:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 
 from leap.soledad.digest import SetDigest
 from leap.soledad.envelope import HEADER, Epoch, open_envelope
 from leap.soledad.errors import (
-    BadReply,
     DigestMismatch,
-    ForgedHead,
     KeysetBehind,
     RolledBack,
     UnknownEpoch,
 )
-from leap.soledad.head import Head, HeadRecord, check_successor, head_hash, open_head
+from leap.soledad.head import Head, HeadRecord, head_hash, open_head
 from leap.soledad.keyset import Keyset, open_keyset
 from leap.soledad.keyset import check_successor as check_keyset_successor
 from leap.soledad.material import AccountMaterial
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import VerifiedItem, acknowledge, apply_items
+from leap.soledad.syncing.fetch import Progress, fetch_news
 from leap.soledad.syncing.items import KIND, decode_item
 from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.syncing.state import STAGED_TO, KeptPush, SyncState, load_state, save_state
 from leap.soledad.transaction import Transaction, save_setting
-from leap.soledad.wire import LoggedItem, PullPage, PullRequest
-
-Progress = Callable[[int, int], None]  # items pulled so far, seq to go to
 
 
 @dataclass
@@ -79,22 +73,18 @@ class Puller:
             return await self._pull_once()
 
     async def _pull_once(self) -> int:
-        page = await self._fetch()
         state = await self.state()
-        if not page.head:
-            if state.record is not None:
-                raise RolledBack("the provider shows an empty log; this device has seen it full")
-            if page.items or page.head_seq:
-                raise ForgedHead("the provider shows a log without a signed head")
+        sealed, head = await fetch_news(
+            self._store, self._remote, state, self._open_head, self._progress
+        )
+        if head is None:
             if not state.complete:
                 await self._save_complete()
             return 0
-        if head_hash(page.head) == state.hash:
+        if head.hash == state.hash:
             await self._forget_staged()  # behind an accepted head there is nothing
             return 0
-        head = await self._open_head(page.head, page.head_seq)
-        check_successor(state.own, state.head, head)
-        epoch = self._epoch_of(page.head)
+        epoch = self._epoch_of(sealed)
         verified = await self._store.read(lambda c: self._verify(c, state, head, epoch))
         return await self._accept(state, head, verified)
 
@@ -108,25 +98,7 @@ class Puller:
         assert material is not None
         return material
 
-    # -- fetching -----------------------------------------------------------------------------
-
-    async def _fetch(self) -> PullPage:
-        """Puts all news aside; answers the last page."""
-        state = await self.state()
-        since = await self._store.setting(STAGED_TO)
-        since = state.seq if since is None else int(since)
-        count = 0
-        while True:
-            page = await self._remote.pull(PullRequest(since=since))
-            _check_page(page, since)
-            if page.items:
-                since = page.items[-1].seq
-                count += len(page.items)
-                await self._store.write(partial(_put_aside, items=page.items))
-                if self._progress is not None:
-                    self._progress(count, page.head_seq)
-            if not page.more:
-                return page
+    # -- what lies aside ------------------------------------------------------------------------
 
     async def _forget_staged(self) -> None:
         if await self._store.setting(STAGED_TO) is None:
@@ -282,29 +254,6 @@ def _keep_staged(connection: Connection, state: SyncState, verified: _Verified) 
     if any(item_id in touched for (item_id,) in staged):
         return None
     return KeptPush(pending.push_id, pending.staged)
-
-
-def _check_page(page: PullPage, since: int) -> None:
-    """Raises BadReply for a page that does not lead on from `since` to the head."""
-    last = since
-    for item in page.items:
-        if item.seq <= last:
-            raise BadReply("the provider's answer to a pull is not in order")
-        last = item.seq
-    if last > page.head_seq and page.items:
-        raise BadReply("the provider shows items behind the end of the log")
-    if page.more and not page.items:
-        raise BadReply("the provider says there are more items, but gives none")
-
-
-def _put_aside(connection: Connection, items: list[LoggedItem]) -> None:
-    connection.executemany(
-        "INSERT INTO pulled_item (item_id, seq, version, sealed) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (item_id) DO UPDATE SET seq = excluded.seq, version = excluded.version,"
-        " sealed = excluded.sealed",
-        [(item.item_id, item.seq, item.version, item.sealed) for item in items],
-    )
-    save_setting(connection, STAGED_TO, items[-1].seq)
 
 
 def _load_known(connection: Connection, touched_only: bool) -> dict[bytes, tuple[int, bytes]]:
