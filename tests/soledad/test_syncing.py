@@ -13,7 +13,7 @@ from leap.soledad.rows import SetEdit
 from leap.soledad.syncing import SyncEngine
 from tests.soledad.memory_provider import Account, Device
 from tests.soledad.schemas import open_store
-from tests.soledad.two_devices import equal, pair, prepared
+from tests.soledad.two_devices import equal, pair
 
 # --- the plain way ---
 
@@ -187,14 +187,6 @@ async def test_idle_engine_asks_nothing(account: Account) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def test_running_engine_stops_at_an_alarm(account: Account) -> None:
-    laptop, _ = await prepared(account)
-    provider = account.provider
-    provider.head, provider.head_seq, provider.items = b"", 0, {}
-    await asyncio.wait_for(laptop.engine.run(), 5)
-    assert laptop.engine.status.alarm
 
 
 async def test_many_callers_share_a_sync(account: Account) -> None:

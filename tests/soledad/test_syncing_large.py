@@ -179,8 +179,7 @@ async def test_altered_and_missing_blobs_are_refused(account: Account) -> None:
     blobs[a] = blobs[b][:-1]
     with pytest.raises(BlobAltered):
         await phone.store.read_blob(first[0])
-    with pytest.raises(BlobAltered):
-        await phone.engine._transfer.fetch_batch()
+    assert await phone.engine._transfer.fetch_batch() == 3  # of four one was tried a moment ago
     assert await phone.engine._transfer.fetch_batch() == 0  # the good ones of the batch were kept
     assert await phone.store.read_blob(second[1]) == b"body2"
     for ref in (*first, *second):

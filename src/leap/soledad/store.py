@@ -22,7 +22,7 @@ import msgspec
 from leap.soledad import document_api
 from leap.soledad.blobs.format import BlobRef, SealedBlob, open_blob, seal_blob
 from leap.soledad.blobs.local import LocalBlobs
-from leap.soledad.blobs.reader import BlobReader, BlobSource
+from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched
 from leap.soledad.changes import Callback, ChangeSet, Projection
 from leap.soledad.documents import Document, Merge
 from leap.soledad.envelope import Epoch, row_key_of
@@ -314,8 +314,8 @@ class Soledad:
         """Fetches those that are not here yet, verified."""
         await self._reader.fetch(refs)
 
-    async def fetch_batch(self, refs: Sequence[BlobRef]) -> tuple[list[BlobRef], list[BlobRef]]:
-        """One request for blobs; answers those still to ask for, and those the provider lacks."""
+    async def fetch_batch(self, refs: Sequence[BlobRef]) -> Fetched:
+        """One request for blobs; answers those still to ask for, and those the provider lost. Raises Unreachable."""
         return await self._reader.fetch_batch(refs)
 
     def open_sealed(self, sealed: bytes, ref: BlobRef, start: int, length: int | None) -> bytes:

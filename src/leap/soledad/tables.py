@@ -72,6 +72,15 @@ TABLES = (
         missing INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS blob_wanted_order ON blob_wanted (missing, priority, newest DESC)",
+    # Wanted, but what the provider gave last was nothing or something else: asked for again at `retry_at`.
+    """CREATE TABLE IF NOT EXISTS blob_lost (
+        blob_id TEXT PRIMARY KEY,
+        attempts INTEGER NOT NULL,
+        retry_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # Stores made before there was that table gave such blobs up for good.
+    "INSERT OR IGNORE INTO blob_lost (blob_id, attempts, retry_at)"
+    " SELECT blob_id, 1, 0 FROM blob_wanted WHERE missing = 1",
     # Without rows since log position `since` (NULL until that is committed).
     """CREATE TABLE IF NOT EXISTS blob_doomed (
         blob_id TEXT PRIMARY KEY,

@@ -17,6 +17,7 @@ from leap.soledad.blobs.format import BlobRef, SealedBlob
 from leap.soledad.sqlite import Connection
 
 FILE_SIZE = 256 * 1024  # from here on a file costs less than writing the pages to WAL and database
+FIRST_RETRY, LAST_RETRY = 60, 24 * 3600  # seconds until a lost blob is asked for again
 _FILE_NAME = re.compile(r"[0-9a-f]{32}")
 
 
@@ -24,8 +25,8 @@ class LocalBlobs:
     """The blobs of one store; all methods run in the store's threads."""
 
     def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
+        self.now = now
         self._folder = folder
-        self._now = now
 
     def put(self, connection: Connection, blob: SealedBlob, *, unsent: bool = True) -> None:
         """Keeps a blob; `unsent` says that the provider does not have it yet."""
@@ -39,7 +40,8 @@ class LocalBlobs:
             "INSERT INTO blob (blob_id, sha256, size, sealed) VALUES (?, ?, ?, ?)",
             (ref.blob_id, ref.sha256, ref.size, None if in_file else blob.sealed),
         )
-        connection.execute("DELETE FROM blob_wanted WHERE blob_id = ?", (ref.blob_id,))
+        for table in ("blob_wanted", "blob_lost"):
+            connection.execute(f"DELETE FROM {table} WHERE blob_id = ?", (ref.blob_id,))  # noqa: S608
         if unsent:
             connection.execute("INSERT INTO blob_unsent (blob_id) VALUES (?)", (ref.blob_id,))
 
@@ -79,27 +81,55 @@ class LocalBlobs:
     def remove(self, connection: Connection, blob_ids: Sequence[str]) -> None:
         """Forgets blobs here and now; their files go with the next `sweep`."""
         ids = (json.dumps(list(blob_ids)),)
-        for table in ("blob", "blob_unsent", "blob_doomed", "blob_wanted"):
+        for table in ("blob", "blob_unsent", "blob_doomed", "blob_wanted", "blob_lost"):
             connection.execute(
                 f"DELETE FROM {table} WHERE blob_id IN (SELECT value FROM json_each(?))",  # noqa: S608
                 ids,
             )
 
     def give_up(self, connection: Connection, blob_ids: Sequence[str]) -> None:
-        """The provider does not have these as they were: they are not asked for in the background again."""
-        if blob_ids:
-            connection.execute(
-                "UPDATE blob_wanted SET missing = 1"
-                " WHERE blob_id IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(blob_ids)),),
-            )
+        """The provider does not have these as they were: they are asked for again later, and later, and daily."""
+        if not blob_ids:
+            return
+        ids, now = json.dumps(list(blob_ids)), int(self.now())
+        connection.execute(
+            "UPDATE blob_wanted SET missing = 1 WHERE blob_id IN (SELECT value FROM json_each(?))",
+            (ids,),
+        )
+        connection.execute(
+            "INSERT INTO blob_lost (blob_id, attempts, retry_at)"
+            " SELECT blob_id, 1, ?1 + ?2 FROM blob_wanted"
+            " WHERE blob_id IN (SELECT value FROM json_each(?4))"
+            " ON CONFLICT (blob_id) DO UPDATE SET attempts = attempts + 1,"
+            " retry_at = ?1 + min(?3, ?2 << min(attempts, 20))",
+            (now, FIRST_RETRY, LAST_RETRY, ids),
+        )
+
+    def retry_due(self, connection: Connection) -> None:
+        """Puts lost blobs whose time has come back among those to fetch."""
+        now = int(self.now())
+        # A time further away than any delay was written by a clock that has been set back since.
+        connection.execute(
+            "UPDATE blob_wanted SET missing = 0 WHERE missing = 1 AND blob_id IN"
+            " (SELECT blob_id FROM blob_lost WHERE retry_at <= ?1 OR retry_at > ?1 + ?2)",
+            (now, LAST_RETRY),
+        )
+
+    def retry_now(self, connection: Connection) -> None:
+        """Lets all lost blobs be asked for with the next `retry_due`."""
+        connection.execute("UPDATE blob_lost SET retry_at = 0")
+
+    def next_retry(self, connection: Connection) -> float | None:
+        """In how many seconds the next lost blob is due; None if none is lost."""
+        found = connection.execute("SELECT min(retry_at) FROM blob_lost").fetchone()[0]
+        return None if found is None else min(LAST_RETRY, max(1.0, found - self.now()))
 
     def doom(self, connection: Connection, blob_ids: Iterable[str]) -> None:
         """Says that the last row which names these may be gone; whether it is, is found out before they go."""
         connection.executemany(
             "INSERT INTO blob_doomed (blob_id, since, time) VALUES (?, NULL, ?)"
             " ON CONFLICT (blob_id) DO NOTHING",
-            [(blob_id, int(self._now())) for blob_id in blob_ids],
+            [(blob_id, int(self.now())) for blob_id in blob_ids],
         )
 
     def sweep(self, connection: Connection) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from leap.soledad.blobs.format import BlobRef, SealedBlob, check_whole
-from leap.soledad.errors import BlobAltered, Unreachable
+from leap.soledad.errors import BadReply, BlobAltered, Unreachable
 from leap.soledad.sqlite import Connection
 from leap.soledad.wire import MAX_BATCH_BLOBS, BlobsFound
 
@@ -22,6 +22,14 @@ class BlobSource(Protocol):
     """Where blobs come from: a `ProviderClient`."""
 
     async def get_blobs(self, blob_ids: Sequence[str]) -> BlobsFound: ...
+
+
+class Fetched(NamedTuple):
+    """What one request brought: `left` are still to be asked for; the others are here, or lost for now."""
+
+    left: list[BlobRef]
+    missing: list[BlobRef]  # the provider says it has none
+    altered: list[BlobRef]  # it gave other bytes than the reference names
 
 
 class BlobReader:
@@ -86,12 +94,17 @@ class BlobReader:
         for first in range(0, len(refs), MAX_BATCH_BLOBS):
             left = list(refs[first : first + MAX_BATCH_BLOBS])
             while left:
-                left, missing = await self.fetch_batch(left)
+                left, missing, altered = await self.fetch_batch(left)
+                if altered:
+                    raise BlobAltered(f"blob {altered[0].blob_id} is not the one that was stored")
                 if missing:
                     raise BlobAltered(f"the provider does not have blob {missing[0].blob_id}")
 
-    async def fetch_batch(self, refs: Sequence[BlobRef]) -> tuple[list[BlobRef], list[BlobRef]]:
-        """One request for up to 500 blobs; answers those still to ask for, and those the provider lacks."""
+    async def fetch_batch(self, refs: Sequence[BlobRef]) -> Fetched:
+        """One request for up to 500 blobs. One that is damaged or missing takes nothing from the others.
+
+        Raises Unreachable.
+        """
         if self.source is None:
             raise Unreachable("this content is still at the provider, which is not connected")
         found = await self.source.get_blobs([ref.blob_id for ref in refs])
@@ -101,23 +114,22 @@ class BlobReader:
         for blob in found.blobs:
             ref = wanted.pop(blob.blob_id, None)
             if ref is None:
-                raise BlobAltered("the provider sends a blob that was not asked for")
+                raise BadReply("the provider sends a blob that was not asked for")
             pairs.append((ref, blob.sealed))
         if not (pairs or missing):
-            raise BlobAltered("the provider answers with nothing when asked for blobs")
+            raise BadReply("the provider answers with nothing when asked for blobs")
         altered = await asyncio.to_thread(_altered, pairs)
+        lost = [ref.blob_id for ref in (*altered, *missing)]
         blobs = self._store.blobs
 
         def job(connection: Connection) -> None:
             for ref, sealed in pairs:
-                if ref.blob_id not in altered:
+                if ref not in altered:
                     blobs.put(connection, SealedBlob(ref, sealed), unsent=False)
-            blobs.give_up(connection, [*altered, *(ref.blob_id for ref in missing)])
+            blobs.give_up(connection, lost)
 
         await self._store.write(job)
-        if altered:
-            raise BlobAltered(f"blob {altered[0]} is not the one that was stored")
-        return list(wanted.values()), missing
+        return Fetched(list(wanted.values()), missing, altered)
 
     async def _local(self, ref: BlobRef, start: int, length: int | None) -> bytes | None:
         return await self._store.read(lambda c: self._open(c, ref, start, length))
@@ -129,11 +141,11 @@ class BlobReader:
         return None if sealed is None else self._store.open_sealed(sealed, ref, start, length)
 
 
-def _altered(pairs: Sequence[tuple[BlobRef, bytes]]) -> list[str]:
-    altered: list[str] = []
+def _altered(pairs: Sequence[tuple[BlobRef, bytes]]) -> list[BlobRef]:
+    altered: list[BlobRef] = []
     for ref, sealed in pairs:
         try:
             check_whole(sealed, ref)
         except BlobAltered:
-            altered.append(ref.blob_id)
+            altered.append(ref)
     return altered

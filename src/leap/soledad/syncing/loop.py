@@ -2,39 +2,48 @@
 
 Invariants:
 * One pull or push at a time. Those who ask while one runs share the next.
-* What the provider cannot have meant (ProviderLies) becomes an alarm, kept over restarts: sync stops, nothing
-  is lost, a person decides.
+* What the provider cannot have meant of the log (ProviderLies) becomes an alarm, kept over restarts: sync waits,
+  nothing is lost, a person decides (`clear_alarm`). A damaged blob is no alarm (`contents`).
 * Nothing happens without a reason: a notice of the provider, a local change, a time-out. Idle costs no CPU.
+* A notice is heeded once, and notices behind which there was nothing are heeded later and later.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import random as random_numbers
 import time
+from collections import deque
 from collections.abc import Callable
 
 from leap.soledad.changes import ChangeSet
 from leap.soledad.errors import NotOpen, ProviderLies, Refused, SoledadError, Unreachable
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import apply_set_aside
+from leap.soledad.syncing.contents import Contents
 from leap.soledad.syncing.pull import Puller
 from leap.soledad.syncing.push import Pusher
 from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.syncing.state import ALARM, SyncState
 from leap.soledad.syncing.status import EngineStatus, StatusBoard, SyncResult, count_waiting
 from leap.soledad.syncing.transfer import Transfer
+from leap.soledad.syncing.waiting import FIRST_DELAY, LAST_DELAY, jitter, wait
+from leap.soledad.syncing.wishes import Wishes
 from leap.soledad.transaction import save_setting
 
-GATHER_SECONDS = 1.0  # local changes that come together travel together
+GATHER_SECONDS = 1.0  # local changes that come together travel together: one commit in this time
+GATHER_LEAST = (
+    0.1  # part of it; so long the first change after a quiet time waits for those that come with it
+)
 POLL_SECONDS = 60.0  # only while no notices come
 QUIET_POLL_SECONDS = 15 * 60.0  # in case a notice was lost although the stream stands
-FIRST_DELAY, LAST_DELAY = 1.0, 60.0
 SILENT_SECONDS = 24 * 3600.0  # after which a device signs a head to say how far it is
 SENDING_SECONDS = 5.0  # rows are committed while more blobs are still being sent
+NOTICE_WINDOW, FREE_NOTICES = (
+    60.0,
+    4,
+)  # in so many seconds so many notices may have nothing behind them
 
 _log = logging.getLogger(__name__)
 
@@ -72,16 +81,22 @@ class SyncEngine:
         self._puller = Puller(store, remote)
         self._pusher = Pusher(store, remote, self._puller, now=now, random=random)
         self._transfer = Transfer(store, remote, now=now)
+        wishes = Wishes(store, remote, store.material.device.device_id, now=now)
+        self._contents = Contents(store, self._transfer, wishes, self.refresh_status)
         self._lock = asyncio.Lock()
         self._queued: asyncio.Task[SyncResult] | None = None
         self._tasks: set[asyncio.Task[SyncResult]] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
-        self._fetch = asyncio.Event()
+        self._cleared = asyncio.Event()  # there was an alarm, and there is none any more
         self._listening = False
         self._closed = False
         self._seq = 0  # of the head known here
-        self._heard = 0  # of the newest head the provider told of
+        self._heard = 0  # of the head the provider told of last
+        self._noticed = self._greeted = (
+            False  # it told of a head, or said hello, since the last sync began
+        )
+        self._fruitless: deque[float] = deque(maxlen=16)  # when notices had nothing behind them
         self._hello = asyncio.Event()
         self._board = StatusBoard()
         self._notices: list[Notice] = []
@@ -184,7 +199,7 @@ class SyncEngine:
             material = self._store.material
             assert material is not None
             await self._transfer.purge(state.record, material.open_keyset())
-        self._fetch.set()
+        self._contents.wake()
         return SyncResult(pulled, pushed, sent)
 
     async def _push_all(self) -> tuple[int, int]:
@@ -215,28 +230,39 @@ class SyncEngine:
 
     async def _alarm(self, error: ProviderLies) -> None:
         text = str(error)
+        self._cleared.clear()
         await self._store.write(lambda c: save_setting(c, ALARM, text), durable=True)
         self._board.update(alarm=text)
         _log.error("sync stopped: %s: %s", type(error).__name__, text)
 
-    async def clear_alarm(self) -> None:
-        """A person says: try again."""
-        await self._store.write(lambda c: save_setting(c, ALARM, None), durable=True)
-        self._board.update(alarm="")
-        self._wake.set()
+    async def clear_alarm(self) -> str:
+        """A person says: try again. Answers what the alarm was, "" if there was none."""
+        async with self._lock:  # under which alarms are set
+            alarm: str = await self._store.setting(ALARM) or ""
+            if alarm:
+                await self._store.write(lambda c: save_setting(c, ALARM, None), durable=True)
+                _log.warning("sync goes on after the alarm: %s", alarm)
+            self._board.update(alarm="")
+            self._cleared.set()
+        return alarm
+
+    async def retry_contents(self) -> None:
+        """Asks for missing and damaged contents again, without waiting for their time."""
+        await self._contents.retry_now()
 
     # -- running ------------------------------------------------------------------------------
 
     def wake(self) -> None:
         """Sync soon."""
+        self._changed.set()
         self._wake.set()
 
     async def run(self) -> None:
-        """Keeps the store in step until it is cancelled, or an alarm stops it."""
+        """Keeps the store in step until it is cancelled or closed; at an alarm it waits for `clear_alarm`."""
         unsubscribe = self._store.on_change(self._on_change)
         others = [asyncio.ensure_future(self._listen())]
         if self._fetching:
-            others.append(asyncio.ensure_future(self._fetch_all()))
+            others.append(asyncio.ensure_future(self._contents.run()))
         for task in others:
             task.add_done_callback(_log_crash)
         try:
@@ -255,28 +281,54 @@ class SyncEngine:
 
     async def _keep_in_step(self) -> None:
         delay = FIRST_DELAY
+        last_push = time.monotonic() - self._gather
+        noticed = False
         while True:
             self._wake.clear()
             self._changed.clear()
+            self._greeted = self._noticed = False
             try:
-                await self.sync()
+                result = await self.sync()
                 delay = FIRST_DELAY
                 pause = QUIET_POLL_SECONDS if self._listening else self._poll
             except (ProviderLies, SyncStopped):
-                return
+                await self._cleared.wait()
+                continue
             except NotOpen:
                 return
             except SoledadError as error:
                 _log.info("sync failed: %s", error)
                 self._hello.clear()  # a notice that the provider is back cuts the delay short
-                await _wait(self._hello, delay * _jitter())
+                await wait(self._hello, delay * jitter())
                 delay = min(LAST_DELAY, delay * 2)
                 continue
-            if self._heard > self._seq:
-                continue
-            await _wait(self._wake, pause)
+            if result.pushed:
+                last_push = time.monotonic()
+            if noticed and not result.pulled:
+                self._fruitless.append(time.monotonic())
+            noticed = await self._wait_for_notice(pause)
             if self._changed.is_set():
-                await asyncio.sleep(self._gather)
+                quiet = time.monotonic() - last_push
+                await asyncio.sleep(max(self._gather * GATHER_LEAST, self._gather - quiet))
+
+    async def _wait_for_notice(self, pause: float) -> bool:
+        """Until there is a reason to sync, but not longer than `pause` seconds; True if it is a notice."""
+        end = time.monotonic() + pause
+        while (left := end - time.monotonic()) > 0:
+            await wait(self._wake, left)
+            self._wake.clear()
+            if self._changed.is_set():
+                return False
+            if self._noticed and not self._greeted:
+                async with self._lock:  # a sync that runs may bring just this
+                    self._noticed = self._heard > self._seq
+            if self._noticed or self._greeted:
+                since = time.monotonic() - NOTICE_WINDOW
+                excess = sum(when > since for when in self._fruitless) - FREE_NOTICES
+                if excess >= 0:
+                    await wait(self._changed, min(LAST_DELAY, 2.0**excess))
+                return not self._changed.is_set()
+        return False
 
     async def _listen(self) -> None:
         delay = FIRST_DELAY
@@ -285,11 +337,12 @@ class SyncEngine:
                 async for event in self._remote.events():
                     self._listening = True
                     delay = FIRST_DELAY
-                    if event.kind == "head":
+                    if event.kind == "head" and event.data > self._seq:
                         self._heard = event.data
-                        if not self._lock.locked() and self._heard > self._seq:
-                            self._wake.set()
+                        self._noticed = True
+                        self._wake.set()
                     elif event.kind == "hello":
+                        self._greeted = True
                         self._hello.set()
                         self._wake.set()
                     for callback in list(self._notices):
@@ -297,27 +350,8 @@ class SyncEngine:
             except SoledadError as error:
                 _log.info("no notices from the provider: %s", error)
             self._listening = False
-            await asyncio.sleep(delay * _jitter())
+            await asyncio.sleep(delay * jitter())
             delay = min(LAST_DELAY, delay * 2)
-
-    async def _fetch_all(self) -> None:
-        """Fetches blobs in the background whenever a sync may have brought new ones."""
-        delay = FIRST_DELAY
-        while True:
-            await self._fetch.wait()
-            self._fetch.clear()
-            try:
-                while await self._transfer.fetch_batch():
-                    delay = FIRST_DELAY
-                await self.refresh_status()
-            except ProviderLies as error:
-                await self._alarm(error)
-                return
-            except SoledadError as error:
-                _log.info("content could not be fetched: %s", error)
-                await asyncio.sleep(delay * _jitter())
-                delay = min(LAST_DELAY, delay * 2)
-                self._fetch.set()
 
     async def close(self) -> None:
         """Ends what runs; what was cut goes on next time."""
@@ -327,18 +361,6 @@ class SyncEngine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    # Not wait_for: on Python 3.11 it can swallow a cancellation that comes with the event.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-
-
-def _jitter() -> float:
-    """So that the devices of an account do not come back all at once."""
-    return random_numbers.uniform(0.5, 1.0)  # noqa: S311
 
 
 def _log_crash(task: asyncio.Task[None]) -> None:

@@ -22,7 +22,10 @@ class SyncResult:
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """`provisional` until the first pull is complete; `alarm` and `error` are sentences for people."""
+    """`provisional` until the first pull is complete; `alarm` and `error` are sentences for people.
+
+    `contents_missing` counts blobs of which the provider last gave nothing, or other bytes: they are asked for again.
+    """
 
     online: bool = False
     provisional: bool = True
@@ -30,6 +33,7 @@ class EngineStatus:
     pending: int = 0
     blobs_to_send: int = 0
     blobs_to_fetch: int = 0
+    contents_missing: int = 0
     alarm: str = ""
     error: str = ""
 
@@ -61,11 +65,11 @@ class StatusBoard:
 def count_waiting(connection: Connection, tables: Mapping[str, RowTable]) -> dict[str, int]:
     """How much waits to be pushed, sent and fetched."""
     to_send = connection.execute("SELECT count(*) FROM blob_unsent").fetchone()[0]
-    to_fetch = connection.execute("SELECT count(*) FROM blob_wanted WHERE missing = 0").fetchone()[
-        0
-    ]
+    wanted = connection.execute("SELECT count(*) FROM blob_wanted").fetchone()[0]
+    lost = connection.execute("SELECT count(*) FROM blob_lost").fetchone()[0]
     return {
         "pending": count_dirty(connection, tables),
         "blobs_to_send": to_send,
-        "blobs_to_fetch": to_fetch,
+        "blobs_to_fetch": wanted - lost,  # what is lost is wanted too
+        "contents_missing": lost,
     }

@@ -2,7 +2,8 @@
 
 Invariants:
 * A blob is struck off the list of those to send only when the provider has answered that it is stored.
-* Fetching goes by priority, then newest first: all headers before any content.
+* Fetching goes by priority, then newest first: all headers before any content. A damaged or missing blob stops
+  nothing: it is counted, asked for again later, and other devices are asked for it (`wishes`).
 * A blob goes from the provider only when no row here names it and every device in use has acknowledged the
   log position since which that is so, or after 30 days.
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from leap.soledad.blobs.format import BlobRef
+from leap.soledad.errors import Refused
 from leap.soledad.head import HeadRecord
 from leap.soledad.keyset import Keyset
 from leap.soledad.rows import RowTable
@@ -26,6 +28,12 @@ from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob
 DOOMED_SECONDS = 30 * 24 * 3600  # a device that was away for longer finds its rescued blobs gone
 FETCH_BYTES = MAX_BATCH_BYTES // 2  # plaintext; sealed it still fits one answer
 FETCH_BLOBS = 200
+_OF_THE_BLOBS = {
+    400,
+    404,
+    413,
+    500,
+}  # HTTP statuses of a refusal which another choice of blobs may not meet
 
 
 class Transfer:
@@ -37,6 +45,7 @@ class Transfer:
         self._store = store
         self._remote = remote
         self._now = now
+        self._most = FETCH_BLOBS
 
     async def send_batch(self) -> int:
         """Sends the oldest blobs that the provider lacks, one request's worth; answers how many."""
@@ -68,12 +77,28 @@ class Transfer:
         return batch
 
     async def fetch_batch(self) -> int:
-        """Fetches the most wanted blobs, one request's worth; answers how many are off the list."""
-        refs = await self._store.read(_load_wanted)
+        """Fetches the most wanted blobs, one request's worth; answers how many are off the list.
+
+        Raises Unreachable, Refused.
+        """
+        blobs = self._store.blobs
+        if await self._store.read(blobs.next_retry) is not None:
+            await self._store.write(blobs.retry_due)
+        refs = await self._store.read(lambda c: _load_wanted(c, self._most))
         if not refs:
             return 0
-        left, _ = await self._store.fetch_batch(refs)
-        return len(refs) - len(left)
+        try:
+            fetched = await self._store.fetch_batch(refs)
+        except Refused as error:
+            if error.status not in _OF_THE_BLOBS:
+                raise
+            if len(refs) > 1:  # the one which the provider cannot give is found by halving
+                self._most = len(refs) // 2
+                return await self.fetch_batch()
+            await self._store.write(lambda c: blobs.give_up(c, [refs[0].blob_id]))
+            return 1
+        self._most = min(FETCH_BLOBS, self._most * 2)
+        return len(refs) - len(fetched.left)
 
     async def purge(self, record: HeadRecord, keyset: Keyset) -> int:
         """Dates newly doomed blobs, and deletes those that every device knows of; answers how many."""
@@ -92,7 +117,7 @@ class Transfer:
 
         def look(connection: Connection) -> _Doomed:
             doomed = connection.execute("SELECT blob_id, since, time FROM blob_doomed").fetchall()
-            shown, waiting = _named_blobs(connection, tables, [row[0] for row in doomed])
+            shown, waiting = named_blobs(connection, tables, [row[0] for row in doomed])
             found = _Doomed([], [], [])
             for blob_id, since, when in doomed:
                 if blob_id in shown:
@@ -134,7 +159,7 @@ class _Doomed(NamedTuple):
     due: list[str]
 
 
-def _named_blobs(
+def named_blobs(
     connection: Connection, tables: Mapping[str, RowTable], blob_ids: Sequence[str]
 ) -> tuple[set[str], set[str]]:
     """Which of these any row still names: rows that show, and rows whose deletion was not pushed."""
@@ -154,13 +179,13 @@ def _named_blobs(
     return named
 
 
-def _load_wanted(connection: Connection) -> list[BlobRef]:
+def _load_wanted(connection: Connection, most: int) -> list[BlobRef]:
     refs: list[BlobRef] = []
     size = 0
     for blob_id, sha256, length in connection.execute(
         "SELECT blob_id, sha256, size FROM blob_wanted WHERE missing = 0"
         " ORDER BY priority, newest DESC LIMIT ?",
-        (FETCH_BLOBS,),
+        (most,),
     ):
         size += length
         if refs and size > FETCH_BYTES:
