@@ -44,7 +44,9 @@ class Commands:
             "user-list": self.user_list,
             "mail-settings": self.mail_settings,
             "mail-status": self.mail_status,
-            "sync": self.sync,
+            "sync-status": self.sync_status,
+            "sync-now": self.sync_now,
+            "sync-resume": self.sync_resume,
             "keys-list": self.keys_list,
             "keys-export": self.keys_export,
         }
@@ -139,10 +141,18 @@ class Commands:
             "quarantine": await session.quarantined(),
         }
 
-    async def sync(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def sync_status(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return await _sync_of(self._session(arguments))
+
+    async def sync_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
         session = self._session(arguments)
         await session.account.sync_now()
-        return dict(msgspec.to_builtins(await session.account.sync_status()))
+        return await _sync_of(session)
+
+    async def sync_resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        session = self._session(arguments)
+        alarm_was = await session.resume_sync()
+        return {**await _sync_of(session), "alarm_was": alarm_was}
 
     async def keys_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         return await self._session(arguments).listed_keys()
@@ -169,6 +179,15 @@ class Commands:
     def _mail_program(self, session: AccountSession) -> dict[str, Any]:
         login = {"user": session.address, "password": session.app_password}
         return {name: {**server, **login} for name, server in self._servers().items()}
+
+
+async def _sync_of(session: AccountSession) -> dict[str, Any]:
+    status = await session.account.sync_status()
+    return {
+        "address": session.address,
+        **msgspec.to_builtins(status),
+        "sentence": sync_sentence(status),
+    }
 
 
 def _without_progress(command: Callable[[dict[str, Any]], Any]) -> Command:

@@ -134,9 +134,17 @@ class AccountSession:
             pending=status.pending,
             blobs_to_send=status.blobs_to_send,
             blobs_to_fetch=status.blobs_to_fetch,
+            contents_missing=status.contents_missing,
             alarm=status.alarm,
             error=status.error,
         )
+
+    async def resume_sync(self) -> str:
+        """A person decided that sync shall go on: ends the alarm and answers what it was, "" if there was none."""
+        alarm = await self.engine.clear_alarm()
+        await self.engine.retry_contents()
+        await self.sync_now()
+        return alarm
 
     # -- for the commands ---------------------------------------------------------------------
 
@@ -264,7 +272,7 @@ class AccountSession:
             except Exception:
                 logger.exception("%s of %s failed and is tried again", name, self.address)
             else:
-                return  # only an alarm ends sync for good; it is in the status
+                return  # its part of the account was closed
             await asyncio.sleep(delay * (0.75 + random.random() / 2))  # noqa: S311 - jitter
             delay = min(LONGEST_RETRY, delay * 2)
 
@@ -295,6 +303,12 @@ def sync_sentence(status: SyncStatus) -> str:
         )
     if status.blobs_to_fetch:
         parts.append(f"{status.blobs_to_fetch} contents are still to be fetched")
+    if status.contents_missing:
+        lost = status.contents_missing
+        parts.append(
+            f"{_count(lost, 'content')} {'is' if lost == 1 else 'are'} missing or damaged at the provider"
+            " (your other devices are asked, and the provider again at least daily)"
+        )
     state = "; ".join(parts) or "everything is synced"
     if status.online:
         return f"Online, {state}."

@@ -143,7 +143,8 @@ class OutboxEntry(Value, frozen=True, kw_only=True):
 
 class SyncStatus(Value, frozen=True, kw_only=True):
     """`provisional` until the first pull of this device is complete; `alarm` is a sentence when sync stopped
-    because what the provider showed cannot be true."""
+    because what the provider showed cannot be true. `contents_missing` counts contents of which the provider
+    last gave nothing, or something else; they are asked for again."""
 
     online: bool
     provisional: bool
@@ -151,6 +152,7 @@ class SyncStatus(Value, frozen=True, kw_only=True):
     pending: int
     blobs_to_send: int
     blobs_to_fetch: int
+    contents_missing: int = 0
     alarm: str = ""
     error: str = ""
 
