@@ -1,19 +1,25 @@
-"""People and peers of the key manager's tests: alice, bob, eve, a clock that stands, and Debian's gpg."""
+"""People and peers of the key manager's tests: alice, bob, eve, a clock, a directory, and Debian's gpg."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from leap.keymanager.documents import MERGES
+from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import SecretKey, generate
+from leap.soledad.errors import Unreachable
+from leap.soledad.store import Soledad
 from tests.conftest import needs_program
 
 BIRTH = 1_760_000_000  # the people's keys were made then
+ALICE, BOB = "alice@example.test", "bob@example.test"
+DAY = 86_400
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +41,57 @@ def eve() -> SecretKey:
 def now() -> Callable[[], float]:
     """A day after the keys were made."""
     return lambda: BIRTH + 86_400.0
+
+
+class FakeDirectory:
+    """A provider's directory in memory; `down` makes it unreachable."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, bytes] = {}
+        self.put: list[bytes] = []
+        self.asked: list[str] = []
+        self.down = False
+
+    async def find_certificate(self, address: str, /) -> bytes | None:
+        self.asked.append(address)
+        if self.down:
+            raise Unreachable("the provider does not answer")
+        return self.keys.get(address)
+
+    async def put_certificate(self, certificate: bytes, /) -> None:
+        if self.down:
+            raise Unreachable("the provider does not answer")
+        self.put.append(certificate)
+
+
+class Time:
+    def __init__(self) -> None:
+        self.at = float(BIRTH + DAY)
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Soledad]:
+    store = await Soledad.open(tmp_path / "alice.db", bytes(32), merges=MERGES)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def directory() -> FakeDirectory:
+    return FakeDirectory()
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def keys(store: Soledad, directory: FakeDirectory, clock: Time) -> KeyManager:
+    return KeyManager(store, "Alice@Example.test", directory, now=clock)
 
 
 class Gpg:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -20,65 +18,12 @@ from leap.keymanager.errors import KeyRefused, LookupFailed, NoOwnKey, NoSuchKey
 from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import Certificate, SecretKey, decrypt, encrypt, generate
 from leap.keymanager.trust import Level
-from leap.soledad.errors import Unreachable
 from leap.soledad.store import Soledad
 
-from .conftest import BIRTH
+from .conftest import ALICE, BIRTH, BOB, FakeDirectory, Time
 
-ALICE, BOB = "alice@example.test", "bob@example.test"
 DAY = 86_400
 YEAR = 365 * DAY
-
-
-class FakeDirectory:
-    """A provider's directory in memory; `down` makes it unreachable."""
-
-    def __init__(self) -> None:
-        self.keys: dict[str, bytes] = {}
-        self.put: list[bytes] = []
-        self.asked: list[str] = []
-        self.down = False
-
-    async def find_certificate(self, address: str, /) -> bytes | None:
-        self.asked.append(address)
-        if self.down:
-            raise Unreachable("the provider does not answer")
-        return self.keys.get(address)
-
-    async def put_certificate(self, certificate: bytes, /) -> None:
-        if self.down:
-            raise Unreachable("the provider does not answer")
-        self.put.append(certificate)
-
-
-class Time:
-    def __init__(self) -> None:
-        self.at = float(BIRTH + DAY)
-
-    def __call__(self) -> float:
-        return self.at
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Soledad]:
-    store = await Soledad.open(tmp_path / "alice.db", bytes(32), merges=MERGES)
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def directory() -> FakeDirectory:
-    return FakeDirectory()
-
-
-@pytest.fixture
-def clock() -> Time:
-    return Time()
-
-
-@pytest.fixture
-def keys(store: Soledad, directory: FakeDirectory, clock: Time) -> KeyManager:
-    return KeyManager(store, "Alice@Example.test", directory, now=clock)
 
 
 async def test_an_own_key_is_made_once_and_found_again(

@@ -41,9 +41,8 @@ from leap.keymanager.openpgp.component import address_in
 from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.trust import BoundKey, Decision, Level, level_named, may_replace
 
-MAX_EVALUATED = (
-    512  # certificates kept with their signatures checked; whom one writes with in a day fits in
-)
+# certificates kept with their signatures checked; whom one writes with in a day fits in
+MAX_EVALUATED = 512
 
 
 class Bound(NamedTuple):

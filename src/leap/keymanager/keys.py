@@ -39,13 +39,11 @@ from leap.keymanager.openpgp import Certificate, SecretKey, offload
 from leap.keymanager.trust import Decision, Level
 from leap.soledad.errors import SoledadError
 
-ASK_AGAIN = (
-    24 * 3600
-)  # seconds; revocations are rare, and each asking tells the provider whom one writes with
-ASK_AGAIN_UNANSWERED = 600  # the source could not be reached
-
-
 logger = logging.getLogger(__name__)
+
+# Seconds. Revocations are rare, and each asking tells the provider whom one writes with.
+ASK_AGAIN = 24 * 3600
+ASK_AGAIN_UNANSWERED = 600  # the source could not be reached
 
 
 class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from leap.keymanager.openpgp import algorithms
@@ -51,21 +50,18 @@ def _is_certified(
 ) -> bool:
     head = other.keys_at(at)[0]
     pieces = pieces_of(certificate.primary, component)
-    kinds = {*CERTIFICATIONS, SignatureType.REVOKE_CERTIFICATION}
-    named = (
+    by_it = [s for s in read_signatures_on(component) if s.may_be_by(other.primary)]
+    revocations = [s for s in by_it if s.kind == SignatureType.REVOKE_CERTIFICATION]
+    if len(revocations) > _MAX_CHECKED or any(_is_true(s, pieces, other) for s in revocations):
+        return False  # taken back: whether it was vouched for again after that, a person decides
+    vouching = [
         signature
-        for signature in read_signatures_on(component)
-        if signature.kind in kinds and signature.may_be_by(other.primary)
-    )
-    vouched = False
-    for signature in islice(named, _MAX_CHECKED):
-        if not _is_true(signature, pieces, other):
-            continue
-        if signature.kind == SignatureType.REVOKE_CERTIFICATION:
-            return False  # taken back: whoever vouches again shows it to a person
-        made = signature.created
-        vouched = vouched or (head.key.created <= made <= at and not has_ended(signature, at))
-    return vouched
+        for signature in by_it
+        if signature.kind in CERTIFICATIONS
+        and head.key.created <= signature.created <= at
+        and not has_ended(signature, at)
+    ]
+    return any(_is_true(signature, pieces, other) for signature in vouching[:_MAX_CHECKED])
 
 
 def _is_true(signature: Signature, pieces: tuple[bytes, ...], by: Certificate) -> bool:

@@ -1,0 +1,134 @@
+"""News of keys that still look well: asked for once a day, merged, and never at the price of the old key."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import pytest
+
+from leap.keymanager.errors import LookupFailed
+from leap.keymanager.keys import ASK_AGAIN, ASK_AGAIN_UNANSWERED, KeyManager
+from leap.keymanager.openpgp import Certificate, SecretKey, generate
+from leap.keymanager.openpgp.signature import SignatureType
+from leap.keymanager.trust import Level
+from leap.soledad.store import Soledad
+
+from .conftest import ALICE, BIRTH, BOB, FakeDirectory, Time
+from .making import replaced, revoked, sign_on, user_id_of, with_more
+
+
+async def certificate_of_bob(keys: KeyManager) -> Certificate:
+    found = await keys.find_certificate(BOB)
+    assert found is not None
+    return found.certificate
+
+
+async def test_a_revocation_in_the_directory_arrives_within_a_day(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    assert (await certificate_of_bob(keys)).can_encrypt(clock())
+    directory.keys[BOB] = revoked(bob).binary
+    clock.at += ASK_AGAIN - 1
+    assert (await certificate_of_bob(keys)).can_encrypt(clock())
+    assert directory.asked == [BOB]
+    clock.at += 1
+    found = await certificate_of_bob(keys)
+    assert found.revoked
+    assert not found.can_encrypt(clock())
+
+
+async def test_a_new_key_signed_by_the_old_one_arrives_within_a_day(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    await certificate_of_bob(keys)
+    new = generate(BOB, now=lambda: BIRTH + 1).certificate
+    component = user_id_of(new, BOB)
+    vouched = sign_on(component, new, bob, SignatureType.CERTIFY_GENERIC)
+    directory.keys[BOB] = replaced(new, component, with_more(component, [vouched])).binary
+    clock.at += ASK_AGAIN
+    assert (await certificate_of_bob(keys)).fingerprint == new.fingerprint
+
+
+async def test_a_revoked_name_is_news_about_the_key_one_has(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    await certificate_of_bob(keys)
+    component = user_id_of(bob.certificate, BOB)
+    kind = SignatureType.REVOKE_CERTIFICATION
+    back = sign_on(component, bob.certificate, bob, kind, at=BIRTH + 50)
+    nameless = replaced(bob.certificate, component, with_more(component, [back]))
+    directory.keys[BOB] = nameless.binary
+    clock.at += ASK_AGAIN
+    assert not (await certificate_of_bob(keys)).can_encrypt(clock())
+    directory.keys["bob2@example.test"] = nameless.binary
+    with pytest.raises(LookupFailed):
+        await keys.find_certificate("bob2@example.test")
+
+
+async def test_an_unreachable_directory_leaves_the_key_and_is_asked_again_later(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    await certificate_of_bob(keys)
+    clock.at += ASK_AGAIN
+    directory.down = True
+    assert await certificate_of_bob(keys) == bob.certificate
+    assert await certificate_of_bob(keys) == bob.certificate
+    assert len(directory.asked) == 2  # not for every mail
+    directory.down = False
+    clock.at += ASK_AGAIN_UNANSWERED
+    await certificate_of_bob(keys)
+    assert len(directory.asked) == 3
+    assert await certificate_of_bob(keys) == bob.certificate
+    assert len(directory.asked) == 3
+
+
+async def test_a_directory_that_hangs_leaves_the_key(
+    keys: KeyManager,
+    directory: FakeDirectory,
+    clock: Time,
+    bob: SecretKey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    await certificate_of_bob(keys)
+    clock.at += ASK_AGAIN
+
+    async def hang(address: str, /) -> bytes | None:
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(directory, "find_certificate", hang)
+    search = sys.modules[
+        "leap.keymanager.discovery.search"
+    ]  # the package has its function by that name
+    monkeypatch.setattr(search, "REFRESH_SECONDS", 0.01)
+    assert await certificate_of_bob(keys) == bob.certificate
+    assert await keys.find_bound(BOB, seconds=0.01) == [bob.certificate]
+    assert await keys.find_bound("carol@example.test", seconds=0.01) == []
+
+
+async def test_whoever_lost_the_key_from_the_directory_is_asked_for_once_a_day(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    await keys.learn(bob.certificate, BOB, "compared", level=Level.FINGERPRINT, source="person")
+    for day in range(3):
+        assert await certificate_of_bob(keys) == bob.certificate
+        assert await certificate_of_bob(keys) == bob.certificate
+        assert len(directory.asked) == day + 1
+        clock.at += ASK_AGAIN
+
+
+async def test_what_another_device_asked_needs_no_asking_here(
+    store: Soledad, keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    await certificate_of_bob(keys)
+    other = KeyManager(store, ALICE, directory, now=clock)
+    assert await certificate_of_bob(other) == bob.certificate
+    assert len(directory.asked) == 1
+    other.close()
