@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from leap.mail.message.header_lines import FIELD_NAME
 from leap.mail.message.words import decode_words, unfold
 
 MAX_FIELDS = (
@@ -17,7 +18,7 @@ MAX_FIELDS = (
 )
 
 # field = field-name *WSP ":" unstructured, with its folded lines (RFC 5322 2.2, 4.5)
-_FIELD = re.compile(rb"([!-9;-~\x80-\xff]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+\n?)")
+_FIELD = re.compile(rb"(" + FIELD_NAME + rb")[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+\n?)")
 _MESSAGE_ID = re.compile(rb"<[^<>\s]{1,998}>")
 
 

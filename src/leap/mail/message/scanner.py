@@ -17,17 +17,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from leap.mail.message.header_lines import header_end
 from leap.mail.message.parameters import decoded_parameter, parse_content_type
 
 MAX_DEPTH = 64  # the deepest real mail seen has 12; deeper is an attack on recursion
 MAX_PARTS = 10_000  # a digest of a busy list has some hundreds; more is an attack on memory
-MAX_FIELD_SCAN = 1 << 20  # a header over 1 MB is searched no further for its MIME fields
 
-# field-name = 1*%d33-57 / %d59-126; 8-bit names and space before the colon occur (RFC 5322 3.6.8, 4.5)
-_FIELDS = re.compile(
-    rb"(?:[!-9;-~\x80-\xff]++[ \t]*+:[^\n]*+(?:\n|\Z)(?:[ \t][^\n]*+(?:\n|\Z))*+)*+"
-)
-_FIELD_START = re.compile(rb"[!-9;-~\x80-\xff]++[ \t]*+:")
+# The fields of these names that `header.iter_fields` finds, in one search.
 _MIME = re.compile(
     rb"^content-(type|transfer-encoding)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)",
     re.IGNORECASE | re.MULTILINE,
@@ -126,50 +122,13 @@ def _too_much(part: Part, depth: int, count: int) -> bool:
     return True
 
 
-def header_end(raw: bytes, start: int, end: int) -> tuple[int, tuple[str, ...]]:
-    """Where the body begins that follows the header at `start`, and what is wrong with that header.
-
-    The header ends with the first empty line, which belongs to it. A line that is no field is passed over when a
-    field follows it (mbox "From " lines, damaged folding); else the body begins with it, as mail programs show it.
-    """
-    defects: tuple[str, ...] = ()
-    if raw.startswith(b"\n", start, end):
-        return start + 1, defects
-    if raw.startswith(b"\r\n", start, end):
-        return start + 2, defects
-    position = start
-    if raw.startswith((b" ", b"\t"), start, end):
-        defects = ("header-begins-folded",)
-        position = _next_line(raw, start, end)
-    while True:
-        found = _FIELDS.match(raw, position, end)
-        position = found.end() if found else position
-        if position >= end:
-            return end, (*defects, "no-body-separator")
-        if raw.startswith(b"\n", position, end):
-            return position + 1, defects
-        if raw.startswith(b"\r\n", position, end):
-            return position + 2, defects
-        following = _next_line(raw, position, end)
-        if not _FIELD_START.match(raw, following, end):
-            return position, (*defects, "no-body-separator")
-        if not defects:
-            defects = ("line-without-field",)
-        position = following
-
-
-def _next_line(raw: bytes, position: int, end: int) -> int:
-    found = raw.find(b"\n", position, end)
-    return end if found < 0 else found + 1
-
-
 def _part(raw: bytes, start: int, end: int, default: str) -> Part:
     body, defects = header_end(raw, start, end)
     part = Part(start, body, end, defects=defects)
     if default == "rfc822":
         part.type, part.subtype = "message", "rfc822"
     seen_encoding = False
-    for found in _MIME.finditer(raw, start, min(body, start + MAX_FIELD_SCAN)):
+    for found in _MIME.finditer(raw, start, body):
         if len(found[1]) == 4:
             if part.typed:
                 continue  # the first one counts
