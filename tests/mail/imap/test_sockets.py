@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import imaplib
 import stat
 from collections.abc import AsyncIterator
@@ -123,12 +124,16 @@ async def test_words_do_not_buy_time_before_the_log_in(
 ) -> None:
     monkeypatch.setattr(transport, "LOGIN_PATIENCE", 0.3)
     client = await Client.connect(server)
-    said = b""
     async with asyncio.timeout(10):
-        while b"* BYE" not in said:
-            said = await client.command(b"NOOP")
-    assert said == b"* BYE Nothing was said for too long.\r\n"
-    await client.close()
+        # A NOOP that crosses the BYE makes the kernel reset the connection: then the BYE is not read.
+        with contextlib.suppress(ConnectionError):
+            while b"* BYE" not in (said := await client.command(b"NOOP")):
+                assert said
+            assert said == b"* BYE There was no log-in for too long.\r\n"
+        while server.connections:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    with contextlib.suppress(ConnectionError):
+        await client.close()
 
 
 async def test_fifty_pipelined_appends_are_answered_in_order(

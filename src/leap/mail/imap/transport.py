@@ -99,7 +99,8 @@ class _Connection:
             async with asyncio.timeout_at(until):
                 data = await self._reader.read(_READ)
         except TimeoutError:
-            self.session.say_goodbye("Nothing was said for too long.")
+            said = "Nothing was said" if self.session.account is not None else "There was no log-in"
+            self.session.say_goodbye(f"{said} for too long.")
             return False
         self._commands.feed(data)
         return bool(data)
