@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import mailbox
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,64 @@ def test_mail_is_imported_from_file_maildir_and_mbox(made: World, run: Run, tmp_
     assert "5 messages, 4 unread" in run("mail", "status", "bob@example.test").stdout
     missing = run("mail", "import", str(tmp_path / "none"), *account, code=2)
     assert "none" in missing.stderr
+
+
+def test_sync_is_told_done_and_resumed_after_an_alarm(made: World, run: Run) -> None:
+    dave = "dave@example.test"
+    run("user", "create", dave, *_where(made), stdin=PASSPHRASE + "\n")
+    assert as_json(run("sync", "now", dave, "--json"))["alarm"] == ""
+    status = as_json(run("sync", "status", dave, "--json"))
+    assert status["address"] == dave
+    assert status["online"]
+    assert status["contents_missing"] == 0
+    assert run("sync", "status", dave).stdout == "Online, everything is synced.\n"
+    nothing = run("sync", "resume", dave).stdout
+    assert nothing.startswith("Sync had not stopped.")
+
+    (path,) = made.folder.rglob("provider.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as provider:  # which lies now
+        heads = provider.execute("SELECT account, head, head_hash, seq FROM head").fetchall()
+        provider.execute("DELETE FROM head")
+        lie = json.loads(run("sync", "now", dave, "--json", code=1).stdout)
+        assert lie["error"] == "alarm"
+        assert "empty log" in lie["message"]
+        assert "sync resume" in run("sync", "status", dave).stdout
+        still = run("sync", "resume", dave, code=1)  # it still shows the same
+        assert "empty log" in still.stdout
+        assert "SYNC STOPPED" in still.stderr
+        provider.executemany(
+            "INSERT INTO head (account, head, head_hash, seq) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            heads,
+        )
+    resumed = as_json(run("sync", "resume", dave, "--json"))
+    assert "empty log" in resumed["alarm_was"]
+    assert (resumed["alarm"], resumed["online"]) == ("", True)
+    assert run("sync", "now", dave).stdout == "Online, everything is synced.\n"
+    # the others of this home may have seen the lie as well
+    for address in ("alice@example.test", "bob@example.test"):
+        if address in accounts_of(run):
+            run("sync", "resume", address)
+
+
+def accounts_of(run: Run) -> list[str]:
+    return [account["address"] for account in as_json(run("user", "list", "--json"))]
+
+
+def test_sync_says_when_the_provider_cannot_be_reached(tmp_path: Path) -> None:
+    with world(tmp_path) as made:
+        device = made.device("laptop")
+        device.create("alice")
+        made.provider.kill()
+        done = subprocess.run(
+            [BITMASK, "--home", str(device.home.path), "sync", "now", "--json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 4
+        assert json.loads(done.stdout)["error"] == "unreachable"
+        assert "Offline" in done.stderr
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy() -> None:

@@ -1,0 +1,37 @@
+"""What a person reads of sync."""
+
+from typing import Any
+
+import pytest
+
+from leap.bitmask.session import sync_sentence
+from leap.mail.contract import SyncStatus
+
+SYNCED: dict[str, Any] = {
+    "online": True,
+    "provisional": False,
+    "last_sync": 1,
+    "pending": 0,
+    "blobs_to_send": 0,
+    "blobs_to_fetch": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ({}, "Online, everything is synced."),
+        ({"alarm": "the log was altered"}, "SYNC STOPPED: the log was altered"),
+        ({"online": False, "error": "no route"}, "Offline, everything is synced. No route."),
+        ({"blobs_to_fetch": 3}, "Online, 3 contents are still to be fetched."),
+    ],
+)
+def test_each_state_has_its_sentence(what: dict[str, Any], sentence: str) -> None:
+    assert sync_sentence(SyncStatus(**{**SYNCED, **what})) == sentence
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 content is"), (2, "2 contents are")])
+def test_missing_contents_are_not_called_synced(count: int, words: str) -> None:
+    sentence = sync_sentence(SyncStatus(**SYNCED, contents_missing=count))
+    assert f"{words} missing or damaged at the provider" in sentence
+    assert "everything is synced" not in sentence
