@@ -18,8 +18,11 @@ from leap.keymanager.openpgp import (
     sign_detached,
     verify_detached,
 )
+from leap.keymanager.openpgp.certificate import CERTIFY, SIGN
 from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.packets import Tag, packet
+from leap.keymanager.openpgp.public_key import PublicKey
+from leap.keymanager.openpgp.self_signatures import MAX_CHECKED, MAX_VERIFIED
 from leap.keymanager.openpgp.signature import (
     SignatureType,
     Subpacket,
@@ -27,9 +30,16 @@ from leap.keymanager.openpgp.signature import (
     subpacket,
 )
 
-from .conftest import BIRTH
-
-DAY = 86_400
+from .conftest import BIRTH, DAY
+from .making import (
+    forged_revocations,
+    replaced,
+    sign_on,
+    user_id_of,
+    with_more,
+    with_user_id,
+)
+from .making import revoked as made_revoked
 
 
 def revoke(key: SecretKey, *, at: int, code: int | None, subkey: bool = False) -> Certificate:
@@ -174,6 +184,99 @@ def test_a_flood_of_forged_self_signatures_is_bounded(alice: SecretKey) -> None:
     attacked = Certificate([primary, Component(user_id.tag, user_id.body, (good, *flood)), subkey])
     assert attacked.addresses == ("alice@example.test",)
     assert alice.certificate.merge(attacked) == alice.certificate
+
+
+def test_forged_revocations_do_not_hide_a_true_one(bob: SecretKey) -> None:
+    head = bob.certificate.components[0]
+    flooded = replaced(bob.certificate, head, with_more(head, forged_revocations(bob, 150)))
+    assert not flooded.revoked
+    assert flooded.cleaned() == bob.certificate
+    assert flooded.merge(made_revoked(bob)).revoked
+    # the limits are for one offer: many floods, one after the other, use nothing up
+    kept = bob.certificate
+    for _ in range(3):
+        kept = kept.merge(flooded)
+    assert kept == bob.certificate
+    assert kept.merge(made_revoked(bob)).revoked
+
+
+def test_other_signatures_do_not_use_up_the_limit_of_revocations(bob: SecretKey) -> None:
+    names = [b"Bob %d" % number for number in range(5)]
+    flood = [
+        Component(Tag.USER_ID, name, tuple(forged_names(bob, name, MAX_CHECKED))) for name in names
+    ]
+    revoked = made_revoked(bob)
+    assert Certificate([*flooded_first(revoked, flood)]).revoked
+    assert Certificate([*flooded_first(revoked, flood)]).cleaned().revoked
+
+
+def forged_names(key: SecretKey, name: bytes, count: int) -> list[bytes]:
+    bare = Component(Tag.USER_ID, name, ())
+    kind = SignatureType.CERTIFY_POSITIVE
+    made = [
+        bytearray(sign_on(bare, key.certificate, key, kind, at=BIRTH + number))
+        for number in range(count)
+    ]
+    for body in made:
+        body[-1] ^= 1
+    return [bytes(body) for body in made]
+
+
+def flooded_first(certificate: Certificate, flood: list[Component]) -> list[Component]:
+    head, *rest = certificate.components
+    return [head, *flood, *rest]
+
+
+def test_a_certificate_costs_a_bounded_number_of_verifications(
+    bob: SecretKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    real = PublicKey.verify
+
+    def verify(self: PublicKey, hash_number: int, digest: bytes, fields: bytes) -> bool:
+        counted.append(digest)
+        return real(self, hash_number, digest, fields)
+
+    names = [b"Bob %d" % number for number in range(5)]
+    flood = [
+        Component(Tag.USER_ID, name, tuple(forged_names(bob, name, MAX_CHECKED))) for name in names
+    ]
+    certificate = Certificate([*bob.certificate.components, *flood])
+    monkeypatch.setattr(PublicKey, "verify", verify)
+    for _ in range(3):
+        certificate.user_ids, certificate.keys, certificate.can_encrypt(BIRTH + DAY)
+        certificate.keys_at(BIRTH + DAY), certificate.cleaned()
+    assert MAX_VERIFIED // 2 < len(counted) <= MAX_VERIFIED
+
+
+def test_a_self_signature_past_its_own_end_does_not_count(bob: SecretKey) -> None:
+    """RFC 9580 5.2.3.18; an older one without an end stands again then."""
+    for_a_day = subpacket(Subpacket.EXPIRES, DAY.to_bytes(4, "big"), critical=True)
+    named = with_user_id(bob, "other@example.test", at=BIRTH, says=[for_a_day]).certificate
+    assert "other@example.test" in named.addresses_at(BIRTH + DAY - 1)
+    assert named.addresses_at(BIRTH + DAY) == ("bob@example.test",)
+
+    component = user_id_of(bob.certificate, "bob@example.test")
+    kind = SignatureType.CERTIFY_POSITIVE
+    says = [subpacket(Subpacket.KEY_FLAGS, b"\x01"), for_a_day]
+    newer = sign_on(component, bob.certificate, bob, kind, at=BIRTH + 1, says=says)
+    certificate = replaced(bob.certificate, component, with_more(component, [newer]))
+    assert certificate.keys_at(BIRTH + DAY)[0].flags == CERTIFY
+    assert certificate.keys_at(BIRTH + DAY + 1)[0].flags == CERTIFY | SIGN
+
+    subkey = bob.certificate.components[-1]
+    says = [subpacket(Subpacket.KEY_FLAGS, b"\x0c"), for_a_day]
+    kind = SignatureType.SUBKEY_BINDING
+    body = sign_on(subkey, bob.certificate, bob, kind, at=BIRTH, says=says)
+    bound_for_a_day = replaced(bob.certificate, subkey, subkey._replace(signatures=(body,)))
+    assert bound_for_a_day.can_encrypt(BIRTH + DAY - 1)
+    assert not bound_for_a_day.can_encrypt(BIRTH + DAY)
+
+
+def test_what_is_learnt_for_one_address_has_no_other(bob: SecretKey) -> None:
+    both = with_user_id(with_user_id(bob, "Eve <eve@example.test>"), "Bob the builder").certificate
+    assert both.of_address("bob@example.test").user_ids == ("bob@example.test", "Bob the builder")
+    assert both.of_address("bob@example.test").can_encrypt(BIRTH + DAY)
 
 
 def test_critical_demands_we_do_not_know_make_a_signature_unusable(alice: SecretKey) -> None:

@@ -15,6 +15,7 @@ from leap.keymanager.openpgp import (
     NotEncrypted,
     RawSignature,
     SecretKey,
+    TooLarge,
     decrypt,
     encrypt,
     generate,
@@ -23,11 +24,21 @@ from leap.keymanager.openpgp import (
     verify_detached,
     verify_signatures,
 )
-from leap.keymanager.openpgp.certificate import ENCRYPT, SIGN
+from leap.keymanager.openpgp.certificate import CERTIFY, ENCRYPT, SIGN
+from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.contents import literal
-from leap.keymanager.openpgp.signature import Signature, SignatureType, make_signature
+from leap.keymanager.openpgp.message import MAX_RECIPIENTS
+from leap.keymanager.openpgp.packets import Tag
+from leap.keymanager.openpgp.signature import (
+    Signature,
+    SignatureType,
+    Subpacket,
+    make_signature,
+    subpacket,
+)
 
 from .conftest import BIRTH
+from .making import replaced, sign_on, with_more, with_user_id
 
 Clock = Callable[[], float]
 TEXT = b"Dear Bob,\r\nhow are you?\r\n"
@@ -227,6 +238,83 @@ def test_an_encryption_subkey_cannot_sign(alice: SecretKey, bob: SecretKey, now:
     assert len(claimed.keys) == 3
     [verdict] = verify_detached(TEXT, signature, [claimed], now=now)
     assert verdict.state == "bad"  # no back signature: bob never agreed to be alice's subkey
+
+
+def carrying(owner: SecretKey, stolen: Certificate, flags: int) -> Certificate:
+    """A certificate that has somebody else's key as its subkey; no signature of that key agrees."""
+    component = Component(Tag.PUBLIC_SUBKEY, stolen.primary.body, ())
+    says = [subpacket(Subpacket.KEY_FLAGS, bytes([flags]))]
+    kind = SignatureType.SUBKEY_BINDING
+    body = sign_on(component, owner.certificate, owner, kind, says=says)
+    return Certificate([*owner.certificate.components, with_more(component, [body])])
+
+
+@pytest.mark.parametrize("flags", [SIGN, ENCRYPT])
+@pytest.mark.parametrize("first", [True, False])
+def test_whoever_carries_anothers_key_does_not_spoil_its_signatures(
+    bob: SecretKey, eve: SecretKey, now: Clock, flags: int, first: bool
+) -> None:
+    signature = sign_detached(TEXT, bob, now=now)
+    thief = carrying(eve, bob.certificate, flags)
+    known = [thief, bob.certificate] if first else [bob.certificate, thief]
+    owners = {"bob@example.test": [bob.fingerprint]}
+    for address in (None, "bob@example.test"):
+        [verdict] = verify_detached(
+            TEXT, signature, known, now=now, from_address=address, owners=owners
+        )
+        assert (verdict.state, verdict.fingerprint) == ("good", bob.fingerprint)
+    [verdict] = verify_detached(
+        TEXT, signature, known, now=now, from_address="eve@evil.test", owners={}
+    )
+    assert (verdict.state, verdict.fingerprint) == ("not-from", bob.fingerprint)
+
+
+def test_of_several_true_candidates_the_best_counts(bob: SecretKey, now: Clock) -> None:
+    """Two copies of a key, one of them out of date: the live one decides, in either order."""
+    component = bob.certificate.components[1]
+    says = [
+        subpacket(Subpacket.KEY_FLAGS, bytes([CERTIFY | SIGN])),
+        subpacket(Subpacket.KEY_EXPIRES, (10).to_bytes(4, "big")),
+    ]
+    kind = SignatureType.CERTIFY_POSITIVE
+    body = sign_on(component, bob.certificate, bob, kind, says=says)
+    ended = replaced(bob.certificate, component, component._replace(signatures=(body,)))
+    signature = sign_detached(TEXT, bob, now=now)
+    for known in ([ended, bob.certificate], [bob.certificate, ended]):
+        [verdict] = verify_detached(TEXT, signature, known, now=now)
+        assert verdict.state == "good"
+    [verdict] = verify_detached(TEXT, signature, [ended], now=now)
+    assert verdict.state == "expired"
+
+
+def test_a_good_signature_is_by_the_address_it_is_bound_to_whatever_the_key_says(
+    eve: SecretKey, now: Clock
+) -> None:
+    primary = subpacket(Subpacket.PRIMARY_USER_ID, b"\x01")
+    vain = with_user_id(eve, "bob@example.test", at=BIRTH + 10, says=[primary])
+    assert vain.certificate.user_ids[0] == "bob@example.test"
+    signature = sign_detached(TEXT, vain, now=now)
+    for address in ("eve@evil.test", "eve2@evil.test"):
+        [verdict] = verify_detached(
+            TEXT,
+            signature,
+            [vain.certificate],
+            now=now,
+            from_address=address,
+            owners={address: [eve.fingerprint]},
+        )
+        assert (verdict.state, verdict.signer) == ("good", address)
+    [verdict] = verify_detached(
+        TEXT, signature, [vain.certificate], now=now, from_address="bob@example.test"
+    )
+    assert verdict.state == "not-from"  # nobody is an owner until a key ring says so
+
+
+def test_nothing_is_encrypted_to_more_keys_than_can_be_read(bob: SecretKey, now: Clock) -> None:
+    most = encrypt(TEXT, [bob.certificate] * MAX_RECIPIENTS, now=now)
+    assert decrypt(most, [bob]).plaintext == TEXT
+    with pytest.raises(TooLarge):
+        encrypt(TEXT, [bob.certificate] * MAX_RECIPIENTS, hidden=[bob.certificate], now=now)
 
 
 def test_text_signatures_do_not_mind_line_ends(alice: SecretKey, now: Clock) -> None:

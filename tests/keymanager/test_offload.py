@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 
 import pytest
 
-from leap.keymanager.openpgp import NoSecretKey, SecretKey, decrypt
+from leap.keymanager.openpgp import (
+    NoSecretKey,
+    RawSignature,
+    SecretKey,
+    decrypt,
+    message,
+    verdict,
+)
 from leap.keymanager.openpgp.offload import INLINE, THREAD, Workers
 
 from .conftest import BIRTH
+from .making import with_user_id
 
 AT = BIRTH + 10.0
 
@@ -51,6 +60,31 @@ async def test_a_dead_process_does_not_lose_the_work(bob: SecretKey) -> None:
     async with Workers(processes=1) as workers:
         me = os.getpid()
         assert await workers.run(THREAD, _die_unless, me) == me
+
+
+async def test_many_recipients_or_a_large_certificate_do_not_stop_the_loop(
+    alice: SecretKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is computed decides where, not only how long the text is."""
+    here = threading.get_ident()
+    seen: list[int] = []
+    monkeypatch.setattr(message, "encrypt", lambda *a, **k: seen.append(threading.get_ident()))
+    monkeypatch.setattr(
+        verdict, "verify_signatures", lambda *a, **k: seen.append(threading.get_ident())
+    )
+    signature = RawSignature(alice.certificate.components[1].signatures[0])
+    large = alice
+    for number in range(40):
+        large = with_user_id(large, f"Alice {number}")
+    async with Workers(processes=0) as workers:
+        await workers.encrypt(b"x", [alice.certificate], now=AT)
+        await workers.verify_signatures(b"x", [signature], [alice.certificate], now=AT)
+        assert seen == [here, here]
+        await workers.encrypt(b"x", [alice.certificate] * 20, now=AT)
+        await workers.encrypt(b"x", [], hidden=[alice.certificate] * 20, now=AT)
+        await workers.verify_signatures(b"x", [signature], [large.certificate], now=AT)
+        assert len(seen) == 5
+        assert here not in seen[2:]
 
 
 def _die_unless(pid: int) -> int:

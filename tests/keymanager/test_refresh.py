@@ -15,7 +15,7 @@ from leap.keymanager.trust import Level
 from leap.soledad.store import Soledad
 
 from .conftest import ALICE, BIRTH, BOB, FakeDirectory, Time
-from .making import replaced, revoked, sign_on, user_id_of, with_more
+from .making import forged_revocations, replaced, revoked, sign_on, user_id_of, with_more
 
 
 async def certificate_of_bob(keys: KeyManager) -> Certificate:
@@ -132,3 +132,15 @@ async def test_what_another_device_asked_needs_no_asking_here(
     assert await certificate_of_bob(other) == bob.certificate
     assert len(directory.asked) == 1
     other.close()
+
+
+async def test_a_flood_learnt_first_does_not_hide_a_revocation_that_comes_later(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    head = bob.certificate.components[0]
+    flood = with_more(head, forged_revocations(bob, 300))
+    directory.keys[BOB] = replaced(bob.certificate, head, flood).binary
+    assert await certificate_of_bob(keys) == bob.certificate  # nothing forged is kept
+    directory.keys[BOB] = revoked(bob).binary
+    clock.at += ASK_AGAIN
+    assert (await certificate_of_bob(keys)).revoked

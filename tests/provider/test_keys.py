@@ -93,6 +93,9 @@ async def test_a_certificate_is_found_by_address_and_by_name(
         b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
         certificate(b"Eve <eve@example.test>"),
         certificate(b"alice@example.test <eve@example.test>"),
+        certificate() + packet(13, b"Bob <bob@example.test>"),
+        certificate() + packet(13, b"bob@example.test"),
+        certificate() + packet(13, b"Bob <BOB@elsewhere.test> \n"),
         packet(5, b"secret") + packet(13, b"alice@example.test"),
         certificate() + packet(7, b"secret subkey"),
         certificate() + certificate(),
@@ -136,6 +139,10 @@ def test_real_certificates_of_our_engine_are_fine() -> None:
     check_certificate(own.certificate.binary, ALICE)
     with pytest.raises(NotACertificate, match="secret"):
         check_certificate(own.to_bytes(), ALICE)
+
+
+def test_a_name_without_an_address_is_no_harm() -> None:
+    check_certificate(certificate() + packet(13, b"Alice in Wonderland"), ALICE)
 
 
 def test_hashes_are_spread() -> None:

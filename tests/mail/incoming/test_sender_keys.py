@@ -1,0 +1,137 @@
+"""Whose signature counts as the From's: only that of the key the ring has for it, whatever names a key gives itself."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from leap.keymanager.keys import KeyManager
+from leap.keymanager.openpgp import SecretKey, encrypt, generate, offload, verdict
+from leap.keymanager.trust import Level
+from leap.mail.incoming.opening import Opened, open_mail
+from leap.mail.outgoing.header_protection import protect
+from leap.mail.outgoing.pgp_mime import wrap
+from tests.keymanager.conftest import FakeDirectory
+from tests.keymanager.making import with_user_id
+from tests.mail.travel import DOMAIN, NOW, Person, mail, own_key
+
+ALICE, BOB, MALLORY = (f"{name}@{DOMAIN}" for name in ("alice", "bob", "mallory"))
+
+
+@pytest.fixture
+def directory() -> FakeDirectory:
+    return FakeDirectory()
+
+
+@pytest.fixture
+def keys(bob: Person, directory: FakeDirectory) -> KeyManager:
+    """Bob's keys, and a directory that answers what a test puts there."""
+    bob.keys._directory = directory
+    return bob.keys
+
+
+@pytest.fixture
+def mallory() -> SecretKey:
+    """A key of mallory that also calls itself alice, and does that properly."""
+    own = generate(MALLORY, now=lambda: NOW - 100)
+    return with_user_id(own, f"Alice <{ALICE}>", at=int(NOW) - 90)
+
+
+async def opened(keys: KeyManager, signer: SecretKey, sender: str) -> Opened:
+    outer = [("From", sender), ("To", BOB), ("Subject", "[...]")]
+    payload = protect(mail(sender=sender), outer)
+    armored = encrypt(payload, [own_key("bob").certificate], signer, now=lambda: NOW)
+    raw = wrap(outer, None, armored, "=_b")
+    return await open_mail(raw, keys, own_domain=DOMAIN, now=lambda: NOW)
+
+
+def verdict_of(one: Opened) -> tuple[str, str]:
+    [found] = one.security.signatures
+    return found.state, found.signer
+
+
+@pytest.mark.parametrize("how", ["bound", "in the directory", "unknown"])
+async def test_a_key_that_calls_itself_alice_does_not_sign_as_alice(
+    keys: KeyManager, directory: FakeDirectory, mallory: SecretKey, how: str
+) -> None:
+    directory.keys[MALLORY] = mallory.certificate.binary
+    if how == "bound":
+        await keys.keyring.learn(
+            own_key("alice").certificate, ALICE, Level.FINGERPRINT, source="person"
+        )
+    if how == "in the directory":
+        directory.keys[ALICE] = own_key("alice").certificate.binary
+    assert verdict_of(await opened(keys, mallory, MALLORY)) == ("good", MALLORY)
+    one = await opened(keys, mallory, ALICE)
+    assert verdict_of(one) == ("not-from", MALLORY)
+    assert b"X-Leap-Signature: valid" not in one.served
+    genuine = await opened(keys, own_key("alice"), ALICE)
+    assert verdict_of(genuine)[0] == ("unknown-key" if how == "unknown" else "good")
+
+
+async def test_the_ring_keeps_no_name_of_an_address_nobody_looked_up(
+    keys: KeyManager, directory: FakeDirectory, mallory: SecretKey
+) -> None:
+    directory.keys[MALLORY] = mallory.certificate.binary
+    await keys.find_certificate(MALLORY)
+    bound = await keys.keyring.find(MALLORY)
+    assert bound is not None
+    assert bound.certificate.addresses == (MALLORY,)
+    await keys.keyring.learn(
+        own_key("alice").certificate, ALICE, Level.PROVIDER_TRUST, source="directory"
+    )
+    refused = await keys.learn(mallory.certificate, ALICE, "attached to a mail")
+    assert not refused.allowed
+    bound = await keys.keyring.find(MALLORY)
+    assert bound is not None
+    assert bound.certificate.addresses == (MALLORY,)
+
+
+async def test_the_first_mail_of_somebody_is_valid_by_the_key_of_the_directory(
+    keys: KeyManager, directory: FakeDirectory
+) -> None:
+    assert verdict_of(await opened(keys, own_key("alice"), ALICE))[0] == "unknown-key"
+    directory.keys[ALICE] = own_key("alice").certificate.binary
+    assert verdict_of(await opened(keys, own_key("alice"), ALICE)) == ("good", ALICE)
+    bound = await keys.keyring.find(ALICE)
+    assert bound is not None
+    assert bound.level is Level.PROVIDER_TRUST
+
+
+async def test_ones_own_mail_is_valid_by_any_own_key_and_with_a_tag(
+    keys: KeyManager, directory: FakeDirectory
+) -> None:
+    former = generate(BOB, now=lambda: NOW - 1000)
+    await keys.add_own_key(former)
+    for key in (own_key("bob"), former):
+        for sender in (BOB, f"bob+notes@{DOMAIN}"):
+            assert verdict_of(await opened(keys, key, sender)) == ("good", sender)
+    assert directory.asked == []
+
+
+async def test_a_hostile_certificate_is_not_judged_on_the_event_loop(
+    keys: KeyManager,
+    directory: FakeDirectory,
+    mallory: SecretKey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its size decides, not that of the mail; and once judged, it is not judged anew."""
+    threads: list[int] = []
+    real = verdict.verify_signatures
+
+    def noted(*arguments: object, **named: object) -> object:
+        threads.append(threading.get_ident())
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(verdict, "verify_signatures", noted)
+    for index in range(40):
+        mallory = with_user_id(mallory, f"Mallory {index}", at=int(NOW) - 80)
+    assert len(mallory.certificate.binary) > offload.LARGE_CERTIFICATE
+    directory.keys[MALLORY] = mallory.certificate.binary
+    one = await opened(keys, mallory, MALLORY)
+    assert verdict_of(one)[0] == "good"
+    assert threads
+    assert threading.get_ident() not in threads
+    first, second = [await keys.find_bound(MALLORY, seconds=1) for _ in range(2)]
+    assert first[0] is second[0]
