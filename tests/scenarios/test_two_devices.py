@@ -59,7 +59,7 @@ def test_a_second_device_shows_the_same_and_hears_of_changes(tmp_path: Path) -> 
             imap.select("INBOX")
             imap.uid("STORE", "1", "+FLAGS", r"(\Flagged $Important)")
             imap.uid("COPY", "2", '"Projects/Oak"')
-        first.ask("sync", address="alice@example.test")
+        first.ask("sync-now", address="alice@example.test")
 
         second = made.device("phone")
         with pytest.raises(ControlError) as refused:
