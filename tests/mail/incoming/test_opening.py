@@ -146,7 +146,8 @@ async def test_forged_verdict_fields_leave_every_layer(
     elif where == "inner of others":
         raw = sealed(b'Content-Type: text/plain; hp="cipher"\r\n' + message, None)
     else:
-        raw = sealed(b"X-Leap-Payload: v=1; content-type=fresh; added=1\r\n" + message, None)
+        head = b'Content-Type: text/plain; hp="cipher"\r\nX-Leap-Payload: v=1; content-type=fresh; added=1\r\n'
+        raw = sealed(head + message, None)
     one = await opened(raw, ring)
     first, second, rest = one.served.split(b"\r\n", 2)
     assert first.startswith(b"X-Leap-Encryption: ")
@@ -160,7 +161,7 @@ async def test_a_payload_that_begins_with_a_continuation_cannot_extend_our_verdi
     ring: Ring,
 ) -> None:
     message = b" ; signer=alice@example.test\r\n" + mail()
-    payload = b"X-Leap-Payload: v=1; content-type=fresh; added=0\r\n" + message
+    payload = protect(message, OUTER)
     armored = encrypt(payload, [own_key("bob").certificate], None, now=lambda: NOW)
     one = await opened(wrap(OUTER, None, armored, "=_b"), ring)
     assert b"X-Leap-Signature: none\r\n" + GUARD + message in one.served

@@ -7,21 +7,24 @@
 Invariants:
 * No byte of the outer body is served: what stood around the encrypted part was not protected (EFAIL).
 * Outer fields which a person sees are not served beside protected ones (RFC 9788 4.2).
+* Whom From names is read from the very bytes that are served, guard and trace fields included.
 * Reserved fields of every layer are gone. Nothing here raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
-from leap.mail.incoming.security_fields import without_forged
-from leap.mail.outgoing.addresses import only_address
+from leap.mail.incoming.security_fields import MAX_SIGNATURES, drop_forged, without_forged
+from leap.mail.message.addresses import parse_addresses
+from leap.mail.message.header import MAX_FIELDS, iter_fields
+from leap.mail.message.header_lines import begins_field, header_end
+from leap.mail.outgoing.addresses import normal, only_address
 from leap.mail.outgoing.field_lines import (
     Field,
     begins_with_continuation,
-    drop_fields,
-    is_reserved,
     join_fields,
     split_header,
     values_of,
@@ -29,6 +32,8 @@ from leap.mail.outgoing.field_lines import (
 from leap.mail.outgoing.header_protection import restore
 from leap.mail.outgoing.names import GUARD, TRACE_FIELDS, USER_FACING_FIELDS
 from leap.mail.outgoing.pgp_mime import content_type_of
+
+_MOST_OF_OURS = MAX_SIGNATURES + 2  # fields that are put in front of what is assembled here
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +51,35 @@ class Assembled:
 
 
 def from_address_of(message: bytes) -> str | None:
-    """The one address of the one From field, or None."""
-    fields, _ = split_header(message)
-    return only_address(values_of(fields, "from"))
+    """The one address of the one From field, or None.
+
+    Two readers must agree: the one that sees a field wherever some program could, and the one whose
+    ENVELOPE is served.
+    """
+    strict = only_address(values_of(split_header(message)[0], "from"))
+    if strict is None:
+        return None
+    body_start, _ = header_end(message, 0, len(message))
+    fields = islice(iter_fields(message, 0, body_start), MAX_FIELDS - _MOST_OF_OURS)
+    shown = [one for one in fields if one.key == "from"]
+    if len(shown) != 1 or shown[0].raw[:5].lower() != b"from:":
+        return None  # a space before the colon ends the header for some
+    addresses = parse_addresses(shown[0].value)
+    agree = len(addresses) == 1 and normal(addresses[0].address) == strict
+    return strict if agree else None
 
 
-def assemble(outer: bytes, payload: bytes) -> Assembled:
+def assemble(outer: bytes, payload: bytes, own_domain: str = "") -> Assembled:
     """The served message for a payload, its protected header honoured."""
-    outer_fields = drop_fields(split_header(outer)[0], is_reserved)
-    outer_from = only_address(values_of(outer_fields, "from"))
+    outer_fields, outer_from = _outer(outer, own_domain)
     restored = restore(payload)
     if restored is not None:
-        trace = [one for one in outer_fields if one.name in TRACE_FIELDS]
-        theirs = without_forged(restored.message)
-        before = join_fields(trace) + without_forged(restored.added)
+        theirs = without_forged(restored.message, own_domain)
+        trace = _joined(one for one in outer_fields if one.name in TRACE_FIELDS)
         guard = GUARD if begins_with_continuation(theirs) else b""
-        from_address = from_address_of(restored.added + theirs)
-        return Assembled(b"".join([before, guard, theirs]), from_address, outer_from, True)
-    fields, body = _entity(payload)
+        message = b"".join([trace, restored.added, guard, theirs])
+        return Assembled(message, from_address_of(message), outer_from, True)
+    fields, body = _entity(payload, own_domain)
     kind = content_type_of(fields)
     protection = None
     if kind is not None:
@@ -78,17 +94,26 @@ def assemble(outer: bytes, payload: bytes) -> Assembled:
         for one in outer_fields
         if not one.name.startswith("content-") and one.name not in names and one.name not in hidden
     ]
-    message = join_fields(kept) + join_fields(inner) + body
-    return Assembled(message, from_address_of(message), outer_from, "from" in names)
+    header = _joined(kept) + _joined(inner)
+    return _served(header, body, outer_from, headers_protected="from" in names)
 
 
-def assemble_unprotected(outer: bytes, payload: bytes) -> Assembled:
+def assemble_unprotected(outer: bytes, payload: bytes, own_domain: str = "") -> Assembled:
     """The served message when the protected header must not be believed: the outer one, and the content."""
-    outer_fields = drop_fields(split_header(outer)[0], is_reserved)
-    outer_from = only_address(values_of(outer_fields, "from"))
+    outer_fields, outer_from = _outer(outer, own_domain)
     restored = restore(payload)
-    fields, body = _entity(payload if restored is None else without_forged(restored.message))
+    fields, body = _entity(payload if restored is None else restored.message, own_domain)
     return _unprotected(outer_fields, fields, body, outer_from)
+
+
+def _outer(outer: bytes, own_domain: str) -> tuple[list[Field], str | None]:
+    """The outer fields that may be served, and whom From names.
+
+    Lines that are no fields are left behind: some programs take what follows one for the body, which the
+    outer message must not give.
+    """
+    fields = drop_forged(split_header(outer)[0], own_domain)
+    return [one for one in fields if begins_field(one.raw)], only_address(values_of(fields, "from"))
 
 
 def _unprotected(
@@ -96,11 +121,26 @@ def _unprotected(
 ) -> Assembled:
     kept = [one for one in outer_fields if not one.name.startswith("content-")]
     content = [one for one in fields if one.name.startswith("content-")]
-    message = join_fields(kept) + join_fields(content) + body
-    return Assembled(message, outer_from, outer_from, False)
+    return _served(_joined(kept) + _joined(content), body, outer_from, headers_protected=False)
 
 
-def _entity(payload: bytes) -> tuple[list[Field], bytes]:
+def _served(
+    header: bytes, body: bytes, outer_from: str | None, *, headers_protected: bool
+) -> Assembled:
+    """The two put together, From judged on the whole; nobody's where the body would not begin with `body`."""
+    message = header + body
+    empty = 1 if body.startswith(b"\n") else 2
+    sound = header_end(message, 0, len(message))[0] == len(header) + empty
+    from_address = from_address_of(message) if sound else None
+    return Assembled(message, from_address, outer_from, headers_protected)
+
+
+def _joined(fields: Iterable[Field]) -> bytes:
+    """The fields, each ending in LF: what a bare CR ended could become one with what comes next."""
+    return b"".join(one.raw if one.raw.endswith(b"\n") else one.raw + b" \r\n" for one in fields)
+
+
+def _entity(payload: bytes, own_domain: str) -> tuple[list[Field], bytes]:
     """Header fields and body of a payload; the body begins with the empty line.
 
     Some senders encrypt plain text without any header: from the first line that is no field on, all
@@ -109,7 +149,6 @@ def _entity(payload: bytes) -> tuple[list[Field], bytes]:
     fields, rest = split_header(payload)
     for index, one in enumerate(fields):
         if not one.name or one.raw[:1] in (b" ", b"\t"):
-            return drop_fields(fields[:index], is_reserved), b"\r\n" + join_fields(
-                fields[index:]
-            ) + rest
-    return drop_fields(fields, is_reserved), rest or b"\r\n"
+            body = b"\r\n" + join_fields(fields[index:]) + rest
+            return drop_forged(fields[:index], own_domain), body
+    return drop_forged(fields, own_domain), rest or b"\r\n"

@@ -29,11 +29,11 @@ from leap.keymanager.openpgp import offload as openpgp
 from leap.mail.contract import SecurityStatus, SignatureVerdict
 from leap.mail.incoming.assembly import Assembled, assemble, assemble_unprotected, from_address_of
 from leap.mail.incoming.security_fields import MAX_SIGNATURES, with_security_fields, without_forged
+from leap.mail.incoming.signed import find_signed
 from leap.mail.outgoing.addresses import domain_of, without_tag
 from leap.mail.outgoing.pgp_mime import (
     find_ciphertext,
     find_inline_ciphertext,
-    find_signed,
     is_smime_encrypted,
 )
 
@@ -85,34 +85,30 @@ async def open_mail(
     raw: bytes, keys: SignerKeys, *, own_domain: str, now: Callable[[], float] = time.time
 ) -> Opened:
     """Opens a mail that came out of its inbox seal. Raises only what the key manager's store raises."""
-    layer = await _off_loop(len(raw), _outermost, raw)
+    layer = await _off_loop(len(raw), _outermost, raw, own_domain)
     reader = _Reader(keys, own_domain, now)
     if layer.ciphertext is not None:
         return await reader.encrypted(raw, layer.ciphertext, inline=layer.inline)
     if layer.smime:
         note = "S/MIME encrypted; it is kept as it came."
-        return _as_it_came(raw, SecurityStatus(encryption="undecryptable", note=note))
+        return reader.as_it_came(raw, SecurityStatus(encryption="undecryptable", note=note))
     signatures: tuple[SignatureVerdict, ...] = ()
     if layer.signed is not None:
         signatures = await reader.detached(raw, layer.signed, layer.signature)
-    return _as_it_came(raw, SecurityStatus(encryption="provider", signatures=signatures))
+    return reader.as_it_came(raw, SecurityStatus(encryption="provider", signatures=signatures))
 
 
-def _outermost(raw: bytes) -> _Layer:
+def _outermost(raw: bytes, own_domain: str) -> _Layer:
     ciphertext = find_ciphertext(raw)
     if ciphertext is not None:
         return _Layer(ciphertext=ciphertext)
     inline = find_inline_ciphertext(raw)
     if inline is not None:
         return _Layer(ciphertext=inline, inline=True)
-    parts = find_signed(raw)
+    parts = find_signed(without_forged(raw, own_domain))  # the bytes that will be served
     if parts is not None:
         return _Layer(signed=parts.signed, signature=parts.signature)
     return _Layer(smime=is_smime_encrypted(raw))
-
-
-def _as_it_came(raw: bytes, status: SecurityStatus) -> Opened:
-    return Opened(with_security_fields(status, without_forged(raw)), status, None)
 
 
 class _Reader:
@@ -121,27 +117,33 @@ class _Reader:
         self._own_domain = own_domain
         self._now = now
 
+    def as_it_came(self, raw: bytes, status: SecurityStatus) -> Opened:
+        message = without_forged(raw, self._own_domain)
+        return Opened(with_security_fields(status, message), status, None)
+
     async def encrypted(self, raw: bytes, ciphertext: bytes, *, inline: bool) -> Opened:
         own = await self._keys.own_keys()
         try:
             opened = await openpgp.decrypt(ciphertext, own, max_size=MAX_PLAINTEXT)
         except OpenPGPError as error:
-            return _as_it_came(
+            return self.as_it_came(
                 raw, SecurityStatus(encryption="undecryptable", note=_sentence(error))
             )
         if inline:
             # The text stays as it came until inline layers are shown apart: what stands around one, and
             # its charset, are nobody's word (docs/rfcs.md, inline PGP).
             note = "Inline PGP; it is kept as it came."
-            return _as_it_came(raw, SecurityStatus(encryption="undecryptable", note=note))
+            return self.as_it_came(raw, SecurityStatus(encryption="undecryptable", note=note))
         payload = opened.plaintext
-        assembled = await _off_loop(len(payload), assemble, raw, payload)
+        assembled = await _off_loop(len(payload), assemble, raw, payload, self._own_domain)
         readers = [fingerprint for key in own for fingerprint in key.certificate.fingerprints]
         verdicts = await self._judge(payload, opened.signatures, assembled.from_address, readers)
         note = ""
         if _from_differs(assembled) and not any(one.state == "good" for one in verdicts):
             # The verdicts stay those about the From inside: it is what was signed, or was not.
-            assembled = await _off_loop(len(payload), assemble_unprotected, raw, payload)
+            assembled = await _off_loop(
+                len(payload), assemble_unprotected, raw, payload, self._own_domain
+            )
             note = "The protected From differs from the outer one and no signature backs it."
         status = SecurityStatus(encryption="end-to-end", signatures=verdicts, note=note)
         return Opened(with_security_fields(status, assembled.message), status, raw)
@@ -153,7 +155,8 @@ class _Reader:
             found = read_signatures(signature)
         except OpenPGPError as error:
             return (SignatureVerdict(state="bad", reason=_sentence(error)),)
-        return await self._judge(signed, found, from_address_of(without_forged(raw)), ())
+        message = without_forged(raw, self._own_domain)
+        return await self._judge(signed, found, from_address_of(message), ())
 
     async def _judge(
         self,

@@ -10,16 +10,20 @@ encrypted end to end, and the signature is good. There is one encryption field, 
 each signature (or one saying "none").
 
 Invariants:
-* No X-Leap-* field of a sender or relay survives, however its line begins or ends (see `field_lines`).
+* No X-Leap-* field of a sender or relay survives, however its line begins or ends (see `field_lines`), and
+  no Authentication-Results field that speaks in our provider's name (RFC 8601 5): it writes none.
 * No byte from a mail gets into our fields except a signer's address of a closed form.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from leap.mail.contract import SecurityStatus, SignatureVerdict
 from leap.mail.outgoing.field_lines import (
+    RESERVED_PREFIX,
+    Field,
     begins_with_continuation,
     drop_fields,
     is_reserved,
@@ -37,15 +41,39 @@ _ENCRYPTION_WORDS = {
     "none": "none",
 }
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
+_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*+\)")
+_HOST = re.compile(rb"[^\s\"();,=/@]+")
 _FINGERPRINT = re.compile(r"[0-9A-F]{16,64}")
 
 
-def without_forged(message: bytes) -> bytes:
-    """The message without reserved fields in its header section, every other byte as it was."""
+def without_forged(message: bytes, own_domain: str = "") -> bytes:
+    """The message without forged fields in its header section, every other byte as it was."""
     fields, rest = split_header(message)
-    if not any(is_reserved(field.name) for field in fields):
-        return message
-    return join_fields(drop_fields(fields, is_reserved)) + rest
+    kept = drop_forged(fields, own_domain)
+    return message if kept == fields else join_fields(kept) + rest
+
+
+def drop_forged(fields: Sequence[Field], own_domain: str) -> list[Field]:
+    """The fields but for those which only we or the provider of `own_domain` ("": nobody) may write."""
+    marked = [
+        Field(RESERVED_PREFIX, one.raw) if _speaks_for(one, own_domain) else one for one in fields
+    ]
+    return drop_fields(marked, is_reserved)
+
+
+def _speaks_for(field: Field, domain: str) -> bool:
+    """Whether it is an Authentication-Results field of the provider of `domain`, or passes for one.
+
+    authres-header-field = "Authentication-Results:" [CFWS] authserv-id [CFWS version] *(";" ...)   ; RFC 8601 2.2
+    """
+    if not domain or field.name != "authentication-results":
+        return False
+    head = _COMMENT.sub(b" ", field.value).partition(b";")[0]
+    if b"(" in head or b")" in head:
+        head = field.value  # comments in comments: in doubt, whoever is named anywhere
+    own = domain.lower().encode("utf-8")
+    hosts = (one.rstrip(b".") for one in _HOST.findall(head.lower()))
+    return any(host == own or host.endswith(b"." + own) for host in hosts)
 
 
 def security_fields(status: SecurityStatus) -> bytes:

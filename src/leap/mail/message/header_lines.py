@@ -35,6 +35,11 @@ def empty_line(raw: bytes) -> int:
     return found.start() if found else len(raw)
 
 
+def begins_field(line: bytes) -> bool:
+    """Whether a line begins a field, be its name ever so odd."""
+    return _FIELD_START.match(line) is not None
+
+
 def header_end(raw: bytes, start: int, end: int) -> tuple[int, tuple[str, ...]]:
     """Where the body begins that follows the header at `start`, and what is wrong with that header.
 

@@ -15,6 +15,8 @@ MAX_VALUE = 8192  # octets; real values have under 300, and a longer one is trea
 _WORD = r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+"  # RFC 2045 5.1 token
 _TYPE = re.compile(rf"({_WORD})/({_WORD})")
 _PARAMETER = re.compile(rf'({_WORD})[ \t]*=[ \t]*(?:({_WORD})|"((?:[^"\\]|\\.)*)")')
+_QUOTED = re.compile(r'"[^"]*"')
+_STRUCTURAL = frozenset({"boundary", "protocol", "hp", "protected-headers"})
 _SPACE = re.compile(r"(?:[ \t]+|\((?:[^()\\]|\\.)*\))*+")
 
 
@@ -22,12 +24,14 @@ _SPACE = re.compile(r"(?:[ \t]+|\((?:[^()\\]|\\.)*\))*+")
 class ContentType:
     """Type and subtype in lower case as "text/plain"; parameter names in lower case.
 
-    `open` says that the value ends with ";", so that a further parameter needs none before it.
+    `open` says that the value ends with ";", so that a further parameter needs none before it. `plain` says
+    that nothing in it is beyond a simple reader: no comment, no backslash, no structure by RFC 2231.
     """
 
     media_type: str
     parameters: dict[str, str] = field(default_factory=dict)
     open: bool = False
+    plain: bool = True
 
 
 def parse_content_type(value: bytes) -> ContentType | None:
@@ -52,7 +56,7 @@ def parse_content_type(value: bytes) -> ContentType | None:
             return None
         position = _space(text, position + 1)
         if position == len(text):
-            return ContentType(media_type, parameters, open=True)
+            return _found(media_type, parameters, text, open=True)
         match = _PARAMETER.match(text, position)
         if match is None:
             return None
@@ -61,7 +65,17 @@ def parse_content_type(value: bytes) -> ContentType | None:
             return None  # two values of one name: readers differ
         parameters[name] = match[2] if match[2] is not None else re.sub(r"\\(.)", r"\1", match[3])
         position = _space(text, match.end())
-    return ContentType(media_type, parameters)
+    return _found(media_type, parameters, text, open=False)
+
+
+def _found(
+    media_type: str, parameters: dict[str, str], text: str, *, open: bool
+) -> ContentType | None:
+    starred = {name.partition("*")[0] for name in parameters if "*" in name} & _STRUCTURAL
+    if starred & parameters.keys():
+        return None  # boundary="a"; boundary*=us-ascii''b (RFC 2231) are two values of one name too
+    plain = not starred and "\\" not in text and "(" not in _QUOTED.sub("", text)
+    return ContentType(media_type, parameters, open, plain)
 
 
 def _space(text: str, position: int) -> int:

@@ -4,9 +4,12 @@ What is dropped here is dropped for safety (Bcc, forged X-Leap-* fields), so a l
 a field wherever *some* mail program could see one: after CRLF, after bare LF, after bare CR, and after
 lines that are no fields at all. Nothing is ever re-written; joining the lines gives the input back.
 
+Where the header ends is `leap.mail.message.header_lines`' word, and every field that `leap.mail.message`
+sees is one here: what is judged by these lines is what is served.
+
 Invariants:
 * `b"".join(field.raw for field in fields) + rest` is the message, for any bytes.
-* `rest` is empty, or begins with the empty line that ends the header section.
+* `rest` is empty, or begins with the empty line that ends the header section at the latest.
 * Nothing here raises.
 """
 
@@ -16,13 +19,23 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-# The first empty line, whichever line ends are used around it.
-_EMPTY_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
+from leap.mail.message.header_lines import empty_line
+
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 # RFC 5322 3.6.8 field names; RFC 5322 4.5 lets white space stand before the colon.
 _FIELD_START = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _NOT_IN_NAMES = re.compile(rb"[^a-z0-9-]")
 _LINE_ENDS = re.compile(rb"\r\n|\n|\r")
+# What only some programs take for a line end (Python's str.splitlines, in Latin-1 or UTF-8): it counts where a
+# name that matters for safety follows at once, and is text elsewhere.
+_ODD_LINE_END = re.compile(
+    rb"(?:[\x0b\x0c\x1c-\x1e\x85]|\xe2\x80[\xa8\xa9])(?=x-leap-|(?:from|bcc)[ \t]*:)", re.IGNORECASE
+)
+# A field which every program reads as the same field: no space before the colon (RFC 5322 4.5), no line end
+# but CRLF or LF, no blank continuation, which some take for the empty line.
+_PLAIN = re.compile(
+    rb"[!-9;-~]++:[^\r\n\0\x0b\x0c]*+(?:\r?\n[ \t]++[^\s\0][^\r\n\0\x0b\x0c]*+)*+\r?\n"
+)
 
 RESERVED_PREFIX = "x-leap-"  # fields that speak for this program; nobody else's survive
 
@@ -43,8 +56,7 @@ class Field(NamedTuple):
 
 def split_header(message: bytes) -> tuple[list[Field], bytes]:
     """The lines of the header section as fields, and the rest from the empty line on."""
-    found = _EMPTY_LINE.search(message)
-    end = found.start() if found else len(message)
+    end = empty_line(message)
     return split_fields(message[:end]), message[end:]
 
 
@@ -52,31 +64,49 @@ def split_fields(header: bytes) -> list[Field]:
     """The fields of a header section given without its empty line."""
     fields: list[Field] = []
     parts: list[bytes] = []
-    name = ""
-    for line in _LINE.findall(header):
-        if not line:
-            continue
-        if line[:1] in (b" ", b"\t") and parts:
-            parts.append(line)
-            continue
-        if parts:
-            fields.append(Field(name, b"".join(parts)))
-        start = _FIELD_START.match(line)
-        name = start[1].decode("ascii").lower() if start else _disguised(line)
-        parts = [line]
+    for line in _lines(header):
+        if parts and line[:1] not in (b" ", b"\t"):
+            fields.append(_field(parts))
+            parts = []
+        parts.append(line)
     if parts:
-        fields.append(Field(name, b"".join(parts)))
+        fields.append(_field(parts))
     return fields
 
 
-def _disguised(line: bytes) -> str:
-    """A name some program may read in a line that is no field: other bytes before or inside it."""
-    before, colon, _ = line[:80].partition(b":")
+def _lines(header: bytes) -> list[bytes]:
+    lines = [line for line in _LINE.findall(header) if line]
+    if not _ODD_LINE_END.search(header):
+        return lines
+    pieces: list[bytes] = []
+    for line in lines:
+        start = 0
+        for found in _ODD_LINE_END.finditer(line):
+            pieces.append(line[start : found.end()])
+            start = found.end()
+        pieces.append(line[start:])
+    return pieces
+
+
+def _field(parts: list[bytes]) -> Field:
+    raw = b"".join(parts)
+    start = _FIELD_START.match(parts[0])
+    return Field(start[1].decode("ascii").lower() if start else _disguised(raw), raw)
+
+
+def _disguised(raw: bytes) -> str:
+    """A name some program may read in what is no field: other bytes before or inside it, or folding."""
+    before, colon, _ = raw.partition(b":")
     if not colon or before[:1] in (b" ", b"\t"):
         return ""
     bare = _NOT_IN_NAMES.sub(b"", before.lower()).decode("ascii")
     # Only names that matter for safety are read so; all other odd lines stay what they are.
     return bare if bare in ("from", "bcc") or bare.startswith(RESERVED_PREFIX) else ""
+
+
+def is_plain(fields: Iterable[Field]) -> bool:
+    """Whether every mail program reads these fields, and no others, in these lines."""
+    return all(field.name and _PLAIN.fullmatch(field.raw) for field in fields)
 
 
 def join_fields(fields: Iterable[Field]) -> bytes:

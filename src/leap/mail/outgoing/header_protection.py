@@ -11,7 +11,7 @@
 hp="cipher", or the same without ";" where theirs ended with one). `fresh`: the message has no Content-Type,
 or one nobody should build upon (broken, repeated, after a line that is no field), so ours stands
 first and theirs is untouched. `added` counts the lines right after the marker which the sender's leap.mail
-added (Date, Message-ID).
+added: Message-ID, Date or both, in that order.
 
 Invariants:
 * restore(protect(message, ...)) is the message, for any bytes (after `drop_fields` of Bcc and X-Leap-*).
@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leap.mail.outgoing.content_type import ContentType, parse_content_type
-from leap.mail.outgoing.field_lines import Field, join_fields, split_header
+from leap.mail.outgoing.field_lines import Field, is_plain, join_fields, split_header
 from leap.mail.outgoing.names import PAYLOAD_FIELD
 
 HP_CIPHER = b'hp="cipher"'
@@ -35,6 +35,10 @@ _APPENDED = b";\r\n " + HP_CIPHER
 _OPENED = b"\r\n " + HP_CIPHER
 _MARKER = re.compile(
     rb"(?:\A|(?<=\r\n))X-Leap-Payload: v=1; content-type=(appended|opened|fresh); added=(\d)\r\n"
+)
+# What `submitted` adds: nothing else may stand there, for it is served apart from what was submitted.
+_ADDED = re.compile(
+    rb"(?:Message-ID: <[ -~]*>\r\n)?(?:Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}\r\n)?"
 )
 # Where ours must have ended: 30 outer fields of 64 kB could not be longer.
 _MAX_OURS = 2 * 1024 * 1024
@@ -52,10 +56,9 @@ def protect(message: bytes, outer: Sequence[tuple[str, str]], added: Sequence[by
     """The payload to encrypt.
 
     `outer` are the fields of the outer header in their order, values unfolded ASCII; `added` are whole
-    field lines with CRLF, at most 9, each one line.
+    field lines with CRLF, as `submitted` writes them.
     """
-    assert len(added) < 10, "the marker has one digit"
-    assert all(re.fullmatch(rb"[^\r\n]+\r\n", line) for line in added)
+    assert _ADDED.fullmatch(b"".join(added))
     fields, rest = split_header(message)
     place, content_type = _place(fields)
     theirs = list(fields)
@@ -85,7 +88,7 @@ def restore(payload: bytes) -> Restored | None:
         return None
     # The marker must stand in the header section, not in a body that quotes one.
     ours, rest = split_header(payload[: marker.end()])
-    if rest or any(not _is_ours(field) for field in ours):
+    if rest or not _are_ours(ours, fresh=marker[1] == b"fresh"):
         return None
     position = marker.end()
     for _ in range(int(marker[2])):
@@ -94,6 +97,8 @@ def restore(payload: bytes) -> Restored | None:
             return None
         position = end + 2
     added, message = payload[marker.end() : position], payload[position:]
+    if not _ADDED.fullmatch(added):
+        return None
     if marker[1] == b"fresh":
         return Restored(added, message)
     suffix = (_APPENDED if marker[1] == b"appended" else _OPENED) + b"\r\n"
@@ -107,8 +112,16 @@ def restore(payload: bytes) -> Restored | None:
     return None
 
 
-def _is_ours(field: Field) -> bool:
-    return field.name in ("content-type", "hp-outer", PAYLOAD_FIELD.lower())
+def _are_ours(fields: Sequence[Field], *, fresh: bool) -> bool:
+    """Whether these are exactly the fields that `protect` puts in front, in its order and forms."""
+    names = [field.name for field in fields]
+    first = ["content-type"] if fresh else []
+    outer = ["hp-outer"] * (len(names) - len(first) - 1)
+    return (
+        names == [*first, *outer, PAYLOAD_FIELD.lower()]
+        and is_plain(fields)
+        and (not fresh or fields[0].raw.endswith(HP_CIPHER + b"\r\n"))
+    )
 
 
 def _place(fields: Sequence[Field]) -> tuple[int | None, ContentType | None]:

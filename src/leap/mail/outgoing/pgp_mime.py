@@ -20,7 +20,6 @@ import binascii
 import quopri
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from leap.mail.outgoing.content_type import ContentType, parse_content_type
 from leap.mail.outgoing.field_lines import Field, split_header, values_of
@@ -28,7 +27,6 @@ from leap.mail.outgoing.header_protection import fold
 
 ARMOR_HEAD = b"-----BEGIN PGP MESSAGE-----"
 ARMOR_TAIL = b"-----END PGP MESSAGE-----"
-SIGNATURE_HEAD = b"-----BEGIN PGP SIGNATURE-----"
 
 _PREAMBLE = b"This mail is encrypted (OpenPGP/MIME, RFC 3156); a mail program with your key can open it.\r\n"
 _INLINE = re.compile(
@@ -40,14 +38,6 @@ _CMS_ENCRYPTED = (
     bytes.fromhex("06092a864886f70d010703"),  # envelopedData
     bytes.fromhex("060b2a864886f70d0109100117"),  # authEnvelopedData
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SignedParts:
-    """The two parts of a multipart/signed: the exact octets covered (RFC 3156 5), and the signature."""
-
-    signed: bytes
-    signature: bytes
 
 
 def wrap(
@@ -131,27 +121,6 @@ def find_inline_ciphertext(message: bytes) -> bytes | None:
         return None
     end = body.rfind(ARMOR_TAIL)
     return body[start : end + len(ARMOR_TAIL)] + b"\r\n"
-
-
-def find_signed(message: bytes) -> SignedParts | None:
-    """The parts of a mail whose outermost layer is a PGP/MIME signature (RFC 3156 5), or None."""
-    fields, rest = split_header(message)
-    kind = content_type_of(fields)
-    if kind is None or kind.media_type != "multipart/signed":
-        return None
-    if kind.parameters.get("protocol", "").lower() != "application/pgp-signature":
-        return None
-    parts = _parts(rest, kind.parameters.get("boundary", ""))
-    if len(parts) != 2:
-        return None
-    signature_fields, _ = split_header(parts[1])
-    signature_kind = content_type_of(signature_fields)
-    if signature_kind is None or signature_kind.media_type != "application/pgp-signature":
-        return None
-    signature = _decoded_body(parts[1])
-    if SIGNATURE_HEAD not in signature:
-        return None
-    return SignedParts(parts[0], signature)
 
 
 def is_encrypted(message: bytes) -> bool:
