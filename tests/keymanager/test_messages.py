@@ -36,6 +36,7 @@ from leap.keymanager.openpgp.signature import (
     make_signature,
     subpacket,
 )
+from leap.keymanager.openpgp.verdict import MAX_CANDIDATES
 
 from .conftest import BIRTH
 from .making import replaced, sign_on, with_more, with_user_id
@@ -267,6 +268,17 @@ def test_whoever_carries_anothers_key_does_not_spoil_its_signatures(
         TEXT, signature, known, now=now, from_address="eve@evil.test", owners={}
     )
     assert (verdict.state, verdict.fingerprint) == ("not-from", bob.fingerprint)
+
+
+def test_a_crowd_that_carries_anothers_key_does_not_spoil_its_signatures(
+    bob: SecretKey, now: Clock
+) -> None:
+    """As many as are tried for one signature, and one more."""
+    signature = sign_detached(TEXT, bob, now=now)
+    crowd = [generate(f"c{n}@evil.test", now=lambda: BIRTH) for n in range(MAX_CANDIDATES + 1)]
+    known = [*(carrying(one, bob.certificate, ENCRYPT) for one in crowd), bob.certificate]
+    [verdict] = verify_detached(TEXT, signature, known, now=now)
+    assert (verdict.state, verdict.fingerprint) == ("good", bob.fingerprint)
 
 
 def test_of_several_true_candidates_the_best_counts(bob: SecretKey, now: Clock) -> None:

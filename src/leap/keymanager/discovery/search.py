@@ -52,7 +52,7 @@ async def search(
         asked(source, answered)
         if _is_good(best, at) and not (refresh and source is sources[0]):
             return best
-    if failed is not None and not _is_good(best, at):
+    if failed is not None:
         raise failed
     return best
 
