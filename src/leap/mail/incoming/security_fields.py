@@ -42,6 +42,7 @@ _ENCRYPTION_WORDS = {
 }
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
 _COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*+\)")
+_MAX_NESTING = 4  # comments in comments
 _HOST = re.compile(rb"[^\s\"();,=/@]+")
 _FINGERPRINT = re.compile(r"[0-9A-F]{16,64}")
 
@@ -68,9 +69,12 @@ def _speaks_for(field: Field, domain: str) -> bool:
     """
     if not domain or field.name != "authentication-results":
         return False
-    head = _COMMENT.sub(b" ", field.value).partition(b";")[0]
+    text = field.value
+    for _ in range(_MAX_NESTING):
+        text = _COMMENT.sub(b" ", text)
+    head = text.partition(b";")[0]
     if b"(" in head or b")" in head:
-        head = field.value  # comments in comments: in doubt, whoever is named anywhere
+        head = field.value  # comments beyond sense: in doubt, whoever is named anywhere
     own = domain.lower().encode("utf-8")
     hosts = (one.rstrip(b".") for one in _HOST.findall(head.lower()))
     return any(host == own or host.endswith(b"." + own) for host in hosts)
