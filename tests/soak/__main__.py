@@ -76,7 +76,7 @@ def convergence(count: int, seed: int) -> str:
 
 
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
-    "kills": (kills, 1_000),
+    "kills": (kills, 500),
     "openpgp": (openpgp, 100_000),
     "convergence": (convergence, 200),
 }
