@@ -1,5 +1,7 @@
 """The report a person finds in INBOX when a mail could not be delivered (RFC 3464 in a RFC 6522 multipart/report).
 
+Addresses that are not ASCII stand in it as they are, in the types of RFC 6533.
+
 Invariant: it holds the header of the mail, never its body, and it is made and kept on this device only; what
 a server said is shown as text and cannot become a header field.
 """
@@ -35,12 +37,12 @@ def delivery_report(entry: Entry, failed: Sequence[RecipientState], *, now: floa
     lines = [sentence, ""]
     for one in failed:
         lines += [
-            f"    {_plain(one.address)}",
-            f"        {_plain(one.reply) or 'no reason was given'}",
+            f"    {_shown(one.address)}",
+            f"        {_shown(one.reply) or 'no reason was given'}",
         ]
     delivered = [one.address for one in entry.recipients if one.state == "sent"]
     if delivered:
-        lines += ["", "It was handed on to:", "", *(f"    {_plain(one)}" for one in delivered)]
+        lines += ["", "It was handed on to:", "", *(f"    {_shown(one)}" for one in delivered)]
     if entry.subject:
         lines += ["", f"Its subject was: {entry.subject}"]
     lines += [
@@ -54,20 +56,13 @@ def delivery_report(entry: Entry, failed: Sequence[RecipientState], *, now: floa
         header += b"\r\n"
     original_id = values_of(fields, "message-id")
     reference = _plain(original_id[0].decode("latin-1")) if original_id else entry.message_id
+    status = _status(entry, failed, domain)
     return multipart_entity(
         "report",
         [
             text_entity("\r\n".join(lines)),
-            entity(
-                [field("Content-Type", "message/delivery-status")], _status(entry, failed, domain)
-            ),
-            entity(
-                [
-                    field("Content-Type", "text/rfc822-headers"),
-                    field("Content-Transfer-Encoding", "7bit" if header.isascii() else "8bit"),
-                ],
-                header,
-            ),
+            _part("message/delivery-status", "message/global-delivery-status", status),
+            _part("text/rfc822-headers", "message/global-headers", header),
         ],
         params={"report-type": "delivery-status"},
         fields=[
@@ -75,7 +70,7 @@ def delivery_report(entry: Entry, failed: Sequence[RecipientState], *, now: floa
             address_field("To", [("", entry.sender)]),
             field(
                 "Subject",
-                f"Not delivered: {_plain(entry.subject)}" if entry.subject else "Not delivered",
+                f"Not delivered: {_shown(entry.subject)}" if entry.subject else "Not delivered",
             ),
             field("Date", formatdate(int(now))),
             field("Message-ID", message_id(domain)),
@@ -86,8 +81,22 @@ def delivery_report(entry: Entry, failed: Sequence[RecipientState], *, now: floa
     )
 
 
+def _part(plain: str, international: str, body: bytes) -> bytes:
+    """A part of the second type where it holds UTF-8 (RFC 6533 4.1), of the first else."""
+    try:
+        body.decode("utf-8")
+        kind = plain if body.isascii() else international
+    except UnicodeDecodeError:
+        kind = plain  # an old charset, unlabelled
+    encoding = field("Content-Transfer-Encoding", "7bit" if body.isascii() else "8bit")
+    return entity([field("Content-Type", kind), encoding], body)
+
+
 def _status(entry: Entry, failed: Sequence[RecipientState], domain: str) -> bytes:
-    """RFC 3464 2.1: one block about the message, one about each recipient."""
+    """RFC 3464 2.1: one block about the message, one about each recipient.
+
+    ASCII, unless an address is not: then UTF-8, of address type "utf-8" (RFC 6533 3).
+    """
     lines = [
         f"Reporting-MTA: dns; {domain}",
         f"Arrival-Date: {formatdate(int(entry.created))}",
@@ -95,15 +104,21 @@ def _status(entry: Entry, failed: Sequence[RecipientState], domain: str) -> byte
     for one in failed:
         enhanced = _ENHANCED.search(one.reply)
         status = enhanced[1] if enhanced and enhanced[1][0] == "5" else "5.0.0"
+        kind = "rfc822" if one.address.isascii() else "utf-8"
         lines += [
             "",
-            f"Final-Recipient: rfc822; {_plain(one.address)}",
+            f"Final-Recipient: {kind}; {_shown(one.address)}",
             "Action: failed",
             f"Status: {status}",
             f"Diagnostic-Code: smtp; {one.code or 550} {_plain(one.reply)}".rstrip(),
         ]
-    return "".join(f"{line}\r\n" for line in lines).encode("ascii", "replace")
+    return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "replace")
 
 
 def _plain(text: str) -> str:
     return _UNPRINTABLE.sub(" ", text).strip()[:MAX_REPLY]
+
+
+def _shown(text: str) -> str:
+    """One line of text for people, in any script."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()[:MAX_REPLY]

@@ -56,18 +56,35 @@ def failure_report(
         *_words(failures, hostname),
         "",
         f"--{boundary}",
-        "Content-Type: message/delivery-status",
-        "",
+    ]
+    status = [
         f"Reporting-MTA: dns; {hostname}",
         f"Original-Envelope-Id: {submission_id}",
         f"Arrival-Date: {formatdate(created)}",
         "",
     ]
     for recipient, outcome in failures.items():
-        lines += [*_status_fields(recipient, outcome, now), ""]
-    lines += [f"--{boundary}", "Content-Type: text/rfc822-headers", ""]
-    text = "\r\n".join(lines).encode("utf-8")
-    return b"".join((text, b"\r\n", header, b"\r\n\r\n--", boundary.encode(), b"--\r\n"))
+        status += [*_status_fields(recipient, outcome, now), ""]
+    lines += _type("message/delivery-status", "message/global-delivery-status", _encoded(status))
+    lines += [*status, f"--{boundary}"]
+    lines += _type("text/rfc822-headers", "message/global-headers", header)
+    end = b"\r\n\r\n--" + boundary.encode() + b"--\r\n"
+    return b"".join((_encoded(lines), b"\r\n", header, end))
+
+
+def _encoded(lines: list[str]) -> bytes:
+    return "\r\n".join(lines).encode("utf-8")
+
+
+def _type(plain: str, international: str, body: bytes) -> list[str]:
+    """The header of a part, of the second type where it holds UTF-8 (RFC 6533 4.1), of the first else."""
+    if body.isascii():
+        return [f"Content-Type: {plain}", ""]
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        international = plain  # an old charset, unlabelled
+    return [f"Content-Type: {international}", "Content-Transfer-Encoding: 8bit", ""]
 
 
 def _words(failures: Mapping[str, Outcome], hostname: str) -> list[str]:
