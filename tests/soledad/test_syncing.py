@@ -162,13 +162,14 @@ async def test_running_engines_bring_changes_over_without_asking(account: Accoun
 
 
 async def until_quiet(*devices: Device) -> list[int]:
-    """Waits until no request came for a hundred reads of each store; answers how many there were."""
+    """Waits until no sync ran and no request came for a hundred reads of each store; answers how many there were."""
     quiet, counts = 0, [0]
     while quiet < 100:
         for device in devices:
             await device.store.read(lambda c: None)
         now = [len(device.remote.requests) for device in devices]
-        quiet, counts = (quiet + 1 if now == counts else 0), now
+        idle = now == counts and not any(device.engine._lock.locked() for device in devices)
+        quiet, counts = (quiet + 1 if idle else 0), now
     return counts
 
 

@@ -1,7 +1,7 @@
 """Contents that are damaged or missing at the provider: counted, asked for again, mended by who holds them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from leap.soledad.blobs.local import FIRST_RETRY, LAST_RETRY
 from leap.soledad.errors import Refused
 from leap.soledad.syncing.wishes import LAPSE_SECONDS, MAX_IDS, RENEW_SECONDS
 from tests.soledad.memory_provider import NOW, Account, Device
-from tests.soledad.two_devices import equal
+from tests.soledad.two_devices import equal, until
 
 
 class Clock:
@@ -55,22 +55,6 @@ async def running(device: Device) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(device: Device, holds: Callable[[Any], bool]) -> Any:
-    """The first status of a running engine for which that holds."""
-    found: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    def look(status: Any) -> None:
-        if holds(status) and not found.done():
-            found.set_result(status)
-
-    end = device.engine.on_status(look)
-    look(device.engine.status)
-    try:
-        return await asyncio.wait_for(found, 10)
-    finally:
-        end()
 
 
 def damage(account: Account, ref: BlobRef, how: str) -> None:

@@ -13,7 +13,7 @@ from leap.soledad.syncing import SyncEngine
 from leap.soledad.syncing.loop import FREE_NOTICES
 from tests.soledad.memory_provider import Account, Device
 from tests.soledad.test_syncing import until_quiet
-from tests.soledad.two_devices import equal, pair, prepared
+from tests.soledad.two_devices import equal, pair, prepared, until
 
 
 @asynccontextmanager
@@ -55,7 +55,14 @@ async def test_a_notice_of_a_head_that_is_not_there_is_heeded_once(account: Acco
     await equal(laptop, phone)
     async with running(phone):
         before = phone.remote.requests.count("pull")
+        pulled = asyncio.Event()
+
+        async def note() -> None:
+            pulled.set()
+
+        phone.remote.before["pull"] = note
         tell(account, "head", 2**52)
+        await asyncio.wait_for(pulled.wait(), 5)
         await until_quiet(phone)
         assert phone.remote.requests.count("pull") == before + 1
         await laptop.put("d", v=1)  # the next notice is of a lower seq, and is heeded all the same
@@ -72,9 +79,11 @@ async def test_a_flood_of_empty_notices_makes_few_requests(account: Account, kin
         for n in range(3 * FREE_NOTICES):
             tell(account, kind, 2**52 + n)
             await until_quiet(phone)
-        assert phone.remote.requests.count("pull") <= before + FREE_NOTICES + 3
+        assert phone.remote.requests.count("pull") <= before + FREE_NOTICES + 5
+        committed: asyncio.Queue[Event] = asyncio.Queue()
+        account.provider.listeners.add(committed)
         await phone.put("own", v=1)  # what is changed here does not wait for that
-        await until_quiet(phone)
+        await asyncio.wait_for(committed.get(), 5)
         await laptop.sync()
         assert await laptop.content("own") == {"v": 1}
 
@@ -130,20 +139,18 @@ async def test_a_running_engine_waits_at_an_alarm_until_a_person_clears_it(
     async with running(phone):
         provider.head, provider.head_seq, provider.items = b"", 0, {}
         tell(account, "hello", 1)
-        await until_quiet(phone)
-        alarm = phone.engine.status.alarm
+        alarm = (await until(phone, lambda s: bool(s.alarm))).alarm
         assert "empty log" in alarm
         tell(account, "hello", 1)
         await phone.put("local", v=1)
         counts = await until_quiet(phone)
         assert await phone.engine.clear_alarm() == alarm  # it still shows the same
+        await until(phone, lambda s: s.alarm == alarm)
         again = await until_quiet(phone)
         assert again[0] == counts[0] + 1  # one look, and it waits again
-        assert phone.engine.status.alarm == alarm
         provider.head, provider.head_seq, provider.items = saved
         assert await phone.engine.clear_alarm() == alarm
-        await until_quiet(phone)
-        assert phone.engine.status.alarm == ""
+        await until(phone, lambda s: not s.alarm and not s.pending)
         assert await phone.engine.clear_alarm() == ""
     await laptop.sync()
     assert await laptop.content("local") == {"v": 1}
@@ -159,11 +166,12 @@ async def test_an_alarm_of_an_earlier_run_is_waited_at_and_cleared(account: Acco
     await phone.restart()
     provider.head, provider.head_seq, provider.items = saved
     task = asyncio.create_task(phone.engine.run())
+    await until(phone, lambda s: bool(s.alarm))
     await until_quiet(phone)
     assert "pull" not in phone.remote.requests
     assert not task.done()
     await phone.engine.clear_alarm()
-    await until_quiet(phone)
+    await until(phone, lambda s: s.online)
     assert "pull" in phone.remote.requests
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -1,5 +1,7 @@
 """What the tests of sync share: two devices of one account, and that they end equal."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from tests.soledad.memory_provider import Account, Device
@@ -29,3 +31,19 @@ async def prepared(account: Account) -> tuple[Device, Device]:
     await laptop.put("d1", v="news")
     await laptop.put("d2", v="news")
     return laptop, phone
+
+
+async def until(device: Device, holds: Callable[[Any], bool]) -> Any:
+    """The first status of a running engine for which that holds."""
+    found: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def look(status: Any) -> None:
+        if holds(status) and not found.done():
+            found.set_result(status)
+
+    end = device.engine.on_status(look)
+    look(device.engine.status)
+    try:
+        return await asyncio.wait_for(found, 10)
+    finally:
+        end()
