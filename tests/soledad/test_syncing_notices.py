@@ -112,18 +112,18 @@ async def test_the_first_change_goes_at_once_and_those_that_follow_go_together(
     laptop, phone = await pair(account)
     await equal(laptop, phone)
     await laptop.engine.close()
-    laptop.engine = SyncEngine(laptop.store, laptop.remote, gather=1.0)
+    laptop.engine = SyncEngine(laptop.store, laptop.remote, gather=2.0)
     async with running(laptop, phone):
         commits = len(account.provider.commits)
         started = time.monotonic()
         await laptop.put("first", v=1)
         await arrival(phone, "first")
-        assert time.monotonic() - started < 0.9
+        assert time.monotonic() - started < 1.8  # did not wait for others to come
         for n in range(20):
             await laptop.put(f"more{n}", v=n)
             await until_quiet(laptop)
         await arrival(phone, "more19")
-        assert time.monotonic() - started >= 0.9
+        assert time.monotonic() - started >= 1.8
         assert len(account.provider.commits) - commits <= 5
 
 
