@@ -83,6 +83,7 @@ SHAPES = {
     "long address list": b"To: "
     + b", ".join(b"u%d@example.org" % i for i in range(9000))
     + b"\r\n\r\nb",
+    "a line of spaces among addresses": b"Cc: " + b"x" * 70 + b" " * 200 + b"a@b.c\r\n\r\nb\r\n",
     "lf only": b"Subject: x\nContent-Type: text/plain\n\nbody\n",
     "no end of line": b"Subject: x\r\n\r\nbody",
     "quotes our marker": b"Subject: x\r\n\r\nX-Leap-Payload: v=1; content-type=fresh; added=2\r\n",

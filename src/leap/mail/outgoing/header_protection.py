@@ -170,10 +170,11 @@ def fold(line: str, width: int = 76) -> bytes:
     """An ASCII field with CRLF, folded at white space (RFC 5322 2.1.1: 78 wished, 998 never passed)."""
     parts: list[str] = []
     while len(line) > width:
-        at = line.rfind(" ", 1, width)
-        # A fold must leave something that is not white space on both lines.
-        if at <= 0 or not line[:at].strip() or line[:at].endswith(":"):
-            at = line.find(" ", width)
+        # A fold must leave something that is not white space on both lines (RFC 5322 4.2).
+        text = len(line) - len(line.lstrip())
+        at = line.rfind(" ", text + 1, width)
+        if at < 0 or line[:at].endswith(":"):
+            at = line.find(" ", max(text, width))
         if at < 0 or not line[at:].strip():
             break
         parts.append(line[:at])
