@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from leap.bitmask.home import Home, HomeError, Lock, normal_address
+from leap.bitmask.home import Home, HomeError, Lock, normal_address, sync_folder
 from leap.bitmask.local_api import CommandRefused
 from leap.bitmask.session import AccountSession
 from leap.mail.contract import AccountBackend
@@ -157,6 +157,7 @@ class AccountSessions:
             if folder.exists():  # remains without a vault, of a time before this order was kept
                 shutil.rmtree(folder)
             made.rename(folder)
+            await asyncio.to_thread(sync_folder, folder.parent)
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)
             raise
