@@ -75,11 +75,11 @@ def revoked(key: SecretKey, *, at: int = BIRTH + 1_000) -> Certificate:
     return replaced(key.certificate, head, with_more(head, [body]))
 
 
-def forged_revocations(key: SecretKey, count: int) -> list[bytes]:
+def forged_revocations(key: SecretKey, count: int, *, first: int = 0) -> list[bytes]:
     """Revocations that look like the owner's until the last step of checking them."""
     head = key.certificate.components[0]
     made = []
-    for number in range(count):
+    for number in range(first, first + count):
         kind = SignatureType.REVOKE_KEY
         body = bytearray(sign_on(head, key.certificate, key, kind, at=BIRTH + 10_000 + number))
         body[-1] ^= 1

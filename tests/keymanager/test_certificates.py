@@ -193,11 +193,11 @@ def test_forged_revocations_do_not_hide_a_true_one(bob: SecretKey) -> None:
     assert flooded.cleaned() == bob.certificate
     assert flooded.merge(made_revoked(bob)).revoked
     # the limits are for one offer: many floods, one after the other, use nothing up
-    kept = bob.certificate
-    for _ in range(3):
-        kept = kept.merge(flooded)
-    assert kept == bob.certificate
-    assert kept.merge(made_revoked(bob)).revoked
+    for number in range(3):
+        flood = with_more(head, forged_revocations(bob, 150, first=150 * number))
+        flooded = replaced(bob.certificate, head, flood)
+        assert bob.certificate.merge(flooded) == bob.certificate
+    assert bob.certificate.merge(made_revoked(bob)).revoked
 
 
 def test_other_signatures_do_not_use_up_the_limit_of_revocations(bob: SecretKey) -> None:

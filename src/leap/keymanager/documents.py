@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -144,10 +143,9 @@ def value_of(content: Mapping[str, Any], kind: type[T]) -> T:
     return msgspec.convert(content, kind)
 
 
-@lru_cache(maxsize=512)
-def parse_certificate(octets: bytes) -> Certificate:
-    """A certificate of the store; kept, because checking its signatures costs far more than looking it up."""
-    return Certificate.from_bytes(octets)
+def parse_certificate(text: str) -> Certificate:
+    """A certificate as a document holds it; its signatures are checked when it is asked something."""
+    return Certificate.from_bytes(unpack(text))
 
 
 def certificate_document(certificate: Certificate) -> CertificateDocument:
@@ -191,8 +189,8 @@ def _edits_first(merge: Callable[[Content, Content], Content]) -> Merge:
 
 def _merge_certificates(local: Content, remote: Content) -> Content:
     mine, theirs = (value_of(c, CertificateDocument) for c in (local, remote))
-    one = parse_certificate(unpack(theirs.certificate))
-    return content_of(certificate_document(one.merge(parse_certificate(unpack(mine.certificate)))))
+    one = parse_certificate(theirs.certificate)
+    return content_of(certificate_document(one.merge(parse_certificate(mine.certificate))))
 
 
 def _merge_secrets(local: Content, remote: Content) -> Content:

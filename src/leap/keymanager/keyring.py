@@ -31,7 +31,6 @@ from leap.keymanager.documents import (
     content_of,
     parse_certificate,
     trimmed,
-    unpack,
     value_of,
 )
 from leap.keymanager.errors import KeyRefused
@@ -100,10 +99,10 @@ class Keyring:
         document = await self._store.get_doc(self._certificate_id(fingerprint))
         if document is None or document.content is None:
             return None
-        octets = value_of(document.content, CertificateDocument).certificate
+        text = value_of(document.content, CertificateDocument).certificate
         held = self._evaluated.get(fingerprint)
-        if held is None or held[0] != octets:  # new, or changed since, here or by another device
-            held = octets, await asyncio.to_thread(_evaluate, octets)
+        if held is None or held[0] != text:  # new, or changed since, here or by another device
+            held = text, await asyncio.to_thread(_evaluate, text)
             self._evaluated.pop(fingerprint, None)
             self._evaluated[fingerprint] = held
             if len(self._evaluated) > MAX_EVALUATED:
@@ -276,14 +275,14 @@ def _offer(certificate: Certificate, address: str, at: float) -> _Offer:
     return _Offer(clean, address in clean.addresses_at(at))
 
 
-def _evaluate(octets: str) -> Certificate:
-    certificate = parse_certificate(unpack(octets))
+def _evaluate(text: str) -> Certificate:
+    certificate = parse_certificate(text)
     certificate.keys, certificate.user_ids  # noqa: B018 - computed once, and kept
     return certificate
 
 
 def _read(content: dict[str, Any]) -> Certificate:
-    return parse_certificate(unpack(value_of(content, CertificateDocument).certificate))
+    return parse_certificate(value_of(content, CertificateDocument).certificate)
 
 
 def _updated(

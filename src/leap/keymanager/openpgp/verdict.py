@@ -170,7 +170,9 @@ class _Judge:
         self._certificates = [(known, known.keys_at(now)) for known in certificates]
         self._now = now
         self._from = from_address.strip().lower() if from_address is not None else None
-        self._bound: frozenset[str] | None = None  # fingerprints; None: whose key it is does not matter
+        self._bound: frozenset[str] | None = (
+            None  # fingerprints; None: whose key it is does not matter
+        )
         if self._from is not None:
             bound = (fps for address, fps in owners.items() if address.lower() == self._from)
             self._bound = frozenset(fingerprint.upper() for fps in bound for fingerprint in fps)
