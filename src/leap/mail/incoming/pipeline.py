@@ -331,7 +331,9 @@ class IncomingMail:
                 encryption="undecryptable",
                 note="This version could not open it; it is kept as it came.",
             )
-            return Opened(with_security_fields(status, without_forged(raw)), status, None)
+            return Opened(
+                with_security_fields(status, without_forged(raw, self._own_domain)), status, None
+            )
 
     async def _deliver(
         self, item: _Item, opened: Opened, also: Callable[[Transaction], None]
