@@ -66,7 +66,10 @@ def torment(made: World, device: Device, mails: int, kills: int, seed: int) -> t
         first, last = turn * mails // kills, (turn + 1) * mails // kills
         thread = threading.Thread(target=sender.send, args=(range(first, last),))
         thread.start()
-        time.sleep(chance.random() * 0.35)
+        patience = time.monotonic() + 10
+        while sender.accepted <= first and time.monotonic() < patience:
+            time.sleep(0.001)  # until the first of this turn is on its way
+        time.sleep(chance.random() * 0.05)
         there = arrived(device)
         in_transit += sender.accepted > there or (thread.is_alive() and sender.accepted < last)
         if turn % 2:
