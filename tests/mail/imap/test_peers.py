@@ -9,7 +9,6 @@ import asyncio
 import fcntl
 import os
 import pty
-import shutil
 import struct
 import termios
 from collections.abc import AsyncIterator
@@ -20,19 +19,10 @@ import pytest
 from leap.mail.contract import INBOX, AccountBackend, MailboxId
 from leap.mail.imap import ImapServer, serve_imap
 from leap.mail.memory import MemoryAccount
+from tests.conftest import needs_program
 from tests.mail.imap.talk import PASSWORD, USER, fill, mail
 
 PATIENCE = 60
-
-
-def program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is not installed (Debian: tools/setup-peers)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 @pytest.fixture
@@ -124,7 +114,7 @@ async def subjects(account: MemoryAccount, mailbox: MailboxId = INBOX) -> dict[s
 async def test_mbsync_keeps_both_sides_alike(
     server: ImapServer, account: MemoryAccount, tmp_path: Path
 ) -> None:
-    mbsync = program("mbsync")
+    mbsync = needs_program("mbsync")
     config = mbsync_config(tmp_path, int(server.address[1]))
     work = (await account.create_mailbox("Work/Größe")).mailbox_id
     await fill(account, [mail(f"far {n}", "body\r\n" * (n + 1)) for n in range(20)])
@@ -182,7 +172,7 @@ async def test_mbsync_keeps_both_sides_alike(
 async def test_neomutt_reads_flags_and_copies(
     server: ImapServer, account: MemoryAccount, tmp_path: Path
 ) -> None:
-    neomutt = program("neomutt")
+    neomutt = needs_program("neomutt")
     await fill(account, [mail(f"subject {n}", f"body {n}\r\n") for n in range(5)])
     copied = tmp_path / "copied"
     config = tmp_path / "neomuttrc"
