@@ -24,7 +24,9 @@ _MARKER = (
     b"\xca\x03PGP"  # RFC 9580 5.8: must be ignored; its five octets change the length modulo three
 )
 _WHITESPACE = b" \t\r\n\x0b\x0c"
-_STEP = 1 << 20  # base64 digits decoded in one call, during which no other thread runs: 3 ms; a multiple of 4
+_STEP = (
+    1 << 20
+)  # base64 digits decoded in one call, during which no other thread runs: 3 ms; a multiple of 4
 _LINE = 76  # RFC 9580 6: at most 76 characters
 _SPLIT = struct.Struct(f"{_LINE}s")
 

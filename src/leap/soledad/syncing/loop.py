@@ -202,6 +202,13 @@ class SyncEngine:
         self._contents.wake()
         return SyncResult(pulled, pushed, sent)
 
+    async def send_contents(self) -> None:
+        """Sends blobs that the provider lacks, ahead of the rows that name them. Raises as `sync` does."""
+        async with self._lock:
+            if not await self._store.setting(ALARM):
+                while await self._transfer.send_batch():
+                    pass
+
     async def _push_all(self) -> tuple[int, int]:
         """Commits what needs no blobs, then sends blobs and commits the rows that wait for them."""
         pushed = sent = 0
