@@ -33,7 +33,7 @@ CASES: dict[str, Sequence[tuple[int, int]]] = {
     "60 x 15 kB + 1 x 1 MB": ((60, 15_000), (1, 1_000_000)),
 }
 RUNS = 5
-LOOK_EVERY = 0.01  # seconds
+LOOK_EVERY = 0.04  # seconds
 WORDS = [
     "oak",
     "map",
