@@ -147,6 +147,11 @@ def lost_reply(call: Callable[[], Any]) -> Any:
     raise Unreachable("the reply was lost")
 
 
+def delivered_twice(call: Callable[[], Any]) -> Any:
+    call()
+    return call()
+
+
 class Connection:
     """One device's way to the provider (a SyncRemote); counts requests and suffers the faults put into it."""
 
