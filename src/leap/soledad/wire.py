@@ -230,14 +230,22 @@ class BlobsFound(Body, frozen=True, kw_only=True):
 
 
 class BlobsDelete(Body, frozen=True, kw_only=True):
+    """Forgets blobs; with `min_age` only those stored at least so many seconds ago and not put or renewed since."""
+
     blob_ids: list[BlobId]
+    min_age: Counter = 0
 
 
 class BlobsList(Body, frozen=True, kw_only=True):
-    """Asks what is stored: blobs with ids above `after`, in order of their ids, `MAX_LISTED_BLOBS` at most."""
+    """Asks what is stored: blobs with ids above `after`, in order of their ids, `MAX_LISTED_BLOBS` at most.
+
+    With `only` (500 at most) those of them which are stored; `renew` makes these as new, with an age of 0.
+    """
 
     after: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{32})?$")] = ""
     limit: Counter = MAX_LISTED_BLOBS
+    only: list[BlobId] | None = None
+    renew: bool = False
 
 
 class ListedBlob(Body, frozen=True, kw_only=True):
@@ -254,6 +262,13 @@ class BlobsListed(Body, frozen=True, kw_only=True):
 
     blobs: list[ListedBlob]
     more: bool
+
+
+class UploadState(Body, frozen=True, kw_only=True):
+    """How many octets of a blob have come; `sha256` is of all of them once it is stored, b"" before."""
+
+    stored: Counter
+    sha256: bytes = b""
 
 
 # --- inbox -----------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
             known(
                 BlobsDelete,
                 SMALL_BODY,
-                lambda who, body: p.blobs.delete(who.account, body.blob_ids),
+                lambda who, body: p.blobs.delete(who.account, body.blob_ids, body.min_age),
             ),
         ),
         web.post(

@@ -34,8 +34,8 @@ from leap.soledad.wire import (
 )
 
 INLINE_BYTES = 64 * 1024  # from here on a file is cheaper than pages of the database
-MAX_WHOLE_BYTES = 56 * 1024 * 1024  # the largest mail, sealed; what is larger is read by range
 _HASH_INLINE = 512 * 1024  # hashing this much takes less than half a millisecond
+_ANY_TIME = 2**62
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -121,17 +121,20 @@ class Blobs:
             raise TooLarge(f"a request asks for at most {MAX_BATCH_BLOBS} blobs")
         return await self._db.read(lambda connection: self._get(connection, account, blob_ids))
 
-    async def delete(self, account: int, blob_ids: Sequence[str]) -> None:
-        """Forgets blobs; those which are not there are forgotten already."""
+    async def delete(self, account: int, blob_ids: Sequence[str], min_age: int = 0) -> None:
+        """Forgets blobs (of `min_age` seconds at least); those which are not there are forgotten already."""
         if len(blob_ids) > MAX_BATCH_BLOBS:
             raise TooLarge(f"a request names at most {MAX_BATCH_BLOBS} blobs")
+        # A clock that was set back since makes a blob look new: it is only kept longer.
+        newest = int(self._now()) - min_age if min_age else _ANY_TIME
 
         def job(connection: Connection) -> list[str]:
             files: list[str] = []
             for blob_id in blob_ids:
                 for (file,) in connection.execute(
-                    "DELETE FROM blob WHERE account = ? AND blob_id = ? RETURNING file",
-                    (account, bytes.fromhex(blob_id)),
+                    "DELETE FROM blob WHERE account = ? AND blob_id = ? AND created <= ?"
+                    " RETURNING file",
+                    (account, bytes.fromhex(blob_id), newest),
                 ).fetchall():
                     if file is not None:
                         files.append(file)
@@ -140,25 +143,55 @@ class Blobs:
         await self._remove(await self._db.write(job, durable=True))
 
     async def listed(self, account: int, request: BlobsList) -> BlobsListed:
-        """What is stored, by id."""
+        """What is stored, by id. Raises TooLarge."""
         limit = max(1, min(request.limit, MAX_LISTED_BLOBS))
         after, now = bytes.fromhex(request.after), int(self._now())
+        if request.only is not None:
+            return await self._listed_only(account, request.only, request.renew)
 
         def job(connection: Connection) -> BlobsListed:
             found = connection.execute(
-                "SELECT blob_id, size, sha256, created FROM blob"
-                " WHERE account = ? AND blob_id > ? ORDER BY blob_id LIMIT ?",
+                f"{_LISTED} AND blob_id > ? ORDER BY blob_id LIMIT ?",
                 (account, after, limit + 1),
             ).fetchall()
-            blobs = [
-                ListedBlob(
-                    blob_id=blob_id.hex(), size=size, sha256=sha256, age=max(0, now - created)
-                )
-                for blob_id, size, sha256, created in found[:limit]
-            ]
-            return BlobsListed(blobs=blobs, more=len(found) > limit)
+            return BlobsListed(
+                blobs=[_listed(row, now) for row in found[:limit]], more=len(found) > limit
+            )
 
         return await self._db.read(job)
+
+    async def _listed_only(self, account: int, blob_ids: list[str], renew: bool) -> BlobsListed:
+        if len(blob_ids) > MAX_BATCH_BLOBS:
+            raise TooLarge(f"a request names at most {MAX_BATCH_BLOBS} blobs")
+        ids = [bytes.fromhex(blob_id) for blob_id in sorted(set(blob_ids))]
+        now = int(self._now())
+
+        def job(connection: Connection) -> BlobsListed:
+            if renew:
+                connection.executemany(
+                    "UPDATE blob SET created = ? WHERE account = ? AND blob_id = ?",
+                    [(now, account, blob_id) for blob_id in ids],
+                )
+            rows = [
+                connection.execute(f"{_LISTED} AND blob_id = ?", (account, blob_id)).fetchone()
+                for blob_id in ids
+            ]
+            found = [_listed(row, now) for row in rows if row is not None]
+            return BlobsListed(blobs=found, more=False)
+
+        if renew:
+            return await self._db.write(job, durable=True)
+        return await self._db.read(job)
+
+    async def find_hash(self, account: int, blob_id: str) -> tuple[int, bytes] | None:
+        """Size and SHA-256 of one blob, None if there is none."""
+        found: tuple[int, bytes] | None = await self._db.read(
+            lambda connection: connection.execute(
+                "SELECT size, sha256 FROM blob WHERE account = ? AND blob_id = ?",
+                (account, bytes.fromhex(blob_id)),
+            ).fetchone()
+        )
+        return found
 
     # -- in threads -----------------------------------------------------------------------------
 
@@ -199,8 +232,8 @@ class Blobs:
             size += row[0]
             if found and size > MAX_BATCH_BYTES:
                 return BlobsFound(blobs=found, missing=missing, more=True)
-            if row[0] > MAX_WHOLE_BYTES:
-                raise TooLarge(f"blob {blob_id} has {row[0]} bytes: read it by range")
+            if row[0] > MAX_BATCH_BYTES:
+                raise TooLarge(f"blob {blob_id} has {row[0]} bytes: read it by itself")
             sealed = row[2] if row[1] is None else self._files.read(row[1])
             found.append(Blob(blob_id=blob_id, sealed=sealed))
         return BlobsFound(blobs=found, missing=missing, more=False)
@@ -226,6 +259,10 @@ class Blobs:
                 ).fetchone()
                 if there != row.sha256:
                     raise BlobDiffers(f"blob {row.blob_id.hex()} is there with other bytes")
+                connection.execute(  # who puts it again counts on it: it is no old orphan
+                    "UPDATE blob SET created = ? WHERE account = ? AND blob_id = ?",
+                    (now, account, row.blob_id),
+                )
                 if row.file is not None:
                     unneeded.append(row.file)
             return unneeded
@@ -248,6 +285,14 @@ class Blobs:
 
         if files:
             await asyncio.to_thread(remove)
+
+
+_LISTED = "SELECT blob_id, size, sha256, created FROM blob WHERE account = ?"
+
+
+def _listed(row: tuple[bytes, int, bytes, int], now: int) -> ListedBlob:
+    blob_id, size, sha256, created = row
+    return ListedBlob(blob_id=blob_id.hex(), size=size, sha256=sha256, age=max(0, now - created))
 
 
 def write_sealed(files: FileStore, sealed: bytes) -> str:
