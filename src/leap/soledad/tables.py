@@ -81,6 +81,32 @@ TABLES = (
     # Stores made before there was that table gave such blobs up for good.
     "INSERT OR IGNORE INTO blob_lost (blob_id, attempts, retry_at)"
     " SELECT blob_id, 1, 0 FROM blob_wanted WHERE missing = 1",
+    # Known to be safely at the provider, and removed here to save room: fetched again when it is read.
+    """CREATE TABLE IF NOT EXISTS blob_evicted (
+        blob_id TEXT PRIMARY KEY,
+        sha256 TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        time INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # When a blob was read last; kept only where there is a budget.
+    """CREATE TABLE IF NOT EXISTS blob_used (
+        blob_id TEXT PRIMARY KEY,
+        time INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # Sent in the last days: until its row is committed it could be taken for an orphan.
+    """CREATE TABLE IF NOT EXISTS blob_sent (
+        blob_id TEXT PRIMARY KEY,
+        time INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS blob_sent_time ON blob_sent (time)",
+    # Named here while another device may be deleting it: looked after at the provider until all devices have
+    # acknowledged the log position `since` (NULL until the row that names it is committed).
+    """CREATE TABLE IF NOT EXISTS blob_guarded (
+        blob_id TEXT PRIMARY KEY,
+        since INTEGER
+    ) STRICT, WITHOUT ROWID""",
+    # Its row is gone; its file is to go.
+    "CREATE TABLE IF NOT EXISTS blob_trash (blob_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
     # Without rows since log position `since` (NULL until that is committed).
     """CREATE TABLE IF NOT EXISTS blob_doomed (
         blob_id TEXT PRIMARY KEY,
