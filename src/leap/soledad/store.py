@@ -308,7 +308,8 @@ class Soledad:
     async def seal_file(self, path: Path) -> SealedFile:
         """Seals a file of any size for `Transaction.put_blob`, in constant memory.
 
-        Raises ValueError, StoreFull, OSError. What no transaction takes is given back by its `discard`, or goes when the store is opened next.
+        What no transaction takes is given back by its `discard`, or goes when the store is opened next.
+        Raises ValueError, StoreFull, OSError.
         """
         sealer = self._sealer((await asyncio.to_thread(path.stat)).st_size)
         return await asyncio.to_thread(seal_path, self.blobs.files, sealer, path)
@@ -351,6 +352,10 @@ class Soledad:
     async def fetch_large(self, ref: BlobRef) -> Fetched:
         """Fetches a large blob into its file, from where an earlier attempt was cut. Raises Unreachable, Refused."""
         return await self._reader.fetch_large(ref)
+
+    async def check_there(self, ref: BlobRef, start: int, length: int) -> None:
+        """Reads a range of a blob at the provider. Raises BlobAltered unless it is what was sent, Unreachable."""
+        await self._reader.check_there(ref, start, length)
 
     async def load_index(self, indexes: Indexes, ref: BlobRef, read_at: ReadAt) -> BlobIndex:
         """The index of a blob that is read by range; raises BlobAltered."""

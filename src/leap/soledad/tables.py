@@ -59,9 +59,11 @@ TABLES = (
         size INTEGER NOT NULL,
         sealed BLOB
     ) STRICT""",
+    # To be sent; `again`: the provider had it once, so other devices may know it.
     """CREATE TABLE IF NOT EXISTS blob_unsent (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
-        blob_id TEXT NOT NULL UNIQUE
+        blob_id TEXT NOT NULL UNIQUE,
+        again INTEGER NOT NULL DEFAULT 0
     ) STRICT""",
     """CREATE TABLE IF NOT EXISTS blob_wanted (
         blob_id TEXT PRIMARY KEY,
@@ -115,6 +117,9 @@ TABLES = (
     ) STRICT, WITHOUT ROWID""",
 )
 
+# Columns which stores made by earlier versions lack.
+ADDED = (("blob_unsent", "again", "INTEGER NOT NULL DEFAULT 0"),)
+
 
 def create_tables(connection: Connection) -> None:
     """Makes what is missing; raises SoledadError for a store of a newer format."""
@@ -123,4 +128,8 @@ def create_tables(connection: Connection) -> None:
         raise SoledadError("this store was written by a newer version of the program; use that one")
     for statement in TABLES:
         connection.execute(statement)
+    for table, column, declared in ADDED:
+        present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        if column not in present:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {declared}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")

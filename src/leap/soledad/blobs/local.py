@@ -84,7 +84,8 @@ class LocalBlobs:
         unsent = [
             blob_id
             for (blob_id,) in connection.execute(
-                "SELECT blob_id FROM blob_unsent WHERE blob_id IN (SELECT value FROM json_each(?))",
+                "SELECT blob_id FROM blob_unsent"
+                " WHERE again = 0 AND blob_id IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(blob_ids)),),
             )
         ]
@@ -100,6 +101,26 @@ class LocalBlobs:
                 f"DELETE FROM {table} WHERE blob_id IN (SELECT value FROM json_each(?))",  # noqa: S608
                 ids,
             )
+
+    def send_again(self, connection: Connection, blob_id: str) -> None:
+        """The provider does not have this any more, or not as it is here: it is sent again, if it is here."""
+        connection.execute(
+            "INSERT OR IGNORE INTO blob_unsent (blob_id, again)"
+            " SELECT blob_id, 1 FROM blob WHERE blob_id = ?",
+            (blob_id,),
+        )
+
+    def note_sent(self, connection: Connection, blob_ids: Sequence[str]) -> None:
+        """The provider has answered that it stores these."""
+        ids = json.dumps(list(blob_ids))
+        connection.execute(
+            "DELETE FROM blob_unsent WHERE blob_id IN (SELECT value FROM json_each(?))", (ids,)
+        )
+        connection.execute(
+            "INSERT OR REPLACE INTO blob_sent (blob_id, time)"
+            " SELECT value, ? FROM json_each(?) WHERE value IN (SELECT blob_id FROM blob)",
+            (int(self.now()), ids),
+        )
 
     def evict(self, connection: Connection, blob_ids: Sequence[str]) -> int:
         """Forgets the bytes but not the blobs; how many octets of content that were."""

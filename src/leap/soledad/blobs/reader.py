@@ -228,6 +228,12 @@ class BlobReader:
             await self._store.write(lambda c: self._store.blobs.give_up(c, [ref.blob_id]))
             raise
 
+    async def check_there(self, ref: BlobRef, start: int, length: int) -> None:
+        """Reads a range at the provider, whatever is here. Raises BlobAltered unless it opens."""
+        at = self._there(ref)
+        index = await self._store.load_index(Indexes(), ref, at)
+        await read_span(index, at, start, length)
+
     # -- here ---------------------------------------------------------------------------------
 
     def _note_use(self, ref: BlobRef) -> None:
