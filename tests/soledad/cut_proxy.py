@@ -1,4 +1,4 @@
-"""A line between device and provider which breaks after so many octets, as often as it is told to."""
+"""A line between device and provider which breaks, or stands still, after so many octets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from urllib.parse import urlsplit
 
 
 class CutLine:
-    """Forwards TCP to one address; `up` and `down` say after how many octets connections are cut, in turn."""
+    """Forwards TCP to one address; `up` and `down` say after how many octets connections are cut, in turn.
+
+    With `standing` it lets nothing more pass there instead, and sets `stood`.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port
@@ -18,8 +21,22 @@ class CutLine:
         self.sent_up = 0
         self.sent_down = 0
         self.url = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.standing = False
+        self.stood = asyncio.Event()
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._forward(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, back = await asyncio.open_connection(*self._target)
         except OSError:
@@ -27,12 +44,14 @@ class CutLine:
             return
         up = asyncio.ensure_future(self._pipe(reader, back, self.up, "sent_up"))
         down = asyncio.ensure_future(self._pipe(there, writer, self.down, "sent_down"))
-        await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
-        for pipe in (up, down):
-            pipe.cancel()
-        await asyncio.gather(up, down, return_exceptions=True)
-        for end in (writer, back):
-            end.transport.abort()
+        try:
+            await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pipe in (up, down):
+                pipe.cancel()
+            for end in (writer, back):
+                end.transport.abort()
+            await asyncio.gather(up, down, return_exceptions=True)
 
     async def _pipe(
         self,
@@ -51,6 +70,9 @@ class CutLine:
                 setattr(self, counter, getattr(self, counter) + len(data))
                 if left <= len(data) and cuts:
                     cuts.pop(0)
+                    if self.standing:
+                        self.stood.set()
+                        await asyncio.Event().wait()
                     await asyncio.sleep(0.05)  # what was written gets to the other side first
                     return
 
@@ -68,3 +90,4 @@ async def cut_line(url: str) -> AsyncIterator[CutLine]:
         yield line
     finally:
         server.close()
+        await line.close()

@@ -16,7 +16,7 @@ import re
 
 from aiohttp import web
 
-from leap.provider.errors import BadRange, BadRequest, BlobDiffers, TooLarge
+from leap.provider.errors import BadRange, BadRequest, BlobDiffers, Internal, TooLarge
 from leap.provider.http.bodies import Handler, answer, read_body, read_piece
 from leap.provider.http.endpoints import authorized
 from leap.provider.provider import Provider
@@ -144,6 +144,8 @@ async def _send(request: web.Request, blob: StoredBlob) -> web.StreamResponse:
         return web.Response(status=status, body=sealed[start:end], headers=headers)
     file = await asyncio.to_thread(os.open, blob.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        if os.fstat(file).st_size != blob.size:
+            raise Internal  # and not a reply that stops in the middle
         reply = web.StreamResponse(status=status, headers=headers)
         reply.content_length = end - start
         piece = await asyncio.to_thread(os.pread, file, min(READ_BYTES, end - start), start)

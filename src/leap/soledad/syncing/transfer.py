@@ -17,7 +17,7 @@ from pathlib import Path
 from leap.soledad.blobs.download import LARGE
 from leap.soledad.blobs.files import hash_file
 from leap.soledad.blobs.format import BlobRef
-from leap.soledad.errors import Refused, SoledadError
+from leap.soledad.errors import Refused, SoledadError, Unreachable
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.remote import SyncRemote
@@ -37,6 +37,7 @@ class Transfer:
         self._store = store
         self._remote = remote
         self._most = FETCH_BLOBS
+        self._cut: set[str] = set()  # large blobs whose last download was cut
 
     # -- sending ------------------------------------------------------------------------------
 
@@ -163,16 +164,26 @@ class Transfer:
 
         Raises Unreachable, Refused, StoreFull.
         """
-        refs = await self._load_due(large=True, most=1)
+        refs = await self._load_due(large=True, most=1 + len(self._cut))
         if not refs:
             return 0
+        left = [ref for ref in refs if ref.blob_id not in self._cut]
+        if not left:
+            self._cut.clear()
+        ref = (left or refs)[0]
         try:
-            await self._store.fetch_large(refs[0])
+            await self._store.fetch_large(ref)
+        except Unreachable:
+            self._cut.add(
+                ref.blob_id
+            )  # should it be this one that is always cut, the others get their turn
+            raise
         except Refused as error:
             if error.status not in _OF_THE_BLOBS:
                 raise
             blobs = self._store.blobs
-            await self._store.write(lambda c: blobs.give_up(c, [refs[0].blob_id]))
+            await self._store.write(lambda c: blobs.give_up(c, [ref.blob_id]))
+        self._cut.discard(ref.blob_id)
         return 1
 
     async def _load_due(self, *, large: bool, most: int) -> list[BlobRef]:
@@ -198,7 +209,7 @@ def _load_wanted(connection: Connection, most: int, below: int, *, large: bool) 
         (LARGE, large, below, most),
     ):
         size += length
-        if refs and size > FETCH_BYTES:
+        if refs and size > FETCH_BYTES and not large:
             break
         refs.append(BlobRef(blob_id, sha256, length))
     return refs
