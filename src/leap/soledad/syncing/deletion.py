@@ -29,7 +29,7 @@ from leap.soledad.wire import MAX_BATCH_BLOBS
 
 DOOMED_SECONDS = 30 * 24 * 3600  # a device that was away for longer may find its rescued blobs gone
 STALE_SECONDS = 3 * 24 * 3600  # since a blob was sent: well before it could be taken for an orphan
-LOOK_SECONDS = 3600.0  # a guarded blob is looked after this often, and whenever the log has moved
+LOOK_SECONDS = 3600.0  # so often, and when the log has moved, a guarded blob is looked after; before its row each time
 
 
 class Deletion:
@@ -47,11 +47,11 @@ class Deletion:
 
     async def before_push(self, seq: int) -> None:
         """Guards what rows that are not committed yet name. Raises Unreachable, Refused."""
-        fresh = False
         if await self._store.read(self._may_need_guard):
-            fresh = await self._store.write(self._guard)
+            await self._store.write(self._guard)
         looked, when = self._looked
-        if fresh or looked != seq or abs(self._now() - when) > LOOK_SECONDS:
+        moved = looked != seq or abs(self._now() - when) > LOOK_SECONDS
+        if moved or await self._store.read(_has_uncommitted):
             await self._look_after(seq)
 
     def _may_need_guard(self, connection: Connection) -> bool:
@@ -62,7 +62,7 @@ class Deletion:
         ).fetchone()
         return bool(found[0])
 
-    def _guard(self, connection: Connection) -> bool:
+    def _guard(self, connection: Connection) -> None:
         stale = _ids(
             connection.execute(
                 "SELECT blob_id FROM blob_sent WHERE time < ?", (int(self._now()) - STALE_SECONDS,)
@@ -78,7 +78,6 @@ class Deletion:
         )
         _delete(connection, "blob_doomed", named.refs)
         _delete(connection, "blob_sent", stale)
-        return bool(guarded)
 
     async def _look_after(self, seq: int) -> None:
         guarded = await self._store.read(
@@ -196,6 +195,11 @@ class _Judged(NamedTuple):
     due: list[str]
     committed: list[str]
     relieved: list[str]
+
+
+def _has_uncommitted(connection: Connection) -> bool:
+    query = "SELECT 1 FROM blob_guarded WHERE since IS NULL LIMIT 1"
+    return connection.execute(query).fetchone() is not None
 
 
 def _ids(rows: Iterable[tuple[str]]) -> list[str]:
