@@ -184,6 +184,8 @@ async def test_a_copy_whose_row_is_late_is_not_lost_to_a_deletion_all_devices_kn
     await touch(phone, 2)
     with pytest.raises(Unreachable):
         await phone.sync()  # this tells how far the phone is, and not yet of the copy
+    with pytest.raises(Unreachable):
+        await phone.sync()  # by now it has looked after the blob at the head that stands
     await laptop.sync()
     assert not made.there(refs[0])  # nobody told the laptop
     del phone.remote.always["put_blobs"]
@@ -329,6 +331,23 @@ async def test_a_row_that_comes_while_its_blob_is_being_deleted_brings_it_back(
     assert made.there(refs[0])
     assert made.there(refs[1])
     assert await opened(phone, refs[0]) == b"head"
+
+
+async def test_a_blob_stays_while_the_deletion_of_its_row_is_not_pushed(account: Account) -> None:
+    made = await family(account, "laptop")
+    (laptop,) = made.devices
+    refs = await laptop.add_blobs("r", b"head", b"body")
+    await made.settle()
+
+    await expunge(laptop, "r", refs)  # as it may come between a push and what follows it
+    state = await laptop.engine._puller.state()
+    assert state.record is not None
+    assert laptop.store.material is not None
+    keyset = laptop.store.material.open_keyset()
+    assert await laptop.engine._deletion.purge(state.record, keyset) == 0
+    assert made.there(refs[0])
+    await laptop.sync()
+    assert not made.there(refs[0])
 
 
 # --- orphans ---
