@@ -18,8 +18,8 @@ CONTENTS = "soledad.contents"
 class ContentsPolicy(msgspec.Struct, frozen=True):
     """`contents`: "all" are fetched in the background, newest first; "on-demand" ones when they are read.
 
-    `keep_bytes`: how many octets of content (as plaintext) stay here; what is over it goes, the least recently read
-    first, if it is safely at the provider. None keeps everything.
+    `keep_bytes`: how many octets of content (as plaintext) stay here; what is over it goes, contents before
+    headers and the least recently read first, if it is safely at the provider. None keeps everything.
     `always`: the blobs of so many columns of each row schema, from the first, are fetched in any case and never go
     (of mail, 1: the header records).
     """

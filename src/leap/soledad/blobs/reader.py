@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from leap.soledad.blobs.download import LARGE, StreamSource, download
 from leap.soledad.blobs.format import BlobRef, SealedBlob, check_whole
 from leap.soledad.blobs.streams import Indexes, OpenFile, read_span, stream_span
-from leap.soledad.errors import BadReply, BlobAltered, Refused, Unreachable
+from leap.soledad.errors import BadReply, BlobAltered, Refused, UnknownSuite, Unreachable
 from leap.soledad.sqlite import Connection
 from leap.soledad.wire import MAX_BATCH_BLOBS, BlobsFound
 
@@ -224,9 +224,12 @@ class BlobReader:
         try:
             index = await self._store.load_index(self._indexes, ref, at)
             return await read_span(index, at, start, length)
-        except BlobAltered:
+        except (
+            BlobAltered,
+            UnknownSuite,
+        ) as error:  # nothing vouches for the format's number, either
             await self._store.write(lambda c: self._store.blobs.give_up(c, [ref.blob_id]))
-            raise
+            raise BlobAltered(f"blob {ref.blob_id} is not the one that was stored") from error
 
     async def check_there(self, ref: BlobRef, start: int, length: int) -> None:
         """Reads a range at the provider, whatever is here. Raises BlobAltered unless it opens."""

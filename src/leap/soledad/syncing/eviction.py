@@ -5,22 +5,26 @@ SHA-256 of the reference; and of each lot some, drawn at random, were read there
 
 Invariants:
 * Nothing goes that was not sent, is doomed or guarded, or that only a document names.
-* What the provider does not list as it was is sent again from here. If one that is drawn does not open, nothing of
-  the lot goes.
+* What the provider does not list as it was is sent again from here. If one that is drawn does not open, it
+  takes the place of what is there, and nothing more goes in this pass.
 * What went is still known: reading fetches it again, and sync in the background does not.
 A provider that keeps lists but not bytes is found by the samples only with a probability; see docs/formats/blob.md.
 """
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from pathlib import Path
 
+from leap.soledad.blobs.files import hash_file
 from leap.soledad.blobs.format import CHUNK, BlobRef
-from leap.soledad.errors import BlobAltered
+from leap.soledad.errors import ProviderLies
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.remote import SyncRemote
@@ -71,6 +75,8 @@ class Eviction:
             if not lot:
                 break
             safe = await self._safe(lot)
+            if safe is None:
+                break
             passed_over.update(ref.blob_id for ref in lot if ref not in safe)
             freed = await self._store.write(partial(self._evict, safe=safe))
             if safe and not freed:  # sent again or dropped at this moment
@@ -90,7 +96,7 @@ class Eviction:
             )
 
     def _choose(self, connection: Connection, passed_over: Collection[str]) -> list[BlobRef]:
-        """The least recently read ones, then contents before headers, then the oldest."""
+        """Contents before headers; of these the least recently read ones, then the oldest."""
         always = self._store.policy.always
         parts: list[str] = []
         for table in self._store.tables.values():
@@ -112,13 +118,14 @@ class Eviction:
         union = " UNION ALL ".join(parts)
         rows = connection.execute(
             f"SELECT blob_id, sha256, size FROM ({union})"  # noqa: S608
-            " ORDER BY used, priority DESC, newest LIMIT ?",
+            " ORDER BY priority DESC, used, newest LIMIT ?",
             (LOT + len(passed_over),),
         )
         refs = dict.fromkeys(BlobRef(*row) for row in rows if row[0] not in passed_over)
         return list(refs)[:LOT]
 
-    async def _safe(self, lot: Sequence[BlobRef]) -> list[BlobRef]:
+    async def _safe(self, lot: Sequence[BlobRef]) -> list[BlobRef] | None:
+        """Those of the lot that are safe; None when the provider is not to be believed."""
         listed = await self._remote.find_listed([ref.blob_id for ref in lot])
         blobs = self._store.blobs
         safe: list[BlobRef] = []
@@ -143,10 +150,26 @@ class Eviction:
             chunks = max(1, (ref.size + CHUNK - 1) // CHUNK)
             try:
                 await self._store.check_there(ref, self._draw(chunks) * CHUNK, CHUNK)
-            except BlobAltered as error:
+            except ProviderLies as error:
                 _log.warning("nothing is removed here to save room: %s", error)
-                return []
+                await self._replace(ref)
+                return None
         return safe
+
+    async def _replace(self, ref: BlobRef) -> None:
+        """What the provider cannot give as it lists it is sent anew, if it is intact here."""
+        blobs = self._store.blobs
+        place = await self._store.read(lambda c: blobs.find_place(c, ref.blob_id))
+        try:
+            if isinstance(place, Path):
+                sha256 = await asyncio.to_thread(hash_file, place)
+            else:
+                sha256 = hashlib.sha256(place or b"").hexdigest()
+        except FileNotFoundError:
+            return
+        if sha256 == ref.sha256:
+            await self._remote.delete_blobs([ref.blob_id])
+            await self._store.write(lambda c: blobs.send_again(c, ref.blob_id))
 
     def _evict(self, connection: Connection, safe: Sequence[BlobRef]) -> int:
         query = "SELECT 1 FROM blob WHERE blob_id = ?1" + _AT_HOME.format(id="?1")  # noqa: S608
