@@ -6,17 +6,19 @@ import asyncio
 import base64
 import hashlib
 import os
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from leap.provider.provider import Provider
+from leap.provider.storage.room import LOOK_EVERY
 from leap.provider.storage.uploads import KEPT_SECONDS, MOST_AT_ONCE
 from leap.soledad import wire
 from leap.soledad.errors import Refused, Unreachable
 from leap.soledad.remote.client import ProviderClient
-from tests.provider.world import Clock, Served, opened, served
+from tests.provider.world import Clock, Served, blob, opened, served
 from tests.soledad.cut_proxy import cut_line
 
 
@@ -264,4 +266,50 @@ async def test_uploads_beside_each_other_do_not_mix(https: Served, tmp_path: Pat
             )
         )
         for blob_id, data in blobs.items():
+            assert await client.get_blob(blob_id) == data
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("only root can mount a small file system to fill")
+    yield small
+    subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.parametrize("seen", ["before", "meanwhile"])
+async def test_an_upload_without_room_takes_none_from_others_and_goes_on_with_room(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: str
+) -> None:
+    data = os.urandom(5_000_000)
+    path, blob_id, digest = tmp_path / "sealed", os.urandom(16).hex(), hashlib.sha256(data).digest()
+    path.write_bytes(data)
+    async with (
+        opened(small_disk / "provider") as provider,
+        served(provider, tmp_path) as https,
+    ):
+        token = await https.device("alice")
+        filler = small_disk / "other"
+        filler.write_bytes(bytes(3_600_000))
+        if seen == "meanwhile":  # others fill the disk while it comes
+            real = provider.blobs.need
+            monkeypatch.setattr(
+                provider.blobs, "need", lambda size: None if size > 2_000_000 else real(size)
+            )
+        async with ProviderClient(https.url, ca_file=https.ca_file, token=token) as client:
+            with pytest.raises((Refused, Unreachable)) as refused:
+                await client.put_blob_file(blob_id, path, digest)
+            if isinstance(refused.value, Refused):
+                assert refused.value.error == "storage-full"
+            await asyncio.sleep(LOOK_EVERY)
+            await client.put_blobs([blob(1000)])
+            assert list((small_disk / "provider" / "blobs" / "partial").iterdir()) == []
+            filler.unlink()
+            await asyncio.sleep(LOOK_EVERY)
+            await client.put_blob_file(blob_id, path, digest)
             assert await client.get_blob(blob_id) == data

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from leap.soledad.blobs import download
 from leap.soledad.blobs import format as blob_format
 from leap.soledad.blobs.files import BlobFiles
 from leap.soledad.blobs.format import (
@@ -30,8 +31,10 @@ from leap.soledad.blobs.sealing import SealedFile, seal_pieces
 from leap.soledad.envelope import Epoch
 from leap.soledad.errors import BlobAltered, StoreFull, Unreachable
 from leap.soledad.store import Soledad
+from tests.soledad.memory_provider import Account
 from tests.soledad.people import seeded
 from tests.soledad.schemas import open_store
+from tests.soledad.test_blob_lanes import add_large
 
 EPOCH = Epoch(1, bytes(32))
 LARGE = 5 * 1024 * 1024 + 77
@@ -321,3 +324,35 @@ def test_a_sealed_file_opens_like_any_blob(tmp_path: Path) -> None:
     stored = sealed.path.read_bytes()
     assert hashlib.sha256(stored).hexdigest() == sealed.ref.sha256
     assert open_blob(stored, sealed.ref, account="a", epochs={1: EPOCH}) == data
+
+
+async def test_a_disk_that_fills_up_while_fetching_loses_nothing_and_it_goes_on_with_room(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "RESERVE", 0)
+    account = Account(tmp_path)
+    laptop = await account.device("laptop")
+    ref = await add_large(laptop, "large", LARGE)
+    small = await laptop.add_blobs("small", b"head", b"body")
+    await laptop.sync()
+    account.folder = small_disk
+    phone = await account.device("phone")
+    try:
+        await phone.sync()
+        filler = small_disk / "other"
+        filler.write_bytes(bytes(phone.store.blobs.files.free() - 3_000_000))
+        with pytest.raises(StoreFull, match="make some"):
+            await phone.store.read_blob(ref)  # seen before anything is fetched
+        assert "receive_blob" not in phone.remote.requests
+        monkeypatch.setattr(phone.store.blobs.files, "free", lambda: 10**12)
+        with pytest.raises(StoreFull, match="disk is full"):
+            await phone.store.read_blob(ref)  # and found while it comes
+        assert files_in(phone.store.blobs.files.folder) == []  # its room is given back
+        while await phone.engine._transfer.fetch_batch():
+            pass
+        assert await phone.store.read_blobs(small) == [b"head", b"body"]
+        filler.unlink()
+        assert await phone.engine._transfer.fetch_large() == 1
+        assert len(await phone.store.read_blob(ref)) == LARGE
+    finally:
+        await account.close()

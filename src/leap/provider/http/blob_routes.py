@@ -109,22 +109,24 @@ async def _go_on(
         if state.sha256 != sha256:
             raise BlobDiffers(f"blob {blob_id} is there with other bytes")
         return state
+    provider.blobs.check_room(total - start)
     async with provider.uploads.receive(account, blob_id, start) as upload:
-        waiting: list[bytes] = []
-        size = 0
-        try:
-            while piece := await read_piece(request):
-                if upload.size + size + len(piece) > end:
-                    raise BadRequest("the body is longer than its headers say")
-                waiting.append(piece)
-                size += len(piece)
-                if size >= WRITE_BYTES:
-                    data, waiting, size = b"".join(waiting), [], 0
-                    await upload.write(data)
-        except Exception:
-            await upload.write(b"".join(waiting))  # cut: what came is kept
-            raise
-        await upload.write(b"".join(waiting))
+        waiting = bytearray()
+        while True:
+            try:
+                piece = await read_piece(request)
+            except Exception:
+                await upload.write(bytes(waiting))  # cut: what came is kept
+                raise
+            if upload.size + len(waiting) + len(piece) > end:
+                raise BadRequest("the body is longer than its headers say")
+            waiting += piece
+            if len(waiting) >= WRITE_BYTES or not piece:
+                data = bytes(waiting)
+                waiting.clear()
+                await upload.write(data)
+            if not piece:
+                break
         if upload.size == total:
             await upload.finish(sha256)
             return UploadState(stored=total, sha256=sha256)

@@ -96,6 +96,11 @@ class Blobs:
         """Raise StoreFull unless an upload may grow by `size` bytes."""
         self._room.need(size)
 
+    def check_room(self, size: int) -> None:
+        """Raise StoreFull if there is no room for `size` bytes now; it is not held for them."""
+        self._room.need(size)
+        self._room.give_back(size)
+
     async def finish_upload(self, account: int, blob_id: str, upload: Upload) -> None:
         """Makes an upload the blob `blob_id`. Raises BlobDiffers, StoreFull."""
         file = await asyncio.to_thread(_named, upload.keep)

@@ -4,6 +4,7 @@ Invariants:
 * What has come of a blob is no blob. It becomes one when all is there and has the SHA-256 the client named;
   otherwise it is forgotten, and the client begins anew.
 * The newest request has an upload for itself: an older one that is still open writes nothing any more.
+* An upload that fills the disk is forgotten: it must not keep small things from being stored.
 * A provider that was stopped goes on too; bytes which its crash garbled are found by that SHA-256.
 """
 
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager
 from leap.provider.errors import BadDigest, BadRange, BadRequest
 from leap.provider.storage.blobs import Blobs
 from leap.provider.storage.files import FileStore, Upload
+from leap.soledad.errors import StoreFull
 from leap.soledad.wire import UploadState
 
 KEPT_SECONDS = 24 * 3600.0
@@ -125,10 +127,16 @@ class Receiving:
 
     async def write(self, data: bytes) -> None:
         """Appends `data`. Raises StoreFull, BadRequest when another request took over."""
-        self._blobs.need(len(data))
         async with self._slot.lock:
             self._check_turn()
-            await asyncio.to_thread(self.upload.write, data)
+            try:
+                self._blobs.need(len(data))
+                await asyncio.to_thread(self.upload.write, data)
+            except (StoreFull, OSError):  # what there is room for is not held by half a blob
+                key = _key(self._account, self._blob_id)
+                await asyncio.to_thread(self._files.remove_partial, key)
+                self._slot.owner = None
+                raise
 
     async def finish(self, sha256: bytes) -> None:
         """Makes it a blob. Raises BadDigest, BlobDiffers, StoreFull, BadRequest."""
