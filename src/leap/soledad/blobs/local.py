@@ -50,10 +50,11 @@ class LocalBlobs:
             "INSERT INTO blob (blob_id, sha256, size, sealed) VALUES (?, ?, ?, ?)",
             (ref.blob_id, ref.sha256, ref.size, sealed),
         )
-        for table in ("blob_wanted", "blob_lost", "blob_evicted", "blob_trash"):
-            connection.execute(f"DELETE FROM {table} WHERE blob_id = ?", (ref.blob_id,))  # noqa: S608
         if unsent:
             connection.execute("INSERT INTO blob_unsent (blob_id) VALUES (?)", (ref.blob_id,))
+            return
+        for table in ("blob_wanted", "blob_lost", "blob_evicted", "blob_trash"):
+            connection.execute(f"DELETE FROM {table} WHERE blob_id = ?", (ref.blob_id,))  # noqa: S608
 
     def find(self, connection: Connection, blob_id: str) -> bytes | None:
         """The sealed bytes, if they are here; all of them, so not for large ones."""

@@ -28,6 +28,7 @@ from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.wire import MAX_BATCH_BLOBS
 
 DOOMED_SECONDS = 30 * 24 * 3600  # a device that was away for longer may find its rescued blobs gone
+STALE_LOT_SECONDS = 6 * 3600  # those of so long a time are looked at together
 STALE_SECONDS = 3 * 24 * 3600  # since a blob was sent: well before it could be taken for an orphan
 LOOK_SECONDS = 3600.0  # so often, and when the log has moved, a guarded blob is looked after; before its row each time
 
@@ -55,12 +56,12 @@ class Deletion:
             await self._look_after(seq)
 
     def _may_need_guard(self, connection: Connection) -> bool:
-        found = connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM blob_doomed)"
-            " OR EXISTS (SELECT 1 FROM blob_sent WHERE time < ?)",
-            (int(self._now()) - STALE_SECONDS,),
-        ).fetchone()
-        return bool(found[0])
+        stale = connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM blob_sent WHERE time < ?)",
+            (int(self._now()) - STALE_SECONDS - STALE_LOT_SECONDS,),
+        ).fetchone()[0]
+        doomed = _ids(connection.execute("SELECT blob_id FROM blob_doomed"))
+        return bool(stale or find_named(connection, self._store.tables, doomed).refs)
 
     def _guard(self, connection: Connection) -> None:
         stale = _ids(
