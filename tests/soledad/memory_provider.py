@@ -7,7 +7,7 @@ reply can be lost after it, or it can be answered by something else.
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,7 @@ class Connection:
         self.always: dict[str, Fault] = {}
         self.requests: list[str] = []
         self.fetched: list[list[str]] = []
+        self.staged: list[tuple[str, int]] = []  # every item sent ahead: of which push, which one
         self.before: dict[str, Callable[[], Any]] = {}
 
     async def _do(self, name: str, call: Callable[[], Any]) -> Any:
@@ -172,8 +173,27 @@ class Connection:
         page = await self._do("pull", lambda: self.provider.pull(request))
         return decode(encode(page), PullPage)
 
+    async def pull_pages(self, request: PullRequest) -> AsyncGenerator[PullPage]:
+        """As one streamed reply; each page counts as a request here, and can suffer a fault of its own."""
+        more = True
+        while more:
+            page = await self.pull(request)
+            yield page
+            more = page.more
+            if page.items:
+                request = PullRequest(since=page.items[-1].seq)
+
+    async def stage_all(self, requests: AsyncIterable[StageRequest]) -> StageReply:
+        """As one streamed request; each frame counts as a request here, and can suffer a fault of its own."""
+        reply = StageReply(staged=0)
+        async for request in requests:
+            reply = await self.stage(request)
+        return reply
+
     async def stage(self, request: StageRequest) -> StageReply:
         request = decode(encode(request), StageRequest)
+        last = request.first + len(request.items)
+        self.staged += [(request.push_id, number) for number in range(request.first, last)]
         reply: StageReply = await self._do("stage", lambda: self.provider.stage(request))
         return reply
 

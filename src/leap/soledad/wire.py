@@ -146,11 +146,15 @@ class LoggedItem(Body, frozen=True, kw_only=True):
 
 
 class PullRequest(Body, frozen=True, kw_only=True):
-    """Items with seq above `since`, in order of seq."""
+    """Items with seq above `since`, in order of seq.
+
+    With `stream`, the reply may be frames (`frames`) of pages, one after the other until the end of the log.
+    """
 
     since: Counter
     max_items: Counter = MAX_COMMIT_ITEMS
     max_bytes: Counter = MAX_COMMIT_BYTES
+    stream: bool = False
 
 
 class PullPage(Body, frozen=True, kw_only=True):

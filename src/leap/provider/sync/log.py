@@ -64,14 +64,19 @@ class Log:
         """The seq of the current head, 0 before the first commit."""
         return await self._db.read(lambda connection: _head(connection, account)[2])
 
-    async def stage(self, account: int, request: StageRequest) -> StageReply:
-        """Keeps items for a commit to come. Raises TooLarge, StageDiffers."""
-        self._room.need(_check_items(request.items))
-        if request.first + len(request.items) > MAX_PUSH_ITEMS:
-            raise TooLarge(f"a push holds at most {MAX_PUSH_ITEMS} items")
+    async def stage(self, account: int, *requests: StageRequest) -> StageReply:
+        """Keeps items for a commit to come, in one transaction. Raises TooLarge, StageDiffers.
+
+        Several requests belong to one push; the answer is as after the last.
+        """
+        for request in requests:
+            self._room.need(_check_items(request.items))
+            if request.first + len(request.items) > MAX_PUSH_ITEMS:
+                raise TooLarge(f"a push holds at most {MAX_PUSH_ITEMS} items")
         created = int(self._now())
         return await self._db.write(
-            lambda connection: _stage(connection, account, request, created), durable=True
+            lambda connection: [_stage(connection, account, r, created) for r in requests][-1],
+            durable=True,
         )
 
     async def commit(self, account: int, request: CommitRequest) -> CommitReply:

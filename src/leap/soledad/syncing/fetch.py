@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 
 from leap.soledad.envelope import open_envelope
@@ -47,23 +48,28 @@ async def fetch_news(
     sealed, head = b"", state.head
     count = 0
     while True:
-        request = PullRequest(since=since)
-        page = await remote.pull(request)
-        if not page.head:
-            _check_empty(page, head)
-            return b"", None
-        _check_page(page, request)
-        if page.head != sealed:
-            head = await _checked_head(page, state, head, open_head)
-            sealed = page.head
-        if page.items:
-            await asyncio.to_thread(_open_all, page.items, store.material)
-            since = page.items[-1].seq
-            count += len(page.items)
-            await store.write(partial(_put_aside, items=page.items))
-            if progress is not None:
-                progress(count, page.head_seq)
-        if not page.more:
+        more: bool | None = None
+        async with aclosing(remote.pull_pages(PullRequest(since=since))) as pages:
+            async for page in pages:
+                if more is False:
+                    raise BadReply("the provider's answer to a pull goes on behind its end")
+                request = PullRequest(since=since)
+                if not page.head:
+                    _check_empty(page, head)
+                    return b"", None
+                _check_page(page, request)
+                if page.head != sealed:
+                    head = await _checked_head(page, state, head, open_head)
+                    sealed = page.head
+                if page.items:
+                    await asyncio.to_thread(_open_all, page.items, store.material)
+                    since = page.items[-1].seq
+                    count += len(page.items)
+                    await store.write(partial(_put_aside, items=page.items))
+                    if progress is not None:
+                        progress(count, page.head_seq)
+                more = page.more
+        if not more:
             return sealed, head
 
 

@@ -16,8 +16,10 @@ from leap.soledad.syncing.items import LogItem, encode_item, name_of
 from leap.soledad.syncing.pages import dirty_pages, fill_pages, load_page
 from leap.soledad.syncing.state import KeptPush
 
-MAX_ITEMS = 5_000  # of one commit; what is over it follows in the next one
-MAX_BYTES = 10 * 1024 * 1024  # of one commit, by the estimate below
+# Of one commit; what is over it follows in the next one. A provider takes twice as much in one push: it is as much
+# as may be in memory twice, as it is and sealed.
+MAX_ITEMS = 10_000
+MAX_BYTES = 16 * 1024 * 1024  # by the estimate below
 MAX_NEW_ROWS = 200_000
 LEAST_SEALED = 1_100  # what the smallest item has when it is sealed and padded
 

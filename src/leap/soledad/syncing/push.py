@@ -16,13 +16,13 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
 from leap.soledad.digest import SetDigest
 from leap.soledad.envelope import seal
-from leap.soledad.errors import HeadMoved, Refused
+from leap.soledad.errors import BadReply, HeadMoved, Refused
 from leap.soledad.head import Head, head_hash, next_record, sign_and_seal
 from leap.soledad.material import AccountMaterial
 from leap.soledad.sqlite import Connection
@@ -42,6 +42,7 @@ from leap.soledad.wire import (
 )
 
 _OF_THE_COMMIT = {400, 409, 413}  # HTTP statuses: malformed, staged items differ, too large
+CHUNK_ITEMS, CHUNK_BYTES = 256, 256 * 1024  # of one frame of what is staged
 MAX_ATTEMPTS = 30  # commits refused in a row before the others have their turn without us
 
 
@@ -80,8 +81,9 @@ class Pusher:
             pending = state.pending or await self._prepare(state, even_empty)
             if pending is None:
                 return 0
+            fresh = state.pending is None and state.kept is None
             try:
-                await self._send(pending)
+                await self._send(pending, fresh)
             except HeadMoved:
                 if attempt == MAX_ATTEMPTS - 1:
                     raise
@@ -204,9 +206,9 @@ class Pusher:
 
     # -- sending ------------------------------------------------------------------------------
 
-    async def _send(self, pending: Pending) -> None:
+    async def _send(self, pending: Pending, fresh: bool) -> None:
         if pending.push_id is not None:
-            await self._stage(pending.push_id, pending.staged)
+            await self._stage(pending.push_id, pending.staged, fresh)
         items = await self._load_items(pending.staged, pending.count)
         await self._remote.commit(
             CommitRequest(
@@ -219,20 +221,35 @@ class Pusher:
             )
         )
 
-    async def _stage(self, push_id: str, count: int) -> None:
-        """Sends items ahead, from where the provider has them without a gap."""
-        reply = await self._remote.stage(StageRequest(push_id=push_id, first=0, items=[]))
-        first = reply.staged
-        while first < count:
-            chunk = await self._load_items(first, min(count, first + MAX_COMMIT_ITEMS))
-            size = 0
-            for number, item in enumerate(chunk):
-                size += len(item.sealed)
-                if size > MAX_COMMIT_BYTES and number:
-                    chunk = chunk[:number]
-                    break
-            await self._remote.stage(StageRequest(push_id=push_id, first=first, items=chunk))
-            first += len(chunk)
+    async def _stage(self, push_id: str, count: int, fresh: bool) -> None:
+        """Sends items ahead, from where the provider has them without a gap; of a `fresh` push it has none."""
+        first = 0
+        if not fresh:
+            reply = await self._remote.stage(StageRequest(push_id=push_id, first=0, items=[]))
+            first = reply.staged
+        if first >= count:
+            return
+
+        async def requests() -> AsyncIterator[StageRequest]:
+            position = first
+            while position < count:
+                items = await self._load_chunk(position, count)
+                yield StageRequest(push_id=push_id, first=position, items=items)
+                position += len(items)
+
+        reply = await self._remote.stage_all(requests())
+        if reply.staged < count:
+            raise BadReply("the provider did not keep all that it was sent")
+
+    async def _load_chunk(self, first: int, end: int) -> list[Item]:
+        """The next items to stage: what a cut loses is no more than one such part."""
+        items = await self._load_items(first, min(end, first + CHUNK_ITEMS))
+        size = 0
+        for number, item in enumerate(items):
+            size += len(item.sealed)
+            if size > CHUNK_BYTES and number:
+                return items[:number]
+        return items
 
     async def _load_items(self, first: int, end: int) -> list[Item]:
         def job(connection: Connection) -> list[Item]:
