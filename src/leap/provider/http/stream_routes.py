@@ -141,10 +141,10 @@ class _Staging:
                 total += len(piece)
                 if total > MAX_STREAMED:
                     raise TooLarge(f"a push holds at most {MAX_PUSH_BYTES} bytes of items")
-                if time.monotonic() - began > READ_SECONDS + total / SLOWEST:
-                    raise BadRequest("the body comes too slowly")
                 for data in reader.feed(piece):
                     await self._add(decode(data, StageRequest))
+                if time.monotonic() - began > READ_SECONDS + total / SLOWEST:
+                    raise BadRequest("the body comes too slowly")
             reader.end()
         except WireError as error:
             await self._store()
