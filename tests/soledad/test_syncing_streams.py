@@ -177,7 +177,7 @@ async def test_a_download_cut_anywhere_keeps_the_whole_pages_and_goes_on_behind_
     await store.save_material(theirs)
     token = theirs.token
     assert token is not None
-    since, places = 0, ["random", "boundary", "length", "random"]
+    since, places = 0, ["boundary", "length", "random", "random"]
     async with hostile_server(tmp_path / "hostile", ("127.0.0.1",)) as hostile:
         for place in places:
             status, body = await https.call(
