@@ -78,19 +78,7 @@ async def resend_blobs(store: Soledad, remote: SyncRemote) -> None:
     """Puts blobs that are here and not at the provider on the list of those to send. Does nothing unless due."""
     if await store.setting(CHECK_BLOBS) is None:
         return
-    there: list[str] = []
-    after, more = "", True
-    while more:
-        try:
-            listed = await remote.list_blobs(after)
-        except Refused as error:
-            if error.status != 404:
-                raise
-            there, more = [], False  # a provider that cannot list: it is sent all of them, which does no harm
-        else:
-            there += [blob.blob_id for blob in listed.blobs]
-            more = listed.more and bool(listed.blobs)
-            after = there[-1] if there else ""
+    there = await _blobs_there(remote)
 
     def job(connection: Connection) -> None:
         connection.execute(
@@ -102,3 +90,21 @@ async def resend_blobs(store: Soledad, remote: SyncRemote) -> None:
         save_setting(connection, CHECK_BLOBS, None)
 
     await store.write(job, durable=True)
+
+
+async def _blobs_there(remote: SyncRemote) -> list[str]:
+    """The ids of the blobs that the provider lists; none if it cannot: being sent all of them does no harm."""
+    list_blobs = getattr(remote, "list_blobs", None)
+    if list_blobs is None:
+        return []
+    there: list[str] = []
+    while True:
+        try:
+            listed = await list_blobs(there[-1] if there else "")
+        except Refused as error:
+            if error.status != 404:
+                raise
+            return []
+        there += [blob.blob_id for blob in listed.blobs]
+        if not listed.more or not listed.blobs:
+            return there

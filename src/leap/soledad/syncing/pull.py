@@ -32,8 +32,8 @@ from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import VerifiedItem, acknowledge, apply_items
 from leap.soledad.syncing.fetch import Progress, fetch_news
 from leap.soledad.syncing.items import KIND, decode_item
-from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.syncing.rejoin import drop_missing, keep_unshared, retire_log
+from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.syncing.state import (
     CHECK_BLOBS,
     STAGED_TO,
@@ -150,6 +150,10 @@ class Puller:
         material = self._material
         return open_head(sealed, keyset, material.epochs_by_number, material.account_id, seq=seq)
 
+    async def fetch_keyset(self) -> Keyset:
+        """The newest keyset, as `_fetch_keyset` does when a head asks for it."""
+        return await self._fetch_keyset()
+
     async def _fetch_keyset(self) -> Keyset:
         """The newest keyset, kept if it may follow the one known; raises BadKeyset."""
         reply = await self._remote.secrets()
@@ -217,17 +221,20 @@ class Puller:
             )
             _count(digest, known, item_id, version, ct_hash)
         purged: list[Tombstone] = []
-        if not whole and state.record is not None:
-            if head.record.purge_seq > state.record.purge_seq:
-                fresh = {item.item_id for item in items}
-                purged = [
-                    tombstone
-                    for tombstone in list_tombstones(
-                        connection, self._store.tables, head.record.purge_seq
-                    )
-                    if tombstone.item_id not in fresh
-                ]
-                count_out(digest, purged)
+        if (
+            not whole
+            and state.record is not None
+            and head.record.purge_seq > state.record.purge_seq
+        ):
+            fresh = {item.item_id for item in items}
+            purged = [
+                tombstone
+                for tombstone in list_tombstones(
+                    connection, self._store.tables, head.record.purge_seq
+                )
+                if tombstone.item_id not in fresh
+            ]
+            count_out(digest, purged)
         if not digest.matches(head.record.digest):
             raise DigestMismatch(
                 "the provider withholds items of the log, or shows some that do not belong to it"

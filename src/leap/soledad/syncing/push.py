@@ -68,12 +68,15 @@ class Pusher:
         *,
         now: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
+        progress: Callable[[int, int, int], None] = lambda items, size, total: None,
     ) -> None:
+        """`progress` hears how many items of how many were sent, and their octets."""
         self._store = store
         self._remote = remote
         self._puller = puller
         self._now = now
         self._random = random
+        self._progress = progress
 
     @property
     def _material(self) -> AccountMaterial:
@@ -106,6 +109,8 @@ class Pusher:
                     await self._abandon(pending)
                 raise
             await self._acknowledge(pending)
+            if pending.count:
+                self._progress(pending.count, 0, pending.count)
             return pending.count
         raise AssertionError
 
@@ -251,7 +256,7 @@ class Pusher:
 
     async def _send(self, pending: Pending, fresh: bool) -> None:
         if pending.push_id is not None:
-            await self._stage(pending.push_id, pending.staged, fresh)
+            await self._stage(pending.push_id, pending.staged, pending.count, fresh)
         items = await self._load_items(pending.staged, pending.count)
         await self._remote.commit(
             CommitRequest(
@@ -266,7 +271,7 @@ class Pusher:
             )
         )
 
-    async def _stage(self, push_id: str, count: int, fresh: bool) -> None:
+    async def _stage(self, push_id: str, count: int, total: int, fresh: bool) -> None:
         """Sends items ahead, from where the provider has them without a gap; of a `fresh` push it has none."""
         first = 0
         if not fresh:
@@ -276,9 +281,11 @@ class Pusher:
             return
 
         async def requests() -> AsyncIterator[StageRequest]:
-            position = first
+            position, sent = first, 0
             while position < count:
                 items = await self._load_chunk(position, count)
+                sent += sum(len(item.sealed) for item in items)
+                self._progress(position + len(items), sent, total)
                 yield StageRequest(push_id=push_id, first=position, items=items)
                 position += len(items)
 

@@ -25,6 +25,7 @@ STAGED_WHOLE = (
 )
 CHECK_BLOBS = "sync.check_blobs"  # the provider may lack blobs that it had: compare its list
 ALARM = "sync.alarm"
+PURGED_AT = "sync.purged_at"  # when this device last looked for tombstones to purge
 OPEN_PAGE = "sync.open_page."  # and the name of the schema
 MAX_MARKS = 32
 MAX_HEADS = 10_000  # accepted heads remembered, for who founds the log anew from an older state
