@@ -22,7 +22,7 @@ import msgspec
 
 from leap.soledad.digest import SetDigest
 from leap.soledad.envelope import seal
-from leap.soledad.errors import BadReply, HeadMoved, Refused
+from leap.soledad.errors import BadReply, BeingFounded, HeadMoved, Refused
 from leap.soledad.head import Head, founding_record, head_hash, next_record, sign_and_seal
 from leap.soledad.material import AccountMaterial
 from leap.soledad.sqlite import Connection
@@ -103,6 +103,11 @@ class Pusher:
                 if attempt == MAX_ATTEMPTS - 1:
                     raise
                 await self._puller.pull()
+                if pending.founding and (await self._puller.state()).founding is not None:
+                    raise BeingFounded(
+                        "this account's log is being founded anew from another device, too: wait for it,"
+                        " or begin again on one of them"
+                    ) from None
                 continue
             except Refused as error:
                 if error.status in _OF_THE_COMMIT:
