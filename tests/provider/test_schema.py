@@ -17,6 +17,7 @@ def test_data_of_version_1_is_brought_forward() -> None:
     create_tables(connection)
     connection.execute("ALTER TABLE inbox DROP COLUMN leased_by")
     connection.execute("ALTER TABLE blob DROP COLUMN created")
+    connection.execute("ALTER TABLE head DROP COLUMN generation")
     connection.execute("PRAGMA user_version = 1")
     create_tables(connection)
     assert "leased_by" in columns(connection, "inbox")
@@ -28,6 +29,7 @@ def test_blobs_of_version_2_are_as_old_as_the_upgrade() -> None:
     connection = sqlcipher3.connect(":memory:", isolation_level=None)
     create_tables(connection)
     connection.execute("ALTER TABLE blob DROP COLUMN created")
+    connection.execute("ALTER TABLE head DROP COLUMN generation")
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute(
         "INSERT INTO blob (account, blob_id, size, sha256, sealed)"

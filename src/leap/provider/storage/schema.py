@@ -52,7 +52,8 @@ _TABLES = (
         account INTEGER PRIMARY KEY REFERENCES account (number) ON DELETE CASCADE,
         head BLOB NOT NULL,
         head_hash BLOB NOT NULL,
-        seq INTEGER NOT NULL
+        seq INTEGER NOT NULL,
+        generation INTEGER NOT NULL DEFAULT 1
     ) STRICT
     """,
     """
@@ -136,6 +137,7 @@ _STEPS = {  # from the version named to the next
     2: (
         "ALTER TABLE blob ADD COLUMN created INTEGER NOT NULL DEFAULT 0",
         "UPDATE blob SET created = unixepoch()",
+        "ALTER TABLE head ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",
     ),
 }
 

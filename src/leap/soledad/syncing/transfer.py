@@ -41,11 +41,18 @@ class Transfer:
 
     # -- sending ------------------------------------------------------------------------------
 
-    async def send_batch(self) -> int:
-        """Sends the oldest small blobs that the provider lacks, one request's worth; answers how many."""
+    async def count_unsent(self) -> int:
+        """How many blobs are here which the provider lacks."""
+        count: int = await self._store.read(
+            lambda c: c.execute("SELECT count(*) FROM blob_unsent").fetchone()[0]
+        )
+        return count
+
+    async def send_batch(self) -> tuple[int, int]:
+        """Sends the oldest small blobs that the provider lacks, one request's worth; answers how many, and octets."""
         blobs = await self._store.read(self._load_unsent)
         if not blobs:
-            return 0
+            return 0, 0
         try:
             await self._remote.put_blobs(blobs)
         except Refused as error:
@@ -54,7 +61,7 @@ class Transfer:
             await self._replace(blobs)
         ids = [blob.blob_id for blob in blobs]
         await self._store.write(lambda c: self._store.blobs.note_sent(c, ids))
-        return len(blobs)
+        return len(blobs), sum(len(blob.sealed) for blob in blobs)
 
     async def _replace(self, blobs: Sequence[Blob]) -> None:
         """The provider has other bytes under these ids: what is verified here takes their place."""
@@ -117,23 +124,30 @@ class Transfer:
 
         return await self._store.read(job)
 
-    async def send_large(self, ref: BlobRef) -> None:
-        """Sends one large blob from its file, on from where it was cut. Raises Unreachable, Refused."""
+    async def send_large(self, ref: BlobRef) -> int:
+        """Sends one large blob from its file, on from where it was cut; answers its octets.
+
+        Raises Unreachable, Refused.
+        """
         store = self._store
         place = await store.read(lambda c: store.blobs.find_place(c, ref.blob_id))
         if not isinstance(place, Path):
-            return  # dropped meanwhile
+            return 0  # dropped meanwhile
         digest = bytes.fromhex(ref.sha256)
         try:
             await self._remote.put_blob_file(ref.blob_id, place, digest)
         except FileNotFoundError:
-            return
+            return 0
         except Refused as error:
             if error.error != "blob-differs" or await _hash_of(place) != ref.sha256:
                 raise
             await self._remote.delete_blobs([ref.blob_id])
             await self._remote.put_blob_file(ref.blob_id, place, digest)
         await store.write(lambda c: store.blobs.note_sent(c, [ref.blob_id]))
+        try:
+            return (await asyncio.to_thread(place.stat)).st_size
+        except FileNotFoundError:
+            return 0
 
     # -- fetching -----------------------------------------------------------------------------
 

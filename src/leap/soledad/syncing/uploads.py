@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from leap.soledad.blobs.format import MAX_SIZE
 from leap.soledad.errors import Refused, SoledadError
@@ -29,12 +29,17 @@ _log = logging.getLogger(__name__)
 class LargeUploads:
     """`run()` it beside the sync of the log, or `send()`."""
 
-    def __init__(self, transfer: Transfer, arrived: Callable[[], None]) -> None:
-        """`arrived` is called after each blob: there may be rows to push."""
+    def __init__(
+        self,
+        transfer: Transfer,
+        sent: Callable[[int], Awaitable[None]],
+        arrived: Callable[[], None],
+    ) -> None:
+        """`sent` is told the octets of each blob; `arrived` is called after it by `run`: there may be rows to push."""
         self._arrived = arrived
         self._due = asyncio.Event()
-        self._mails = _Lane(transfer, 0, MAX_MESSAGE_BYTES)
-        self._bulk = _Lane(transfer, MAX_MESSAGE_BYTES, MAX_SIZE)
+        self._mails = _Lane(transfer, sent, 0, MAX_MESSAGE_BYTES)
+        self._bulk = _Lane(transfer, sent, MAX_MESSAGE_BYTES, MAX_SIZE)
 
     def wake(self) -> None:
         """There may be something to send."""
@@ -82,8 +87,11 @@ class LargeUploads:
 class _Lane:
     """One upload at a time; those who ask while one runs wait for it, too."""
 
-    def __init__(self, transfer: Transfer, above: int, most: int) -> None:
+    def __init__(
+        self, transfer: Transfer, sent: Callable[[int], Awaitable[None]], above: int, most: int
+    ) -> None:
         self._transfer = transfer
+        self._sent = sent
         self._above = above
         self._most = most
         self._running: asyncio.Task[bool] | None = None
@@ -112,11 +120,12 @@ class _Lane:
         if ref is None:
             return False
         try:
-            await self._transfer.send_large(ref)
+            size = await self._transfer.send_large(ref)
         except Refused as error:
             if error.status in _OF_THE_BLOB:
                 self._aside[ref.blob_id] = time.monotonic() + ASIDE_SECONDS
             raise
+        await self._sent(size)
         return True
 
     async def close(self) -> None:
