@@ -172,6 +172,12 @@ async def test_what_the_provider_does_not_list_as_it_was_is_sent_again(
     await budget(laptop, 0)
     assert await evict(laptop) == 5
     assert await here(laptop) == {bad}
+    there = account.provider.blobs.pop(bad, None)
+    account.provider.blobs[bad] = whole
+    assert await evict(laptop) == 0  # what is to be sent stays, whatever the provider lists
+    account.provider.blobs.pop(bad)
+    if there is not None:
+        account.provider.blobs[bad] = there
     await laptop.sync()
     assert account.provider.blobs[bad] == whole
     assert await evict(laptop) == 1

@@ -21,6 +21,7 @@ from leap.soledad.blobs.format import (
     CHUNK,
     MAX_SIZE,
     BlobRef,
+    SealedBlob,
     Sealer,
     most_sealed,
     open_blob,
@@ -221,6 +222,20 @@ async def test_a_forgotten_blob_loses_its_file_after_the_commit_and_not_before(
     assert await store.empty_trash() == 1
     assert files_in(files.folder) == []
     assert await store.read(store.blobs.load_trash) == []
+
+
+async def test_a_file_that_came_back_between_two_steps_of_the_removal_stays(store: Soledad) -> None:
+    data = os.urandom(LARGE)
+    sealed = await store.seal_stream(pieces_of(data, 10**6), LARGE)
+    ref = await keep(store, sealed)
+    bytes_of_it = store.blobs.files.path(ref.blob_id).read_bytes()
+    await store.write(lambda c: store.blobs.evict(c, [ref.blob_id]))
+    trash = await store.read(store.blobs.load_trash)
+    again = SealedBlob(ref, bytes_of_it)
+    await store.write(lambda c: store.blobs.put(c, again, unsent=False))
+    assert trash == [ref.blob_id]
+    assert await store.write(lambda c: store.blobs.remove_files(c, trash)) == 0
+    assert await store.read_blob(ref) == data
 
 
 async def test_a_stream_that_is_being_read_outlives_its_blob(store: Soledad) -> None:
