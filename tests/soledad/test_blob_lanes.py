@@ -79,7 +79,7 @@ async def test_rows_of_small_blobs_are_pushed_while_a_large_one_is_under_way(
         await asyncio.wait_for(gate.reached.wait(), 5)
         for n in range(3):
             await laptop.add_blobs(f"small{n}", b"head", b"body")
-            await laptop.engine._sync_soon()
+            await laptop.engine.sync_log()
             await phone.sync()
             assert await rows_of(phone) == {f"small{k}" for k in range(n + 1)}
         status = laptop.engine.status

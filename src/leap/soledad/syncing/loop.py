@@ -173,7 +173,7 @@ class SyncEngine:
         While the engine runs, blobs larger than a mail, and the rows that name them, follow later.
         Raises ProviderLies (then an alarm is set), SyncStopped, Unreachable, Refused, StoreFull.
         """
-        first = await self._sync_soon()
+        first = await self.sync_log()
         try:
             sent = await self._uploads.send(bulk=not self._running)
         except SoledadError as error:
@@ -181,15 +181,15 @@ class SyncEngine:
             raise
         if not sent:
             return first
-        then = await self._sync_soon()
+        then = await self.sync_log()
         return SyncResult(
             first.pulled + then.pulled,
             first.pushed + then.pushed,
             first.blobs_sent + sent + then.blobs_sent,
         )
 
-    async def _sync_soon(self) -> SyncResult:
-        """`sync` but for large blobs."""
+    async def sync_log(self) -> SyncResult:
+        """`sync`, without waiting for large blobs (over 4 MiB) and the rows that name them."""
         if self._closed:
             raise NotOpen("sync was ended")
         if self._queued is None:
@@ -396,7 +396,7 @@ class SyncEngine:
         while True:
             self._notices.begin()
             try:
-                result = await self._sync_soon()
+                result = await self.sync_log()
                 delay = FIRST_DELAY
                 pause = QUIET_POLL_SECONDS if self._notices.listening else self._poll
             except (ProviderLies, SyncStopped):
