@@ -14,6 +14,8 @@ from leap.soledad.blobs.format import BlobRef
 from leap.soledad.blobs.policy import ContentsPolicy
 from leap.soledad.errors import BlobAltered, Unreachable
 from leap.soledad.syncing.eviction import Eviction
+from leap.soledad.syncing.state import CHECK_BLOBS
+from leap.soledad.transaction import save_setting
 from tests.soledad.memory_provider import Account, Device, lost_request
 from tests.soledad.test_blob_lanes import add_large, running
 from tests.soledad.two_devices import equal, pair, until
@@ -303,3 +305,25 @@ async def test_the_budget_is_kept_over_a_restart_and_counts_by_an_index(account:
         lambda c: c.execute("EXPLAIN QUERY PLAN SELECT sum(size) FROM blob").fetchall()
     )
     assert "COVERING INDEX blob_size" in plan[0][3]
+
+
+async def test_a_provider_brought_back_from_an_old_copy_gets_what_is_here_and_asks_for_the_rest(
+    account: Account,
+) -> None:
+    laptop, phone = await pair(account)
+    refs = await filled(laptop, 2)
+    await equal(laptop, phone)
+    await phone.store.keep_blobs([ref for two in refs for ref in two])
+    await budget(laptop, 0, always=1)
+    assert await evict(laptop) == 2
+    saved = dict(account.provider.blobs)
+    account.provider.blobs.clear()
+    await laptop.store.write(lambda c: save_setting(c, CHECK_BLOBS, 1))
+    await laptop.sync()
+    assert set(account.provider.blobs) == {two[0].blob_id for two in refs}
+    assert (await laptop.engine.refresh_status()).contents_missing == 2  # told to the others
+    await laptop.store.write(lambda c: c.execute("UPDATE blob_lost SET attempts = 2"))
+    await laptop.engine._contents._wishes.tell()
+    await equal(laptop, phone)
+    await phone.engine._contents._wishes.grant()
+    assert account.provider.blobs == saved

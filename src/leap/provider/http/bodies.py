@@ -121,7 +121,9 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status < 400:
             raise
         return refuse(_of_http(error))
-    except ConnectionError:  # the client is gone: nobody gets this answer, and the operator need not hear of it
+    except (
+        ConnectionError
+    ):  # the client is gone: nobody gets this answer, and the operator need not hear of it
         return refuse(BadRequest("the connection broke"))
     except OSError as error:
         if error.errno in _FULL:

@@ -25,6 +25,7 @@ from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.naming import find_named
 from leap.soledad.syncing.remote import SyncRemote
+from leap.soledad.syncing.tombstones import acknowledged
 from leap.soledad.wire import MAX_BATCH_BLOBS
 
 DOOMED_SECONDS = 30 * 24 * 3600  # a device that was away for longer may find its rescued blobs gone
@@ -129,21 +130,12 @@ class Deletion:
 
     async def purge(self, record: HeadRecord, keyset: Keyset) -> int:
         """Dates newly doomed blobs, and deletes those that every device knows of; answers how many."""
-        acknowledged = min(
-            (
-                record.devices[device.device_id].acked_seq
-                if device.device_id in record.devices
-                else -1
-                for device in keyset.devices
-                if device.revoked_at is None
-            ),
-            default=-1,
-        )
-        if not any(await self._store.read(lambda c: self._judge(c, record.seq, acknowledged))):
+        known = acknowledged(record, keyset)
+        if not any(await self._store.read(lambda c: self._judge(c, record.seq, known))):
             return 0  # usually: nothing is doomed
 
         def settle(connection: Connection) -> list[str]:
-            found = self._judge(connection, record.seq, acknowledged)
+            found = self._judge(connection, record.seq, known)
             for table, fresh in (("blob_doomed", found.fresh), ("blob_guarded", found.committed)):
                 connection.executemany(
                     f"UPDATE {table} SET since = ? WHERE blob_id = ?",  # noqa: S608
@@ -158,7 +150,7 @@ class Deletion:
             await self._store.write(lambda c: self._remove(c, due))
         return len(due)
 
-    def _judge(self, connection: Connection, seq: int, acknowledged: int) -> _Judged:
+    def _judge(self, connection: Connection, seq: int, known: int) -> _Judged:
         doomed = connection.execute("SELECT blob_id, since, time FROM blob_doomed").fetchall()
         guarded = connection.execute("SELECT blob_id, since FROM blob_guarded").fetchall()
         judged = _Judged([], [], [], [])
@@ -168,7 +160,7 @@ class Deletion:
         for blob_id, since, when in doomed:
             if blob_id in named.refs or blob_id in named.waiting:
                 continue  # wanted back, or the deletion of its row was not pushed yet
-            if (seq if since is None else since) <= acknowledged or when < long_ago:
+            if (seq if since is None else since) <= known or when < long_ago:
                 judged.due.append(blob_id)
             elif since is None:
                 judged.fresh.append(blob_id)
@@ -177,7 +169,7 @@ class Deletion:
                 judged.relieved.append(blob_id)
             elif since is None and blob_id in named.committed:
                 judged.committed.append(blob_id)
-            elif since is not None and since <= acknowledged and self._looked[0] == seq:
+            elif since is not None and since <= known and self._looked[0] == seq:
                 judged.relieved.append(blob_id)
         return judged
 
