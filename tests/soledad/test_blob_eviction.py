@@ -37,7 +37,8 @@ async def filled(device: Device, count: int) -> list[list[BlobRef]]:
 
 async def evict(device: Device, draw: Callable[[int], int] = lambda count: 0) -> int:
     clock = device.store.blobs.now
-    return await Eviction(device.store, device.remote, now=clock, draw=draw).run_once()
+    transfer = device.engine._transfer
+    return await Eviction(device.store, device.remote, transfer, now=clock, draw=draw).run_once()
 
 
 async def here(device: Device) -> set[str]:

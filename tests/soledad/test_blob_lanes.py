@@ -287,3 +287,29 @@ async def test_on_demand_what_was_read_and_lost_is_asked_for_again(account: Acco
     assert await phone.engine._transfer.fetch_batch() == 0
     phone.store.attach(None)
     assert await phone.store.read_blob(refs[1]) == b"body"
+
+
+async def test_a_large_blob_lost_at_the_provider_comes_again_from_who_has_it_intact(
+    account: Account,
+) -> None:
+    laptop, phone = await pair(account)
+    intact = await add_large(laptop, "intact")
+    damaged = await add_large(laptop, "damaged", SIZE + 1)
+    await equal(laptop, phone)
+    saved = dict(account.provider.blobs)
+    account.provider.blobs.clear()
+    for _ in range(2):
+        assert await phone.engine._transfer.fetch_large() == 1
+    assert (await phone.engine.refresh_status()).contents_missing == 2
+    await phone.store.write(lambda c: c.execute("UPDATE blob_lost SET attempts = 2, retry_at = 0"))
+    await phone.engine._contents._wishes.tell()
+    await equal(laptop, phone)
+    path = laptop.store.blobs.files.path(damaged.blob_id)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert await laptop.engine._contents._wishes.grant() == 1
+    assert set(account.provider.blobs) == {intact.blob_id}
+    assert account.provider.blobs[intact.blob_id] == saved[intact.blob_id]
+    while await phone.engine._transfer.fetch_large():
+        pass
+    phone.store.attach(None)
+    assert len(await phone.store.read_blob(intact)) == SIZE

@@ -12,13 +12,14 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from leap.soledad.errors import SoledadError
+from leap.soledad.errors import BlobAltered
 from leap.soledad.head import HeadRecord
 from leap.soledad.keyset import Keyset
 from leap.soledad.sqlite import Connection
@@ -102,7 +103,7 @@ class Deletion:
                 blobs.send_again(connection, blob_id)
 
     async def hold(self) -> None:
-        """Fetches guarded blobs that are not here: whoever guards must have them. One that fails stops no other."""
+        """Fetches guarded blobs that are not here: whoever guards must have them. Raises Unreachable, Refused."""
 
         def absent(connection: Connection) -> list[str]:
             return _ids(
@@ -117,14 +118,11 @@ class Deletion:
             return
         tables = self._store.tables
         named = await self._store.read(lambda c: find_named(c, tables, missing))
-        error: SoledadError | None = None
         for ref in named.refs.values():
-            try:
+            with contextlib.suppress(
+                BlobAltered
+            ):  # it counts as lost, and is asked for again later
                 await self._store.keep_blobs([ref])
-            except SoledadError as raised:
-                error = raised
-        if error is not None:
-            raise error
 
     # -- after a push -------------------------------------------------------------------------
 

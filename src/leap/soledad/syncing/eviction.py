@@ -13,21 +13,18 @@ A provider that keeps lists but not bytes is found by the samples only with a pr
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
 import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
 
-from leap.soledad.blobs.files import hash_file
 from leap.soledad.blobs.format import CHUNK, BlobRef
 from leap.soledad.errors import ProviderLies
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.remote import SyncRemote
+from leap.soledad.syncing.transfer import Transfer
 
 LOT = 200  # blobs that go together
 SAMPLES = (
@@ -49,12 +46,14 @@ class Eviction:
         self,
         store: Soledad,
         remote: SyncRemote,
+        transfer: Transfer,
         *,
         now: Callable[[], float] = time.time,
         draw: Callable[[int], int] = secrets.randbelow,
     ) -> None:
         self._store = store
         self._remote = remote
+        self._transfer = transfer
         self._now = now
         self._draw = draw
 
@@ -158,18 +157,9 @@ class Eviction:
 
     async def _replace(self, ref: BlobRef) -> None:
         """What the provider cannot give as it lists it is sent anew, if it is intact here."""
-        blobs = self._store.blobs
-        place = await self._store.read(lambda c: blobs.find_place(c, ref.blob_id))
-        try:
-            if isinstance(place, Path):
-                sha256 = await asyncio.to_thread(hash_file, place)
-            else:
-                sha256 = hashlib.sha256(place or b"").hexdigest()
-        except FileNotFoundError:
-            return
-        if sha256 == ref.sha256:
+        if await self._transfer.is_intact(ref):
             await self._remote.delete_blobs([ref.blob_id])
-            await self._store.write(lambda c: blobs.send_again(c, ref.blob_id))
+            await self._store.write(lambda c: self._store.blobs.send_again(c, ref.blob_id))
 
     def _evict(self, connection: Connection, safe: Sequence[BlobRef]) -> int:
         query = "SELECT 1 FROM blob WHERE blob_id = ?1" + _AT_HOME.format(id="?1")  # noqa: S608

@@ -101,7 +101,7 @@ class SyncEngine:
         self._orphans = Orphans(store, remote, now=now)
         self._uploads = LargeUploads(self._transfer, self._note_sent, self.wake)
         wishes = Wishes(store, remote, self._transfer, store.material.device.device_id, now=now)
-        eviction = Eviction(store, remote, now=now)
+        eviction = Eviction(store, remote, self._transfer, now=now)
         self._contents = Contents(
             store,
             self._transfer,

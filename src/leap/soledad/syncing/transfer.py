@@ -139,7 +139,7 @@ class Transfer:
         except FileNotFoundError:
             return 0
         except Refused as error:
-            if error.error != "blob-differs" or await _hash_of(place) != ref.sha256:
+            if error.error != "blob-differs" or not await self.is_intact(ref):
                 raise
             await self._remote.delete_blobs([ref.blob_id])
             await self._remote.put_blob_file(ref.blob_id, place, digest)
@@ -148,6 +148,16 @@ class Transfer:
             return (await asyncio.to_thread(place.stat)).st_size
         except FileNotFoundError:
             return 0
+
+    async def is_intact(self, ref: BlobRef) -> bool:
+        """Whether a blob is here bit for bit."""
+        place = await self._store.read(lambda c: self._store.blobs.find_place(c, ref.blob_id))
+        if isinstance(place, Path):
+            try:
+                return await asyncio.to_thread(hash_file, place) == ref.sha256
+            except FileNotFoundError:
+                return False
+        return place is not None and hashlib.sha256(place).hexdigest() == ref.sha256
 
     # -- fetching -----------------------------------------------------------------------------
 
@@ -206,10 +216,6 @@ class Transfer:
             await self._store.write(blobs.retry_due)
         below = _ANY_PRIORITY if policy.contents == "all" else policy.always
         return await self._store.read(lambda c: _load_wanted(c, most, below, large=large))
-
-
-async def _hash_of(path: Path) -> str:
-    return await asyncio.to_thread(hash_file, path)
 
 
 def _load_wanted(connection: Connection, most: int, below: int, *, large: bool) -> list[BlobRef]:

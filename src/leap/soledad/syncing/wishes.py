@@ -98,8 +98,9 @@ class Wishes:
         held, large = await self._store.read(lambda c: self._held(c, blob_ids))
         count = 0
         for ref in large:
-            await self._transfer.send_large(ref)
-            count += 1
+            if await self._transfer.is_intact(ref):
+                await self._transfer.send_large(ref)
+                count += 1
         while held:
             blobs = await self._store.read(partial(self._load, blob_ids=held))
             if not blobs:
