@@ -24,7 +24,9 @@ from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob
 
 FETCH_BYTES = MAX_BATCH_BYTES // 2  # plaintext; sealed it still fits one answer
-FETCH_BLOBS = 200
+FETCH_BLOBS = (
+    500  # header records are small: fewer of them leave a far line idle between two requests
+)
 _ANY_PRIORITY = 1_000_000
 # HTTP statuses of a refusal which another choice of blobs may not meet
 _OF_THE_BLOBS = {400, 404, 413, 500}
