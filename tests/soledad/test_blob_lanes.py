@@ -263,9 +263,19 @@ async def test_on_demand_nothing_is_fetched_but_what_is_read_and_it_can_be_switc
         assert [name for name in phone.remote.requests if name.startswith(("get", "rec"))] == [
             "get_blobs"
         ]
+        status = await phone.engine.refresh_status()
+        assert status.blobs_to_fetch == 0  # nothing is on its way
+        gate = Gate(phone, "get_blobs")
         await phone.store.set_policy(ContentsPolicy(contents="on-demand", always=1))
-        await until(phone, lambda s: s.blobs_to_fetch == 3)  # two bodies, and the large one
+        await asyncio.wait_for(gate.reached.wait(), 5)
+        assert (await phone.engine.refresh_status()).blobs_to_fetch == 3  # the heads
+        gate.open()
+        await until(phone, lambda s: s.blobs_to_fetch == 0)
+        assert await phone.store.read(
+            lambda c: c.execute("SELECT count(*) FROM blob_wanted").fetchone()
+        ) == (3,)  # two bodies, and the large one
         await phone.store.set_policy(ContentsPolicy())
+        await phone.engine.refresh_status()
         await until(phone, lambda s: s.blobs_to_fetch == 0)
     phone.store.attach(None)
     assert await phone.store.read_blobs([ref[1] for ref in refs]) == [b"b0", b"b1", b"b2"]

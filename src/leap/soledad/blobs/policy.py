@@ -13,6 +13,7 @@ from leap.soledad.sqlite import Connection
 from leap.soledad.transaction import find_setting, save_setting
 
 CONTENTS = "soledad.contents"
+ANY_COLUMN = 1_000_000
 
 
 class ContentsPolicy(msgspec.Struct, frozen=True):
@@ -27,6 +28,11 @@ class ContentsPolicy(msgspec.Struct, frozen=True):
     contents: Literal["all", "on-demand"] = "all"
     keep_bytes: Annotated[int, msgspec.Meta(ge=0)] | None = None
     always: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
+
+    @property
+    def below(self) -> int:
+        """Blobs of the columns below this number are fetched in the background."""
+        return ANY_COLUMN if self.contents == "all" else self.always
 
 
 def load_policy(connection: Connection) -> ContentsPolicy:

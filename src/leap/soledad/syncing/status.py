@@ -101,14 +101,20 @@ def list_devices(
     return tuple(sorted(words, key=lambda word: (word.name, word.device_id)))
 
 
-def count_waiting(connection: Connection, tables: Mapping[str, RowTable]) -> dict[str, int]:
-    """How much waits to be pushed, sent and fetched."""
+def count_waiting(
+    connection: Connection, tables: Mapping[str, RowTable], below: int
+) -> dict[str, int]:
+    """How much waits to be pushed, sent and fetched; in the background, blobs of priorities below one are."""
     to_send = connection.execute("SELECT count(*) FROM blob_unsent").fetchone()[0]
-    wanted = connection.execute("SELECT count(*) FROM blob_wanted").fetchone()[0]
+    to_fetch = connection.execute(
+        "SELECT count(*) FROM blob_wanted WHERE priority < ?"
+        " AND blob_id NOT IN (SELECT blob_id FROM blob_lost)",
+        (below,),
+    ).fetchone()[0]
     lost = connection.execute("SELECT count(*) FROM blob_lost").fetchone()[0]
     return {
         "pending": count_dirty(connection, tables),
         "blobs_to_send": to_send,
-        "blobs_to_fetch": wanted - lost,  # what is lost is wanted too
+        "blobs_to_fetch": to_fetch,
         "contents_missing": lost,
     }

@@ -27,7 +27,6 @@ FETCH_BYTES = MAX_BATCH_BYTES // 2  # plaintext; sealed it still fits one answer
 FETCH_BLOBS = (
     500  # header records are small: fewer of them leave a far line idle between two requests
 )
-_ANY_PRIORITY = 1_000_000
 # HTTP statuses of a refusal which another choice of blobs may not meet
 _OF_THE_BLOBS = {400, 404, 413, 500}
 
@@ -216,8 +215,7 @@ class Transfer:
         blobs, policy = self._store.blobs, self._store.policy
         if await self._store.read(blobs.next_retry) is not None:
             await self._store.write(blobs.retry_due)
-        below = _ANY_PRIORITY if policy.contents == "all" else policy.always
-        return await self._store.read(lambda c: _load_wanted(c, most, below, large=large))
+        return await self._store.read(lambda c: _load_wanted(c, most, policy.below, large=large))
 
 
 def _load_wanted(connection: Connection, most: int, below: int, *, large: bool) -> list[BlobRef]:
