@@ -22,7 +22,7 @@ import msgspec
 from leap.soledad import document_api
 from leap.soledad.blobs.format import BlobIndex, BlobRef, SealedBlob, Sealer, open_blob, seal_blob
 from leap.soledad.blobs.local import PART_SECONDS, STRAY_SECONDS, LocalBlobs
-from leap.soledad.blobs.policy import ContentsPolicy, load_policy, save_policy
+from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, decode_policy
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
@@ -132,7 +132,7 @@ class Soledad:
     def _load(self, connection: Connection) -> None:
         self.replica = find_setting(connection, REPLICA) or os.urandom(4).hex()
         save_setting(connection, REPLICA, self.replica)
-        self.policy = load_policy(connection)
+        self.policy = decode_policy(find_setting(connection, CONTENTS))
         found = find_setting(connection, MATERIAL)
         if found is not None:
             self._use(decode_material(found))
@@ -371,7 +371,12 @@ class Soledad:
 
     async def set_policy(self, policy: ContentsPolicy) -> None:
         """Decides which contents are kept here; running sync follows at once."""
-        await self.write(lambda connection: save_policy(connection, policy), durable=True)
+
+        def job(connection: Connection) -> None:
+            save_setting(connection, CONTENTS, msgspec.msgpack.encode(policy))
+            count_by_index(connection, policy)
+
+        await self.write(job, durable=True)
         self.policy = policy
         for callback in list(self._on_policy):
             callback()

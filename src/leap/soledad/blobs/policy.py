@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import msgspec
 
 from leap.soledad.sqlite import Connection
-from leap.soledad.transaction import find_setting, save_setting
 
 CONTENTS = "soledad.contents"
 ANY_COLUMN = 1_000_000
@@ -35,15 +34,17 @@ class ContentsPolicy(msgspec.Struct, frozen=True):
         return ANY_COLUMN if self.contents == "all" else self.always
 
 
-def load_policy(connection: Connection) -> ContentsPolicy:
-    """What was decided for this store; at first: keep everything."""
-    found = find_setting(connection, CONTENTS)
-    return ContentsPolicy() if found is None else msgspec.msgpack.decode(found, type=ContentsPolicy)
+def decode_policy(setting: bytes | None) -> ContentsPolicy:
+    """What was decided for a store; at first: keep everything."""
+    return (
+        ContentsPolicy()
+        if setting is None
+        else msgspec.msgpack.decode(setting, type=ContentsPolicy)
+    )
 
 
-def save_policy(connection: Connection, policy: ContentsPolicy) -> None:
-    """Keeps the decision; with a budget it also makes the index that adds up what is here."""
-    save_setting(connection, CONTENTS, msgspec.msgpack.encode(policy))
+def count_by_index(connection: Connection, policy: ContentsPolicy) -> None:
+    """Makes the index that adds up what is here, or removes it where there is no budget."""
     if policy.keep_bytes is not None:
         connection.execute("CREATE INDEX IF NOT EXISTS blob_size ON blob (size)")
     else:
