@@ -126,6 +126,10 @@ class BadReply(Unreachable):
     """An answer came which is not what the protocol says."""
 
 
+class BeingFounded(Unreachable):
+    """Another device is founding the log anew, and has not brought all of it yet: look again later."""
+
+
 class BadCertificate(Unreachable):
     """The provider's TLS certificate is not valid for its name under the trusted authorities."""
 

@@ -9,9 +9,11 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ssl
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +38,7 @@ WHOLE_SECONDS = 300.0
 SLOWEST_LINE = 10_000  # octets per second: time is added for large bodies at this speed
 STREAM_SILENCE_SECONDS = 90.0  # the provider sends a comment at least every 30 s
 MAX_REPLY = 16 * 1024 * 1024
+MAX_STREAMED = 64 * 1024 * 1024  # octets of a body in pieces, for which time is allowed
 MAX_ERROR = 16 * 1024
 MAX_SENTENCE = 300
 ONE_PIECE = 256 * 1024
@@ -79,19 +82,23 @@ class Transport:
         self,
         method: str,
         path: str,
-        body: bytes | None = None,
+        body: bytes | AsyncIterable[bytes] | None = None,
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         limit: int = MAX_REPLY,
         repeatable: bool = True,
     ) -> Reply:
-        """One request and its whole reply, of at most `limit` octets.
+        """One request and its whole reply, of at most `limit` octets. A body in pieces can be sent only once.
 
         `repeatable`: doing it twice is harmless, so it is sent again when a connection kept from before turns out
         to be closed. Raises Unreachable or Refused.
         """
-        seconds = WHOLE_SECONDS + (limit + len(body or b"")) / SLOWEST_LINE
+        if body is None or isinstance(body, bytes):
+            size = len(body or b"")
+        else:
+            size, repeatable = MAX_STREAMED, False
+        seconds = WHOLE_SECONDS + (limit + size) / SLOWEST_LINE
         timeout = aiohttp.ClientTimeout(
             total=seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
         )
@@ -119,6 +126,89 @@ class Transport:
             raise Unreachable(f"{self.host} closed the connection") from error
         raise Unreachable(f"{self.host} ended the stream of notices")
 
+    async def send(
+        self,
+        method: str,
+        path: str,
+        pieces: AsyncIterator[bytes],
+        size: int,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        """One request whose body of `size` octets comes piece by piece; it may take long, but not stand still.
+
+        Raises Unreachable or Refused.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=WHOLE_SECONDS + size / SLOWEST_LINE,
+            sock_connect=CONNECT_SECONDS,
+            sock_read=SILENCE_SECONDS,
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS) as standing:
+
+                async def watched() -> AsyncIterator[bytes]:
+                    async for piece in pieces:
+                        standing.reschedule(loop.time() + SILENCE_SECONDS)
+                        yield piece
+                    standing.reschedule(loop.time() + SILENCE_SECONDS)
+
+                async with self._open(method, path, watched(), None, headers, timeout) as response:
+                    data = await self._read(response, MAX_REPLY)
+                    return Reply(response.status, data, response.headers)
+        except TimeoutError as error:
+            raise Unreachable(f"{self.host} takes nothing more") from error
+        except _Disconnected as error:
+            raise Unreachable(f"{self.host} closed the connection") from error
+
+    async def receive(
+        self, path: str, headers: Mapping[str, str], start: int, limit: int
+    ) -> AsyncIterator[bytes]:
+        """The pieces of a reply of at most `limit` octets, which has to begin at octet `start` (RFC 9110 14.4)."""
+        timeout = aiohttp.ClientTimeout(
+            total=WHOLE_SECONDS + limit / SLOWEST_LINE,
+            sock_connect=CONNECT_SECONDS,
+            sock_read=SILENCE_SECONDS,
+        )
+        try:
+            async with self._open("GET", path, None, None, headers, timeout) as response:
+                told = response.headers.get("Content-Range", "")
+                if start and not (response.status == 206 and told.startswith(f"bytes {start}-")):
+                    raise BadReply(f"{self.host} gave another range than was asked for")
+                async for piece in response.content.iter_any():
+                    limit -= len(piece)
+                    if limit < 0:
+                        raise BadReply(f"{self.host} answered with more than was asked for")
+                    yield piece
+        except _Disconnected as error:
+            raise Unreachable(f"{self.host} closed the connection") from error
+
+    async def pieces(self, path: str, body: bytes) -> AsyncGenerator[tuple[str, bytes]]:
+        """The reply to one POST as it comes: its content type with each piece, the first one empty.
+
+        Raises Unreachable, also for a reply that comes ever more slowly, and Refused.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+        )
+        waited, size = 0.0, 0
+        try:
+            async with self._open("POST", path, body, None, None, timeout) as response:
+                kind = response.content_type
+                yield kind, b""
+                while True:
+                    began = time.monotonic()
+                    piece = await response.content.readany()
+                    if not piece:
+                        return
+                    waited += time.monotonic() - began
+                    size += len(piece)
+                    if waited > WHOLE_SECONDS + size / SLOWEST_LINE:
+                        raise Unreachable(f"{self.host} answers too slowly")
+                    yield kind, piece
+        except _Disconnected as error:
+            raise Unreachable(f"{self.host} closed the connection") from error
+
     async def close(self) -> None:
         """Close all connections; the transport can be used again afterwards."""
         if self._session is not None:
@@ -130,7 +220,7 @@ class Transport:
         self,
         method: str,
         path: str,
-        body: bytes | None,
+        body: bytes | AsyncIterable[bytes] | None,
         params: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
         timeout: aiohttp.ClientTimeout,
@@ -208,9 +298,11 @@ class Transport:
         return kind(printable(body.error)[:40], printable(body.message), status)
 
 
-def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+def _in_pieces(
+    body: bytes | AsyncIterable[bytes] | None,
+) -> bytes | io.BytesIO | AsyncIterable[bytes] | None:
     """A large body as a file, which aiohttp sends piece by piece instead of all at once on the loop."""
-    return io.BytesIO(body) if body is not None and len(body) > ONE_PIECE else body
+    return io.BytesIO(body) if isinstance(body, bytes) and len(body) > ONE_PIECE else body
 
 
 class _Disconnected(Exception):
