@@ -1,6 +1,6 @@
 """From the provider's inbox to a message in INBOX: claim, open, store, push, ack.
 
-    claim (leased) -> engine.sync(), for what other devices made of these items
+    claim (leased) -> engine.sync_log(), for what other devices made of these items
                    -> a few items at a time, in the order of their arrival:
                       made ready (`workshop`) -> deliver + note consumed      (one durable transaction)
                       what cannot be unsealed -> quarantine + note consumed   (one durable transaction)
@@ -97,6 +97,10 @@ class Engine(Protocol):
 
     async def sync(self) -> Any:
         """A pull, then a push, both complete when it returns."""
+        ...
+
+    async def sync_log(self) -> Any:
+        """The same, without waiting for large contents."""
         ...
 
     async def send_contents(self) -> None:
@@ -218,7 +222,7 @@ class IncomingMail:
         """Pulls, now that nobody else can claim these items: the ids which others consumed come with it."""
         try:
             async with asyncio.timeout(PULL_PATIENCE):
-                await self._engine.sync()
+                await self._engine.sync_log()
         except (Unreachable, NotOpen):
             with contextlib.suppress(SoledadError):
                 await self._remote.release_inbox([item.inbox_id for item in items])

@@ -263,7 +263,7 @@ class SyncEngine:
         """Sends blobs that the provider lacks, ahead of the rows that name them. Raises as `sync` does."""
         async with self._lock:
             if not await self._store.setting(ALARM):
-                while await self._transfer.send_batch():
+                while (await self._transfer.send_batch())[0]:
                     pass
 
     async def _push_all(self) -> tuple[int, int]:
