@@ -34,7 +34,7 @@ class DocumentStore(ABC):
     # -- one document -------------------------------------------------------------------------
 
     async def create_doc(self, content: dict[str, Any], doc_id: str | None = None) -> Document:
-        """A new document. Raises RevisionConflict if the id is taken, InvalidDocId, InvalidContent, DocumentTooLarge."""
+        """A new document. Raises InvalidDocId, InvalidContent, DocumentTooLarge, RevisionConflict if there is one."""
         return await self.transact(lambda tx: document_api.create(tx, content, doc_id))
 
     async def put_doc(self, document: Document) -> str:

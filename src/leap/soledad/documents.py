@@ -185,8 +185,9 @@ def save(
     dirty: bool,
     base: DocumentItem | None,
     generation: int,
+    kind: str | None = None,
 ) -> None:
-    """Writes the document; `base` is given while it is dirty and was synced before."""
+    """Writes the document; `base` is given while it is dirty and was synced before, `kind` if it is known."""
     connection.execute(
         "INSERT INTO document (doc_id, type, revision, content, conflicts, dirty, base, generation)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (doc_id) DO UPDATE SET type = excluded.type,"
@@ -194,7 +195,7 @@ def save(
         " dirty = excluded.dirty, base = excluded.base, generation = excluded.generation",
         (
             item.doc_id,
-            type_of(decode_content(item.content)),
+            type_of(decode_content(item.content)) if kind is None else kind,
             item.revision,
             item.content,
             msgspec.msgpack.encode(item.conflicts) if item.conflicts else None,

@@ -115,20 +115,30 @@ class Transaction:
         item = DocumentItem(doc_id, revision, content, conflicts)
         # A clean document is as it was synced: that is the base of this edit.
         base = None if stored is None else stored.base if stored.dirty else stored.item
-        documents.save(self.connection, item, dirty=True, base=base, generation=self.generation())
-        self.note_document(before, item)
+        new = documents.decode_content(content)
+        documents.save(
+            self.connection,
+            item,
+            dirty=True,
+            base=base,
+            generation=self.generation(),
+            kind=documents.type_of(new),
+        )
+        self._note(before, doc_id, new)
         return revision
 
     def note_document(self, before: DocumentItem | None, after: DocumentItem) -> None:
         """Records a change for projections and the feed, and brings the indexes into step."""
+        self._note(before, after.doc_id, documents.decode_content(after.content))
+
+    def _note(self, before: DocumentItem | None, doc_id: str, new: Content | None) -> None:
         old = documents.decode_content(before.content) if before is not None else None
-        new = documents.decode_content(after.content)
         if old is not None or new is not None:
-            self._docs.append(DocChange(after.doc_id, old, new))
+            self._docs.append(DocChange(doc_id, old, new))
             if self._indexes is None:
                 self._indexes = document_indexes.load_all(self.connection)
             for index in self._indexes:
-                index.follow(self.connection, after.doc_id, old is not None, new)
+                index.follow(self.connection, doc_id, old is not None, new)
 
     def create_index(self, name: str, *expressions: str) -> None:
         """Makes an index and fills it. Raises IndexNameTaken, IndexDefinitionParseError."""
