@@ -17,7 +17,7 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from leap.soledad.errors import IndexDefinitionParseError
@@ -228,7 +228,12 @@ class Combine:
         return None
 
 
-_OF_ONE = {"lower": Lower, "bool": Bool, "split_words": SplitWords, "is_null": IsNull}
+_OF_ONE: dict[str, Callable[[Expression], Expression]] = {
+    "lower": Lower,
+    "bool": Bool,
+    "split_words": SplitWords,
+    "is_null": IsNull,
+}
 
 
 def parse_expression(text: str) -> Expression:
