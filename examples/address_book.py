@@ -18,7 +18,7 @@ import asyncio
 import getpass
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from leap.soledad import (
@@ -134,11 +134,12 @@ async def run(options: argparse.Namespace, passphrase: str) -> None:
                 print(f"{await remove(store, options.name)} removed")
             elif options.command == "watch":
                 running = asyncio.create_task(engine.run()) if engine is not None else None
-                await watch(store, options.count)
-                if running is not None:
-                    running.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await running
+                try:
+                    await watch(store, options.count)
+                finally:
+                    if running is not None:
+                        running.cancel()
+                        await asyncio.gather(running, return_exceptions=True)
             elif engine is None:
                 print("This book has no provider yet: sign up, or join.")
             else:
