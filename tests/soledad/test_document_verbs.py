@@ -124,6 +124,11 @@ async def test_ids_that_cannot_be_are_named(tmp_path: Path, doc_id: Any) -> None
             await store.put_doc(Document("", None, {}))
         with pytest.raises(InvalidDocId):
             await store.delete_doc(Document(doc_id, None, {}))
+        for read in (store.get_doc, store.get_doc_conflicts):
+            with pytest.raises(InvalidDocId):
+                await read(doc_id)
+        with pytest.raises(InvalidDocId):
+            await store.get_docs(["good", doc_id])
 
 
 async def test_put_many_is_all_or_nothing(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def get_many(
     include_deleted: bool,
     check_for_conflicts: bool = True,
 ) -> list[Document]:
+    for doc_id in doc_ids:
+        documents.check_doc_id(doc_id)
     if len(doc_ids) == 1:
         found = connection.execute(
             f"SELECT {documents.SHOWN} FROM document WHERE doc_id = ?",  # noqa: S608
@@ -149,6 +151,7 @@ def whats_changed(connection: Connection, old_generation: int) -> WhatChanged:
 
 
 def conflicts(connection: Connection, doc_id: str) -> list[Document]:
+    documents.check_doc_id(doc_id)
     stored = documents.load(connection, doc_id)
     if stored is None or not stored.item.conflicts:
         return []

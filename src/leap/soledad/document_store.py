@@ -64,7 +64,7 @@ class DocumentStore(ABC):
         return revision
 
     async def get_doc(self, doc_id: str, include_deleted: bool = False) -> Document | None:
-        """The document, or None; a deleted one, with content None, only if asked for."""
+        """The document, or None; a deleted one, with content None, only if asked for. Raises InvalidDocId."""
         return await self.read(lambda c: document_api.get(c, doc_id, include_deleted))
 
     async def get_docs(
@@ -126,7 +126,8 @@ class DocumentStore(ABC):
         """An index over one column or several; the same index again is nothing.
 
         Expressions: a field ("name", "address.city"), lower(x), number(x, width), bool(x), split_words(x),
-        is_null(x), combine(x, y, ...). Raises IndexNameTaken, IndexDefinitionParseError.
+        is_null(x), combine(x, y, ...). Over many documents it takes a while (about 2 s for 100,000 small ones),
+        and other writes wait for it. Raises IndexNameTaken, IndexDefinitionParseError.
         """
         await self.transact(lambda tx: tx.create_index(name, *expressions))
 
