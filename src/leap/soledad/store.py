@@ -73,7 +73,6 @@ class Soledad(DocumentStore):
         merges: Mapping[str, Merge],
         now: Callable[[], float],
     ) -> None:
-        super().__init__()
         self.merges = merges
         self.tables = tables
         self.blobs = LocalBlobs(database.path.with_name(database.path.name + "-blobs"), now)
@@ -85,6 +84,7 @@ class Soledad(DocumentStore):
         self._material_lock = asyncio.Lock()
         self._keys = LocalKeys("", b"", [])
         self._reader = BlobReader(self)
+        super().__init__()
 
     @classmethod
     async def open(
