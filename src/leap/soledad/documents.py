@@ -82,15 +82,18 @@ class Stored(msgspec.Struct):
     base: DocumentItem | None
 
 
+_encoder = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+)
+
+
 def encode_content(content: Mapping[str, Any]) -> str:
     """Canonical JSON; raises InvalidContent for what JSON cannot hold (bytes, for one), DocumentTooLarge."""
     if not isinstance(content, dict):
         raise InvalidContent("the content of a document is a dict")
     try:
         # Not msgspec: it would turn bytes, sets and dates into something else without a word.
-        text = json.dumps(
-            content, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
+        text = _encoder.encode(content)
         size = len(text.encode())  # a lone surrogate fails here, not in the database
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidContent(f"a document holds what JSON cannot: {error}") from error
