@@ -15,6 +15,7 @@ from typing import Any
 BENCHES: dict[str, str] = {
     "openpgp": "encrypt+sign and decrypt+verify, beside gpg",
     "smtp": "the SMTP engine and the MX, mails of 30 kB",
+    "soledad": "documents and their indexes, on this machine",
     "message": "MIME structure, beside the standard library",
     "incoming": "the full incoming pipeline with OpenPGP and MIME, over TLS",
 }

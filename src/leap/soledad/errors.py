@@ -38,6 +38,46 @@ class RevisionConflict(SoledadError):
     """The document changed since the caller read it."""
 
 
+class ConflictedDocument(RevisionConflict):
+    """The document has conflicts; resolve them with `resolve_doc` first."""
+
+
+class InvalidContent(SoledadError, ValueError):
+    """The content is not a dict of what JSON can hold."""
+
+
+class DocumentTooLarge(SoledadError):
+    """The content is larger than what one document may hold; it belongs into a blob."""
+
+
+class InvalidDocId(SoledadError):
+    """This cannot be the id of a document."""
+
+
+class InvalidGeneration(SoledadError):
+    """The store never was at this generation: begin at 0 again."""
+
+
+class IndexDefinitionParseError(SoledadError):
+    """An index cannot be defined like this."""
+
+
+class IndexNameTaken(SoledadError):
+    """There is another index of this name."""
+
+
+class IndexDoesNotExist(SoledadError):
+    """There is no index of this name."""
+
+
+class InvalidValueForIndex(SoledadError):
+    """The values do not fit the index: too many, too few, or not texts."""
+
+
+class InvalidGlobbing(SoledadError):
+    """A "*" stands where none may stand."""
+
+
 class DocumentDoesNotExist(SoledadError):
     """No document has this id."""
 

@@ -21,9 +21,9 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from mnemonic import Mnemonic
 
+from leap.soledad.argon2 import argon2id
 from leap.soledad.envelope import Epoch, RandomBytes, derive_key, open_envelope, seal
 from leap.soledad.errors import ForgedEnvelope, WeakKdf, WrongKey
 from leap.soledad.inbox_seal import (
@@ -177,13 +177,14 @@ def derive_passphrase(passphrase: str, params: KdfParams) -> PassphraseKeys:
         typed = unicodedata.normalize("NFC", passphrase).encode()
     except UnicodeEncodeError:
         raise WrongKey("the passphrase is not valid text") from None
-    stretched = Argon2id(
+    stretched = argon2id(
+        typed,
         salt=params.salt,
         length=32,
-        iterations=params.time_cost,
+        passes=params.time_cost,
         lanes=params.lanes,
-        memory_cost=params.memory_kib,
-    ).derive(typed)
+        memory_kib=params.memory_kib,
+    )
     return _split(stretched, "passphrase")
 
 

@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from leap.soledad import document_api
 from leap.soledad.blobs.format import BlobIndex, BlobRef, SealedBlob, Sealer, open_blob, seal_blob
 from leap.soledad.blobs.local import PART_SECONDS, STRAY_SECONDS, LocalBlobs
 from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, decode_policy
@@ -27,7 +26,8 @@ from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
 from leap.soledad.changes import Callback, ChangeSet, Projection
-from leap.soledad.documents import Document, Merge
+from leap.soledad.document_store import DocumentStore
+from leap.soledad.documents import Merge
 from leap.soledad.envelope import Epoch, row_key_of
 from leap.soledad.errors import SoledadError
 from leap.soledad.material import AccountMaterial, decode_material, encode_material
@@ -65,7 +65,7 @@ class LocalKeys(msgspec.Struct, frozen=True):
         return {epoch.number: epoch for epoch in self.epochs}
 
 
-class Soledad:
+class Soledad(DocumentStore):
     """An open store. Make one with `await Soledad.open(...)`; give it back with `await close()`."""
 
     def __init__(
@@ -89,6 +89,7 @@ class Soledad:
         self._material_lock = asyncio.Lock()
         self._keys = LocalKeys("", b"", [])
         self._reader = BlobReader(self)
+        super().__init__()
 
     @classmethod
     async def open(
@@ -244,57 +245,12 @@ class Soledad:
         changes = future.result()[1]
         if changes is None:
             return
+        self.bell.ring()
         for callback in list(self._callbacks):
             try:
                 callback(changes)
             except Exception:
                 _log.exception("a callback of the change feed failed")
-
-    # -- documents ----------------------------------------------------------------------------
-
-    async def create_doc(self, content: dict[str, Any], doc_id: str | None = None) -> Document:
-        """A new document; raises RevisionConflict if the id is taken."""
-        return await self.transact(lambda tx: document_api.create(tx, content, doc_id))
-
-    async def put_doc(self, document: Document) -> str:
-        """Writes an edited document and answers (and sets) its new revision. Raises RevisionConflict."""
-        revision = await self.transact(lambda tx: document_api.put(tx, document))
-        document.revision = revision
-        return revision
-
-    async def delete_doc(self, document: Document) -> str:
-        """Deletes it; raises RevisionConflict, DocumentDoesNotExist, DocumentAlreadyDeleted."""
-        revision = await self.transact(lambda tx: document_api.delete(tx, document))
-        document.revision, document.content = revision, None
-        return revision
-
-    async def get_doc(self, doc_id: str, include_deleted: bool = False) -> Document | None:
-        """The document, or None; a deleted one, with content None, only if asked for."""
-        return await self.read(lambda c: document_api.get(c, doc_id, include_deleted))
-
-    async def get_docs(
-        self, doc_ids: Sequence[str], include_deleted: bool = False
-    ) -> list[Document]:
-        """Those which exist, in the order asked."""
-        return await self.read(lambda c: document_api.get_many(c, doc_ids, include_deleted))
-
-    async def get_all_docs(self, include_deleted: bool = False) -> tuple[int, list[Document]]:
-        """The generation of the store, and all documents by id."""
-        return await self.read(lambda c: document_api.get_all(c, include_deleted))
-
-    async def find_docs(self, kind: str) -> list[Document]:
-        """The documents whose content says `"type": kind`, by id."""
-        return await self.read(lambda c: document_api.find(c, kind))
-
-    async def get_doc_conflicts(self, doc_id: str) -> list[Document]:
-        """The document as it shows, then the versions in conflict with it; empty without a conflict."""
-        return await self.read(lambda c: document_api.conflicts(c, doc_id))
-
-    async def resolve_doc(self, document: Document, revisions: Sequence[str]) -> str:
-        """Makes `document` replace the versions of `revisions`; conflicts not listed remain."""
-        revision = await self.transact(lambda tx: document_api.resolve(tx, document, revisions))
-        document.revision = revision
-        return revision
 
     # -- blobs --------------------------------------------------------------------------------
 
@@ -411,9 +367,12 @@ class Soledad:
     # -- the end ------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Commits what waits, then closes; callbacks are called no more."""
-        await self._database.close()
-        self._callbacks.clear()
+        """Commits what waits, then closes; callbacks are called no more, and change feeds end."""
+        try:
+            await self._database.close()
+        finally:
+            self._callbacks.clear()
+            self.bell.close()
 
     async def __aenter__(self) -> Soledad:
         return self

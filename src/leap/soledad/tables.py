@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leap.soledad import document_indexes
 from leap.soledad.errors import SoledadError
 from leap.soledad.sqlite import Connection
 
@@ -23,6 +24,8 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS document_type ON document (type)",
     "CREATE INDEX IF NOT EXISTS document_generation ON document (generation)",
     "CREATE INDEX IF NOT EXISTS document_dirty ON document (doc_id) WHERE dirty = 1",
+    # Made by programs with `create_index`; number n has a table and an index of its own (`document_indexes`).
+    document_indexes.TABLE,
     # What of the log this device has applied or committed: what the set digest is the sum of.
     """CREATE TABLE IF NOT EXISTS log_item (
         item_id BLOB PRIMARY KEY,

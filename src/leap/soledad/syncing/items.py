@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from leap.soledad.changes import Row
-from leap.soledad.documents import DocumentItem, check_doc_id, decode_content
+from leap.soledad.documents import DocumentItem, check_doc_id, decode_content, is_too_deep
 from leap.soledad.envelope import item_id_of
 from leap.soledad.errors import ForgedEnvelope, SoledadError
 from leap.soledad.rows import RowSchema
@@ -72,7 +72,9 @@ def _check_document(item: DocumentItem) -> None:
         contents = [decode_content(text) for text in texts]
     except (SoledadError, msgspec.MsgspecError, ValueError, RecursionError):
         raise ForgedEnvelope("a document of the log is malformed") from None
-    if not all(content is None or isinstance(content, dict) for content in contents):
+    if any(text is not None and is_too_deep(text) for text in texts) or not all(
+        content is None or isinstance(content, dict) for content in contents
+    ):
         raise ForgedEnvelope("a document of the log is malformed")
 
 
