@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from leap.soledad.digest import DIGEST_SIZE
 from leap.soledad.envelope import Epoch, open_envelope, seal, with_lengths
-from leap.soledad.errors import ForgedHead, ForkJoined, KeysetBehind, RolledBack
+from leap.soledad.errors import ForgedHead, ForkJoined, ForkShown, KeysetBehind, RolledBack
 from leap.soledad.keyset import DeviceId, Hash, Keyset
 
 FIRST_GENERATION = 1
@@ -240,13 +240,17 @@ def check_successor(own: OwnHeads, seen: Head | None, new: Head) -> None:
 
     Pure; `new` was opened by `open_head`. The same head again is accepted.
     """
-    _check_own(own, new)
+    _check_own(own, seen, new)
     if seen is None or new.hash == seen.hash:
         return
     _check_monotonic(seen.record, new.record)
     for device_id, before in seen.record.devices.items():
         mark, later = new.mark_of(device_id), new.record.devices.get(device_id)
         if mark is None or later is None or later.counter < before.counter:
+            if _went_on(seen, new):
+                raise ForkShown(
+                    "a head is shown in which other devices went on without what this device has seen"
+                )
             raise RolledBack(
                 "a head is shown that is older than what this device has seen of another one"
             )
@@ -260,13 +264,26 @@ def check_successor(own: OwnHeads, seen: Head | None, new: Head) -> None:
         _check_direct(seen, new)
 
 
-def _check_own(own: OwnHeads, new: Head) -> None:
+def _check_own(own: OwnHeads, seen: Head | None, new: Head) -> None:
     mark = new.mark_of(own.device_id)
     if mark == own.committed or mark in own.pending:
         return
     if mark is None or (own.committed is not None and mark.counter < own.committed.counter):
+        if seen is not None and _went_on(seen, new):
+            raise ForkShown(
+                "a head is shown in which other devices went on without what this device committed"
+            )
         raise RolledBack("a head is shown that is older than what this device committed itself")
     raise ForkJoined("a head names a commit of this device which it never made")
+
+
+def _went_on(seen: Head, new: Head) -> bool:
+    """Whether some device did something in `new` that is not in `seen`."""
+    before = seen.record.devices
+    return any(
+        name not in before or entry.counter > before[name].counter
+        for name, entry in new.record.devices.items()
+    )
 
 
 def _check_monotonic(before: HeadRecord, after: HeadRecord) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from leap.soledad.blobs.format import BlobRef, SealedBlob, check_whole
-from leap.soledad.errors import BadReply, BlobAltered, Unreachable
+from leap.soledad.errors import BadReply, BlobAltered, BlobMissing, Unreachable
 from leap.soledad.sqlite import Connection
 from leap.soledad.wire import MAX_BATCH_BLOBS, BlobsFound
 
@@ -98,7 +98,7 @@ class BlobReader:
                 if altered:
                     raise BlobAltered(f"blob {altered[0].blob_id} is not the one that was stored")
                 if missing:
-                    raise BlobAltered(f"the provider does not have blob {missing[0].blob_id}")
+                    raise BlobMissing(f"the provider does not have blob {missing[0].blob_id}")
 
     async def fetch_batch(self, refs: Sequence[BlobRef]) -> Fetched:
         """One request for up to 500 blobs. One that is damaged or missing takes nothing from the others.

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from leap.soledad.envelope import open_envelope
-from leap.soledad.errors import BadReply, ForgedHead, RolledBack
+from leap.soledad.errors import BadPage, ForgedHead, RolledBack
 from leap.soledad.head import Head, check_successor, head_hash
 from leap.soledad.material import AccountMaterial
 from leap.soledad.sqlite import Connection
@@ -89,19 +89,19 @@ async def _checked_head(
 
 
 def _check_page(page: PullPage, request: PullRequest) -> None:
-    """Raises BadReply for a page that does not lead on to the head, or is not what was asked for."""
+    """Raises BadPage for a page that does not lead on to the head, or is not what was asked for."""
     last = request.since
     for item in page.items:
         if item.seq <= last:
-            raise BadReply("the provider's answer to a pull is not in order")
+            raise BadPage("the provider's answer to a pull is not in order")
         last = item.seq
     if last > page.head_seq and page.items:
-        raise BadReply("the provider shows items behind the end of the log")
+        raise BadPage("the provider shows items behind the end of the log")
     if page.more and not page.items:
-        raise BadReply("the provider says there are more items, but gives none")
+        raise BadPage("the provider says there are more items, but gives none")
     size = sum(len(item.sealed) for item in page.items)
     if len(page.items) > request.max_items or size > request.max_bytes:
-        raise BadReply("the provider's answer to a pull is larger than was asked for")
+        raise BadPage("the provider's answer to a pull is larger than was asked for")
 
 
 def _open_all(items: Sequence[LoggedItem], material: AccountMaterial) -> None:

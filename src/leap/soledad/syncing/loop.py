@@ -229,11 +229,11 @@ class SyncEngine:
         return entry is None or self._now() - state.record.time > SILENT_SECONDS
 
     async def _alarm(self, error: ProviderLies) -> None:
-        text = str(error)
+        text = error.sentence
         self._cleared.clear()
         await self._store.write(lambda c: save_setting(c, ALARM, text), durable=True)
         self._board.update(alarm=text)
-        _log.error("sync stopped: %s: %s", type(error).__name__, text)
+        _log.error("sync stopped: %s: %s", type(error).__name__, error)
 
     async def clear_alarm(self) -> str:
         """A person says: try again. Answers what the alarm was, "" if there was none."""

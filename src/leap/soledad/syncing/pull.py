@@ -20,6 +20,7 @@ from leap.soledad.envelope import HEADER, Epoch, open_envelope
 from leap.soledad.errors import (
     DigestMismatch,
     KeysetBehind,
+    ProviderLies,
     RolledBack,
     UnknownEpoch,
 )
@@ -65,14 +66,14 @@ class Puller:
 
         Raises ProviderLies, Unreachable, Refused.
         """
-        try:
-            return await self._pull_once()
-        except DigestMismatch:
-            # What lies aside may come from pulls that were cut; only a fresh one proves anything.
-            await self._forget_staged()
-            return await self._pull_once()
+        count = await self._pull_once()
+        if count is None:
+            count = await self._pull_once(afresh=True)
+        assert count is not None
+        return count
 
-    async def _pull_once(self) -> int:
+    async def _pull_once(self, afresh: bool = False) -> int | None:
+        """None, if what lay aside could not be verified; it is forgotten then. `afresh` raises why."""
         state = await self.state()
         sealed, head = await fetch_news(
             self._store, self._remote, state, self._open_head, self._progress
@@ -85,7 +86,15 @@ class Puller:
             await self._forget_staged()  # behind an accepted head there is nothing
             return 0
         epoch = self._epoch_of(sealed)
-        verified = await self._store.read(lambda c: self._verify(c, state, head, epoch))
+        try:
+            verified = await self._store.read(lambda c: self._verify(c, state, head, epoch))
+        except ProviderLies:
+            # It may come from pulls that were cut, or from a lie told before: only a fresh pull proves anything,
+            # and a provider that is honest again is not held to its old lies.
+            await self._forget_staged()
+            if afresh:
+                raise
+            return None
         return await self._accept(state, head, verified)
 
     async def state(self) -> SyncState:
