@@ -96,6 +96,7 @@ class World:
     laptop: Device
     phone: Device
     bob: Device
+    tablet: Device  # only where an attack enrols one
 
     def __init__(self, folder: Path, attack: Attack, url: str, stack: AsyncExitStack) -> None:
         self.folder = folder
