@@ -89,7 +89,9 @@ class StaySilent(ConnectionAttack):
     checks = (Argument(TRANSPORT, "Transport.request", "sock_read", None),)
 
     async def answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        await asyncio.sleep(0.8)  # longer than the device waits; without its limit it gets an answer
+        await asyncio.sleep(
+            0.8
+        )  # longer than the device waits; without its limit it gets an answer
         reply: web.StreamResponse = await handler(request)
         return reply
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from leap.provider.errors import HeadMoved as WroteFirst
 from leap.soledad import wire
-from leap.soledad.errors import ForgedEnvelope, ForgedHead, ForkJoined, ForkShown, RolledBack
-from leap.soledad.head import HeadRecord, head_hash, open_head, sign_and_seal
+from leap.soledad.envelope import open_envelope
+from leap.soledad.errors import (
+    ForgedEnvelope,
+    ForgedHead,
+    ForkJoined,
+    ForkShown,
+    HeadMoved,
+    KeysetBehind,
+    RolledBack,
+    UnknownSuite,
+)
+from leap.soledad.head import DeviceEntry, HeadRecord, head_hash, open_head, sign_and_seal
+from leap.soledad.material import AccountMaterial
 from leap.soledad.wire import PullPage, PullRequest
 from tests.hostile.items import DIGEST, TAG, PullAttack
-from tests.hostile.server import Attack
-from tests.hostile.switching_off import Raise, Whole
+from tests.hostile.server import BOB, Attack, Reaction
+from tests.hostile.switching_off import Instead, Raise, Whole
 from tests.hostile.world import Device, World
 
 # The rules of succession are one check. Behind them stand that a head may not move back while it is pulled,
@@ -171,12 +183,13 @@ class ServeRefusedPush(OldLog):
     kept: wire.CommitRequest | None = None
     armed = False
 
-    async def on_commit(self, request: wire.CommitRequest) -> None:
+    async def on_commit(self, request: wire.CommitRequest) -> wire.CommitReply | None:
         if self.armed:
             self.armed = False
             self.kept = request
             await self.world.phone.put("d2", v="phone")
             await self.world.phone.sync()
+        return None
 
     async def act(self, world: World) -> None:
         before = await self.copy_log()
@@ -198,6 +211,58 @@ class ServeRefusedPush(OldLog):
         await world.phone.sync()
         both = [await world.phone.get(name) for name in ("d1", "d2")]
         return both == [{"v": "refused once"}, {"v": "phone"}]
+
+
+class DropAcceptedPush(OldLog):
+    """Answers a push as done, and does not do it."""
+
+    says = "this device committed itself"
+    victim = "laptop"
+    recoverable = False  # what was dropped is on the laptop only: it has to found the log anew
+
+    async def on_commit(self, request: wire.CommitRequest) -> wire.CommitReply | None:
+        if not self.evil or self.asked:
+            return None
+        self.asked += 1
+        return wire.CommitReply(head_seq=request.head_seq)
+
+    async def act(self, world: World) -> None:
+        await world.laptop.put("d1", v="dropped")
+        await world.laptop.sync()
+        await world.laptop.put("local", v="another edit")
+        self.before = await world.laptop.kept()
+        await world.laptop.sync()
+
+    async def succeeded(self, world: World) -> bool:
+        await world.phone.sync()
+        return bool(await world.phone.get("d1") == {"v": "dropped"})
+
+
+class RefuseEveryPush(Attack):
+    """Says to every push that another device was first."""
+
+    guarantee = "G12"
+    expected = HeadMoved
+    says = "another device wrote first"
+    reaction = Reaction.RETRY
+    checks = (Instead("leap.soledad.syncing.push", "MAX_ATTEMPTS", 1_000_000),)
+    enough = 50  # for this provider; the device gives up for a while after fewer
+
+    async def act(self, world: World) -> None:
+        await world.phone.sync()
+
+    async def succeeded(self, world: World) -> bool:
+        await world.laptop.sync()
+        return await world.laptop.get("local") is not None
+
+    async def on_commit(self, request: wire.CommitRequest) -> wire.CommitReply | None:
+        if self.evil and self.asked < self.enough:
+            self.asked += 1
+            raise WroteFirst("another device wrote first")
+        return None
+
+    async def harmed(self, world: World) -> bool:
+        return self.asked == self.enough
 
 
 class ShowHeadAtAnotherSeq(PullAttack):
@@ -306,6 +371,46 @@ class ForgeHead(HeadAttack):
         return head[:-1] + bytes([head[-1] ^ 1])
 
 
+class DowngradeHead(HeadAttack):
+    """Says that the head is sealed by an older format."""
+
+    # The format is authenticated with the head.
+    expected = UnknownSuite
+    says = "has format 0"
+    checks = (Raise("leap.soledad.envelope", "open_envelope", "has format"), TAG)
+
+    async def made_from(self, world: World, head: bytes) -> bytes:
+        return b"\0" + head[1:]
+
+
+class ShowOtherAccountsHead(HeadAttack):
+    """Shows alice the head of bob's log."""
+
+    # With keys that open everyone's heads, there is still no device of bob's in alice's keyset.
+    expected = ForgedEnvelope
+    says = "a sealed head was altered, or belongs to another place"
+    bobs: ClassVar[AccountMaterial]
+
+    @staticmethod
+    def open_for_anyone(sealed: bytes, **place: Any) -> bytes:
+        try:
+            return open_envelope(sealed, **place)
+        except ForgedEnvelope:
+            bob = ShowOtherAccountsHead.bobs
+            place |= {"account": bob.account_id, "epochs": bob.epochs_by_number}
+            return open_envelope(sealed, **place)
+
+    checks = (Instead("leap.soledad.head", "open_envelope", open_for_anyone),)
+    instead = KeysetBehind
+
+    async def made_from(self, world: World, head: bytes) -> bytes:
+        ShowOtherAccountsHead.bobs = world.bob.material
+        bob = await self.accounts.find_verifier(BOB, with_recovery=False)
+        assert bob is not None
+        page = await super(type(self.log), self.log).pull(bob.account, PullRequest(since=0))
+        return page.head
+
+
 class SignHeadWithForeignKey(HeadAttack):
     """Signs a head in the laptop's name with a key of its own; a stolen epoch key sealed it."""
 
@@ -368,14 +473,15 @@ class MoveOtherDevicesCounter(HeadAttack):
         await world.phone.sync()
         await world.laptop.sync()
 
+    def entry_of(self, before: DeviceEntry) -> DeviceEntry:
+        return msgspec.structs.replace(before, counter=before.counter + 1, last_hash=bytes(32))
+
     async def made_from(self, world: World, head: bytes) -> bytes:
         phone = world.phone.material
         record = self.opened(world.phone, head)
         devices = dict(record.devices)
         mine = world.laptop.material.device.device_id
-        devices[mine] = msgspec.structs.replace(
-            devices[mine], counter=devices[mine].counter + 1, last_hash=bytes(32)
-        )
+        devices[mine] = self.entry_of(devices[mine])
         author = devices[phone.device.device_id]
         devices[phone.device.device_id] = msgspec.structs.replace(
             author, counter=author.counter + 1, last_hash=head_hash(head)
@@ -393,6 +499,16 @@ class MoveOtherDevicesCounter(HeadAttack):
         return bool(await world.laptop.get("d1") == {"v": "news"})
 
 
+class MoveOtherDevicesAcknowledgement(MoveOtherDevicesCounter):
+    """Has a device of the account, which it took over, say that the laptop has read less than it said."""
+
+    says = "have the same counter"
+    checks = (Raise("leap.soledad.head", "check_successor", "have the same counter"),)
+
+    def entry_of(self, before: DeviceEntry) -> DeviceEntry:
+        return msgspec.structs.replace(before, acked_seq=before.acked_seq - 1)
+
+
 HEAD_ATTACKS: tuple[type[Attack], ...] = (
     WithholdSeenSuffix,
     RollBackOwnCommit,
@@ -400,11 +516,16 @@ HEAD_ATTACKS: tuple[type[Attack], ...] = (
     JoinForks,
     MoveDeviceToOtherFork,
     ServeRefusedPush,
+    DropAcceptedPush,
+    RefuseEveryPush,
     ShowHeadAtAnotherSeq,
     ShowKnownHeadAtAnotherSeq,
     MoveHeadBackBetweenPages,
     ForgeHead,
+    DowngradeHead,
+    ShowOtherAccountsHead,
     SignHeadWithForeignKey,
     SignHeadForOtherKeyset,
     MoveOtherDevicesCounter,
+    MoveOtherDevicesAcknowledgement,
 )

@@ -10,11 +10,11 @@ from leap.soledad import wire
 from leap.soledad.documents import DocumentItem
 from leap.soledad.envelope import (
     _ZSTD,
+    AESGCM,
     HEADER,
     INNER,
     MAX_PLAINTEXT,
     NONCE,
-    AESGCM,
     _item_key,
     derive_key,
     item_id_of,

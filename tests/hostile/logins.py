@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from aiohttp import web
@@ -20,11 +20,13 @@ from leap.soledad.errors import (
     Refused,
     WeakKdf,
 )
+from leap.soledad.secrets import AccountSecrets, derive_passphrase, unwrap, wrap_context
 from leap.soledad.wire import API, KeysetPut, LoginChallenge, LoginReply, SecretsReply, Wraps
 from tests.hostile.items import TAG
 from tests.hostile.server import BOB, Attack, Reaction
-from tests.hostile.switching_off import Raise, Text, Whole
+from tests.hostile.switching_off import Instead, Raise, Text, Whole
 from tests.hostile.world import World
+from tests.provider.world import PASSPHRASE
 
 SIGNATURE = Whole("leap.soledad.keyset", "_check_signature")
 OTHER_ROOT = Raise("leap.soledad.keyset", "open_keyset", "names another root key")
@@ -144,9 +146,7 @@ class ForgeSecrets(LoginAttack):
     async def on_secrets(self, reply: SecretsReply) -> SecretsReply:
         self.asked += 1
         wrap = reply.wraps.passphrase
-        wraps = msgspec.structs.replace(
-            reply.wraps, passphrase=wrap[:-1] + bytes([wrap[-1] ^ 1])
-        )
+        wraps = msgspec.structs.replace(reply.wraps, passphrase=wrap[:-1] + bytes([wrap[-1] ^ 1]))
         return msgspec.structs.replace(reply, wraps=wraps)
 
 
@@ -169,15 +169,54 @@ class GiveKeysetOfOtherAccount(LoginAttack):
         assert bob is not None
         his = await super(type(self.accounts), self.accounts).secrets(bob.account)
         self.asked += 1
-        return SecretsReply(
-            wraps=reply.wraps, keyset=his.keyset, keyset_version=his.keyset_version
-        )
+        return SecretsReply(wraps=reply.wraps, keyset=his.keyset, keyset_version=his.keyset_version)
 
     async def on_put_keyset(self, change: KeysetPut) -> bool:
         return True
 
     async def harmed(self, world: World) -> bool:
         return self.enrolled
+
+
+class GiveOtherAccountsSecrets(LoginAttack):
+    """Gives a new device of alice the wrapped secrets and the keyset of bob, so that it would join his account."""
+
+    # Keys and the address inside the wrap tell the accounts apart; and once more what is inside is compared.
+    guarantee = "G4"
+    expected = ForgedEnvelope
+    says = "was altered, or belongs to another place"
+    bobs_key: ClassVar[bytes]
+    joined = ""
+
+    @staticmethod
+    def open_for_anyone(reply: SecretsReply, *_: Any, **__: Any) -> AccountSecrets:
+        key = GiveOtherAccountsSecrets.bobs_key
+        return unwrap(reply.wraps.passphrase, key, wrap_context(BOB))
+
+    checks = (
+        Instead("leap.soledad.enrol", "_open_secrets", open_for_anyone),
+        Whole("leap.soledad.secrets", "check_belongs"),
+    )
+
+    async def act(self, world: World) -> None:
+        bob = await self.accounts.find_verifier(BOB, with_recovery=False)
+        assert bob is not None
+        self.bob = bob
+        GiveOtherAccountsSecrets.bobs_key = derive_passphrase(PASSPHRASE, bob.verifier.kdf).wrap_key
+        if self.evil:
+            self.joined = (await world.log_in("tablet")).material.address
+        else:
+            await super().act(world)
+
+    async def on_secrets(self, reply: SecretsReply) -> SecretsReply:
+        self.asked += 1
+        return await super(type(self.accounts), self.accounts).secrets(self.bob.account)
+
+    async def on_put_keyset(self, change: KeysetPut) -> bool:
+        return True
+
+    async def harmed(self, world: World) -> bool:
+        return self.joined == BOB
 
 
 class MiscountKeyset(LoginAttack):
@@ -201,5 +240,6 @@ LOGIN_ATTACKS: tuple[type[Attack], ...] = (
     DenySecrets,
     ForgeSecrets,
     GiveKeysetOfOtherAccount,
+    GiveOtherAccountsSecrets,
     MiscountKeyset,
 )

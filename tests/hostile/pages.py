@@ -1,4 +1,4 @@
-"""Attacks on the pages of a pull: order, numbers, sizes. They prove nothing, so they are refused and asked for again."""
+"""Attacks on the pages of a pull: order, numbers, sizes. They prove nothing: what is refused is asked for again."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from leap.provider.storage.blobs import Blobs
 from leap.provider.sync.log import Log
 from leap.soledad import wire
 from leap.soledad.errors import SoledadError
-from leap.soledad.remote.transport import Patience
+from leap.soledad.remote.transport import PATIENT, Patience
 from tests.hostile.switching_off import Check
 from tests.provider.world import DOMAIN
 
@@ -69,7 +69,7 @@ class Attack(Provider):
     recoverable: ClassVar[bool] = (
         True  # False: devices were forked, only re-founding makes them one again
     )
-    patience: ClassVar[Patience] = Patience()
+    patience: ClassVar[Patience] = PATIENT
     before: dict[str, Any] | None = (
         None  # what the victim has, if it is not what it had before `act`
     )
@@ -116,8 +116,9 @@ class Attack(Provider):
     async def on_pull(self, request: wire.PullRequest, page: wire.PullPage) -> wire.PullPage:
         return page
 
-    async def on_commit(self, request: wire.CommitRequest) -> None:
-        """Before it is done; called before the evil moment, too, for races that happen anyway."""
+    async def on_commit(self, request: wire.CommitRequest) -> wire.CommitReply | None:
+        """An answer in the place of doing it. Called before the evil moment, too, for races that happen anyway."""
+        return None
 
     async def on_secrets(self, reply: wire.SecretsReply) -> wire.SecretsReply:
         return reply
@@ -213,7 +214,9 @@ class _Log(Log):
 
     async def commit(self, account: int, request: wire.CommitRequest) -> wire.CommitReply:
         if account == self.attack.alice:
-            await self.attack.on_commit(request)
+            reply = await self.attack.on_commit(request)
+            if reply is not None:
+                return reply
         return await super().commit(account, request)
 
 

@@ -213,7 +213,7 @@ def _exchanged(module_name: str, path: str, change: Any) -> Iterator[None]:
     function: Any = module
     for part in path.split("."):
         function = inspect.getattr_static(function, part)
-    function = getattr(function, "__func__", function)
+    function = inspect.unwrap(getattr(function, "__func__", function))
     assert isinstance(function, types.FunctionType), f"{module_name}.{path} is no function"
     earlier = _changed.get(module_name)  # several checks of one module may be off at once
     tree = copy.deepcopy(earlier) if earlier else ast.parse(inspect.getsource(module))

@@ -16,7 +16,7 @@ from leap.soledad.blobs.format import BlobRef
 from leap.soledad.enrol import Enrolled, enrol_device, sign_up
 from leap.soledad.material import AccountMaterial
 from leap.soledad.remote import ProviderClient
-from leap.soledad.remote.transport import Patience
+from leap.soledad.remote.transport import PATIENT, Patience
 from leap.soledad.secrets import floor_kdf_params
 from leap.soledad.store import Soledad
 from leap.soledad.syncing import SyncEngine
@@ -105,7 +105,7 @@ class World:
         self.ca_file = folder / "tls" / "ca.pem"
         self._stack = stack
 
-    def client(self, token: str | None = None, patience: Patience = Patience()) -> ProviderClient:
+    def client(self, token: str | None = None, patience: Patience = PATIENT) -> ProviderClient:
         return ProviderClient(self.url, ca_file=self.ca_file, token=token, patience=patience)
 
     async def open(self, name: str, material: AccountMaterial | None = None) -> Device:

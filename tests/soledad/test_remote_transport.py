@@ -9,13 +9,13 @@ import pytest
 
 from leap.soledad import wire
 from leap.soledad.errors import (
-    TooSlow,
     AuthFailed,
     BadCertificate,
     BadReply,
     HeadMoved,
     KeysetMoved,
     Refused,
+    TooSlow,
     Unreachable,
 )
 from leap.soledad.remote import ProviderClient

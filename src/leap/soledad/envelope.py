@@ -115,8 +115,8 @@ def open_envelope(
 ) -> bytes:
     """The plaintext of an item sealed for exactly this place.
 
-    Raises UnknownSuite for another format, NotSealed for what has none, UnknownEpoch when the epoch's key is not in `epochs`, ForgedEnvelope
-    otherwise. `max_size` limits the plaintext, in octets.
+    Raises UnknownSuite for another format, NotSealed for what has none, UnknownEpoch when the epoch's key is not in
+    `epochs`, ForgedEnvelope otherwise. `max_size` limits the plaintext, in octets.
     """
     if not sealed:
         raise ForgedEnvelope("a sealed item is empty")

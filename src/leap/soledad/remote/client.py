@@ -19,7 +19,7 @@ import msgspec
 from leap.soledad.errors import BadReply, Refused
 from leap.soledad.login import SrpClient, identity_of
 from leap.soledad.remote.events import Event, EventParser
-from leap.soledad.remote.transport import MAX_REPLY, Patience, Transport
+from leap.soledad.remote.transport import MAX_REPLY, PATIENT, Patience, Transport
 from leap.soledad.secrets import PassphraseKeys
 from leap.soledad.wire import (
     API,
@@ -74,7 +74,7 @@ class ProviderClient:
         ca_file: Path | None = None,
         ca_pem: bytes | None = None,
         token: str | None = None,
-        patience: Patience = Patience(),
+        patience: Patience = PATIENT,
     ) -> None:
         """`ca_file` or `ca_pem` names the one authority to trust instead of the system's; `patience` the time limits.
 

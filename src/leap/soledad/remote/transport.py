@@ -58,6 +58,9 @@ class Patience(NamedTuple):
     stream_silence: float = 90.0  # the provider sends a comment at least every 30 s
 
 
+PATIENT = Patience()
+
+
 class Reply(NamedTuple):
     """A reply that was no error."""
 
@@ -76,7 +79,7 @@ class Transport:
         ca_file: Path | None,
         ca_pem: bytes | None,
         token: str | None,
-        patience: Patience = Patience(),
+        patience: Patience = PATIENT,
     ) -> None:
         parts = urlsplit(api_url)
         if parts.scheme != "https" or not parts.hostname:
