@@ -1,4 +1,4 @@
-"""All attacks, by what they attack."""
+"""All attacks. Those of `ATTACKS` are each run three times by `test_attacks`; the others have tests of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from tests.hostile.contents import CONTENT_ATTACKS
 from tests.hostile.heads import HEAD_ATTACKS
 from tests.hostile.items import ITEM_ATTACKS
 from tests.hostile.keysets import KEYSET_ATTACKS
+from tests.hostile.limits import LIMITS
 from tests.hostile.logins import LOGIN_ATTACKS
+from tests.hostile.notices import NOTICE_ATTACKS
 from tests.hostile.pages import PAGE_ATTACKS
 from tests.hostile.server import Attack
 
@@ -20,3 +22,4 @@ ATTACKS: tuple[type[Attack], ...] = (
     *CONTENT_ATTACKS,
     *CONNECTION_ATTACKS,
 )
+NAMED_IN_THE_DOCUMENT: tuple[type[Attack], ...] = (*ATTACKS, *NOTICE_ATTACKS, *LIMITS)

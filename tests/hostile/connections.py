@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from leap.soledad.errors import Redirected, StrangeEncoding, TooMuch, TooSlow
+from leap.soledad.errors import BadReply, Redirected, RolledBack, StrangeEncoding, TooMuch, TooSlow
 from leap.soledad.remote.transport import Patience
-from leap.soledad.wire import API
+from leap.soledad.wire import API, PullPage, decode
 from tests.hostile.server import INFO, Attack, Reaction
-from tests.hostile.switching_off import Argument, Raise, Text
+from tests.hostile.switching_off import Argument, Instead, Raise, Text
 from tests.hostile.world import World
 
 TRANSPORT = "leap.soledad.remote.transport"
@@ -56,7 +56,6 @@ class ConnectionAttack(Attack):
 class RedirectElsewhere(ConnectionAttack):
     """Sends the device, with its token, to another place."""
 
-    # Without the first check the answer without content is what is read; without both, the device follows.
     expected = Redirected
     says = "elsewhere"
     checks = (Argument(TRANSPORT, "Transport._open", "allow_redirects", True),)
@@ -78,6 +77,26 @@ class CompressAnswer(ConnectionAttack):
         packed = gzip.compress(bytes(reply.body))
         headers = {"Content-Encoding": "gzip"}
         return web.Response(body=packed, content_type=reply.content_type, headers=headers)
+
+
+class AnswerWithWebPage(ConnectionAttack):
+    """Answers with a web page, as the log-in page of a hotel does."""
+
+    # Taken for an empty answer, it would stop sync with an alarm.
+    expected = BadReply
+    says = "not in the protocol"
+
+    @staticmethod
+    def read_as_nothing(data: bytes, kind: Any) -> Any:
+        if kind is PullPage and data.startswith(b"<"):
+            return PullPage(items=[], head=b"", head_seq=0, more=False)
+        return decode(data, kind)
+
+    checks = (Instead("leap.soledad.remote.client", "decode", read_as_nothing),)
+    instead = RolledBack
+
+    async def answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        return web.Response(text="<html>Welcome to our hotel</html>", content_type="text/html")
 
 
 class StaySilent(ConnectionAttack):
@@ -167,6 +186,7 @@ class BombAnswer(DescriptionAttack):
 CONNECTION_ATTACKS: tuple[type[Attack], ...] = (
     RedirectElsewhere,
     CompressAnswer,
+    AnswerWithWebPage,
     StaySilent,
     DripAnswer,
     AnswerTooMuch,

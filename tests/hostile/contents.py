@@ -24,7 +24,7 @@ WHOLE = Whole("leap.soledad.blobs.format", "check_whole")
 class BlobAttack(Attack):
     """The laptop writes a row with contents, and the phone reads them."""
 
-    guarantee = "G2"
+    guarantee = "G2.7"
     expected = BlobAltered
     reaction = Reaction.REFUSAL
     read: tuple[bytes, ...] = ()

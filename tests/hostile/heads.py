@@ -38,7 +38,7 @@ MOVES_BACK = Raise("leap.soledad.syncing.fetch", "_checked_head", "moves back")
 class OldLog(Attack):
     """Restores its log as it was."""
 
-    guarantee = "G2"
+    guarantee = "G2.3"
     expected = RolledBack
     checks = (SUCCESSION, MOVES_BACK, DIGEST)
 
@@ -96,7 +96,7 @@ class RollBackOwnCommit(OldLog):
 class ShowEmptyLog(Attack):
     """Says that the log is empty."""
 
-    guarantee = "G2"
+    guarantee = "G2.3"
     expected = RolledBack
     says = "an empty log"
     checks = (Raise("leap.soledad.syncing.fetch", "_check_empty", "an empty log"),)
@@ -116,6 +116,7 @@ class ShowEmptyLog(Attack):
 class JoinForks(OldLog):
     """Keeps two histories apart, one for each device, and then shows the phone the laptop's."""
 
+    guarantee = "G2.5"
     expected = ForkShown
     says = "went on without what this device committed"
     recoverable = False
@@ -143,6 +144,7 @@ class JoinForks(OldLog):
 class MoveDeviceToOtherFork(OldLog):
     """Keeps two histories apart, and moves a device that only reads from one to the other."""
 
+    guarantee = "G2.5"
     expected = ForkShown
     says = "went on without what this device has seen"
     victim = "tablet"
@@ -268,6 +270,7 @@ class RefuseEveryPush(Attack):
 class ShowHeadAtAnotherSeq(PullAttack):
     """Says that the newest head stands further along than it was signed for."""
 
+    guarantee = "G2.6"
     expected = ForgedHead
     says = "is shown at seq"
     checks = (Raise("leap.soledad.head", "open_head", "is shown at seq"),)
@@ -280,6 +283,7 @@ class ShowHeadAtAnotherSeq(PullAttack):
 class ShowKnownHeadAtAnotherSeq(PullAttack):
     """Says that the head which the phone accepted last stands further along."""
 
+    guarantee = "G2.6"
     expected = ForgedHead
     says = "is shown at another one"
     checks = (Raise("leap.soledad.syncing.fetch", "_checked_head", "is shown at another one"),)
@@ -296,6 +300,7 @@ class ShowKnownHeadAtAnotherSeq(PullAttack):
 class MoveHeadBackBetweenPages(PullAttack):
     """Shows the newest head with the first page of a pull, and an older one with the second."""
 
+    guarantee = "G2.3"
     # Behind it stands the digest: the old head does not sign for what the first page held.
     expected = RolledBack
     says = "moves back while it is pulled"
@@ -325,6 +330,7 @@ class MoveHeadBackBetweenPages(PullAttack):
 class HeadAttack(PullAttack):
     """Puts another head in the place of the newest one."""
 
+    guarantee = "G2.6"
     expected = ForgedHead
 
     async def act(self, world: World) -> None:
@@ -363,6 +369,7 @@ class HeadAttack(PullAttack):
 class ForgeHead(HeadAttack):
     """Alters the authentication tag of the head."""
 
+    guarantee = "G2.1"
     expected = ForgedEnvelope
     says = "a sealed head was altered"
     checks = (TAG,)
@@ -374,6 +381,7 @@ class ForgeHead(HeadAttack):
 class DowngradeHead(HeadAttack):
     """Says that the head is sealed by an older format."""
 
+    guarantee = "G2.1"
     # The format is authenticated with the head.
     expected = UnknownSuite
     says = "has format 0"
@@ -386,6 +394,7 @@ class DowngradeHead(HeadAttack):
 class ShowOtherAccountsHead(HeadAttack):
     """Shows alice the head of bob's log."""
 
+    guarantee = "G2.2"
     # With keys that open everyone's heads, there is still no device of bob's in alice's keyset.
     expected = ForgedEnvelope
     says = "a sealed head was altered, or belongs to another place"

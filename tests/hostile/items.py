@@ -66,7 +66,7 @@ MANDATORY = (
 class PullAttack(Attack):
     """The laptop pushes news, and the provider answers the phone's pull otherwise than it should."""
 
-    guarantee = "G2"
+    guarantee = "G2.1"
     expected: type[SoledadError] = ForgedEnvelope
 
     async def prepare(self, world: World) -> None:
@@ -156,6 +156,7 @@ class ForgeItem(PullAttack):
 class SwapItems(PullAttack):
     """Exchanges the sealed bytes of two items."""
 
+    guarantee = "G2.2"
     # An item is bound to its place three times: by its key, by the name inside, and by the digest.
     says = "belongs to another place"
     checks = (PLACE, NAME, DIGEST)
@@ -171,6 +172,7 @@ class SwapItems(PullAttack):
 class TransplantTombstone(PullAttack):
     """Shows the sealed deletion of one document in the place of another document."""
 
+    guarantee = "G2.2"
     says = "belongs to another place"
     checks = (PLACE, NAME, DIGEST)
 
@@ -224,6 +226,7 @@ class MoveToUnknownEpoch(PullAttack):
 class ReplayItem(PullAttack):
     """Shows the version of an item which the device has already beside the newest head."""
 
+    guarantee = "G2.3"
     expected = DigestMismatch
     says = "withholds items"
     checks = (DIGEST,)
@@ -242,6 +245,7 @@ class ReplayItem(PullAttack):
 class ReplayOlderItem(PullAttack):
     """Shows a version of an item which is older than what the device has."""
 
+    guarantee = "G2.3"
     # Were it taken, the sum would still be another one.
     expected = RolledBack
     says = "in an older version"
@@ -264,6 +268,7 @@ class ReplayOlderItem(PullAttack):
 class RevealOldTombstone(PullAttack):
     """Shows the deletion of a document that was written anew since."""
 
+    guarantee = "G2.3"
     expected = DigestMismatch
     says = "withholds items"
     checks = (DIGEST,)
@@ -285,6 +290,7 @@ class RevealOldTombstone(PullAttack):
 class WithholdItem(PullAttack):
     """Leaves one item out of the log, as if it had been purged."""
 
+    guarantee = "G2.4"
     expected = DigestMismatch
     says = "withholds items"
     checks = (DIGEST,)
@@ -298,9 +304,29 @@ class WithholdItem(PullAttack):
         return bool(await world.phone.get("d1") != {"v": "news"})
 
 
+class WithholdItemFromNewDevice(WithholdItem):
+    """Leaves one item out of the log for a device that has seen nothing yet."""
+
+    victim = "tablet"
+
+    async def prepare(self, world: World) -> None:
+        world.tablet = await world.enrol("tablet")
+        await super().prepare(world)
+
+    async def act(self, world: World) -> None:
+        await world.tablet.sync()
+
+    async def succeeded(self, world: World) -> bool:
+        return bool(await world.tablet.get("d1") == {"v": "news"})
+
+    async def harmed(self, world: World) -> bool:
+        return await world.tablet.get("d1") is None
+
+
 class BombItem(PullAttack):
     """Puts in an item of a few kilobytes that unpacks to more than 64 MiB; a stolen epoch key sealed it."""
 
+    guarantee = "G12"
     # Without the limit it is unpacked, and only then refused as no item: by then the memory is gone.
     expected = CompressionBomb
     says = "unpacks to more"
@@ -332,5 +358,6 @@ ITEM_ATTACKS: tuple[type[Attack], ...] = (
     ReplayOlderItem,
     RevealOldTombstone,
     WithholdItem,
+    WithholdItemFromNewDevice,
     BombItem,
 )

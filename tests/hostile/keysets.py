@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from leap.soledad.errors import BadKeyset, KeysetBehind
+from leap.soledad.errors import BadKeyset, ForgedHead, KeysetBehind
 from leap.soledad.secrets import new_device_keys
-from leap.soledad.wire import SecretsReply
+from leap.soledad.wire import KeysetPut, SecretsReply
 from tests.hostile.logins import OTHER_ROOT, SIGNATURE
 from tests.hostile.server import BOB, Attack
 from tests.hostile.switching_off import Raise, Whole
@@ -124,9 +124,57 @@ class WithholdKeyset(KeysetAttack):
         return known < world.phone.material.open_keyset().version
 
 
+class GiveOldKeysetToNewDevice(KeysetAttack):
+    """Gives a new device an old keyset, so that what it is made a successor of is not what the others know."""
+
+    # Only the keyset tells: its next version exists twice, and the head names the other one.
+    expected = ForgedHead
+    says = "names another keyset"
+    checks = (Raise("leap.soledad.head", "open_head", "names another keyset"),)
+    victim = "watch"
+    made: KeysetPut | None = None
+    recoverable = (
+        False  # the account has two keysets of one version: the new device has to be enrolled again
+    )
+
+    async def prepare(self, world: World) -> None:
+        await super().prepare(world)
+        await world.laptop.sync()  # it knows the tablet now
+        await world.laptop.put("d1", v="later news")
+        await world.laptop.sync()
+        self.evil = self.plans_evil
+        world.watch = await world.enrol("watch")
+        self.evil = False
+
+    async def on_secrets(self, reply: SecretsReply) -> SecretsReply:
+        self.asked += 1
+        if self.made is None:
+            return self.old
+        return SecretsReply(
+            wraps=reply.wraps,
+            keyset=self.made.keyset,
+            keyset_version=self.made.expected_version + 1,
+        )
+
+    async def on_put_keyset(self, change: KeysetPut) -> bool:
+        self.made = change
+        return True
+
+    async def act(self, world: World) -> None:
+        await world.watch.sync()
+
+    async def succeeded(self, world: World) -> bool:
+        return bool(await world.watch.get("d1") == {"v": "later news"})
+
+    async def harmed(self, world: World) -> bool:
+        listed = world.watch.material.open_keyset().devices
+        return "tablet" not in {device.name for device in listed}
+
+
 KEYSET_ATTACKS: tuple[type[Attack], ...] = (
     EnrolOwnDevice,
     GiveOtherAccountsKeyset,
     RollBackKeyset,
     WithholdKeyset,
+    GiveOldKeysetToNewDevice,
 )

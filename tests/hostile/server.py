@@ -65,6 +65,7 @@ class Attack(Provider):
     """What comes when the check is off, where nothing is left that could succeed; why is said in a comment."""
 
     world: World
+    plans_evil = False  # this run will turn evil; `prepare` may set a trap
     evil = False
     recoverable: ClassVar[bool] = (
         True  # False: devices were forked, only re-founding makes them one again

@@ -44,6 +44,7 @@ async def test_the_attack_is_named_and_nothing_is_lost(
     kind: type[Attack], template: Template, tmp_path: Path
 ) -> None:
     async with opened(template[0], tmp_path / "w", kind, template[1]) as (world, attack):
+        attack.plans_evil = True
         victim = await begin(world, attack)
         before, bobs = await victim.kept(), await world.bob.kept()
         attack.evil = True
@@ -95,6 +96,7 @@ async def test_without_its_check_the_attack_goes_unnoticed(
 ) -> None:
     with switched_off(kind.checks):
         async with opened(template[0], tmp_path / "w", kind, template[1]) as (world, attack):
+            attack.plans_evil = True
             victim = await begin(world, attack)
             attack.evil = True
             if attack.instead is None:

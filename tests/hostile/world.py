@@ -96,7 +96,8 @@ class World:
     laptop: Device
     phone: Device
     bob: Device
-    tablet: Device  # only where an attack enrols one
+    tablet: Device  # only where an attack enrols them
+    watch: Device
 
     def __init__(self, folder: Path, attack: Attack, url: str, stack: AsyncExitStack) -> None:
         self.folder = folder
