@@ -73,8 +73,9 @@ class CompressAnswer(ConnectionAttack):
     checks = ENCODING
 
     async def answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        reply = await handler(request)
-        packed = gzip.compress(bytes(reply.body))
+        reply = await self.one_page(request)
+        assert isinstance(reply.body, bytes)
+        packed = gzip.compress(reply.body)
         headers = {"Content-Encoding": "gzip"}
         return web.Response(body=packed, content_type=reply.content_type, headers=headers)
 
@@ -124,8 +125,9 @@ class DripAnswer(ConnectionAttack):
     checks = (Argument(TRANSPORT, "Transport.request", "total", None),)
 
     async def answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        whole = await handler(request)
-        data = bytes(whole.body)
+        whole = await self.one_page(request)
+        data = whole.body
+        assert isinstance(data, bytes)
         reply = web.StreamResponse(headers={"Content-Type": whole.content_type})
         await reply.prepare(request)
         for n in range(14):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from aiohttp import web
 
 from leap.soledad.errors import BadPage, BadReply, ForgedEnvelope
-from leap.soledad.wire import MAX_COMMIT_BYTES, LoggedItem, PullPage, PullRequest, decode
+from leap.soledad.wire import API, MAX_COMMIT_BYTES, LoggedItem, PullPage, PullRequest, decode
 from tests.hostile.items import PullAttack
 from tests.hostile.server import Attack, Reaction
 from tests.hostile.switching_off import Instead, Raise
@@ -22,6 +23,11 @@ class PageAttack(PullAttack):
     guarantee = "G12"
     expected = BadPage
     reaction = Reaction.RETRY
+
+    async def on_http(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path != f"{API}/pull":
+            return await super().on_http(request, handler)
+        return await self.one_page(request)
 
 
 class ReorderItems(PageAttack):

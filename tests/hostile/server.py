@@ -17,6 +17,8 @@ from aiohttp import web
 
 from leap.provider.accounts import Accounts
 from leap.provider.app import create_app
+from leap.provider.http.bodies import SMALL_BODY, answer, read_value
+from leap.provider.http.endpoints import authorized
 from leap.provider.inbox import Inbox
 from leap.provider.login import LoginDesk
 from leap.provider.provider import Provider
@@ -143,6 +145,12 @@ class Attack(Provider):
     async def on_http(self, request: web.Request, handler: Any) -> web.StreamResponse:
         reply: web.StreamResponse = await handler(request)
         return reply
+
+    async def one_page(self, request: web.Request) -> web.Response:
+        """The answer to a pull as one body, as a provider may always give it."""
+        who = await authorized(self, request)
+        asked = await read_value(request, wire.PullRequest, SMALL_BODY)
+        return answer(await self.log.pull(who.account, asked))
 
     # -- what an evil provider has at hand ----------------------------------------------------------
 

@@ -20,11 +20,15 @@ Template = tuple[Path, ssl.SSLContext]
 
 @contextlib.asynccontextmanager
 async def running(device: Device) -> AsyncIterator[None]:
+    heard = asyncio.Event()
+    end = device.engine.on_notice(lambda kind, _: heard.set())
     task = asyncio.create_task(device.engine.run())
     try:
-        await until(lambda: device.engine._listening and device.engine.status.last_sync is not None)
+        await asyncio.wait_for(heard.wait(), 20)
+        await until(lambda: device.engine.status.last_sync is not None)
         yield
     finally:
+        end()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
