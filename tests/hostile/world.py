@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -28,13 +29,14 @@ A = TypeVar("A", bound=Attack)
 
 
 class Device:
-    """One device: its store, its HTTPS client and its engine."""
+    """One device: its store, its HTTPS client, its engine and its clock."""
 
     def __init__(self, name: str, store: Soledad, client: ProviderClient) -> None:
         self.name = name
         self.store = store
         self.client = client
-        self.engine = SyncEngine(store, client, gather=0)
+        self.later = 0.0  # seconds by which this device's clock is ahead
+        self.engine = SyncEngine(store, client, now=lambda: time.time() + self.later, gather=0)
 
     @property
     def material(self) -> AccountMaterial:
