@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.hostile.connections import CONNECTION_ATTACKS
 from tests.hostile.contents import CONTENT_ATTACKS
+from tests.hostile.foundings import FOUNDING_ATTACKS
 from tests.hostile.heads import HEAD_ATTACKS
 from tests.hostile.items import ITEM_ATTACKS
 from tests.hostile.keysets import KEYSET_ATTACKS
@@ -16,6 +17,7 @@ from tests.hostile.server import Attack
 ATTACKS: tuple[type[Attack], ...] = (
     *ITEM_ATTACKS,
     *HEAD_ATTACKS,
+    *FOUNDING_ATTACKS,
     *PAGE_ATTACKS,
     *LOGIN_ATTACKS,
     *KEYSET_ATTACKS,

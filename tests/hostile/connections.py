@@ -106,7 +106,7 @@ class StaySilent(ConnectionAttack):
     expected = TooSlow
     says = "does not answer in time"
     patience = Patience(silence=0.5, whole=5, slowest_line=1e9)
-    checks = (Argument(TRANSPORT, "Transport.request", "sock_read", None),)
+    checks = (Argument(TRANSPORT, "Transport.pieces", "sock_read", None),)
 
     async def answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
         await asyncio.sleep(
@@ -122,7 +122,7 @@ class DripAnswer(ConnectionAttack):
     expected = TooSlow
     says = "does not answer in time"
     patience = Patience(silence=5, whole=1, slowest_line=1e9)
-    checks = (Argument(TRANSPORT, "Transport.request", "total", None),)
+    checks = (Raise(TRANSPORT, "Transport.pieces", "does not answer in time"),)
 
     async def answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
         whole = await self.one_page(request)

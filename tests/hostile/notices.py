@@ -17,7 +17,7 @@ class FloodWithNotices(Attack):
     """Says without end that there is news, so that the device works without end."""
 
     guarantee = "G12"
-    checks = (Instead("leap.soledad.syncing.loop", "FREE_NOTICES", 1_000_000),)
+    checks = (Instead("leap.soledad.syncing.notices", "FREE_NOTICES", 1_000_000),)
 
     async def on_pull(self, request: PullRequest, page: PullPage) -> PullPage:
         self.asked += 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from leap.soledad.syncing.loop import FREE_NOTICES
+from leap.soledad.syncing.notices import FREE_NOTICES
 from tests.hostile.notices import FloodWithNotices, SilenceNotices
 from tests.hostile.switching_off import switched_off
 from tests.hostile.world import Device, World, opened

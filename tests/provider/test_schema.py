@@ -16,6 +16,7 @@ def test_data_of_version_1_is_brought_forward() -> None:
     connection = sqlcipher3.connect(":memory:")
     create_tables(connection)
     connection.execute("ALTER TABLE inbox DROP COLUMN leased_by")
+    connection.execute("ALTER TABLE head DROP COLUMN generation")
     connection.execute("PRAGMA user_version = 1")
     create_tables(connection)
     assert "leased_by" in columns(connection, "inbox")

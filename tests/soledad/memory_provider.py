@@ -5,14 +5,16 @@ reply can be lost after it, or it can be answered by something else.
 """
 
 import asyncio
+import copy
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from leap.soledad.blobs.format import BlobRef
 from leap.soledad.errors import HeadMoved, Refused, Unreachable
+from leap.soledad.generation import merged
 from leap.soledad.keyset import EpochEntry, Keyset, open_keyset, sign_keyset
 from leap.soledad.material import AccountMaterial
 from leap.soledad.remote.events import Event
@@ -48,6 +50,7 @@ class MemoryProvider:
         self.items: dict[bytes, LoggedItem] = {}
         self.head = b""
         self.head_seq = 0
+        self.generation = 1  # of the log
         self.staged: dict[str, dict[int, Any]] = defaultdict(dict)
         self.blobs: dict[str, bytes] = {}
         self.keyset = b""
@@ -88,15 +91,27 @@ class MemoryProvider:
         check_size(request.items)
         if self.head and request.head == self.head:
             return CommitReply(head_seq=self.head_seq)
-        if request.parent != self.head_hash:
+        if request.founding is not None:
+            keyset = open_keyset(self.keyset, root_public=None)
+            if not self.generation < request.founding == keyset.generation:
+                raise HeadMoved("head-moved", "this generation was founded already", 409)
+        elif request.parent != self.head_hash:
             raise HeadMoved("head-moved", "another device was first", 409)
         push = self.staged.get(request.push_id or "", {})
         items = [push[number] for number in sorted(push)] + request.items
-        if len(items) != request.count or request.head_seq != self.head_seq + request.count:
+        if len(items) != request.count:
             raise Refused("stage-differs", "the number of items is wrong", 409)
+        first = request.head_seq - request.count + 1
+        if first <= self.head_seq or (request.founding is None and first != self.head_seq + 1):
+            raise Refused("bad-request", "the head's seq is wrong", 400)
+        if request.founding is not None:
+            self.items = {}
+            self.generation = request.founding
+        for item_id in request.purged:
+            self.items.pop(item_id, None)
         for number, item in enumerate(items):
             self.items[item.item_id] = LoggedItem(
-                seq=self.head_seq + 1 + number,
+                seq=first + number,
                 item_id=item.item_id,
                 version=item.version,
                 sealed=item.sealed,
@@ -121,6 +136,16 @@ class MemoryProvider:
     def delete_blobs(self, blob_ids: Sequence[str]) -> None:
         for name in blob_ids:
             self.blobs.pop(name, None)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that it stores, for `restore`."""
+        kept = ("items", "head", "head_seq", "generation", "blobs", "keyset", "keyset_version")
+        return {name: copy.copy(getattr(self, name)) for name in kept}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """As from a backup."""
+        for name, value in snapshot.items():
+            setattr(self, name, copy.copy(value))
 
     def secrets(self) -> SecretsReply:
         return SecretsReply(
@@ -156,6 +181,7 @@ class Connection:
         self.always: dict[str, Fault] = {}
         self.requests: list[str] = []
         self.fetched: list[list[str]] = []
+        self.staged: list[tuple[str, int]] = []  # every item sent ahead: of which push, which one
         self.before: dict[str, Callable[[], Any]] = {}
 
     async def _do(self, name: str, call: Callable[[], Any]) -> Any:
@@ -172,8 +198,27 @@ class Connection:
         page = await self._do("pull", lambda: self.provider.pull(request))
         return decode(encode(page), PullPage)
 
+    async def pull_pages(self, request: PullRequest) -> AsyncGenerator[PullPage]:
+        """As one streamed reply; each page counts as a request here, and can suffer a fault of its own."""
+        more = True
+        while more:
+            page = await self.pull(request)
+            yield page
+            more = page.more
+            if page.items:
+                request = PullRequest(since=page.items[-1].seq)
+
+    async def stage_all(self, requests: AsyncIterable[StageRequest]) -> StageReply:
+        """As one streamed request; each frame counts as a request here, and can suffer a fault of its own."""
+        reply = StageReply(staged=0)
+        async for request in requests:
+            reply = await self.stage(request)
+        return reply
+
     async def stage(self, request: StageRequest) -> StageReply:
         request = decode(encode(request), StageRequest)
+        last = request.first + len(request.items)
+        self.staged += [(request.push_id, number) for number in range(request.first, last)]
         reply: StageReply = await self._do("stage", lambda: self.provider.stage(request))
         return reply
 
@@ -265,6 +310,18 @@ class Account:
         self.devices.append(device)
         return device
 
+    async def sign_generation(self, device: "Device") -> int:
+        """The root key signs the next generation, as a person who founds the log anew has it do."""
+        provider, secrets = self.provider, self.secrets
+        material = device.store.material
+        assert material is not None
+        shown = open_keyset(provider.keyset, root_public=secrets.root_public)
+        keyset = merged(material.open_keyset(), shown)
+        signed = sign_keyset(keyset, secrets.root_key)
+        provider.keyset, provider.keyset_version = signed, keyset.version
+        await device.store.update_material(lambda now: now.with_keyset(signed))
+        return keyset.generation
+
     async def close(self) -> None:
         for device in self.devices:
             await device.close()
@@ -298,6 +355,9 @@ class Device:
 
     async def sync(self) -> Any:
         return await self.engine.sync()
+
+    async def refound(self) -> Any:
+        return await self.engine.refound(lambda: self.account.sign_generation(self))
 
     # -- shorthand ----------------------------------------------------------------------------
 

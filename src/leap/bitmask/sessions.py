@@ -202,6 +202,20 @@ class AccountSessions:
                 await asyncio.sleep(RETRY_LOGIN)
             await session.sync_now()
 
+    async def refound(self, address: str, passphrase: str) -> AccountSession:
+        """Founds the log of an unlocked account anew from this device. Raises CommandRefused."""
+        session = self.get(address)
+        async with self._change(address), self._refusals():
+            try:
+                await session.refound(passphrase)
+            except AuthFailed as error:
+                raise CommandRefused(
+                    "wrong-passphrase",
+                    "The provider does not take this passphrase. If it was restored from a backup, it knows the"
+                    " one from that time.",
+                ) from error
+        return session
+
     async def _forget_login(self, address: str) -> None:
         if (task := self._logins.pop(address, None)) is not None:
             task.cancel()

@@ -199,6 +199,10 @@ class StrangeEncoding(BadReply):
     """An answer is compressed, which nobody asked for."""
 
 
+class BeingFounded(Unreachable):
+    """Another device is founding the log anew, and has not brought all of it yet: look again later."""
+
+
 class BadCertificate(Unreachable):
     """The provider's TLS certificate is not valid for its name under the trusted authorities."""
 

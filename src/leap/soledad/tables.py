@@ -28,8 +28,25 @@ TABLES = (
         item_id BLOB PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         version INTEGER NOT NULL,
-        ct_hash BLOB NOT NULL
+        ct_hash BLOB NOT NULL,
+        seq INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID""",
+    # What it had applied of a log that was founded anew since, as long as the new one does not hold it.
+    """CREATE TABLE IF NOT EXISTS former_item (
+        item_id BLOB PRIMARY KEY,
+        name TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        ct_hash BLOB NOT NULL,
+        seq INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # Heads of this generation, as they were accepted: which commit of which device lies at or before which seq.
+    """CREATE TABLE IF NOT EXISTS accepted_head (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        seq INTEGER NOT NULL,
+        author TEXT NOT NULL,
+        counter INTEGER NOT NULL,
+        time INTEGER NOT NULL
+    ) STRICT""",
     # Pulled, but not verified against a head yet: nothing else reads it.
     """CREATE TABLE IF NOT EXISTS pulled_item (
         item_id BLOB PRIMARY KEY,
@@ -97,4 +114,7 @@ def create_tables(connection: Connection) -> None:
         raise SoledadError("this store was written by a newer version of the program; use that one")
     for statement in TABLES:
         connection.execute(statement)
+    present = [column[1] for column in connection.execute("PRAGMA table_info(log_item)")]
+    if "seq" not in present:  # stores made before tombstones were purged
+        connection.execute("ALTER TABLE log_item ADD COLUMN seq INTEGER NOT NULL DEFAULT 0")
     connection.execute(f"PRAGMA user_version = {FORMAT}")

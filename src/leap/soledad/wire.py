@@ -146,11 +146,15 @@ class LoggedItem(Body, frozen=True, kw_only=True):
 
 
 class PullRequest(Body, frozen=True, kw_only=True):
-    """Items with seq above `since`, in order of seq."""
+    """Items with seq above `since`, in order of seq.
+
+    With `stream`, the reply may be frames (`frames`) of pages, one after the other until the end of the log.
+    """
 
     since: Counter
     max_items: Counter = MAX_COMMIT_ITEMS
     max_bytes: Counter = MAX_COMMIT_BYTES
+    stream: bool = False
 
 
 class PullPage(Body, frozen=True, kw_only=True):
@@ -188,6 +192,9 @@ class CommitRequest(Body, frozen=True, kw_only=True):
 
     Commits the staged items of `push_id` (if any) followed by `items`; `count` is their total number and
     `head_seq` = parent's seq + count. Repeating a commit whose `head` is the current head succeeds.
+
+    `purged` items go. With `founding`, the generation of the stored keyset, everything that is in the log goes first,
+    whatever `parent` says, once for each generation; `head_seq` is then at least the current seq + count.
     """
 
     parent: bytes
@@ -196,6 +203,8 @@ class CommitRequest(Body, frozen=True, kw_only=True):
     count: Counter
     items: list[Item] = []
     push_id: Token | None = None
+    purged: Annotated[list[Bytes32], Meta(max_length=MAX_COMMIT_ITEMS)] = []
+    founding: Counter | None = None
 
 
 class CommitReply(Body, frozen=True, kw_only=True):

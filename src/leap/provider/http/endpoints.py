@@ -35,9 +35,7 @@ from leap.soledad.wire import (
     KeysetPut,
     LoginProof,
     LoginStart,
-    PullRequest,
     Signup,
-    StageRequest,
 )
 
 T = TypeVar("T")
@@ -100,14 +98,6 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
         web.put(
             API + "/keyset",
             known(KeysetPut, KEYSET_BODY, lambda who, body: p.put_keyset(who.account, body)),
-        ),
-        web.post(
-            API + "/pull",
-            known(PullRequest, SMALL_BODY, lambda who, body: p.log.pull(who.account, body)),
-        ),
-        web.post(
-            API + "/stage",
-            known(StageRequest, LOG_BODY, lambda who, body: p.log.stage(who.account, body)),
         ),
         web.post(
             API + "/commit",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from leap.soledad.sqlite import Connection
 
-VERSION = 2
+VERSION = 3
 
 _TABLES = (
     """
@@ -52,7 +52,8 @@ _TABLES = (
         account INTEGER PRIMARY KEY REFERENCES account (number) ON DELETE CASCADE,
         head BLOB NOT NULL,
         head_hash BLOB NOT NULL,
-        seq INTEGER NOT NULL
+        seq INTEGER NOT NULL,
+        generation INTEGER NOT NULL DEFAULT 1
     ) STRICT
     """,
     """
@@ -131,6 +132,7 @@ _TABLES = (
 
 _STEPS = {  # from the version named to the next
     1: ("ALTER TABLE inbox ADD COLUMN leased_by TEXT",),
+    2: ("ALTER TABLE head ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",),
 }
 
 

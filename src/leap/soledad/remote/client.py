@@ -9,14 +9,17 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 import msgspec
 
-from leap.soledad.errors import BadReply, Refused
+from leap.soledad.errors import BadReply, Refused, SoledadError
+from leap.soledad.frames import FRAMES_TYPE, FrameReader, frame
 from leap.soledad.login import SrpClient, identity_of
 from leap.soledad.remote.events import Event, EventParser
 from leap.soledad.remote.transport import MAX_REPLY, PATIENT, Patience, Transport
@@ -62,6 +65,9 @@ MAX_BATCH_REPLY = max(MAX_BATCH_BYTES, MAX_MESSAGE_BYTES) * 9 // 8 + 1024 * 1024
 
 Identity = Callable[[KdfParams], PassphraseKeys]
 T = TypeVar("T")
+P = ParamSpec("P")
+_PIECE = 64 * 1024
+_END_SECONDS = 2.0  # so long the end of a reply may come after its last page
 
 
 class ProviderClient:
@@ -201,9 +207,55 @@ class ProviderClient:
         """Items after a seq, and the head."""
         return await self._post("pull", request, PullPage, limit=MAX_BATCH_REPLY)
 
+    async def pull_pages(self, request: PullRequest) -> AsyncGenerator[PullPage]:
+        """Items after a seq, page after page in one reply; one page if the provider does not stream.
+
+        Ends behind a page which says that there is no more, or after any other one: then ask again. A reply that
+        is cut raises Unreachable (BadReply in the middle of a frame) behind the last whole page.
+        """
+        body = encode(msgspec.structs.replace(request, stream=True))
+        whole: list[bytes] = []
+        size = 0
+        reader = FrameReader()
+        async with aclosing(self._http.pieces(f"{API}/pull", body)) as pieces:
+            async for kind, piece in pieces:
+                if kind != FRAMES_TYPE:
+                    whole.append(piece)
+                    size += len(piece)
+                    if size > MAX_BATCH_REPLY:
+                        raise BadReply(f"{self._http.host} answered with more than was asked for")
+                    continue
+                for data in self._read(reader.feed, piece):
+                    page = self._decode(data, PullPage)
+                    yield page
+                    if not page.more:
+                        # The end of the reply comes at once, and the connection is kept; or it does not matter.
+                        with contextlib.suppress(TimeoutError, SoledadError):
+                            async with asyncio.timeout(_END_SECONDS):
+                                await anext(pieces, None)
+                        return
+        if kind == FRAMES_TYPE:
+            self._read(reader.end)
+        else:
+            yield self._decode(b"".join(whole), PullPage)
+
     async def stage(self, request: StageRequest) -> StageReply:
         """Send items ahead of a commit."""
         return await self._post("stage", request, StageReply)
+
+    async def stage_all(self, requests: AsyncIterable[StageRequest]) -> StageReply:
+        """Send items ahead of a commit, in one request. What arrived of it before a cut counts."""
+
+        async def frames() -> AsyncIterator[bytes]:
+            async for request in requests:
+                data = frame(encode(request))
+                for start in range(0, len(data), _PIECE):  # so that a slow line is heard of in time
+                    yield data[start : start + _PIECE]
+
+        reply = await self._http.request(
+            "POST", f"{API}/stage", frames(), headers={"Content-Type": FRAMES_TYPE}
+        )
+        return self._decode(reply.body, StageReply)
 
     async def commit(self, request: CommitRequest) -> CommitReply:
         """Compare and swap the head; raises HeadMoved when another device was first."""
@@ -345,6 +397,12 @@ class ProviderClient:
 
     async def _tell(self, path: str, body: object, *, repeatable: bool = True) -> None:
         await self._http.request("POST", f"{API}/{path}", encode(body), repeatable=repeatable)
+
+    def _read(self, step: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return step(*arguments, **named)
+        except WireError as error:
+            raise BadReply(f"{self._http.host} answered with frames that are broken") from error
 
     def _decode(self, data: bytes, kind: type[T]) -> T:
         try:

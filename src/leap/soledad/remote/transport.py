@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import io
 import ssl
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +36,7 @@ from leap.soledad.errors import (
 )
 
 MAX_REPLY = 16 * 1024 * 1024
+MAX_STREAMED = 64 * 1024 * 1024  # octets of a body in pieces, for which time is allowed
 MAX_ERROR = 16 * 1024
 MAX_SENTENCE = 300
 ONE_PIECE = 256 * 1024
@@ -98,20 +100,24 @@ class Transport:
         self,
         method: str,
         path: str,
-        body: bytes | None = None,
+        body: bytes | AsyncIterable[bytes] | None = None,
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         limit: int = MAX_REPLY,
         repeatable: bool = True,
     ) -> Reply:
-        """One request and its whole reply, of at most `limit` octets.
+        """One request and its whole reply, of at most `limit` octets. A body in pieces can be sent only once.
 
         `repeatable`: doing it twice is harmless, so it is sent again when a connection kept from before turns out
         to be closed. Raises Unreachable or Refused.
         """
+        if body is None or isinstance(body, bytes):
+            size = len(body or b"")
+        else:
+            size, repeatable = MAX_STREAMED, False
         patience = self._patience
-        seconds = patience.whole + (limit + len(body or b"")) / patience.slowest_line
+        seconds = patience.whole + (limit + size) / patience.slowest_line
         timeout = aiohttp.ClientTimeout(
             total=seconds, sock_connect=patience.connect, sock_read=patience.silence
         )
@@ -141,6 +147,34 @@ class Transport:
             raise Unreachable(f"{self.host} closed the connection") from error
         raise Unreachable(f"{self.host} ended the stream of notices")
 
+    async def pieces(self, path: str, body: bytes) -> AsyncGenerator[tuple[str, bytes]]:
+        """The reply to one POST as it comes: its content type with each piece, the first one empty.
+
+        Raises Unreachable, also for a reply that comes ever more slowly, and Refused.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._patience.connect, sock_read=self._patience.silence
+        )
+        waited, size = 0.0, 0
+        try:
+            async with self._open("POST", path, body, None, None, timeout) as response:
+                kind = response.content_type
+                yield kind, b""
+                while True:
+                    began = time.monotonic()
+                    piece = await response.content.readany()
+                    if not piece:
+                        return
+                    waited += time.monotonic() - began
+                    size += len(piece)
+                    if waited > self._patience.whole + size / self._patience.slowest_line:
+                        raise TooSlow(
+                            f"{self.host} does not answer in time; it is asked again later"
+                        )
+                    yield kind, piece
+        except _Disconnected as error:
+            raise Unreachable(f"{self.host} closed the connection") from error
+
     async def close(self) -> None:
         """Close all connections; the transport can be used again afterwards."""
         if self._session is not None:
@@ -152,7 +186,7 @@ class Transport:
         self,
         method: str,
         path: str,
-        body: bytes | None,
+        body: bytes | AsyncIterable[bytes] | None,
         params: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
         timeout: aiohttp.ClientTimeout,
@@ -236,9 +270,11 @@ class Transport:
         return kind(printable(body.error)[:40], printable(body.message), status)
 
 
-def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+def _in_pieces(
+    body: bytes | AsyncIterable[bytes] | None,
+) -> bytes | io.BytesIO | AsyncIterable[bytes] | None:
     """A large body as a file, which aiohttp sends piece by piece instead of all at once on the loop."""
-    return io.BytesIO(body) if body is not None and len(body) > ONE_PIECE else body
+    return io.BytesIO(body) if isinstance(body, bytes) and len(body) > ONE_PIECE else body
 
 
 class _Disconnected(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from typing import Protocol
 
 from leap.soledad.remote.events import Event
@@ -23,7 +23,15 @@ class SyncRemote(Protocol):
     """All methods may raise Unreachable and Refused."""
 
     async def pull(self, request: PullRequest) -> PullPage: ...
+    def pull_pages(self, request: PullRequest) -> AsyncGenerator[PullPage]:
+        """Pages from one request, as many as the provider gives."""
+        ...
+
     async def stage(self, request: StageRequest) -> StageReply: ...
+    async def stage_all(self, requests: AsyncIterable[StageRequest]) -> StageReply:
+        """All in one request; what arrives before a cut counts."""
+        ...
+
     async def commit(self, request: CommitRequest) -> CommitReply:
         """Raises HeadMoved."""
 

@@ -47,11 +47,18 @@ class Transfer:
         self._now = now
         self._most = FETCH_BLOBS
 
-    async def send_batch(self) -> int:
-        """Sends the oldest blobs that the provider lacks, one request's worth; answers how many."""
+    async def count_unsent(self) -> int:
+        """How many blobs are here which the provider lacks."""
+        count: int = await self._store.read(
+            lambda c: c.execute("SELECT count(*) FROM blob_unsent").fetchone()[0]
+        )
+        return count
+
+    async def send_batch(self) -> tuple[int, int]:
+        """Sends the oldest blobs that the provider lacks, one request's worth; answers how many, and their octets."""
         blobs = await self._store.read(self._load_unsent)
         if not blobs:
-            return 0
+            return 0, 0
         await self._remote.put_blobs(blobs)
         ids = json.dumps([blob.blob_id for blob in blobs])
         await self._store.write(
@@ -59,7 +66,7 @@ class Transfer:
                 "DELETE FROM blob_unsent WHERE blob_id IN (SELECT value FROM json_each(?))", (ids,)
             )
         )
-        return len(blobs)
+        return len(blobs), sum(len(blob.sealed) for blob in blobs)
 
     def _load_unsent(self, connection: Connection) -> list[Blob]:
         batch: list[Blob] = []
