@@ -109,9 +109,8 @@ class StaySilent(ConnectionAttack):
     checks = (Argument(TRANSPORT, "Transport.request", "sock_read", None),)
 
     async def answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        await asyncio.sleep(
-            1.3
-        )  # longer than the device waits; without its limit it gets an answer
+        # Longer than the device waits; without its limit it gets an answer.
+        await asyncio.sleep(1.3)
         reply: web.StreamResponse = await handler(request)
         return reply
 
