@@ -86,6 +86,7 @@ _TABLES = (
         blob_id BLOB NOT NULL,
         size INTEGER NOT NULL,
         sha256 BLOB NOT NULL,
+        created INTEGER NOT NULL DEFAULT 0,
         file TEXT,
         sealed BLOB,
         UNIQUE (account, blob_id),
@@ -132,7 +133,12 @@ _TABLES = (
 
 _STEPS = {  # from the version named to the next
     1: ("ALTER TABLE inbox ADD COLUMN leased_by TEXT",),
-    2: ("ALTER TABLE head ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",),
+    # How old a blob of before is, nobody knows: as if it came today, so that none counts as an old orphan at once.
+    2: (
+        "ALTER TABLE blob ADD COLUMN created INTEGER NOT NULL DEFAULT 0",
+        "UPDATE blob SET created = unixepoch()",
+        "ALTER TABLE head ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",
+    ),
 }
 
 

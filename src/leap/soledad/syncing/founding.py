@@ -82,11 +82,16 @@ async def resend_blobs(store: Soledad, remote: SyncRemote) -> None:
 
     def job(connection: Connection) -> None:
         connection.execute(
-            "INSERT OR IGNORE INTO blob_unsent (blob_id) SELECT blob_id FROM blob"
+            "INSERT OR IGNORE INTO blob_unsent (blob_id, again) SELECT blob_id, 1 FROM blob"
             " WHERE blob_id NOT IN (SELECT value FROM json_each(?1))"
             " AND blob_id NOT IN (SELECT blob_id FROM blob_doomed)",
             (json.dumps(there),),
         )
+        gone = connection.execute(
+            "SELECT blob_id FROM blob_evicted WHERE blob_id NOT IN (SELECT value FROM json_each(?))",
+            (json.dumps(there),),
+        )
+        store.blobs.give_up(connection, [blob_id for (blob_id,) in gone])  # others may have them
         save_setting(connection, CHECK_BLOBS, None)
 
     await store.write(job, durable=True)

@@ -23,10 +23,13 @@ from leap.soledad.head import HeadRecord
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import apply_set_aside
 from leap.soledad.syncing.contents import Contents
+from leap.soledad.syncing.deletion import Deletion
+from leap.soledad.syncing.eviction import Eviction
 from leap.soledad.syncing.fingerprint import Fingerprint, words_of
 from leap.soledad.syncing.founding import begin, resend_blobs
 from leap.soledad.syncing.gather import count_dirty
 from leap.soledad.syncing.notices import Notice, Notices
+from leap.soledad.syncing.orphans import Orphans
 from leap.soledad.syncing.progress import Progress, ProgressBoard
 from leap.soledad.syncing.pull import Puller
 from leap.soledad.syncing.push import Pusher
@@ -41,6 +44,7 @@ from leap.soledad.syncing.status import (
 )
 from leap.soledad.syncing.tombstones import due
 from leap.soledad.syncing.transfer import Transfer
+from leap.soledad.syncing.uploads import LargeUploads
 from leap.soledad.syncing.waiting import FIRST_DELAY, LAST_DELAY, jitter, wait
 from leap.soledad.syncing.wishes import Wishes
 from leap.soledad.transaction import save_setting
@@ -78,7 +82,7 @@ class SyncEngine:
         random: Callable[[int], bytes] = os.urandom,
         fetch_blobs: bool = True,
     ) -> None:
-        """`gather` and `poll` are seconds; without `fetch_blobs` content comes only when it is read."""
+        """`gather` and `poll` are seconds; without `fetch_blobs` nothing is done for contents in the background."""
         if store.material is None:
             raise SoledadError("this store belongs to no account yet")
         self._store = store
@@ -92,14 +96,25 @@ class SyncEngine:
         self._pusher = Pusher(
             store, remote, self._puller, now=now, random=random, progress=self._progress.push
         )
-        self._transfer = Transfer(store, remote, now=now)
-        wishes = Wishes(store, remote, store.material.device.device_id, now=now)
-        self._contents = Contents(store, self._transfer, wishes, self.refresh_status)
+        self._transfer = Transfer(store, remote)
+        self._deletion = Deletion(store, remote, now=now)
+        self._orphans = Orphans(store, remote, now=now)
+        self._uploads = LargeUploads(self._transfer, self._note_sent, self.wake)
+        wishes = Wishes(store, remote, self._transfer, store.material.device.device_id, now=now)
+        eviction = Eviction(store, remote, self._transfer, now=now)
+        self._contents = Contents(
+            store,
+            self._transfer,
+            wishes,
+            self.refresh_status,
+            (self._deletion.hold, eviction.run_once, self._look_for_orphans),
+        )
         self._lock = asyncio.Lock()
         self._queued: asyncio.Task[SyncResult] | None = None
         self._tasks: set[asyncio.Task[SyncResult]] = set()
         self._cleared = asyncio.Event()  # there was an alarm, and there is none any more
         self._closed = False
+        self._running = False
         self._board = StatusBoard()
         self._notices = Notices(remote, self._lock)
         self.pulled = asyncio.Event()  # set once the first pull is complete
@@ -155,8 +170,26 @@ class SyncEngine:
     async def sync(self) -> SyncResult:
         """Pulls, then pushes everything that was changed before the call.
 
+        While the engine runs, blobs larger than a mail, and the rows that name them, follow later.
         Raises ProviderLies (then an alarm is set), SyncStopped, Unreachable, Refused, StoreFull.
         """
+        first = await self.sync_log()
+        try:
+            sent = await self._uploads.send(bulk=not self._running)
+        except SoledadError as error:
+            self._board.update(error=str(error))
+            raise
+        if not sent:
+            return first
+        then = await self.sync_log()
+        return SyncResult(
+            first.pulled + then.pulled,
+            first.pushed + then.pushed,
+            first.blobs_sent + sent + then.blobs_sent,
+        )
+
+    async def sync_log(self) -> SyncResult:
+        """`sync`, without waiting for large blobs (over 4 MiB) and the rows that name them."""
         if self._closed:
             raise NotOpen("sync was ended")
         if self._queued is None:
@@ -209,6 +242,9 @@ class SyncEngine:
         pulled = 0 if founding else await self._puller.pull()
         await resend_blobs(self._store, self._remote)
         self.pulled.set()
+        await self._deletion.before_push((await self._puller.state()).seq)
+        if not founding:
+            await self._orphans.remove()
         pushed, sent = await self._push_all()
         state = await self._puller.state()
         if await self._speak(state):
@@ -216,8 +252,10 @@ class SyncEngine:
         if state.record is not None:
             material = self._store.material
             assert material is not None
-            await self._transfer.purge(state.record, material.open_keyset())
+            if await self._deletion.purge(state.record, material.open_keyset()):
+                await self._store.empty_trash()
         self._contents.wake()
+        self._uploads.wake()
         return SyncResult(pulled, pushed, sent)
 
     async def _push_all(self) -> tuple[int, int]:
@@ -313,6 +351,12 @@ class SyncEngine:
         """Asks for missing and damaged contents again, without waiting for their time."""
         await self._contents.retry_now()
 
+    async def _note_sent(self, size: int) -> None:
+        self._progress.blobs(1, size, await self._transfer.count_unsent())
+
+    async def _look_for_orphans(self) -> int:
+        return await self._orphans.look() if self.pulled.is_set() else 0
+
     # -- running ------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -322,7 +366,11 @@ class SyncEngine:
     async def run(self) -> None:
         """Keeps the store in step until it is cancelled or closed; at an alarm it waits for `clear_alarm`."""
         unsubscribe = self._store.on_change(self._on_change)
-        others = [asyncio.ensure_future(self._notices.listen())]
+        others = [
+            asyncio.ensure_future(self._notices.listen()),
+            asyncio.ensure_future(self._uploads.run()),
+        ]
+        self._running = True
         if self._fetching:
             others.append(asyncio.ensure_future(self._contents.run()))
         for task in others:
@@ -331,6 +379,7 @@ class SyncEngine:
             await self.refresh_status()
             await self._keep_in_step()
         finally:
+            self._running = False
             unsubscribe()
             for task in others:
                 task.cancel()
@@ -347,7 +396,7 @@ class SyncEngine:
         while True:
             self._notices.begin()
             try:
-                result = await self.sync()
+                result = await self.sync_log()
                 delay = FIRST_DELAY
                 pause = QUIET_POLL_SECONDS if self._notices.listening else self._poll
             except (ProviderLies, SyncStopped):
@@ -378,6 +427,7 @@ class SyncEngine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._uploads.close()
 
 
 def _log_crash(task: asyncio.Task[None]) -> None:
