@@ -75,10 +75,26 @@ def convergence(count: int, seed: int) -> str:
     return "all devices equal after every history"
 
 
+def large_blob(count: int, seed: int) -> str:
+    """One blob of `count` megabytes from a device through a provider to another one, each a process."""
+    import asyncio
+    import tempfile
+
+    from tests.soledad.large_blob import MIB, measured
+
+    with tempfile.TemporaryDirectory() as name:
+        report = asyncio.run(measured(Path(name), count * MIB))
+    assert report["intact"], "the content is another one"
+    grown = {what: report[what] / MIB for what in ("laptop", "phone", "provider")}
+    assert max(grown.values()) < 64, f"memory grows with the blob: {grown}"
+    return "intact; memory grew by " + ", ".join(f"{who} {by:.0f} MB" for who, by in grown.items())
+
+
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "kills": (kills, 500),
     "openpgp": (openpgp, 100_000),
     "convergence": (convergence, 200),
+    "large-blob": (large_blob, 1024),
 }
 
 

@@ -24,8 +24,10 @@ from leap.soledad.wire import (
     MAX_COMMIT_ITEMS,
     Blob,
     BlobsFound,
+    BlobsListed,
     CommitReply,
     CommitRequest,
+    ListedBlob,
     LoggedItem,
     PullPage,
     PullRequest,
@@ -50,6 +52,9 @@ class MemoryProvider:
         self.head_seq = 0
         self.staged: dict[str, dict[int, Any]] = defaultdict(dict)
         self.blobs: dict[str, bytes] = {}
+        self.stored: dict[str, float] = {}  # when each blob came, by `now`
+        self.now = NOW
+        self.listing = 1000  # blobs of one answer to list_blobs
         self.keyset = b""
         self.keyset_version = 0
         self.listeners: set[asyncio.Queue[Event]] = set()
@@ -110,6 +115,7 @@ class MemoryProvider:
 
     def put_blobs(self, blobs: Sequence[Blob]) -> None:
         for blob in blobs:
+            self.stored[blob.blob_id] = self.now
             if self.blobs.setdefault(blob.blob_id, blob.sealed) != blob.sealed:
                 raise Refused("blob-differs", "there is another blob of this id", 409)
 
@@ -118,9 +124,44 @@ class MemoryProvider:
         missing = [n for n in blob_ids if n not in self.blobs]
         return BlobsFound(blobs=found, missing=missing, more=False)
 
-    def delete_blobs(self, blob_ids: Sequence[str]) -> None:
+    def delete_blobs(self, blob_ids: Sequence[str], min_age: int = 0) -> None:
         for name in blob_ids:
-            self.blobs.pop(name, None)
+            if self.age(name) >= min_age:
+                self.blobs.pop(name, None)
+
+    def age(self, name: str) -> int:
+        return max(0, int(self.now - self.stored.get(name, NOW)))
+
+    def put_blob_file(self, blob_id: str, path: Path, sha256: bytes) -> None:
+        sealed = path.read_bytes()
+        if hashlib.sha256(sealed).digest() != sha256:
+            raise Refused("bad-digest", "what came is not what was announced", 400)
+        self.put_blobs([Blob(blob_id=blob_id, sealed=sealed)])
+
+    def get_blob_range(self, blob_id: str, start: int, length: int) -> bytes:
+        if blob_id not in self.blobs:
+            raise Refused("not-found", "there is no such blob", 404)
+        return self.blobs[blob_id][start : start + length]
+
+    def list_blobs(self, after: str) -> BlobsListed:
+        ids = sorted(name for name in self.blobs if name > after)
+        blobs = [self.listed(name) for name in ids[: self.listing]]
+        return BlobsListed(blobs=blobs, more=len(ids) > self.listing)
+
+    def find_listed(self, blob_ids: Sequence[str], renew: bool) -> dict[str, ListedBlob]:
+        found = [name for name in blob_ids if name in self.blobs]
+        if renew:
+            self.stored |= dict.fromkeys(found, self.now)
+        return {name: self.listed(name) for name in found}
+
+    def listed(self, name: str) -> ListedBlob:
+        sealed = self.blobs[name]
+        return ListedBlob(
+            blob_id=name,
+            size=len(sealed),
+            sha256=hashlib.sha256(sealed).digest(),
+            age=self.age(name),
+        )
 
     def secrets(self) -> SecretsReply:
         return SecretsReply(
@@ -190,8 +231,36 @@ class Connection:
         found: BlobsFound = await self._do("get_blobs", lambda: self.provider.get_blobs(blob_ids))
         return found
 
-    async def delete_blobs(self, blob_ids: Sequence[str]) -> None:
-        await self._do("delete_blobs", lambda: self.provider.delete_blobs(blob_ids))
+    async def delete_blobs(self, blob_ids: Sequence[str], *, min_age: int = 0) -> None:
+        await self._do("delete_blobs", lambda: self.provider.delete_blobs(blob_ids, min_age))
+
+    async def find_listed(
+        self, blob_ids: Sequence[str], *, renew: bool = False
+    ) -> dict[str, ListedBlob]:
+        found: dict[str, ListedBlob] = await self._do(
+            "find_listed", lambda: self.provider.find_listed(blob_ids, renew)
+        )
+        return found
+
+    async def put_blob_file(self, blob_id: str, path: Path, sha256: bytes) -> None:
+        await self._do("put_blob_file", lambda: self.provider.put_blob_file(blob_id, path, sha256))
+
+    async def get_blob_range(self, blob_id: str, start: int, length: int) -> bytes:
+        part: bytes = await self._do(
+            "get_blob_range", lambda: self.provider.get_blob_range(blob_id, start, length)
+        )
+        return part
+
+    async def receive_blob(self, blob_id: str, start: int, limit: int) -> AsyncIterator[bytes]:
+        sealed: bytes = await self._do(
+            "receive_blob", lambda: self.provider.get_blob_range(blob_id, start, limit + 1)
+        )
+        for at in range(0, len(sealed), 100_000):
+            yield sealed[at : at + 100_000]
+
+    async def list_blobs(self, after: str = "") -> BlobsListed:
+        listed: BlobsListed = await self._do("list_blobs", lambda: self.provider.list_blobs(after))
+        return listed
 
     async def secrets(self) -> SecretsReply:
         reply: SecretsReply = await self._do("secrets", self.provider.secrets)

@@ -13,16 +13,19 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from leap.soledad import document_api
-from leap.soledad.blobs.format import BlobRef, SealedBlob, open_blob, seal_blob
-from leap.soledad.blobs.local import LocalBlobs
+from leap.soledad.blobs.format import BlobIndex, BlobRef, SealedBlob, Sealer, open_blob, seal_blob
+from leap.soledad.blobs.local import PART_SECONDS, STRAY_SECONDS, LocalBlobs
+from leap.soledad.blobs.policy import ContentsPolicy, load_policy, save_policy
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched
+from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
+from leap.soledad.blobs.streams import Indexes, ReadAt
 from leap.soledad.changes import Callback, ChangeSet, Projection
 from leap.soledad.documents import Document, Merge
 from leap.soledad.envelope import Epoch, row_key_of
@@ -77,6 +80,8 @@ class Soledad:
         self.tables = tables
         self.blobs = LocalBlobs(database.path.with_name(database.path.name + "-blobs"), now)
         self.replica = ""
+        self.policy = ContentsPolicy()
+        self._on_policy: list[Callable[[], None]] = []
         self._database = database
         self._projections = projections
         self._callbacks: list[Callback] = []
@@ -127,6 +132,7 @@ class Soledad:
     def _load(self, connection: Connection) -> None:
         self.replica = find_setting(connection, REPLICA) or os.urandom(4).hex()
         save_setting(connection, REPLICA, self.replica)
+        self.policy = load_policy(connection)
         found = find_setting(connection, MATERIAL)
         if found is not None:
             self._use(decode_material(found))
@@ -299,12 +305,37 @@ class Soledad:
             return seal_blob(data, account=keys.account, epoch=keys.epoch)
         return await asyncio.to_thread(seal_blob, data, account=keys.account, epoch=keys.epoch)
 
+    async def seal_file(self, path: Path) -> SealedFile:
+        """Seals a file of any size for `Transaction.put_blob`, in constant memory.
+
+        What no transaction takes is given back by its `discard`, or goes when the store is opened next.
+        Raises ValueError, StoreFull, OSError.
+        """
+        sealer = self._sealer((await asyncio.to_thread(path.stat)).st_size)
+        return await asyncio.to_thread(seal_path, self.blobs.files, sealer, path)
+
+    async def seal_stream(self, pieces: AsyncIterable[bytes], size: int) -> SealedFile:
+        """As `seal_file`, of octets that come piece by piece: `size` of them, else it raises ValueError."""
+        return await seal_stream(self.blobs.files, self._sealer(size), pieces)
+
+    def _sealer(self, size: int) -> Sealer:
+        return Sealer(size, account=self._keys.account, epoch=self._keys.epoch)
+
     async def read_blob(self, ref: BlobRef, start: int = 0, length: int | None = None) -> bytes:
         """The plaintext, or `length` octets from `start`; fetched and kept if it is not here.
 
         Raises BlobAltered when the provider gives another blob, or none; Unreachable.
         """
         return await self._reader.read(ref, start, length)
+
+    def stream_blob(
+        self, ref: BlobRef, start: int = 0, length: int | None = None, *, keep: bool = True
+    ) -> AsyncIterator[bytes]:
+        """The plaintext piece by piece, in constant memory; with `keep` fetched and verified first if it is not here.
+
+        Without `keep` a large blob is read at the provider, chunk by verified chunk. Raises as `read_blob`, StoreFull.
+        """
+        return self._reader.stream(ref, start, length, keep)
 
     async def read_blobs(self, refs: Sequence[BlobRef]) -> list[bytes]:
         """The plaintexts in the order asked; those not here are fetched together."""
@@ -318,12 +349,55 @@ class Soledad:
         """One request for blobs; answers those still to ask for, and those the provider lost. Raises Unreachable."""
         return await self._reader.fetch_batch(refs)
 
+    async def fetch_large(self, ref: BlobRef) -> Fetched:
+        """Fetches a large blob into its file, from where an earlier attempt was cut. Raises Unreachable, Refused."""
+        return await self._reader.fetch_large(ref)
+
+    async def check_there(self, ref: BlobRef, start: int, length: int) -> None:
+        """Reads a range of a blob at the provider. Raises BlobAltered unless it is what was sent, Unreachable."""
+        await self._reader.check_there(ref, start, length)
+
+    async def load_index(self, indexes: Indexes, ref: BlobRef, read_at: ReadAt) -> BlobIndex:
+        """The index of a blob that is read by range; raises BlobAltered."""
+        keys = self._keys
+        return await indexes.load(ref, read_at, account=keys.account, epochs=keys.by_number)
+
     def open_sealed(self, sealed: bytes, ref: BlobRef, start: int, length: int | None) -> bytes:
         """Opens sealed bytes under this account's keys; raises BlobAltered."""
         keys = self._keys
         return open_blob(
             sealed, ref, account=keys.account, epochs=keys.by_number, start=start, length=length
         )
+
+    async def set_policy(self, policy: ContentsPolicy) -> None:
+        """Decides which contents are kept here; running sync follows at once."""
+        await self.write(lambda connection: save_policy(connection, policy), durable=True)
+        self.policy = policy
+        for callback in list(self._on_policy):
+            callback()
+
+    def on_policy(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls `callback` on the loop when the policy changes; answers the function that ends it."""
+        self._on_policy.append(callback)
+        return lambda: self._on_policy.remove(callback)
+
+    def take_used(self) -> dict[str, int]:
+        """When blobs were read, since the last call; kept only where there is a budget."""
+        used, self._reader.used = self._reader.used, {}
+        return used
+
+    async def empty_trash(self) -> int:
+        """Removes the files of blobs that were forgotten; how many."""
+        trash = await self.read(self.blobs.load_trash)
+        return await self.write(lambda c: self.blobs.remove_files(c, trash)) if trash else 0
+
+    async def remove_strays(self) -> int:
+        """Removes files which no row names, left by an undone transaction or a crash; how many."""
+        files, now = self.blobs.files, self.blobs.now()
+        await asyncio.to_thread(files.sweep_incoming, now - PART_SECONDS)
+        names = await asyncio.to_thread(files.names, now - STRAY_SECONDS)
+        strays = await self.read(lambda c: self.blobs.find_strays(c, names))
+        return await self.write(lambda c: self.blobs.remove_files(c, strays)) if strays else 0
 
     def attach(self, source: BlobSource | None) -> None:
         """From where blobs come that are not here."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from leap.soledad import documents
 from leap.soledad.blobs.format import SealedBlob
+from leap.soledad.blobs.sealing import SealedFile
 from leap.soledad.changes import ChangeSet, Content, DocChange, Projection, Row, RowChange
 from leap.soledad.documents import DocumentItem, Stored
 from leap.soledad.errors import DocumentAlreadyDeleted, DocumentDoesNotExist, SoledadError
@@ -168,7 +169,7 @@ class Transaction:
 
     # -- blobs --------------------------------------------------------------------------------
 
-    def put_blob(self, blob: SealedBlob) -> None:
+    def put_blob(self, blob: SealedBlob | SealedFile) -> None:
         """Keeps a sealed blob; sync sends it before any row that names it."""
         self._blobs.put(self.connection, blob)
 

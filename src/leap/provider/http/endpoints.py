@@ -27,6 +27,7 @@ from leap.soledad.wire import (
     API,
     BlobsDelete,
     BlobsGet,
+    BlobsList,
     BlobsPut,
     CertificatePut,
     CommitRequest,
@@ -126,8 +127,12 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
             known(
                 BlobsDelete,
                 SMALL_BODY,
-                lambda who, body: p.blobs.delete(who.account, body.blob_ids),
+                lambda who, body: p.blobs.delete(who.account, body.blob_ids, body.min_age),
             ),
+        ),
+        web.post(
+            API + "/blobs/list",
+            known(BlobsList, SMALL_BODY, lambda who, body: p.blobs.listed(who.account, body)),
         ),
         web.post(
             API + "/inbox/claim",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -18,6 +19,7 @@ import msgspec
 
 from leap.soledad.errors import BadReply, Refused
 from leap.soledad.login import SrpClient, identity_of
+from leap.soledad.remote import large_blobs
 from leap.soledad.remote.events import Event, EventParser
 from leap.soledad.remote.transport import MAX_REPLY, PATIENT, Patience, Transport
 from leap.soledad.secrets import PassphraseKeys
@@ -31,6 +33,8 @@ from leap.soledad.wire import (
     BlobsDelete,
     BlobsFound,
     BlobsGet,
+    BlobsList,
+    BlobsListed,
     BlobsPut,
     CertificatePut,
     CertificateReply,
@@ -41,6 +45,7 @@ from leap.soledad.wire import (
     InboxItems,
     KdfParams,
     KeysetPut,
+    ListedBlob,
     LoginChallenge,
     LoginProof,
     LoginReply,
@@ -245,6 +250,14 @@ class ProviderClient:
         """One blob's sealed bytes, of at most `limit` octets. Refused: not-found."""
         return (await self._http.request("GET", f"{API}/blobs/{blob_id}", limit=limit)).body
 
+    async def put_blob_file(self, blob_id: str, path: Path, sha256: bytes) -> None:
+        """Store a file's octets as a blob, durably; after a cut it goes on. Refused as `put_blobs`, bad-digest."""
+        await large_blobs.send_file(self._http, blob_id, path, sha256)
+
+    def receive_blob(self, blob_id: str, start: int, limit: int) -> AsyncIterator[bytes]:
+        """One blob's sealed bytes from `start`, as they come, `limit` at most. Refused: not-found."""
+        return large_blobs.receive(self._http, blob_id, start, limit)
+
     async def get_blob_range(self, blob_id: str, start: int, length: int) -> bytes:
         """Up to `length` octets of the sealed bytes from `start` (RFC 9110 section 14); fewer at the end."""
         headers = {"Range": f"bytes={start}-{start + length - 1}"}
@@ -260,11 +273,35 @@ class ProviderClient:
             raise BadReply(f"{self._http.host} gave another range than was asked for")
         return reply.body
 
-    async def delete_blobs(self, blob_ids: Sequence[str]) -> None:
-        """Delete blobs; those that do not exist are passed over."""
+    async def delete_blobs(self, blob_ids: Sequence[str], *, min_age: int = 0) -> None:
+        """Delete blobs (put or renewed at least `min_age` seconds ago); those that do not exist are passed over."""
         for first in range(0, len(blob_ids), MAX_BATCH_BLOBS):
             part = list(blob_ids[first : first + MAX_BATCH_BLOBS])
-            await self._tell("blobs/delete", BlobsDelete(blob_ids=part))
+            await self._tell("blobs/delete", BlobsDelete(blob_ids=part, min_age=min_age))
+
+    async def list_blobs(self, after: str = "") -> BlobsListed:
+        """What the provider says it stores, ids above `after` in order; ask again from the last one while `more`."""
+        return await self._list(BlobsList(after=after))
+
+    async def find_listed(
+        self, blob_ids: Sequence[str], *, renew: bool = False
+    ) -> dict[str, ListedBlob]:
+        """Those of these (500 at most) which the provider says it stores; `renew` makes them as new."""
+        if not blob_ids:
+            return {}
+        listed = await self._list(BlobsList(only=list(blob_ids), renew=renew))
+        found = {blob.blob_id: blob for blob in listed.blobs}
+        if not found.keys() <= set(blob_ids):
+            raise BadReply(f"{self._http.host} lists other blobs than were asked for")
+        return found
+
+    async def _list(self, request: BlobsList) -> BlobsListed:
+        listed = await self._post("blobs/list", request, BlobsListed)
+        after = request.after
+        ids = [after, *(blob.blob_id for blob in listed.blobs)]
+        if any(one >= other for one, other in pairwise(ids)) or (listed.more and not listed.blobs):
+            raise BadReply(f"{self._http.host} lists blobs in no order")  # it would never end
+        return listed
 
     # --- inbox --------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -141,6 +142,63 @@ class Transport:
             raise Unreachable(f"{self.host} closed the connection") from error
         raise Unreachable(f"{self.host} ended the stream of notices")
 
+    async def send(
+        self,
+        method: str,
+        path: str,
+        pieces: AsyncIterator[bytes],
+        size: int,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        """One request whose body of `size` octets comes piece by piece; it may take long, but not stand still.
+
+        Raises Unreachable or Refused.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=self._patience.whole + size / self._patience.slowest_line,
+            sock_connect=self._patience.connect,
+            sock_read=self._patience.silence,
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._patience.silence) as standing:
+
+                async def watched() -> AsyncIterator[bytes]:
+                    async for piece in pieces:
+                        standing.reschedule(loop.time() + self._patience.silence)
+                        yield piece
+                    standing.reschedule(loop.time() + self._patience.silence)
+
+                async with self._open(method, path, watched(), None, headers, timeout) as response:
+                    data = await self._read(response, MAX_REPLY)
+                    return Reply(response.status, data, response.headers)
+        except TimeoutError as error:
+            raise TooSlow(f"{self.host} takes nothing more") from error
+        except _Disconnected as error:
+            raise Unreachable(f"{self.host} closed the connection") from error
+
+    async def receive(
+        self, path: str, headers: Mapping[str, str], start: int, limit: int
+    ) -> AsyncIterator[bytes]:
+        """The pieces of a reply of at most `limit` octets, which has to begin at octet `start` (RFC 9110 14.4)."""
+        timeout = aiohttp.ClientTimeout(
+            total=self._patience.whole + limit / self._patience.slowest_line,
+            sock_connect=self._patience.connect,
+            sock_read=self._patience.silence,
+        )
+        try:
+            async with self._open("GET", path, None, None, headers, timeout) as response:
+                told = response.headers.get("Content-Range", "")
+                if start and not (response.status == 206 and told.startswith(f"bytes {start}-")):
+                    raise BadReply(f"{self.host} gave another range than was asked for")
+                async for piece in response.content.iter_any():
+                    limit -= len(piece)
+                    if limit < 0:
+                        raise TooMuch(f"{self.host} answered with more than was asked for")
+                    yield piece
+        except _Disconnected as error:
+            raise Unreachable(f"{self.host} closed the connection") from error
+
     async def close(self) -> None:
         """Close all connections; the transport can be used again afterwards."""
         if self._session is not None:
@@ -152,7 +210,7 @@ class Transport:
         self,
         method: str,
         path: str,
-        body: bytes | None,
+        body: bytes | AsyncIterator[bytes] | None,
         params: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
         timeout: aiohttp.ClientTimeout,
@@ -236,9 +294,11 @@ class Transport:
         return kind(printable(body.error)[:40], printable(body.message), status)
 
 
-def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+def _in_pieces(
+    body: bytes | AsyncIterator[bytes] | None,
+) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
     """A large body as a file, which aiohttp sends piece by piece instead of all at once on the loop."""
-    return io.BytesIO(body) if body is not None and len(body) > ONE_PIECE else body
+    return io.BytesIO(body) if isinstance(body, bytes) and len(body) > ONE_PIECE else body
 
 
 class _Disconnected(Exception):

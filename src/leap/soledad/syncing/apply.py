@@ -102,7 +102,8 @@ def want_blobs(connection: Connection, schema: RowSchema, rows: Iterable[Row]) -
     ]
     connection.executemany(
         "INSERT OR IGNORE INTO blob_wanted (blob_id, sha256, size, priority, newest)"
-        " SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM blob WHERE blob_id = ?1)",
+        " SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM blob WHERE blob_id = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM blob_evicted WHERE blob_id = ?1)",
         values,
     )
 

@@ -22,12 +22,16 @@ from leap.soledad.errors import NotOpen, ProviderLies, Refused, SoledadError, Un
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import apply_set_aside
 from leap.soledad.syncing.contents import Contents
+from leap.soledad.syncing.deletion import Deletion
+from leap.soledad.syncing.eviction import Eviction
+from leap.soledad.syncing.orphans import Orphans
 from leap.soledad.syncing.pull import Puller
 from leap.soledad.syncing.push import Pusher
 from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.syncing.state import ALARM, SyncState
 from leap.soledad.syncing.status import EngineStatus, StatusBoard, SyncResult, count_waiting
 from leap.soledad.syncing.transfer import Transfer
+from leap.soledad.syncing.uploads import LargeUploads
 from leap.soledad.syncing.waiting import FIRST_DELAY, LAST_DELAY, jitter, wait
 from leap.soledad.syncing.wishes import Wishes
 from leap.soledad.transaction import save_setting
@@ -69,7 +73,7 @@ class SyncEngine:
         random: Callable[[int], bytes] = os.urandom,
         fetch_blobs: bool = True,
     ) -> None:
-        """`gather` and `poll` are seconds; without `fetch_blobs` content comes only when it is read."""
+        """`gather` and `poll` are seconds; without `fetch_blobs` nothing is done for contents in the background."""
         if store.material is None:
             raise SoledadError("this store belongs to no account yet")
         self._store = store
@@ -80,9 +84,19 @@ class SyncEngine:
         self._fetching = fetch_blobs
         self._puller = Puller(store, remote)
         self._pusher = Pusher(store, remote, self._puller, now=now, random=random)
-        self._transfer = Transfer(store, remote, now=now)
-        wishes = Wishes(store, remote, store.material.device.device_id, now=now)
-        self._contents = Contents(store, self._transfer, wishes, self.refresh_status)
+        self._transfer = Transfer(store, remote)
+        self._deletion = Deletion(store, remote, now=now)
+        self._orphans = Orphans(store, remote, now=now)
+        self._uploads = LargeUploads(self._transfer, self.wake)
+        wishes = Wishes(store, remote, self._transfer, store.material.device.device_id, now=now)
+        eviction = Eviction(store, remote, now=now)
+        self._contents = Contents(
+            store,
+            self._transfer,
+            wishes,
+            self.refresh_status,
+            (self._deletion.hold, eviction.run_once, self._look_for_orphans),
+        )
         self._lock = asyncio.Lock()
         self._queued: asyncio.Task[SyncResult] | None = None
         self._tasks: set[asyncio.Task[SyncResult]] = set()
@@ -91,6 +105,7 @@ class SyncEngine:
         self._cleared = asyncio.Event()  # there was an alarm, and there is none any more
         self._listening = False
         self._closed = False
+        self._running = False
         self._seq = 0  # of the head known here
         self._heard = 0  # of the head the provider told of last
         self._noticed = self._greeted = (
@@ -141,8 +156,26 @@ class SyncEngine:
     async def sync(self) -> SyncResult:
         """Pulls, then pushes everything that was changed before the call.
 
+        While the engine runs, blobs larger than a mail, and the rows that name them, follow later.
         Raises ProviderLies (then an alarm is set), SyncStopped, Unreachable, Refused, StoreFull.
         """
+        first = await self._sync_soon()
+        try:
+            sent = await self._uploads.send(bulk=not self._running)
+        except SoledadError as error:
+            self._board.update(error=str(error))
+            raise
+        if not sent:
+            return first
+        then = await self._sync_soon()
+        return SyncResult(
+            first.pulled + then.pulled,
+            first.pushed + then.pushed,
+            first.blobs_sent + sent + then.blobs_sent,
+        )
+
+    async def _sync_soon(self) -> SyncResult:
+        """`sync` but for large blobs."""
         if self._closed:
             raise NotOpen("sync was ended")
         if self._queued is None:
@@ -190,6 +223,8 @@ class SyncEngine:
             )
         pulled = await self._puller.pull()
         self.pulled.set()
+        await self._deletion.before_push((await self._puller.state()).seq)
+        await self._orphans.remove()
         pushed, sent = await self._push_all()
         state = await self._puller.state()
         if self._is_silent(state):
@@ -198,8 +233,10 @@ class SyncEngine:
         if state.record is not None:
             material = self._store.material
             assert material is not None
-            await self._transfer.purge(state.record, material.open_keyset())
+            if await self._deletion.purge(state.record, material.open_keyset()):
+                await self._store.empty_trash()
         self._contents.wake()
+        self._uploads.wake()
         return SyncResult(pulled, pushed, sent)
 
     async def _push_all(self) -> tuple[int, int]:
@@ -250,6 +287,9 @@ class SyncEngine:
         """Asks for missing and damaged contents again, without waiting for their time."""
         await self._contents.retry_now()
 
+    async def _look_for_orphans(self) -> int:
+        return await self._orphans.look() if self.pulled.is_set() else 0
+
     # -- running ------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -260,7 +300,11 @@ class SyncEngine:
     async def run(self) -> None:
         """Keeps the store in step until it is cancelled or closed; at an alarm it waits for `clear_alarm`."""
         unsubscribe = self._store.on_change(self._on_change)
-        others = [asyncio.ensure_future(self._listen())]
+        others = [
+            asyncio.ensure_future(self._listen()),
+            asyncio.ensure_future(self._uploads.run()),
+        ]
+        self._running = True
         if self._fetching:
             others.append(asyncio.ensure_future(self._contents.run()))
         for task in others:
@@ -269,6 +313,7 @@ class SyncEngine:
             await self.refresh_status()
             await self._keep_in_step()
         finally:
+            self._running = False
             unsubscribe()
             for task in others:
                 task.cancel()
@@ -288,7 +333,7 @@ class SyncEngine:
             self._changed.clear()
             self._greeted = self._noticed = False
             try:
-                result = await self.sync()
+                result = await self._sync_soon()
                 delay = FIRST_DELAY
                 pause = QUIET_POLL_SECONDS if self._listening else self._poll
             except (ProviderLies, SyncStopped):
@@ -361,6 +406,7 @@ class SyncEngine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._uploads.close()
 
 
 def _log_crash(task: asyncio.Task[None]) -> None:
