@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from aiohttp import web
 
 from leap.provider.contract import Delivery
+from leap.provider.http.bodies import answer
 from leap.soledad.blobs.format import HEADER, BlobRef
 from leap.soledad.envelope import derive_key, with_lengths
 from leap.soledad.errors import BadReply, BlobAltered, BlobMissing, ForgedEnvelope, UnknownSuite
 from leap.soledad.inbox_seal import open_from_inbox, seal_to_inbox
-from leap.soledad.wire import BlobsFound, InboxClaim, InboxItems
+from leap.soledad.wire import API, BlobsFound, BlobsList, InboxClaim, InboxItems
 from tests.hostile.server import ALICE, BOB, Attack, Reaction
-from tests.hostile.switching_off import Instead, Raise, Whole
+from tests.hostile.switching_off import Instead, Raise, TagIgnored, Whole
 from tests.hostile.world import World
 
 HEAD, BODY = b"the head of a note" * 300, b"its body, as long." * 300
@@ -50,9 +51,9 @@ class BlobAttack(Attack):
         return msgspec.structs.replace(found, blobs=blobs)
 
 
-def cipher_of_any_place(header: bytes, _a: str, _b: str, _s: int, epoch: Any) -> AESGCM:
-    """A cipher that is not bound to account, blob id and size."""
-    return AESGCM(derive_key(epoch.key, HEADER.unpack(header)[2], b"any blob"))
+def key_of_any_place(header: bytes, _a: str, _b: str, _s: int, epoch: Any) -> bytes:
+    """A key that is not bound to account, blob id and size."""
+    return derive_key(epoch.key, HEADER.unpack(header)[2], b"any blob")
 
 
 class SwapBlobs(BlobAttack):
@@ -60,7 +61,7 @@ class SwapBlobs(BlobAttack):
 
     # The hash in the row names the bytes, and the key is bound to the id.
     says = "is not the one that was stored"
-    checks = (WHOLE, Instead("leap.soledad.blobs.format", "_cipher", cipher_of_any_place))
+    checks = (WHOLE, Instead("leap.soledad.blobs.format", "_key", key_of_any_place))
 
     async def on_blobs(self, found: BlobsFound) -> BlobsFound:
         return self.change(found, [blob.sealed for blob in found.blobs[::-1]])
@@ -96,7 +97,7 @@ class DropBlobs(BlobAttack):
     # Without the check the reader finds that it has nothing to give.
     expected = BlobMissing
     says = "does not have blob"
-    checks = (Raise("leap.soledad.blobs.reader", "BlobReader._fetch_all", "does not have blob"),)
+    checks = (Raise("leap.soledad.blobs.reader", "_raise_for", "does not have blob"),)
     instead = BlobAltered
 
     async def on_blobs(self, found: BlobsFound) -> BlobsFound:
@@ -137,6 +138,73 @@ class GiveNoBlobs(BlobAttack):
             return found
         self.asked += 1
         return BlobsFound(blobs=[], missing=[], more=True)
+
+    async def harmed(self, world: World) -> bool:
+        return self.asked == 20
+
+
+class AlterRange(BlobAttack):
+    """Alters the part of a large blob which the phone reads by itself."""
+
+    # No hash covers a part: each chunk, and the index before them, is authenticated by itself.
+    says = "is not the one that was stored"
+    checks = (Instead("leap.soledad.blobs.format", "AESGCM", TagIgnored),)
+    LARGE = b"a line of a large mail\r\n" * 200_000
+
+    async def prepare(self, world: World) -> None:
+        self.refs = await world.laptop.add_note("note", HEAD, self.LARGE)
+        await world.laptop.sync()
+        await world.phone.sync()
+
+    async def act(self, world: World) -> None:
+        self.read = (await world.phone.store.read_blob(self.refs[1], 1_000_000, 24),)
+
+    async def succeeded(self, world: World) -> bool:
+        return self.read == (self.LARGE[1_000_000:1_000_024],)
+
+    async def on_http(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        reply = await super().on_http(request, handler)
+        if "Range" not in request.headers:
+            return reply
+        assert isinstance(reply, web.Response)
+        assert isinstance(reply.body, bytes)
+        self.asked += 1
+        altered = reply.body[:-1] + bytes([reply.body[-1] ^ 1])
+        headers = {"Content-Range": reply.headers["Content-Range"]}
+        return web.Response(status=206, body=altered, headers=headers)
+
+
+class ListBlobsWithoutEnd(Attack):
+    """Lists the same blobs again and again, as if there were more."""
+
+    guarantee = "G12"
+    expected = BadReply
+    says = "lists blobs in no order"
+    reaction = Reaction.REFUSAL
+    checks = (
+        Raise("leap.soledad.remote.client", "ProviderClient._list", "lists blobs in no order"),
+    )
+    listed = 0
+
+    async def act(self, world: World) -> None:
+        """As who looks for orphans reads the list."""
+        after, more = "", True
+        while more:
+            page = await world.phone.client.list_blobs(after)
+            self.listed += len(page.blobs)
+            more = page.more
+            if page.blobs:
+                after = page.blobs[-1].blob_id
+
+    async def succeeded(self, world: World) -> bool:
+        return self.listed > 0
+
+    async def on_http(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.path != f"{API}/blobs/list" or self.asked == 20:
+            return await super().on_http(request, handler)
+        self.asked += 1
+        page = await self.blobs.listed(self.alice, BlobsList())
+        return answer(msgspec.structs.replace(page, more=True))
 
     async def harmed(self, world: World) -> bool:
         return self.asked == 20
@@ -227,6 +295,8 @@ CONTENT_ATTACKS: tuple[type[Attack], ...] = (
     DropBlobs,
     ListOtherBlobs,
     GiveNoBlobs,
+    AlterRange,
+    ListBlobsWithoutEnd,
     DowngradeInboxSuite,
     GiveOtherAccountsMail,
 )
