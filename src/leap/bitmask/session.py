@@ -310,7 +310,7 @@ class AccountSession:
 def sync_sentence(status: SyncStatus) -> str:
     """How sync is, for a person."""
     if status.alarm:
-        return f"SYNC STOPPED: {status.alarm}"
+        return f"SYNC STOPPED: {status.alarm}. To let it go on: bitmask sync resume."
     if status.provisional:
         return "Fetching the mail of this account for the first time."
     parts = []

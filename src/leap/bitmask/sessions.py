@@ -23,6 +23,7 @@ from leap.soledad.enrol import Enrolled, enrol_device, sign_up
 from leap.soledad.errors import (
     AuthFailed,
     BadCertificate,
+    ProviderLies,
     Refused,
     SoledadError,
     StoreFull,
@@ -250,6 +251,8 @@ class AccountSessions:
             raise CommandRefused(error.error, str(error)) from error
         except StoreFull as error:
             raise CommandRefused("storage-full", str(error)) from error
+        except ProviderLies as error:
+            raise CommandRefused("provider", error.sentence) from error
         except SoledadError as error:
             raise CommandRefused("provider", str(error)) from error
         except OSError as error:

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from leap.soledad.digest import DIGEST_SIZE
 from leap.soledad.envelope import Epoch, open_envelope, seal, with_lengths
-from leap.soledad.errors import ForgedHead, ForkJoined, KeysetBehind, RolledBack
+from leap.soledad.errors import ForgedHead, ForkJoined, ForkShown, KeysetBehind, RolledBack
 from leap.soledad.keyset import DeviceId, Hash, Keyset
 
 FIRST_GENERATION = 1
@@ -183,11 +183,14 @@ def open_head(
         raise ForgedHead("a head record is malformed") from None
     if record.keyset_version > keyset.version:
         raise KeysetBehind(
-            f"a head names keyset version {record.keyset_version}, at hand is {keyset.version}"
+            f"a head names keyset version {record.keyset_version},"
+            f" but the newest one the provider gives is {keyset.version}"
         )
     device = keyset.device(record.author)
     if device is None:
-        raise KeysetBehind("a head is signed by a device which the keyset at hand does not list")
+        raise KeysetBehind(
+            "a head is signed by a device which the newest keyset that the provider gives does not list"
+        )
     try:
         key = Ed25519PublicKey.from_public_bytes(device.signing_public)
         key.verify(signature, _signed_bytes(body, account))
@@ -283,13 +286,17 @@ def check_successor(
         raise ForkJoined("the log was founded anew, but not by this account's root key")
     if seen is not None and new.record.generation > seen.record.generation:
         return
-    _check_own(own, new)
+    _check_own(own, seen, new)
     if seen is None or new.hash == seen.hash:
         return
     _check_monotonic(seen.record, new.record)
     for device_id, before in seen.record.devices.items():
         mark, later = new.mark_of(device_id), new.record.devices.get(device_id)
         if mark is None or later is None or later.counter < before.counter:
+            if _went_on(seen, new):
+                raise ForkShown(
+                    "a head is shown in which other devices went on without what this device has seen"
+                )
             raise RolledBack(
                 "a head is shown that is older than what this device has seen of another one"
             )
@@ -304,13 +311,26 @@ def check_successor(
         _check_direct(seen, new)
 
 
-def _check_own(own: OwnHeads, new: Head) -> None:
+def _check_own(own: OwnHeads, seen: Head | None, new: Head) -> None:
     mark = new.mark_of(own.device_id)
     if mark == own.committed or mark in own.pending:
         return
     if mark is None or (own.committed is not None and mark.counter < own.committed.counter):
+        if seen is not None and _went_on(seen, new):
+            raise ForkShown(
+                "a head is shown in which other devices went on without what this device committed"
+            )
         raise RolledBack("a head is shown that is older than what this device committed itself")
     raise ForkJoined("a head names a commit of this device which it never made")
+
+
+def _went_on(seen: Head, new: Head) -> bool:
+    """Whether some device did something in `new` that is not in `seen`."""
+    before = seen.record.devices
+    return any(
+        name not in before or entry.counter > before[name].counter
+        for name, entry in new.record.devices.items()
+    )
 
 
 def _check_monotonic(before: HeadRecord, after: HeadRecord) -> None:

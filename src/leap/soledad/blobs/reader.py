@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from leap.soledad.blobs.download import LARGE, StreamSource, download
 from leap.soledad.blobs.format import BlobRef, SealedBlob, check_whole
 from leap.soledad.blobs.streams import Indexes, OpenFile, read_span, stream_span
-from leap.soledad.errors import BadReply, BlobAltered, Refused, UnknownSuite, Unreachable
+from leap.soledad.errors import (
+    BadReply,
+    BlobAltered,
+    BlobMissing,
+    Refused,
+    UnknownSuite,
+    Unreachable,
+)
 from leap.soledad.sqlite import Connection
 from leap.soledad.wire import MAX_BATCH_BLOBS, BlobsFound
 
@@ -314,7 +321,7 @@ def _raise_for(missing: Sequence[BlobRef], altered: Sequence[BlobRef]) -> None:
     if altered:
         raise BlobAltered(f"blob {altered[0].blob_id} is not the one that was stored")
     if missing:
-        raise BlobAltered(f"the provider does not have blob {missing[0].blob_id}")
+        raise BlobMissing(f"the provider does not have blob {missing[0].blob_id}")
 
 
 def _altered(pairs: Sequence[tuple[BlobRef, bytes]]) -> list[BlobRef]:

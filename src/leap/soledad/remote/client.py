@@ -24,7 +24,7 @@ from leap.soledad.frames import FRAMES_TYPE, FrameReader, frame
 from leap.soledad.login import SrpClient, identity_of
 from leap.soledad.remote import large_blobs
 from leap.soledad.remote.events import Event, EventParser
-from leap.soledad.remote.transport import MAX_REPLY, Transport
+from leap.soledad.remote.transport import MAX_REPLY, PATIENT, Patience, Transport
 from leap.soledad.secrets import PassphraseKeys
 from leap.soledad.wire import (
     API,
@@ -85,12 +85,15 @@ class ProviderClient:
         ca_file: Path | None = None,
         ca_pem: bytes | None = None,
         token: str | None = None,
+        patience: Patience = PATIENT,
     ) -> None:
-        """`ca_file` or `ca_pem` names the one authority to trust instead of the system's.
+        """`ca_file` or `ca_pem` names the one authority to trust instead of the system's; `patience` the time limits.
 
         Raises Unreachable for an URL that is not https, BadCertificate for an unusable authority.
         """
-        self._http = Transport(api_url, ca_file=ca_file, ca_pem=ca_pem, token=token)
+        self._http = Transport(
+            api_url, ca_file=ca_file, ca_pem=ca_pem, token=token, patience=patience
+        )
 
     async def __aenter__(self) -> Self:
         return self

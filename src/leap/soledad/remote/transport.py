@@ -28,15 +28,14 @@ from leap.soledad.errors import (
     BadReply,
     HeadMoved,
     KeysetMoved,
+    Redirected,
     Refused,
+    StrangeEncoding,
+    TooMuch,
+    TooSlow,
     Unreachable,
 )
 
-CONNECT_SECONDS = 15.0
-SILENCE_SECONDS = 60.0  # the provider hashes and syncs before it answers, but not for a minute
-WHOLE_SECONDS = 300.0
-SLOWEST_LINE = 10_000  # octets per second: time is added for large bodies at this speed
-STREAM_SILENCE_SECONDS = 90.0  # the provider sends a comment at least every 30 s
 MAX_REPLY = 16 * 1024 * 1024
 MAX_STREAMED = 64 * 1024 * 1024  # octets of a body in pieces, for which time is allowed
 MAX_ERROR = 16 * 1024
@@ -52,6 +51,19 @@ _REFUSALS: dict[str, type[Refused]] = {
 }
 
 
+class Patience(NamedTuple):
+    """How long the provider is waited for, in seconds, and the slowest line, in octets per second."""
+
+    connect: float = 15.0
+    silence: float = 60.0  # the provider hashes and syncs before it answers, but not for a minute
+    whole: float = 300.0
+    slowest_line: float = 10_000  # time is added for large bodies at this speed
+    stream_silence: float = 90.0  # the provider sends a comment at least every 30 s
+
+
+PATIENT = Patience()
+
+
 class Reply(NamedTuple):
     """A reply that was no error."""
 
@@ -64,7 +76,13 @@ class Transport:
     """Requests to one origin. `token` may be set and cleared at any time."""
 
     def __init__(
-        self, api_url: str, *, ca_file: Path | None, ca_pem: bytes | None, token: str | None
+        self,
+        api_url: str,
+        *,
+        ca_file: Path | None,
+        ca_pem: bytes | None,
+        token: str | None,
+        patience: Patience = PATIENT,
     ) -> None:
         parts = urlsplit(api_url)
         if parts.scheme != "https" or not parts.hostname:
@@ -75,6 +93,7 @@ class Transport:
         self.host = parts.hostname
         self.ca_pem = _read_authority(ca_file) if ca_file is not None else ca_pem
         self.token = token
+        self._patience = patience
         self._context = _tls_context(self.ca_pem)
         self._session: aiohttp.ClientSession | None = None
 
@@ -98,9 +117,10 @@ class Transport:
             size = len(body or b"")
         else:
             size, repeatable = MAX_STREAMED, False
-        seconds = WHOLE_SECONDS + (limit + size) / SLOWEST_LINE
+        patience = self._patience
+        seconds = patience.whole + (limit + size) / patience.slowest_line
         timeout = aiohttp.ClientTimeout(
-            total=seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+            total=seconds, sock_connect=patience.connect, sock_read=patience.silence
         )
         for last in (not repeatable, True):
             try:
@@ -115,7 +135,9 @@ class Transport:
     async def stream(self, path: str) -> AsyncIterator[bytes]:
         """The pieces of a reply without end; raises Unreachable when it ends or falls silent, Refused at once."""
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_SECONDS, sock_read=STREAM_SILENCE_SECONDS
+            total=None,
+            sock_connect=self._patience.connect,
+            sock_read=self._patience.stream_silence,
         )
         headers = {"Accept": "text/event-stream"}
         try:
@@ -139,25 +161,25 @@ class Transport:
         Raises Unreachable or Refused.
         """
         timeout = aiohttp.ClientTimeout(
-            total=WHOLE_SECONDS + size / SLOWEST_LINE,
-            sock_connect=CONNECT_SECONDS,
-            sock_read=SILENCE_SECONDS,
+            total=self._patience.whole + size / self._patience.slowest_line,
+            sock_connect=self._patience.connect,
+            sock_read=self._patience.silence,
         )
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(SILENCE_SECONDS) as standing:
+            async with asyncio.timeout(self._patience.silence) as standing:
 
                 async def watched() -> AsyncIterator[bytes]:
                     async for piece in pieces:
-                        standing.reschedule(loop.time() + SILENCE_SECONDS)
+                        standing.reschedule(loop.time() + self._patience.silence)
                         yield piece
-                    standing.reschedule(loop.time() + SILENCE_SECONDS)
+                    standing.reschedule(loop.time() + self._patience.silence)
 
                 async with self._open(method, path, watched(), None, headers, timeout) as response:
                     data = await self._read(response, MAX_REPLY)
                     return Reply(response.status, data, response.headers)
         except TimeoutError as error:
-            raise Unreachable(f"{self.host} takes nothing more") from error
+            raise TooSlow(f"{self.host} takes nothing more") from error
         except _Disconnected as error:
             raise Unreachable(f"{self.host} closed the connection") from error
 
@@ -166,9 +188,9 @@ class Transport:
     ) -> AsyncIterator[bytes]:
         """The pieces of a reply of at most `limit` octets, which has to begin at octet `start` (RFC 9110 14.4)."""
         timeout = aiohttp.ClientTimeout(
-            total=WHOLE_SECONDS + limit / SLOWEST_LINE,
-            sock_connect=CONNECT_SECONDS,
-            sock_read=SILENCE_SECONDS,
+            total=self._patience.whole + limit / self._patience.slowest_line,
+            sock_connect=self._patience.connect,
+            sock_read=self._patience.silence,
         )
         try:
             async with self._open("GET", path, None, None, headers, timeout) as response:
@@ -178,7 +200,7 @@ class Transport:
                 async for piece in response.content.iter_any():
                     limit -= len(piece)
                     if limit < 0:
-                        raise BadReply(f"{self.host} answered with more than was asked for")
+                        raise TooMuch(f"{self.host} answered with more than was asked for")
                     yield piece
         except _Disconnected as error:
             raise Unreachable(f"{self.host} closed the connection") from error
@@ -189,7 +211,7 @@ class Transport:
         Raises Unreachable, also for a reply that comes ever more slowly, and Refused.
         """
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+            total=None, sock_connect=self._patience.connect, sock_read=self._patience.silence
         )
         waited, size = 0.0, 0
         try:
@@ -203,8 +225,10 @@ class Transport:
                         return
                     waited += time.monotonic() - began
                     size += len(piece)
-                    if waited > WHOLE_SECONDS + size / SLOWEST_LINE:
-                        raise Unreachable(f"{self.host} answers too slowly")
+                    if waited > self._patience.whole + size / self._patience.slowest_line:
+                        raise TooSlow(
+                            f"{self.host} does not answer in time; it is asked again later"
+                        )
                     yield kind, piece
         except _Disconnected as error:
             raise Unreachable(f"{self.host} closed the connection") from error
@@ -243,7 +267,7 @@ class Transport:
                 if response.status >= 300:
                     raise await self._refusal(response)
                 if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                    raise BadReply(f"{self.host} answered in an encoding nobody asked for")
+                    raise StrangeEncoding(f"{self.host} answered in an encoding nobody asked for")
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:
             raise BadCertificate(
@@ -252,7 +276,9 @@ class Transport:
         except aiohttp.ServerDisconnectedError as error:
             raise _Disconnected from error
         except TimeoutError as error:  # aiohttp's time-outs are kinds of it
-            raise Unreachable(f"{self.host} does not answer in time") from error
+            raise TooSlow(
+                f"{self.host} does not answer in time; it is asked again later"
+            ) from error
         except aiohttp.ClientConnectorDNSError as error:
             raise Unreachable(f"the name {self.host} is not known") from error
         except aiohttp.ClientConnectorError as error:
@@ -277,17 +303,21 @@ class Transport:
 
     async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
         if (response.content_length or 0) > limit:
-            raise BadReply(f"{self.host} answered with more than was asked for")
+            raise TooMuch(f"{self.host} answered with more than was asked for")
         pieces, size = [], 0
         async for piece in response.content.iter_any():
             size += len(piece)
             if size > limit:
-                raise BadReply(f"{self.host} answered with more than was asked for")
+                raise TooMuch(f"{self.host} answered with more than was asked for")
             pieces.append(piece)
         return b"".join(pieces)
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> Exception:
         status = response.status
+        if status < 400:
+            return Redirected(
+                f"{self.host} wants to send this device elsewhere, which is not followed"
+            )
         try:
             body = wire.decode(await self._read(response, MAX_ERROR), wire.ErrorReply)
         except (wire.WireError, BadReply):

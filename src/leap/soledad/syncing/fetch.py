@@ -17,7 +17,7 @@ from contextlib import aclosing
 from functools import partial
 
 from leap.soledad.envelope import open_envelope
-from leap.soledad.errors import BadReply, BeingFounded, ForgedHead, RolledBack
+from leap.soledad.errors import BadPage, BadReply, BeingFounded, ForgedHead, RolledBack
 from leap.soledad.head import Head, HeadRecord, check_successor, head_hash
 from leap.soledad.material import AccountMaterial
 from leap.soledad.sqlite import Connection
@@ -154,11 +154,12 @@ async def _checked_head(
             raise ForgedHead(f"a head signed for seq {before.record.seq} is shown at another one")
         return before
     head = await open_head(page.head, page.head_seq)
-    if head.record.partial and head.record.author != state.device_id:
-        raise BeingFounded("another device is founding this account's log anew, and is not done")
     if state.founding is not None and head.record.generation < state.founding.generation:
         raise BeingFounded("this account's log is being founded anew, and is not there yet")
     check_successor(state.own, state.head, head, founded())
+    # After the rules: an old head of a founding that is over is not news of one that goes on.
+    if head.record.partial and head.record.author != state.device_id:
+        raise BeingFounded("another device is founding this account's log anew, and is not done")
     same = before is not None and before.record.generation == head.record.generation
     if same and before is not None and head.record.seq < before.record.seq:
         raise RolledBack("the end of the log moves back while it is pulled")
@@ -166,19 +167,19 @@ async def _checked_head(
 
 
 def _check_page(page: PullPage, request: PullRequest) -> None:
-    """Raises BadReply for a page that does not lead on to the head, or is not what was asked for."""
+    """Raises BadPage for a page that does not lead on to the head, or is not what was asked for."""
     last = request.since
     for item in page.items:
         if item.seq <= last:
-            raise BadReply("the provider's answer to a pull is not in order")
+            raise BadPage("the provider's answer to a pull is not in order")
         last = item.seq
     if last > page.head_seq and page.items:
-        raise BadReply("the provider shows items behind the end of the log")
+        raise BadPage("the provider shows items behind the end of the log")
     if page.more and not page.items:
-        raise BadReply("the provider says there are more items, but gives none")
+        raise BadPage("the provider says there are more items, but gives none")
     size = sum(len(item.sealed) for item in page.items)
     if len(page.items) > request.max_items or size > request.max_bytes:
-        raise BadReply("the provider's answer to a pull is larger than was asked for")
+        raise BadPage("the provider's answer to a pull is larger than was asked for")
 
 
 def _open_all(items: Sequence[LoggedItem], material: AccountMaterial) -> None:

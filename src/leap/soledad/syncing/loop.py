@@ -318,11 +318,11 @@ class SyncEngine:
         return state.record is not None and keyset.generation > state.record.generation
 
     async def _alarm(self, error: ProviderLies) -> None:
-        text = str(error)
+        text = error.sentence
         self._cleared.clear()
         await self._store.write(lambda c: save_setting(c, ALARM, text), durable=True)
         self._board.update(alarm=text)
-        _log.error("sync stopped: %s: %s", type(error).__name__, text)
+        _log.error("sync stopped: %s: %s", type(error).__name__, error)
 
     async def clear_alarm(self) -> str:
         """A person says: try again. Answers what the alarm was, "" if there was none."""

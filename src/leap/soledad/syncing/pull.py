@@ -20,6 +20,7 @@ from leap.soledad.envelope import HEADER, Epoch, open_envelope
 from leap.soledad.errors import (
     DigestMismatch,
     KeysetBehind,
+    ProviderLies,
     RolledBack,
     UnknownEpoch,
 )
@@ -79,21 +80,14 @@ class Puller:
 
         Raises ProviderLies, Unreachable, Refused.
         """
-        try:
-            return await self._pull_once()
-        except DigestMismatch:
-            # What lies aside may come from pulls that were cut, and tombstones may have been purged which this
-            # device counts: only all of the log, fresh, proves anything.
-            state = await self.state()
-            whole = state.record.generation if state.record is not None else None
-            await self._store.write(lambda c: forget_aside(c, whole))
-            try:
-                return await self._pull_once()
-            except DigestMismatch:
-                await self._store.write(forget_aside)
-                raise
+        count = await self._pull_once()
+        if count is None:
+            count = await self._pull_once(afresh=True)
+        assert count is not None
+        return count
 
-    async def _pull_once(self) -> int:
+    async def _pull_once(self, afresh: bool = False) -> int | None:
+        """None, if what lay aside could not be verified; it is forgotten then. `afresh` raises why."""
         state = await self.state()
         sealed, head = await fetch_news(
             self._store, self._remote, state, self._open_head, self._progress
@@ -106,7 +100,18 @@ class Puller:
             await self._forget_staged()  # behind an accepted head there is nothing
             return 0
         epoch = self._epoch_of(sealed)
-        verified = await self._store.read(lambda c: self._verify(c, state, head, epoch))
+        try:
+            verified = await self._store.read(lambda c: self._verify(c, state, head, epoch))
+        except ProviderLies as error:
+            # What lies aside may come from pulls that were cut, or from a lie told before: only a fresh pull proves
+            # anything. Tombstones may have been purged which this device counts: then only all of the log does.
+            if afresh:
+                await self._store.write(forget_aside)
+                raise
+            counted = isinstance(error, DigestMismatch) and state.record is not None
+            whole = state.record.generation if counted and state.record is not None else None
+            await self._store.write(lambda c: forget_aside(c, whole))
+            return None
         return await self._accept(state, head, verified)
 
     async def state(self) -> SyncState:

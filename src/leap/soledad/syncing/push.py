@@ -43,7 +43,6 @@ from leap.soledad.syncing.state import (
 )
 from leap.soledad.syncing.tombstones import Tombstone, count_out, due, forget
 from leap.soledad.wire import (
-    MAX_COMMIT_BYTES,
     MAX_COMMIT_ITEMS,
     CommitRequest,
     Item,
@@ -53,6 +52,9 @@ from leap.soledad.wire import (
 
 _OF_THE_COMMIT = {400, 409, 413}  # HTTP statuses: malformed, staged items differ, too large
 CHUNK_ITEMS, CHUNK_BYTES = 256, 256 * 1024  # of one frame of what is staged
+# Octets of items that travel with the commit itself. What is sent while another device commits is sent in vain, so
+# that larger ones go ahead; and a second attempt should be quick.
+WITH_COMMIT, WITH_RETRY = 256 * 1024, 16 * 1024
 FOUNDING_MARGIN = 1_000  # items that others may still write while a log is founded anew
 MAX_ATTEMPTS = 30  # commits refused in a row before the others have their turn without us
 
@@ -93,7 +95,9 @@ class Pusher:
         """
         for attempt in range(MAX_ATTEMPTS):
             state = await self._puller.state()
-            pending = state.pending or await self._prepare(state, even_empty, purge)
+            pending = state.pending or await self._prepare(
+                state, even_empty, purge, WITH_RETRY if attempt else WITH_COMMIT
+            )
             if pending is None:
                 return 0
             fresh = state.pending is None and state.kept is None
@@ -121,7 +125,9 @@ class Pusher:
 
     # -- before -------------------------------------------------------------------------------
 
-    async def _prepare(self, state: SyncState, even_empty: bool, purge: bool) -> Pending | None:
+    async def _prepare(
+        self, state: SyncState, even_empty: bool, purge: bool, most: int
+    ) -> Pending | None:
         """Gathers, seals, signs and writes down the next commit; None if there is nothing to say."""
         material, tables = self._material, self._store.tables
         await self._store.write(lambda c: assign_pages(c, tables))
@@ -170,7 +176,7 @@ class Pusher:
         head = sign_and_seal(
             record, material.device.signing_key, material.epoch, material.account_id
         )
-        push_id, staged = self._plan(state.kept, sealed)
+        push_id, staged = self._plan(state.kept, sealed, most)
         pending = Pending(
             head=head,
             record=record,
@@ -248,11 +254,13 @@ class Pusher:
             digest.add(item.item_id, item.version, ct_hash)
         return digest
 
-    def _plan(self, kept: KeptPush | None, sealed: Sequence[bytes]) -> tuple[str | None, int]:
-        """Under which id, and how many of the items, go ahead of the commit."""
+    def _plan(
+        self, kept: KeptPush | None, sealed: Sequence[bytes], most: int
+    ) -> tuple[str | None, int]:
+        """Under which id, and how many of the items, go ahead of the commit, which takes `most` octets."""
         already = kept.staged if kept is not None else 0
         rest = sealed[already:]
-        fits = len(rest) <= MAX_COMMIT_ITEMS and sum(map(len, rest)) <= MAX_COMMIT_BYTES
+        fits = len(rest) <= MAX_COMMIT_ITEMS and sum(map(len, rest)) <= most
         if kept is not None:
             return kept.push_id, already if fits else len(sealed)
         return (None, 0) if fits else (self._random(16).hex(), len(sealed))
