@@ -24,8 +24,10 @@ from leap.soledad.wire import (
     MAX_COMMIT_ITEMS,
     Blob,
     BlobsFound,
+    BlobsListed,
     CommitReply,
     CommitRequest,
+    ListedBlob,
     LoggedItem,
     PullPage,
     PullRequest,
@@ -50,6 +52,9 @@ class MemoryProvider:
         self.head_seq = 0
         self.staged: dict[str, dict[int, Any]] = defaultdict(dict)
         self.blobs: dict[str, bytes] = {}
+        self.stored: dict[str, float] = {}  # when each blob came, by `now`
+        self.now = NOW
+        self.listing = 1000  # blobs of one answer to list_blobs
         self.keyset = b""
         self.keyset_version = 0
         self.listeners: set[asyncio.Queue[Event]] = set()
@@ -110,6 +115,8 @@ class MemoryProvider:
 
     def put_blobs(self, blobs: Sequence[Blob]) -> None:
         for blob in blobs:
+            if blob.blob_id not in self.blobs:
+                self.stored[blob.blob_id] = self.now
             if self.blobs.setdefault(blob.blob_id, blob.sealed) != blob.sealed:
                 raise Refused("blob-differs", "there is another blob of this id", 409)
 
@@ -121,6 +128,19 @@ class MemoryProvider:
     def delete_blobs(self, blob_ids: Sequence[str]) -> None:
         for name in blob_ids:
             self.blobs.pop(name, None)
+
+    def list_blobs(self, after: str) -> BlobsListed:
+        ids = sorted(name for name in self.blobs if name > after)
+        blobs = [
+            ListedBlob(
+                blob_id=name,
+                size=len(self.blobs[name]),
+                sha256=hashlib.sha256(self.blobs[name]).digest(),
+                age=max(0, int(self.now - self.stored.get(name, NOW))),
+            )
+            for name in ids[: self.listing]
+        ]
+        return BlobsListed(blobs=blobs, more=len(ids) > self.listing)
 
     def secrets(self) -> SecretsReply:
         return SecretsReply(
@@ -192,6 +212,10 @@ class Connection:
 
     async def delete_blobs(self, blob_ids: Sequence[str]) -> None:
         await self._do("delete_blobs", lambda: self.provider.delete_blobs(blob_ids))
+
+    async def list_blobs(self, after: str = "") -> BlobsListed:
+        listed: BlobsListed = await self._do("list_blobs", lambda: self.provider.list_blobs(after))
+        return listed
 
     async def secrets(self) -> SecretsReply:
         reply: SecretsReply = await self._do("secrets", self.provider.secrets)

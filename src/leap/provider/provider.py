@@ -70,7 +70,7 @@ class Provider:
         self.login = LoginDesk(self.accounts, self.tokens, secret)
         self.signups = Budget(SIGNUP_BURST, SIGNUP_RATE, "sign-ups")
         self.log = Log(db, room, now=now)
-        self.blobs = Blobs(db, files, room)
+        self.blobs = Blobs(db, files, room, now=now)
         self.inbox = Inbox(db, files, room, now=now)
         self.directory = KeyDirectory(db, now=now)
         self.events = Events()

@@ -23,6 +23,7 @@ MAX_COMMIT_ITEMS = 2_000
 MAX_COMMIT_BYTES = 2 * 1024 * 1024
 MAX_BATCH_BLOBS = 500
 MAX_BATCH_BYTES = 8 * 1024 * 1024
+MAX_LISTED_BLOBS = 5_000  # about 400 kB of reply
 MAX_BLOB_BYTES = 2 * 1024 * 1024 * 1024
 MAX_MESSAGE_BYTES = 50 * 1024 * 1024  # one mail, as SMTP SIZE counts it (RFC 1870)
 
@@ -230,6 +231,29 @@ class BlobsFound(Body, frozen=True, kw_only=True):
 
 class BlobsDelete(Body, frozen=True, kw_only=True):
     blob_ids: list[BlobId]
+
+
+class BlobsList(Body, frozen=True, kw_only=True):
+    """Asks what is stored: blobs with ids above `after`, in order of their ids, `MAX_LISTED_BLOBS` at most."""
+
+    after: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{32})?$")] = ""
+    limit: Counter = MAX_LISTED_BLOBS
+
+
+class ListedBlob(Body, frozen=True, kw_only=True):
+    """`size` and `sha256` are of the sealed bytes; `age` is how many seconds ago they were stored."""
+
+    blob_id: BlobId
+    size: Counter
+    sha256: Bytes32
+    age: Counter
+
+
+class BlobsListed(Body, frozen=True, kw_only=True):
+    """`more` says that there are blobs above the last one of these."""
+
+    blobs: list[ListedBlob]
+    more: bool
 
 
 # --- inbox -----------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from leap.soledad.wire import (
     API,
     BlobsDelete,
     BlobsGet,
+    BlobsList,
     BlobsPut,
     CertificatePut,
     CommitRequest,
@@ -128,6 +129,10 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
                 SMALL_BODY,
                 lambda who, body: p.blobs.delete(who.account, body.blob_ids),
             ),
+        ),
+        web.post(
+            API + "/blobs/list",
+            known(BlobsList, SMALL_BODY, lambda who, body: p.blobs.listed(who.account, body)),
         ),
         web.post(
             API + "/inbox/claim",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,16 @@ from leap.provider.storage.orphans import remove_unnamed
 from leap.provider.storage.room import Room
 from leap.soledad.errors import StoreFull
 from leap.soledad.sqlite import Connection, Database
-from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob, BlobsFound
+from leap.soledad.wire import (
+    MAX_BATCH_BLOBS,
+    MAX_BATCH_BYTES,
+    MAX_LISTED_BLOBS,
+    Blob,
+    BlobsFound,
+    BlobsList,
+    BlobsListed,
+    ListedBlob,
+)
 
 INLINE_BYTES = 64 * 1024  # from here on a file is cheaper than pages of the database
 MAX_WHOLE_BYTES = 56 * 1024 * 1024  # the largest mail, sealed; what is larger is read by range
@@ -50,10 +60,18 @@ class _Row:
 class Blobs:
     """The blobs of all accounts; `account` is always the number of one."""
 
-    def __init__(self, db: Database, files: FileStore, room: Room) -> None:
+    def __init__(
+        self,
+        db: Database,
+        files: FileStore,
+        room: Room,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._db = db
         self._room = room
         self._files = files
+        self._now = now
 
     async def put(self, account: int, blobs: Sequence[Blob]) -> None:
         """Stores all of them durably or none. Raises BlobDiffers, TooLarge, StoreFull."""
@@ -121,6 +139,27 @@ class Blobs:
 
         await self._remove(await self._db.write(job, durable=True))
 
+    async def listed(self, account: int, request: BlobsList) -> BlobsListed:
+        """What is stored, by id."""
+        limit = max(1, min(request.limit, MAX_LISTED_BLOBS))
+        after, now = bytes.fromhex(request.after), int(self._now())
+
+        def job(connection: Connection) -> BlobsListed:
+            found = connection.execute(
+                "SELECT blob_id, size, sha256, created FROM blob"
+                " WHERE account = ? AND blob_id > ? ORDER BY blob_id LIMIT ?",
+                (account, after, limit + 1),
+            ).fetchall()
+            blobs = [
+                ListedBlob(
+                    blob_id=blob_id.hex(), size=size, sha256=sha256, age=max(0, now - created)
+                )
+                for blob_id, size, sha256, created in found[:limit]
+            ]
+            return BlobsListed(blobs=blobs, more=len(found) > limit)
+
+        return await self._db.read(job)
+
     # -- in threads -----------------------------------------------------------------------------
 
     def _rows(self, blobs: Sequence[Blob]) -> list[_Row]:
@@ -169,13 +208,15 @@ class Blobs:
     async def _insert(self, account: int, rows: Sequence[_Row]) -> None:
         """Writes the rows; files which turn out not to be needed are removed again."""
 
+        now = int(self._now())
+
         def job(connection: Connection) -> list[str]:
             unneeded: list[str] = []
             for row in rows:
                 added = connection.execute(
-                    "INSERT INTO blob (account, blob_id, size, sha256, file, sealed)"
-                    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (account, row.blob_id, row.size, row.sha256, row.file, row.sealed),
+                    "INSERT INTO blob (account, blob_id, size, sha256, created, file, sealed)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (account, row.blob_id, row.size, row.sha256, now, row.file, row.sealed),
                 ).rowcount
                 if added:
                     continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -31,6 +32,8 @@ from leap.soledad.wire import (
     BlobsDelete,
     BlobsFound,
     BlobsGet,
+    BlobsList,
+    BlobsListed,
     BlobsPut,
     CertificatePut,
     CertificateReply,
@@ -262,6 +265,14 @@ class ProviderClient:
         for first in range(0, len(blob_ids), MAX_BATCH_BLOBS):
             part = list(blob_ids[first : first + MAX_BATCH_BLOBS])
             await self._tell("blobs/delete", BlobsDelete(blob_ids=part))
+
+    async def list_blobs(self, after: str = "") -> BlobsListed:
+        """What the provider says it stores, ids above `after` in order; ask again from the last one while `more`."""
+        listed = await self._post("blobs/list", BlobsList(after=after), BlobsListed)
+        ids = [after, *(blob.blob_id for blob in listed.blobs)]
+        if any(one >= other for one, other in pairwise(ids)) or (listed.more and not listed.blobs):
+            raise BadReply(f"{self._http.host} lists blobs in no order")  # it would never end
+        return listed
 
     # --- inbox --------------------------------------------------------------------------------------
 
