@@ -25,21 +25,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from leap.soledad.blobs.format import BlobRef, SealedBlob
-from leap.soledad.documents import (
-    DocumentItem,
-    Version,
-    check_doc_id,
-    decode_content,
-    encode_content,
-    type_of,
-)
-from leap.soledad.envelope import zstd_decompress
-from leap.soledad.errors import ForgedEnvelope, SoledadError
+from leap.soledad.documents import decode_content, type_of
 from leap.soledad.maintenance.archive import ArchiveReader, NotAnExport
+from leap.soledad.maintenance.arriving import take_documents
 from leap.soledad.maintenance.carrying import CarryAll, Carrying
 from leap.soledad.maintenance.findings import Progress, no_progress
+from leap.soledad.maintenance.grammar import STEP, Grammar, some_records, unpacked
 from leap.soledad.maintenance.records import (
-    PIECE,
     BlobEntry,
     Closing,
     DocumentRecord,
@@ -48,14 +40,11 @@ from leap.soledad.maintenance.records import (
     Record,
     RowRecord,
 )
-from leap.soledad.rebase import merge_fields
-from leap.soledad.rows import RowTable
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 
 BATCH_BYTES = 4 * 1024 * 1024  # of sealed blobs in one transaction
 BATCH_ROWS = 200
-STEP = 500  # records looked at in one go
 _FOREIGN = "of-the-other-account"
 
 
@@ -128,7 +117,7 @@ class _Import:
     # -- the whole file, before anything --------------------------------------------------------
 
     async def _check(self) -> tuple[Opening, Closing]:
-        grammar = _Grammar(self._store.tables)
+        grammar = Grammar(self._store.tables)
         records = self._reader.records(Record)
         more, done = True, 0
         while more:
@@ -148,7 +137,7 @@ class _Import:
             batch, more = await asyncio.to_thread(_documents, records)
             arriving = [made for record in batch if (made := self._arriving(record, opening))]
             if arriving:
-                job = partial(_take_all, records=arriving, store=self._store, same=same)
+                job = partial(take_documents, records=arriving, store=self._store, same=same)
                 taken = await self._store.transact(job, durable=True)
                 self._documents += taken
                 self._present += len(arriving) - taken
@@ -172,7 +161,7 @@ class _Import:
         size = done = 0
         due: _Due | None = None
         while True:
-            some = await asyncio.to_thread(_some, records)
+            some = await asyncio.to_thread(some_records, records)
             for record in some:
                 if isinstance(record, Piece):
                     if due is not None and not due.skip:
@@ -235,7 +224,6 @@ class _Import:
 
         def job(tx: Transaction) -> tuple[int, int]:
             rows = blobs = 0
-            kept: set[str] = set()
             for one in ready:
                 record = one.record
                 if tx.row(record.schema, record.row_id) is not None:
@@ -244,7 +232,6 @@ class _Import:
                 schema = tables[record.schema].schema
                 for entry, blob in one.blobs:
                     tx.put_blob(blob)
-                    kept.add(blob.ref.blob_id)
                     blobs += 1
                     values.update(_columns(schema.blobs[entry.place], blob.ref))
                 for entry, ref in one.known:
@@ -265,7 +252,7 @@ def _columns(names: tuple[str, str, str], ref: BlobRef) -> dict[str, Any]:
 
 def _append(due: _Due, piece: Piece) -> None:
     """Adds octets to the first blob of the row that is not complete."""
-    data = _unpacked(piece)
+    data = unpacked(piece)
     filled = {entry.place: held for entry, held in due.contents}
     for entry in due.record.blobs:
         if not entry.here:
@@ -279,27 +266,6 @@ def _append(due: _Due, piece: Piece) -> None:
             return
 
 
-def _unpacked(piece: Piece) -> bytes:
-    if not piece.packed:
-        return piece.data
-    try:
-        return zstd_decompress(piece.data, PIECE)
-    except ForgedEnvelope:
-        raise NotAnExport("the export holds a content that does not unpack") from None
-
-
-def _some(records: Iterator[Record]) -> list[Record]:
-    """The next records, some megabytes at most; none at the end."""
-    out: list[Record] = []
-    size = 0
-    for record in records:
-        out.append(record)
-        size += len(record.data) if isinstance(record, Piece) else 0
-        if len(out) >= STEP or size >= BATCH_BYTES:
-            break
-    return out
-
-
 def _documents(records: Iterator[Record]) -> tuple[list[DocumentRecord], bool]:
     """The next documents, and whether there may be more."""
     out: list[DocumentRecord] = []
@@ -309,178 +275,3 @@ def _documents(records: Iterator[Record]) -> tuple[list[DocumentRecord], bool]:
             if len(out) >= BATCH_ROWS:
                 return out, True
     return out, False
-
-
-class _Grammar:
-    """Reads a whole export, and raises NotAnExport or SoledadError where it is not what this store could take."""
-
-    def __init__(self, tables: Any) -> None:
-        self._tables: dict[str, RowTable] = dict(tables)
-        self._opening: Opening | None = None
-        self._closing: Closing | None = None
-        self._rows = self._documents = self._blobs = 0
-        self._due: list[int] = []  # octets that are still to come, of each blob of the row
-        self._shared: set[str] = set()
-
-    def read(self, records: Iterator[Record]) -> bool:
-        """Reads a step; False at the end."""
-        some = _some(records)
-        for record in some:
-            if self._opening is None:
-                if not isinstance(record, Opening):
-                    raise NotAnExport("the export does not begin as one does")
-                self._begin(record)
-            elif self._closing is not None:
-                raise NotAnExport("the export goes on behind its end")
-            else:
-                self._next(record)
-        return bool(some)
-
-    def ended(self) -> tuple[Opening, Closing]:
-        closing = self._closing
-        if self._opening is None or closing is None:
-            raise NotAnExport("the export has no end; it was cut short")
-        if (closing.rows, closing.documents, closing.blobs) != (
-            self._rows,
-            self._documents,
-            self._blobs,
-        ):
-            raise NotAnExport("the export holds another number of records than it says")
-        return self._opening, closing
-
-    def _begin(self, opening: Opening) -> None:
-        self._opening = opening
-        unknown = sorted(set(opening.schemas) - set(self._tables))
-        if unknown:
-            raise SoledadError(
-                f"this export holds rows called {unknown[0]!r}, which this program does not know"
-            )
-        for name, columns in opening.schemas.items():
-            more = sorted(set(columns) - set(self._tables[name].schema.columns))
-            if more:
-                raise SoledadError(
-                    f"this export was written by a newer version of the program (it has {more[0]!r})"
-                )
-
-    def _next(self, record: Record) -> None:
-        if isinstance(record, Piece):
-            self._piece(record)
-            return
-        if self._due:
-            raise NotAnExport("the export lacks a part of a content")
-        if isinstance(record, RowRecord):
-            self._row(record)
-        elif isinstance(record, DocumentRecord):
-            _check_document(record)
-            self._documents += 1
-        elif isinstance(record, Closing):
-            self._closing = record
-        else:
-            raise NotAnExport("the export begins twice")
-
-    def _piece(self, piece: Piece) -> None:
-        size = len(_unpacked(piece))
-        if not self._due or not 0 < size <= self._due[0]:
-            raise NotAnExport("the export holds a content where none belongs")
-        self._due[0] -= size
-        if not self._due[0]:
-            del self._due[0]
-
-    def _row(self, record: RowRecord) -> None:
-        table = self._tables.get(record.schema)
-        if table is None or self._opening is None or record.schema not in self._opening.schemas:
-            raise NotAnExport("the export holds a row of a kind it does not name")
-        schema = table.schema
-        references = {column for columns in schema.blobs for column in columns}
-        plain = set(schema.columns) - references
-        if not record.values.keys() <= plain or not record.row_id:
-            raise NotAnExport("the export holds a row with columns it cannot have")
-        scalars = (str, int, float, type(None))
-        for name, value in record.values.items():
-            if not isinstance(value, str if name in schema.sets else scalars) or (
-                isinstance(value, int) and not -(2**63) <= value < 2**63
-            ):
-                raise NotAnExport("the export holds a row with a value of the wrong type")
-        places = [entry.place for entry in record.blobs]
-        if len(set(places)) != len(places) or not set(places) <= set(range(len(schema.blobs))):
-            raise NotAnExport("the export holds a row with contents it cannot have")
-        for entry in record.blobs:
-            if entry.here:
-                self._blobs += 1
-                if entry.size:
-                    self._due.append(entry.size)
-            elif entry.blob_id not in self._shared:
-                raise NotAnExport("the export names a content that it does not hold")
-            if entry.shared:
-                self._shared.add(entry.blob_id)
-        self._rows += 1
-
-
-def _check_document(record: DocumentRecord) -> None:
-    try:
-        check_doc_id(record.doc_id)
-        texts = [record.content, *(version.content for version in record.conflicts)]
-        contents = [decode_content(text) for text in texts]
-    except (SoledadError, ValueError, RecursionError):
-        raise NotAnExport("the export holds a document that cannot be read") from None
-    if not all(content is None or isinstance(content, dict) for content in contents):
-        raise NotAnExport("the export holds a document that cannot be read")
-
-
-# -- documents, inside a transaction ----------------------------------------------------------------
-
-
-def _take_all(tx: Transaction, *, records: list[DocumentRecord], store: Soledad, same: bool) -> int:
-    return sum(_take(tx, record, store, same) for record in records)
-
-
-def _take(tx: Transaction, record: DocumentRecord, store: Soledad, same: bool) -> bool:
-    """Brings one document in; False if nothing had to be changed."""
-    stored = tx.load(record.doc_id)
-    if stored is None or (stored.item.content is None and not stored.item.conflicts):
-        tx.edit(stored, record.doc_id, record.content, list(record.conflicts))
-        return True
-    item = stored.item
-    content = item.content
-    conflicts = {version.revision: version for version in item.conflicts}
-    if record.content != content and not (
-        same and _number(record.revision) < _number(item.revision)
-    ):
-        content = _merged(item, record, store)
-        if content is None:
-            content = item.content
-            _beside(conflicts, item, Version(record.revision, record.content))
-    if record.content == item.content or not same:
-        for version in record.conflicts:
-            _beside(conflicts, item, version)
-    listed = [conflicts[revision] for revision in sorted(conflicts)]
-    if content == item.content and listed == item.conflicts:
-        return False
-    tx.edit(stored, record.doc_id, content, listed)
-    return True
-
-
-def _merged(item: DocumentItem, record: DocumentRecord, store: Soledad) -> str | None:
-    """What is here with the exported edits merged in, as the program says; None if it says nothing."""
-    mine, theirs = decode_content(item.content), decode_content(record.content)
-    merge = store.merges.get(type_of(mine) or type_of(theirs))
-    if merge is None:
-        return None
-    result = merge_fields(None, mine, theirs) if merge == "fields" else merge(None, mine, theirs)
-    return item.content if result is None else encode_content(result)
-
-
-def _beside(conflicts: dict[str, Version], item: DocumentItem, version: Version) -> None:
-    """Keeps a version as a conflict, unless its content is there already."""
-    contents = {item.content, *(one.content for one in conflicts.values())}
-    if version.content in contents:
-        return
-    revision = version.revision
-    while revision in conflicts or revision == item.revision:
-        revision += "'"
-    conflicts[revision] = Version(revision, version.content)
-
-
-def _number(revision: str) -> int:
-    text = revision.partition(":")[0]
-    return int(text) if text.isdecimal() and len(text) < 16 else 0

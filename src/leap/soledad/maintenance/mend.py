@@ -1,8 +1,8 @@
 """What `verify --repair` does about findings. It never removes the only copy of anything.
 
 * A damaged, lost or mismatched blob here is forgotten and put on the list of those to fetch, if it was sent before.
-* A blob the provider lacks, and which is here bit for bit, is marked as not sent; one that is nowhere near is asked for,
-  and other devices hear of it (`syncing.wishes`).
+* A blob the provider lacks, and which is here bit for bit, is marked as not sent; one that is not here is asked for,
+  of other devices too (`syncing.wishes`).
 * Bytes at the provider that differ from what rows name are deleted there, but only when the right ones are here.
 * A change that nothing marks is marked.
 """
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from leap.soledad.maintenance.blob_check import blob_folder
 from leap.soledad.maintenance.findings import Finding, Mend, Report
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -48,6 +49,7 @@ def _ask_again(connection: Connection, store: Soledad, finding: Finding) -> Mend
     if not _want(connection, store, blob_id):
         return "no"
     connection.execute("DELETE FROM blob WHERE blob_id = ?", (blob_id,))
+    (blob_folder(store) / blob_id[:2] / blob_id).unlink(missing_ok=True)  # it is of no use any more
     return "asked-for"
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 
 from leap.soledad.blobs.format import BlobRef
 from leap.soledad.digest import SetDigest
-from leap.soledad.envelope import HEADER, open_envelope
+from leap.soledad.envelope import open_envelope
 from leap.soledad.errors import ProviderLies, Refused
 from leap.soledad.head import Head, head_hash, open_head
 from leap.soledad.keyset import open_keyset
@@ -67,7 +67,10 @@ async def check_log_at_provider(
     report: Report,
     progress: Progress,
 ) -> None:
-    """Pulls all of the log and compares. `sync` brings the store to the provider's head. Raises Unreachable, Refused."""
+    """Pulls all of the log and compares; `sync` brings the store to the provider's head.
+
+    Raises ProviderLies for a head that cannot be true, Unreachable, Refused.
+    """
     material = store.material
     assert material is not None
     for _ in range(ATTEMPTS):
@@ -89,13 +92,13 @@ async def check_log_at_provider(
     for what, sentence in forged:
         report.add("item-forged", what, sentence)
     _compare(found, stand, report)
-    if head is not None and not _signed_set(found, head, material):
-        if not (report.counts["item-missing"] or report.counts["item-older"]):
-            report.add(
-                "item-forged",
-                "digest",
-                f"The items shown are not the set which the head signs for; {_REFOUND}.",
-            )
+    explained = report.counts["item-missing"] or report.counts["item-older"]
+    if head is not None and not explained and not _signed_set(found, head, material):
+        report.add(
+            "item-forged",
+            "digest",
+            f"The items shown are not the set which the head signs for; {_REFOUND}.",
+        )
     report.checked["items_at_provider"] += len(found)
 
 
