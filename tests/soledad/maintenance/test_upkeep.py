@@ -113,11 +113,11 @@ async def test_an_index_that_lost_an_entry_is_built_anew(account: Account) -> No
 async def test_compact_gives_free_pages_and_files_back(account: Account) -> None:
     laptop = await account.device("laptop")
     for n in range(40):
-        await laptop.add_blobs(f"r{n}", os.urandom(100), os.urandom(100_000))
+        await laptop.add_blobs(f"s{n}", os.urandom(100), os.urandom(100_000))
     await fill(laptop)
     before = await laptop.view()
     full = laptop.store.path.stat().st_size
-    rows = [f"r{n}" for n in range(3, 40)]
+    rows = [f"s{n}" for n in range(3, 40)]
     refs = [(await laptop.row(row_id))["body_id"] for row_id in rows]
 
     def drop(tx: Any) -> None:
@@ -179,7 +179,7 @@ async def look_after_until_killed(path: str) -> None:
         await store.transact(lambda tx: tx.put("large", {"text": "x" * 500_000, "type": "t"}))
         await store.transact(lambda tx, n=n: tx.put("large", {"n": n, "type": "u"}), durable=True)  # type: ignore[misc]
         print(n, flush=True)
-        await compact(store, progress=lambda *_: print(n, flush=True))
+        await compact(store, progress=lambda *_, n=n: print(n, flush=True))
         await rebuild(store)
 
 

@@ -76,13 +76,12 @@ async def compact_file(database: Database, progress: Progress = no_progress) -> 
 
 def _shape(connection: Connection) -> tuple[int, int, int]:
     names = ("auto_vacuum", "page_count", "page_size")
-    mode, pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+    mode, pages, size = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
     return mode, pages, size
 
 
 def _free(connection: Connection) -> int:
-    count: int = connection.execute("PRAGMA freelist_count").fetchone()[0]
-    return count
+    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def _free_slice(connection: Connection) -> None:

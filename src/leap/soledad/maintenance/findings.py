@@ -65,6 +65,7 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)
     checked: Counter[str] = field(default_factory=Counter)
     notes: dict[str, int] = field(default_factory=dict)
+    provider: str = "not asked"  # or "checked", or why it could not be
 
     @property
     def clean(self) -> bool:
@@ -89,6 +90,7 @@ class Report:
             "counts": dict(self.counts),
             "checked": dict(self.checked),
             "notes": dict(self.notes),
+            "provider": self.provider,
         }
 
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from leap.soledad.errors import ProviderLies
+from leap.soledad.errors import ProviderLies, SoledadError, StoreFull
 from leap.soledad.maintenance.blob_check import check_blobs
 from leap.soledad.maintenance.content_check import check_documents, check_log, check_rows
 from leap.soledad.maintenance.database_check import check_database, check_projections
@@ -42,7 +42,7 @@ async def verify(
 ) -> Report:
     """Checks the store, and the provider if one is given; `sync` is a sync of the store's engine.
 
-    Raises Unreachable or Refused when the provider cannot be asked, and what `sync` raises.
+    A provider that cannot be asked is no finding: `Report.provider` says why. Raises StoreFull.
     """
     report = Report()
     if await check_database(store, report, progress):
@@ -54,23 +54,35 @@ async def verify(
     else:
         return report  # what a damaged file gives out proves nothing about the rest
     if remote is not None and sync is not None and store.material is not None:
+        chance = choose or random.Random()  # noqa: S311 - which blobs are looked at is no secret
         try:
-            await check_log_at_provider(store, remote, sync, report, progress)
-        except ProviderLies as error:
-            report.add(
-                "item-forged",
-                "log",
-                f"What the provider shows of the log cannot be true: {error};"
-                " `bitmask sync status` says how to go on.",
-            )
-        await check_blobs_at_provider(
-            store,
-            remote,
-            report,
-            progress,
-            sample=sample,
-            choose=choose or random.Random(),  # noqa: S311 - which blobs are looked at is no secret
-        )
+            await _check_provider(store, remote, sync, report, progress, sample, chance)
+            report.provider = "checked"
+        except StoreFull:
+            raise
+        except SoledadError as error:  # it cannot be reached, refuses, or sync waits for a person
+            report.provider = str(error)
     if repair:
-        await mend(store, report, remote)
+        await mend(store, report, remote if report.provider == "checked" else None)
     return report
+
+
+async def _check_provider(
+    store: Soledad,
+    remote: VerifiedRemote,
+    sync: Callable[[], Awaitable[object]],
+    report: Report,
+    progress: Progress,
+    sample: int,
+    choose: random.Random,
+) -> None:
+    try:
+        await check_log_at_provider(store, remote, sync, report, progress)
+    except ProviderLies as error:
+        report.add(
+            "item-forged",
+            "log",
+            f"What the provider shows of the log cannot be true: {error};"
+            " `bitmask sync status` says how to go on.",
+        )
+    await check_blobs_at_provider(store, remote, report, progress, sample=sample, choose=choose)
