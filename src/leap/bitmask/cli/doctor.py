@@ -96,7 +96,12 @@ def verify(
         ctx.exit(EXIT_CODES["unreachable"])
 
 
-_MENDED = {"no": "", "mended": " (mended)", "asked-for": " (asked for again)", "sent-again": " (will be sent again)"}  # fmt: skip
+_MENDED = {
+    "no": "",
+    "mended": " (mended)",
+    "asked-for": " (asked for again)",
+    "sent-again": " (will be sent again)",
+}
 
 
 def _say_report(result: dict[str, Any]) -> None:

@@ -4,14 +4,16 @@
     20      format    0x01
     21..32  costs     time, memory in KiB, lanes of Argon2id: 4 octets each, big-endian
     33..64  salt      32 random octets
-    65..    chunks    AES-256-GCM of 64 KiB of the stream each, the last one of what is left (at least one octet)
+    65..80  check     16 octets from the key: tells a wrong passphrase from a damaged file
+    81..    chunks    AES-256-GCM of 64 KiB of the stream each, the last one of what is left (at least one octet)
 
 The stream is records, each with its length (4 octets) before it; a record is MessagePack of a tagged array.
 
 Invariants:
-* key = HKDF-SHA256(Argon2id(passphrase, salt), label): every file has its own salt, thereby its own key.
+* key = HKDF-SHA256(Argon2id(passphrase, salt), label), the check likewise under a label of its own: every file has its
+  own salt, thereby its own key.
 * nonce = 3 zeros ‖ chunk number (8 octets) ‖ last (1), as in STREAM (Hoang, Reyhanitabar, Rogaway, Vizár 2015):
-  no chunk can be moved, repeated, left out or cut off. The first 65 octets are authenticated with every chunk.
+  no chunk can be moved, repeated, left out or cut off. The first 81 octets are authenticated with every chunk.
 * Costs below the floor or above the ceiling are refused before anything is computed.
 * A file appears under its name whole and durable (0600), or not at all.
 * Nothing but `NotAnExport` and `WrongKey` comes from bytes of a file.
@@ -20,7 +22,7 @@ Functions block: callers run them in threads.
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import os
 import secrets
 import struct
@@ -49,10 +51,11 @@ from leap.soledad.vault import (
 
 MAGIC = b"leap.soledad export\n"
 FORMAT = 1
-HEADER = struct.Struct(f">{len(MAGIC)}sBIII32s")
+HEADER = struct.Struct(f">{len(MAGIC)}sBIII32s16s")
 CHUNK = 64 * 1024
 MAX_RECORD = 32 * 1024 * 1024  # a document with all its conflicts; pieces of blobs are far smaller
-_LABEL = b"leap.soledad export 1"
+_LABEL, _CHECK = b"leap.soledad export 1", b"leap.soledad export check 1"
+SALT_SIZE, CHECK_SIZE = 32, 16
 _LENGTH = struct.Struct(">I")
 
 
@@ -78,8 +81,9 @@ class ArchiveWriter:
             raise SoledadError(f"{path} is there already; choose another name")
         self._path = path
         self._new: Path | None = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        self._header = HEADER.pack(MAGIC, FORMAT, *costs, random_bytes(32))
-        self._cipher = _cipher(self._header, passphrase)
+        salt = random_bytes(SALT_SIZE)
+        self._cipher, check = _derived(passphrase, costs, salt)
+        self._header = HEADER.pack(MAGIC, FORMAT, *costs, salt, check)
         try:
             self._descriptor = os.open(
                 self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
@@ -159,7 +163,7 @@ class ArchiveReader:
             self._header = os.pread(self._descriptor, HEADER.size, 0)
             if len(self._header) < HEADER.size or not self._header.startswith(MAGIC):
                 raise NotAnExport(f"{path.name} is not an export of a store")
-            _, number, *costs, _ = HEADER.unpack(self._header)
+            _, number, *costs, salt, check = HEADER.unpack(self._header)
             if number != FORMAT:
                 raise NotAnExport(
                     f"{path.name} was written by a newer version of the program (format {number})"
@@ -173,9 +177,9 @@ class ArchiveReader:
                 raise NotAnExport(
                     f"{path.name} asks for key derivation outside the permitted range"
                 )
-            self._cipher = _cipher(self._header, passphrase)
-            self.octets = os.fstat(self._descriptor).st_size
-            self._first_chunk(path.name)
+            self._cipher, right = _derived(passphrase, (time_cost, memory_kib, lanes), salt)
+            if not hmac.compare_digest(check, right):
+                raise WrongKey(f"the passphrase does not open {path.name}")
         except BaseException:
             self.close()
             raise
@@ -209,21 +213,6 @@ class ArchiveReader:
         if waiting:
             raise NotAnExport("the export ends within a record")
 
-    def fingerprint(self) -> str:
-        """Which export this is: the same for every copy of the file."""
-        return hashlib.sha256(self._header).hexdigest()
-
-    def _first_chunk(self, name: str) -> None:
-        """Tells a wrong passphrase from a damaged file as well as can be told."""
-        data = os.pread(self._descriptor, CHUNK + TAG_SIZE, HEADER.size)
-        last = HEADER.size + len(data) == self.octets
-        try:
-            self._cipher.decrypt(_nonce(0, last), data, self._header)
-        except InvalidTag:
-            raise WrongKey(
-                f"the passphrase does not open {name}, or its beginning is damaged"
-            ) from None
-
     def _chunks(self) -> Iterator[bytes]:
         offset, number = HEADER.size, 0
         size = os.fstat(self._descriptor).st_size
@@ -246,10 +235,12 @@ def _nonce(number: int, last: bool) -> bytes:
     return bytes(3) + number.to_bytes(8, "big") + bytes((last,))
 
 
-def _cipher(header: bytes, passphrase: str) -> AESGCM:
-    _, _, time_cost, memory_kib, lanes, salt = HEADER.unpack(header)
+def _derived(passphrase: str, costs: tuple[int, int, int], salt: bytes) -> tuple[AESGCM, bytes]:
+    """The cipher of a file, and the check in its header."""
+    time_cost, memory_kib, lanes = costs
     typed = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
     stretched = Argon2id(
         salt=salt, length=32, iterations=time_cost, lanes=lanes, memory_cost=memory_kib
     ).derive(typed)
-    return AESGCM(derive_key(stretched, b"", _LABEL))
+    cipher = AESGCM(derive_key(stretched, b"", _LABEL))
+    return cipher, derive_key(stretched, b"", _CHECK, CHECK_SIZE)
