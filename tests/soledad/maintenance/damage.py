@@ -17,11 +17,10 @@ LARGE = 700_000  # sealed it is over blobs.local.FILE_SIZE
 
 
 async def fill(device: Device, rows: int = 3) -> None:
-    """Documents, one with a conflict, one deleted; rows with small blobs and one with a large one."""
+    """Documents, one with a conflict; rows with small blobs and one with a large one."""
     for n in range(3):
         await device.put(f"d{n}", type="plain", n=n)
     await device.put("gone", n=0)
-    await device.store.transact(lambda tx: tx.delete("gone"))
 
     def conflict(tx: Any) -> None:
         from leap.soledad.documents import Version
@@ -33,6 +32,14 @@ async def fill(device: Device, rows: int = 3) -> None:
     for n in range(rows):
         body = os.urandom(LARGE) if n == 0 else f"body {n}".encode() * 50
         await device.add_blobs(f"r{n}", f"head {n}".encode(), body, date=n)
+
+
+async def fill_and_sync(device: Device) -> None:
+    """The same, with a deleted document, and all of it synced."""
+    await fill(device)
+    await device.sync()
+    await device.store.transact(lambda tx: tx.delete("gone"))
+    await device.sync()
 
 
 async def classes(store: Soledad, **options: Any) -> set[str]:

@@ -27,7 +27,7 @@ from leap.soledad.maintenance.archive import (
 from leap.soledad.maintenance.exporting import WITHOUT_CONTENTS, ContentMissing
 from leap.soledad.maintenance.records import Closing, Opening, Piece, Record, RowRecord
 from leap.soledad.store import Soledad
-from tests.soledad.maintenance.damage import fill
+from tests.soledad.maintenance.damage import fill_and_sync
 from tests.soledad.memory_provider import Account, Device
 from tests.soledad.people import seeded
 from tests.soledad.schemas import open_store
@@ -39,8 +39,7 @@ COSTS = (2, 32 * 1024, 1)  # the least an export may have
 @pytest.fixture
 async def laptop(account: Account) -> Device:
     device = await account.device("laptop")
-    await fill(device)
-    await device.sync()
+    await fill_and_sync(device)
     await device.update("r1", flags="seen kept", folder="elsewhere")
 
     def copy(tx: Any) -> None:  # shares its blobs with another row

@@ -96,10 +96,16 @@ async def stray_files(store: Soledad) -> list[str]:
         return []
     # A file is written in the job that commits its row: behind a later job all rows of `names` are to be seen.
     await store.write(lambda _: None)
-    kept = await store.read(
-        lambda c: {n for (n,) in c.execute("SELECT blob_id FROM blob WHERE sealed IS NULL")}
-    )
+    kept = await store.read(_named_files)
     return [name for name in names if name not in kept]
+
+
+def _named_files(connection: Connection) -> set[str]:
+    """Files that a row names, and those which are on the list of what is to be removed anyway."""
+    queries = ["SELECT blob_id FROM blob WHERE sealed IS NULL"]
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'blob_trash'").fetchone():
+        queries.append("SELECT blob_id FROM blob_trash")
+    return {name for query in queries for (name,) in connection.execute(query)}
 
 
 def _names(folder: Path) -> list[str]:
