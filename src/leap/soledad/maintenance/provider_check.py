@@ -298,7 +298,8 @@ async def _fetch_sample(
     total = len(waiting)
     while waiting:
         progress("sample", total - len(waiting), total)
-        batch, size = [], 0
+        batch: list[BlobRef] = []
+        size = 0
         for ref in waiting:
             size += ref.size
             if batch and (size > SAMPLE_BYTES or len(batch) == 100):
