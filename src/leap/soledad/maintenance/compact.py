@@ -75,6 +75,8 @@ async def compact_file(database: Database, progress: Progress = no_progress) -> 
 
 
 def _shape(connection: Connection) -> tuple[int, int, int]:
+    # What a connection remembers of the file is renewed when it reads: so before it is asked.
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     names = ("auto_vacuum", "page_count", "page_size")
     mode, pages, size = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
     return mode, pages, size
