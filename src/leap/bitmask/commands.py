@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from leap.bitmask.doctor import Doctor
 from leap.bitmask.local_api import Command, CommandRefused, Progress
 from leap.bitmask.session import AccountSession, sync_sentence
 
@@ -52,7 +53,10 @@ class Commands:
             "keys-list": self.keys_list,
             "keys-export": self.keys_export,
         }
-        return {name: _without_progress(command) for name, command in plain.items()}
+        return {
+            **{name: _without_progress(command) for name, command in plain.items()},
+            **Doctor(self._sessions).table(),
+        }
 
     async def ping(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"pid": os.getpid()}

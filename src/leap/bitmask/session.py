@@ -49,6 +49,7 @@ class AccountSession:
 
     def __init__(self, address: str, store: Soledad, client: ProviderClient, lock: Lock) -> None:
         self.address = address
+        self.key = b""  # of the store, for maintenance that opens it anew
         self.store = store
         self.client = client
         self._lock = lock

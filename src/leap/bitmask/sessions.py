@@ -30,6 +30,7 @@ from leap.soledad.errors import (
     Unreachable,
     WrongKey,
 )
+from leap.soledad.maintenance.rebuild import rebuild
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.vault import create_vault, open_vault
 
@@ -126,6 +127,22 @@ class AccountSessions:
             finally:
                 await session.close()
 
+    async def rebuild(self, address: str) -> list[str]:
+        """Derives anew what is derived. Mail programs are logged out meanwhile: their UIDs end."""
+        async with self._change(address), self._refusals():
+            session = self.get(address)
+            del self._open[session.address]
+            await self._forget_login(session.address)
+            await session.close()
+            try:
+                store = await open_mail_store(self._home.store(session.address), session.key)
+                try:
+                    return await rebuild(store)
+                finally:
+                    await store.close()
+            finally:
+                await self._start(session.address, None, session.key)
+
     async def close(self) -> None:
         """Locks all accounts."""
         sessions, self._open = list(self._open.values()), {}
@@ -163,14 +180,19 @@ class AccountSessions:
             shutil.rmtree(made, ignore_errors=True)
             raise
 
-    async def _start(self, address: str, passphrase: str) -> AccountSession:
+    async def _start(
+        self, address: str, passphrase: str | None, key: bytes | None = None
+    ) -> AccountSession:
+        """Opens an account by its passphrase, or by the key that this gave before."""
         lock = Lock(self._home.account(address) / "lock")
         if not lock.take():
             raise CommandRefused(
                 "busy", f"Another program has the store of {address} open; end it first."
             )
         try:
-            key = await open_vault(self._home.vault(address), passphrase)
+            if key is None:
+                assert passphrase is not None, "the key comes out of the vault"
+                key = await open_vault(self._home.vault(address), passphrase)
             store = await open_mail_store(self._home.store(address), key)
         except BaseException:
             lock.release()
@@ -184,8 +206,9 @@ class AccountSessions:
             )
         client = ProviderClient(material.api_url, ca_pem=material.ca_pem, token=material.token)
         session = AccountSession(address, store, client, lock)
+        session.key = key
         try:
-            if not await session.log_in(passphrase):
+            if passphrase is not None and not await session.log_in(passphrase):
                 self._logins[address] = asyncio.create_task(self._log_in_later(session, passphrase))
             await session.start()
         except BaseException:

@@ -430,6 +430,10 @@ class LocalAccount:
 
     # -- the account as a whole
 
+    def look_for_headers(self) -> None:
+        """Many messages came in by another way than `append`: opens their header records in the background."""
+        self._reader.more_arrived()
+
     def changes(self) -> AsyncIterator[Change]:
         return self._feed.open()
 

@@ -22,6 +22,7 @@ from leap.provider.inbox import MAX_LEASE, Inbox
 from leap.provider.keys.directory import KeyDirectory
 from leap.provider.login import LoginDesk
 from leap.provider.storage.blobs import Blobs
+from leap.provider.storage.compaction import Freed, compact, is_worth_it
 from leap.provider.storage.files import FileStore, sync_folder
 from leap.provider.storage.orphans import sweep
 from leap.provider.storage.room import Room
@@ -170,6 +171,12 @@ class Provider:
         await self.uploads.expire()
         await self.inbox.forget_submissions()
         await sweep(self._db, self._files, self._now())
+        if await is_worth_it(self._db):
+            await self.compact()
+
+    async def compact(self) -> Freed:
+        """Gives unused space back to the disk, while requests go on."""
+        return await compact(self._db, self._files, self._now())
 
     async def keep_tidy(self) -> None:
         """Tidies now and every hour, until cancelled."""

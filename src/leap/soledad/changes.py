@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from leap.soledad.sqlite import Connection
 
@@ -65,3 +65,14 @@ class Projection(Protocol):
         /,
     ) -> None:
         """Follows the changes. It may change documents and rows itself; it is then called again with those."""
+
+
+@runtime_checkable
+class Rebuildable(Protocol):
+    """What a projection offers to maintenance as well."""
+
+    def drop(self, connection: Connection, /) -> None:
+        """Removes its tables, but for what has to outlive them; `create` builds them anew from documents and rows."""
+
+    def faults(self, connection: Connection, /) -> list[str]:
+        """What in its tables does not follow from documents and rows, in sentences."""

@@ -153,6 +153,16 @@ class Soledad(DocumentStore):
     def path(self) -> Path:
         return self._database.path
 
+    @property
+    def database(self) -> Database:
+        """The file itself, for maintenance."""
+        return self._database
+
+    @property
+    def projections(self) -> Sequence[Projection]:
+        """What is derived from documents and rows, for maintenance."""
+        return self._projections
+
     # -- the account --------------------------------------------------------------------------
 
     @property
