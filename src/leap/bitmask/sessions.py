@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from leap.bitmask.home import Home, HomeError, Lock, normal_address, sync_folder
+from leap.bitmask.home import Home, HomeError, Lock, normal_address
 from leap.bitmask.local_api import CommandRefused
 from leap.bitmask.session import AccountSession
 from leap.mail.contract import AccountBackend
@@ -29,6 +29,7 @@ from leap.soledad.errors import (
     Unreachable,
     WrongKey,
 )
+from leap.soledad.private_file import sync_folder
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.vault import create_vault, open_vault
 

@@ -14,7 +14,6 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import unicodedata
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from leap.soledad.errors import SoledadError, WrongKey
+from leap.soledad.private_file import write_private
 
 FORMAT = 1
 TIME_COST, MEMORY_KIB, LANES = 3, 64 * 1024, 4
@@ -106,7 +106,7 @@ def _write(path: Path, key: bytes, passphrase: str, random: Callable[[int], byte
     )
     wrapping_key = _wrapping_key(_normal(passphrase), vault)
     vault.sealed_key = AESGCM(wrapping_key).encrypt(_NONCE, key, _bound(vault))
-    replace_file(path, msgspec.json.encode(vault) + b"\n")
+    write_private(path, msgspec.json.encode(vault) + b"\n")
 
 
 def _open(path: Path, passphrase: str) -> bytes:
@@ -142,23 +142,3 @@ def _open(path: Path, passphrase: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise WrongKey("the vault file is damaged; restore it from a copy")
     return key
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Writes `data` to `path` (mode 0600) so that a crash leaves the old file or the new one."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
