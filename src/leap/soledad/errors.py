@@ -30,6 +30,10 @@ class StoreFull(SoledadError):
     """The disk is full; nothing of the refused write was kept."""
 
 
+class DeviceRevoked(SoledadError):
+    """The account's keyset, signed by its root key, says that this device belongs to it no longer."""
+
+
 class NotOpen(SoledadError):
     """The store is closed, or was never opened."""
 

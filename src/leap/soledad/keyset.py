@@ -246,7 +246,7 @@ def _check_consistent(keyset: Keyset) -> None:
     if numbers != sorted(set(numbers)):
         raise BadKeyset("the keyset's epochs are not in order")
     since = [epoch.since_version for epoch in keyset.epochs]
-    if since != sorted(since) or since[0] != 1 or since[-1] > keyset.version:
+    if since != sorted(set(since)) or since[0] != 1 or since[-1] > keyset.version:
         raise BadKeyset("the keyset's epochs did not begin one after the other")
     if any(
         device.revoked_at is None and device.revoked_counter is not None
