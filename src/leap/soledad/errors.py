@@ -30,6 +30,10 @@ class StoreFull(SoledadError):
     """The disk is full; nothing of the refused write was kept."""
 
 
+class PassphraseChanged(WrongKey):
+    """This device's own passphrase is right, but the account has another one now."""
+
+
 class DeviceRevoked(SoledadError):
     """The account's keyset, signed by its root key, says that this device belongs to it no longer."""
 
@@ -124,6 +128,10 @@ class ImpostorProvider(ProviderLies):
 
 class Unreachable(SoledadError):
     """No usable answer came; nothing is known about what the other side did."""
+
+
+class ChangeUnderWay(Unreachable):
+    """A change of the account's secrets was sent, and whether it took place is not known yet."""
 
 
 class BadReply(Unreachable):

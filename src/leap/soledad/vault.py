@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from leap.soledad.errors import SoledadError, WrongKey
-from leap.soledad.private_file import write_private
+from leap.soledad.private_file import move_private, remove_private, write_private
 
 FORMAT = 1
 TIME_COST, MEMORY_KIB, LANES = 3, 64 * 1024, 4
@@ -73,6 +73,49 @@ async def write_vault(
 async def open_vault(path: Path, passphrase: str) -> bytes:
     """The store key. Raises WrongKey for a wrong passphrase or a damaged file."""
     return await asyncio.to_thread(_open, path, passphrase)
+
+
+async def open_either_vault(path: Path, passphrase: str) -> tuple[bytes, bool]:
+    """The store key, by the vault or by the one beside it, and whether it was that one.
+
+    There is one beside it while a change of the passphrase is under way. Raises WrongKey.
+    """
+    try:
+        return await open_vault(path, passphrase), False
+    except WrongKey:
+        if not next_vault(path).exists():
+            raise
+        return await open_vault(next_vault(path), passphrase), True
+
+
+def next_vault(path: Path) -> Path:
+    """Where a change of the passphrase puts the new vault before it is known to hold."""
+    return path.with_name(path.name + ".next")
+
+
+async def write_next_vault(path: Path, key: bytes, passphrase: str) -> None:
+    """Writes the vault of a new passphrase beside the old one; both open from then on."""
+    await write_vault(next_vault(path), key, passphrase)
+
+
+async def keep_next_vault(path: Path) -> None:
+    """The new passphrase holds: its vault takes the place of the old one, if that did not happen before."""
+
+    def work() -> None:
+        if next_vault(path).exists():
+            move_private(next_vault(path), path)
+
+    await asyncio.to_thread(work)
+
+
+async def drop_next_vault(path: Path) -> None:
+    """The new passphrase does not hold."""
+
+    def work() -> None:
+        if next_vault(path).exists():
+            remove_private(next_vault(path))
+
+    await asyncio.to_thread(work)
 
 
 def _normal(passphrase: str) -> bytes:
