@@ -4,6 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from leap.soledad import secrets as secrets_module
 from leap.soledad import vault as vault_module
 from leap.soledad.account_keys import AccountKeys
 from leap.soledad.enrol import Enrolled, enrol_device, sign_up
@@ -19,10 +20,11 @@ ALICE = f"alice@{DOMAIN}"
 OLD, NEW, THIRD = "the quick brown fox", "jumps over the dog", "and runs away from it"
 
 
-def quick_vaults(monkeypatch: Any) -> None:
-    """The least stretching a vault may have: tests write many."""
-    monkeypatch.setattr(vault_module, "TIME_COST", vault_module.MIN_TIME_COST)
-    monkeypatch.setattr(vault_module, "MEMORY_KIB", vault_module.MIN_MEMORY_KIB)
+def quick_stretching(monkeypatch: Any) -> None:
+    """Next to no stretching of passphrases, below the floor: these tests derive hundreds of keys."""
+    monkeypatch.setattr(vault_module, "MIN_MEMORY_KIB", 256)
+    monkeypatch.setattr(vault_module, "MEMORY_KIB", 256)
+    monkeypatch.setattr(secrets_module, "FLOOR_MEMORY_KIB", 256)
 
 
 class Line(ProviderClient):
