@@ -155,7 +155,7 @@ class Member:
         """The one passphrase of these that opens device and provider; nothing of a change is left over."""
         here = await self.opens_with(*passphrases)
         assert here == await self.provider_takes(*passphrases)
-        assert not await self.keys.is_open()
+        assert await self.keys.pending() is None
         assert not next_vault(self.vault).exists()
         (one,) = here
         return one

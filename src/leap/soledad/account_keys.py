@@ -56,7 +56,13 @@ from leap.soledad.secrets import (
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import save_setting
-from leap.soledad.vault import drop_next_vault, keep_next_vault, open_vault, write_next_vault
+from leap.soledad.vault import (
+    drop_next_vault,
+    keep_next_vault,
+    open_vault,
+    write_next_vault,
+    write_vault,
+)
 from leap.soledad.wire import KdfParams, KeysetPut, SecretsReply, decode, encode
 
 NOTE = "soledad.secrets_change"
@@ -189,7 +195,7 @@ class AccountKeys:
     async def _carry_out(
         self, opened: Opened, renewed: Renewed, new_passphrase: str | None
     ) -> Renewed:
-        if await self.is_open():
+        if await self._load() is not None:
             raise ChangeUnderWay("another change of this account is under way; try again later")
         if self._vault is not None and new_passphrase is not None:
             assert opened.store_key is not None
@@ -221,9 +227,12 @@ class AccountKeys:
 
     # -- after a crash or a lost reply ----------------------------------------------------------
 
-    async def is_open(self) -> bool:
-        """Whether the outcome of a change is not known."""
-        return await self._load() is not None
+    async def pending(self) -> Literal["passphrase", "keys"] | None:
+        """Whether the outcome of a change is not known, and whether it is of the passphrase or of other keys only."""
+        note = await self._load()
+        if note is None:
+            return None
+        return "passphrase" if note.passphrase else "keys"
 
     async def settle(self, passphrase: str | None = None) -> Outcome | None:
         """Finds out what became of a change, and finishes or undoes it here; None if there was none.
@@ -314,6 +323,23 @@ class AccountKeys:
             await drop_next_vault(self._vault)
 
     # ------------------------------------------------------------------------------------------
+
+    async def take_passphrase(self, passphrase: str, store_key: bytes) -> None:
+        """A passphrase which another device has set: logs in with it, and from now on it opens this device too.
+
+        Raises AuthFailed, Unreachable, and ProviderLies when it does not open this account's own secrets.
+        """
+        token = await log_in_again(self._client, self.material, passphrase)
+        await self.store.update_material(lambda now: now.with_token(token))
+        params = await self._client.kdf_of(self.material.address)
+        keys = await asyncio.to_thread(derive_passphrase, passphrase, params)
+        reply = await fetch_secrets(self._client)
+        secrets, _ = await asyncio.to_thread(open_secrets, reply, keys, self.material.address)
+        if secrets.root_public != self.material.root_public:
+            raise ForgedEnvelope("the provider gave the secrets of another account")
+        async with self._lock:
+            if self._vault is not None:
+                await write_vault(self._vault, store_key, passphrase)
 
     async def is_passphrase(self, passphrase: str) -> bool:
         """Whether the provider lets this passphrase in. This device's own log-in is not touched."""
