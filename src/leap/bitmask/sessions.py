@@ -25,6 +25,7 @@ from leap.soledad.errors import (
     AuthFailed,
     BadCertificate,
     ChangeUnderWay,
+    DeviceRevoked,
     PassphraseChanged,
     Refused,
     SoledadError,
@@ -147,7 +148,12 @@ class AccountSessions:
         """Makes this device one of the account's by the recovery code, and sets a new passphrase."""
         check_new_passphrase(passphrase)
         async with self._change(address), self._refusals():
-            self._check_new(address)
+            if address in self._home.accounts():
+                raise CommandRefused(
+                    "exists",
+                    f"{address} is set up here already. If its passphrase is lost, move {self._home.account(address)}"
+                    " away first, or restore it on another machine.",
+                )
             async with self._client(api, ca) as client:
                 try:
                     enrolled = await restore_account(
@@ -343,6 +349,8 @@ class AccountSessions:
             raise CommandRefused(
                 "alarm", f"Sync stopped: {error}; `bitmask sync resume` tries again."
             ) from error
+        except DeviceRevoked as error:
+            raise CommandRefused("device-revoked", f"{_capital(str(error))}.") from error
         except NoSuchDevice as error:
             raise CommandRefused("no-device", f"{_capital(str(error))}.") from error
         except BadCertificate as error:
