@@ -192,7 +192,7 @@ class SyncEngine:
         self.pulled.set()
         pushed, sent = await self._push_all()
         state = await self._puller.state()
-        if self._is_silent(state):
+        if self._is_silent(state) or self._has_news_of_keys(state):
             await self._pusher.push(even_empty=True)
             state = await self._puller.state()
         if state.record is not None:
@@ -227,6 +227,21 @@ class SyncEngine:
         if entry is not None and entry.acked_seq == state.record.seq:
             return False
         return entry is None or self._now() - state.record.time > SILENT_SECONDS
+
+    def _has_news_of_keys(self, state: SyncState) -> bool:
+        """Whether there is a newer epoch than the log's: until a head is under it, other devices do not hear of it."""
+        material = self._store.material
+        return (
+            state.record is not None
+            and material is not None
+            and material.epoch.number > state.epoch
+        )
+
+    async def adopt_keyset(self, signed: bytes) -> None:
+        """Goes over to a newer keyset between two syncs; raises BadKeyset, DeviceRevoked."""
+        async with self._lock:
+            await self._puller.adopt_keyset(signed)
+        self.wake()
 
     async def _alarm(self, error: ProviderLies) -> None:
         text = error.sentence
