@@ -1,4 +1,10 @@
-"""All attacks. Those of `ATTACKS` are each run three times by `test_attacks`; the others have tests of their own."""
+"""All attacks. Those of `ATTACKS` are each run three times by `test_attacks`; the others have tests of their own.
+
+A new one is a subclass of `server.Attack`: its docstring says in one sentence what the provider does; `guarantee`,
+`expected` and `says` what has to come of it; `prepare` and `act` are the scenario, `on_...` the lie, `succeeded` and
+`harmed` what it leads to without the lie and without the `checks`. It goes into the tuple at the end of its module, and
+under its guarantee into docs/threat-model.md.
+"""
 
 from __future__ import annotations
 

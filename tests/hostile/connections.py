@@ -105,13 +105,12 @@ class StaySilent(ConnectionAttack):
 
     expected = TooSlow
     says = "does not answer in time"
-    patience = Patience(silence=0.5, whole=5, slowest_line=1e9)
+    patience = Patience(silence=1, whole=20, slowest_line=1e9)
     checks = (Argument(TRANSPORT, "Transport.request", "sock_read", None),)
 
     async def answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        await asyncio.sleep(
-            0.8
-        )  # longer than the device waits; without its limit it gets an answer
+        # Longer than the device waits; without its limit it gets an answer.
+        await asyncio.sleep(1.3)
         reply: web.StreamResponse = await handler(request)
         return reply
 
@@ -121,7 +120,7 @@ class DripAnswer(ConnectionAttack):
 
     expected = TooSlow
     says = "does not answer in time"
-    patience = Patience(silence=5, whole=1, slowest_line=1e9)
+    patience = Patience(silence=5, whole=2, slowest_line=1e9)
     checks = (Argument(TRANSPORT, "Transport.request", "total", None),)
 
     async def answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -130,10 +129,10 @@ class DripAnswer(ConnectionAttack):
         assert isinstance(data, bytes)
         reply = web.StreamResponse(headers={"Content-Type": whole.content_type})
         await reply.prepare(request)
-        for n in range(14):
+        for n in range(25):
             await reply.write(data[n : n + 1])
             await asyncio.sleep(0.1)
-        await reply.write(data[14:])
+        await reply.write(data[25:])
         return reply
 
 

@@ -180,11 +180,14 @@ def open_head(
         raise ForgedHead("a head record is malformed") from None
     if record.keyset_version > keyset.version:
         raise KeysetBehind(
-            f"a head names keyset version {record.keyset_version}, at hand is {keyset.version}"
+            f"a head names keyset version {record.keyset_version},"
+            f" but the newest one the provider gives is {keyset.version}"
         )
     device = keyset.device(record.author)
     if device is None:
-        raise KeysetBehind("a head is signed by a device which the keyset at hand does not list")
+        raise KeysetBehind(
+            "a head is signed by a device which the newest keyset that the provider gives does not list"
+        )
     try:
         key = Ed25519PublicKey.from_public_bytes(device.signing_public)
         key.verify(signature, _signed_bytes(body, account))
