@@ -37,7 +37,17 @@ from leap.soledad.secrets import (
 from leap.soledad.syncing.items import KIND
 from leap.soledad.wire import PullRequest
 from tests.provider.world import Served, opened, served
-from tests.soledad.members import ALICE, NEW, OLD, THIRD, Line, Member, quick_stretching
+from tests.soledad.members import (
+    ALICE,
+    NEW,
+    OLD,
+    STEPS,
+    THIRD,
+    Crash,
+    Member,
+    Tripwire,
+    quick_stretching,
+)
 
 
 @pytest.fixture
@@ -303,60 +313,14 @@ async def test_when_others_wrapped_anew_the_typed_passphrase_decides(
 # --- crashes at every step -------------------------------------------------------------------------------
 
 
-class Crash(BaseException):
-    """The process ends here."""
-
-
-STEPS = (
-    "open_vault",
-    "fetch_secrets",
-    "write_next_vault",
-    "keep_next_vault",
-    "AccountKeys._save",
-    "Line.put_keyset",
-    "SyncEngine.adopt_keyset",
-)
-
-
-class Wire:
-    """Lets the process end before or after the n-th of the steps."""
-
-    def __init__(self, monkeypatch, laptop: Member) -> None:
-        self.passed: list[str] = []
-        self.at = -1
-        for name in STEPS:
-            owner, _, method = name.rpartition(".")
-            where = {
-                "AccountKeys": account_keys.AccountKeys,
-                "Line": Line,
-                "SyncEngine": type(laptop.engine),
-            }.get(owner, account_keys)
-            monkeypatch.setattr(where, method, self._tripping(name, getattr(where, method)))
-
-    def _tripping(self, name, call):
-        async def tripping(*arguments, **options):
-            self._step(f"before {name}")
-            result = await call(*arguments, **options)
-            self._step(f"after {name}")
-            return result
-
-        return tripping
-
-    def _step(self, name: str) -> None:
-        self.passed.append(name)
-        if len(self.passed) == self.at:
-            self.at = -1
-            raise Crash(name)
-
-
 async def test_a_crash_at_any_step_leaves_one_passphrase_that_holds(laptop: Member, monkeypatch):
-    wire = Wire(monkeypatch, laptop)
+    wire = Tripwire(monkeypatch)
     current, fresh = OLD, NEW
     await laptop.put("note", text="kept")
     await laptop.sync()
     crashes, kept, changed = [], 0, 0
     while True:
-        wire.passed, wire.at = [], len(crashes) + 1
+        wire.set(len(crashes) + 1)
         try:
             await change_passphrase(laptop.keys, current, fresh, leaked=len(crashes) % 5 == 0)
         except Crash as crash:
