@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from leap.soledad.remote.client import ProviderClient
 from leap.soledad.secrets import derive_passphrase
 from tests.scenarios.world import PASSPHRASES, Device, World, world
 
-ALICE = "alice@example.test"
+ALICE, CAROL = "alice@example.test", "carol@example.test"
 OLD, NEW = PASSPHRASES["alice"], "a new one, chosen in a hurry"
 LETTER = b"From: bob@example.test\r\nTo: alice@example.test\r\nSubject: %s\r\n\r\nLetter %s.\r\n"
 
@@ -51,71 +51,76 @@ def _bodies(served: dict[int, bytes]) -> list[bytes]:
     return sorted(raw.rpartition(b"Letter ")[2] for raw in served.values())
 
 
-def test_a_lost_device_and_a_lost_passphrase(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("lost")) as made:
+        yield made
+
+
+def test_a_lost_device_and_a_lost_passphrase(made: World) -> None:
     """Alice loses her laptop and her passphrase; the 24 words bring mail and keys back, and the laptop is let out."""
-    with world(tmp_path) as made:
-        laptop, phone, tablet = (made.device(name) for name in ("laptop", "phone", "tablet"))
-        code = laptop.create("alice")["recovery_code"]
-        phone.auth("alice")
-        phone.create("bob")
-        _send(phone, b"one")
-        laptop.wait_for("alice", 1)
-        assert laptop.ask("recovery-show", address=ALICE, passphrase=OLD)["recovery_code"] == code
-        fingerprint = laptop.logins["alice"]["fingerprint"]
-        laptop.process.kill()
+    laptop, phone, tablet = (made.device(name) for name in ("laptop", "phone", "tablet"))
+    code = laptop.create("alice")["recovery_code"]
+    phone.auth("alice")
+    phone.create("bob")
+    _send(phone, b"one")
+    laptop.wait_for("alice", 1)
+    assert laptop.ask("recovery-show", address=ALICE, passphrase=OLD)["recovery_code"] == code
+    fingerprint = laptop.logins["alice"]["fingerprint"]
+    laptop.process.kill()
 
-        words = code.split()
-        mistyped = " ".join([*words[:-1], "zebra" if words[-1] != "zebra" else "able"])
-        asked = {**_where(made, "tablet"), "address": ALICE, "words": code, "passphrase": NEW}
-        for change, kind in (
-            ({"words": "one two three"}, "wrong-words"),
-            ({"words": mistyped}, "wrong-words"),
-            ({"passphrase": "short"}, "weak"),
-        ):
-            assert _refusal(tablet, "recovery-restore", **{**asked, **change}).kind == kind
-        tablet.logins["alice"] = tablet.ask("recovery-restore", **asked)
-        assert _bodies(tablet.wait_for("alice", 1)) == [b"one.\r\n"]
-        assert tablet.logins["alice"]["fingerprint"] == fingerprint
-        _send(phone, b"two")  # to the new inbox key
-        for device in (tablet, phone):
-            assert _bodies(device.wait_for("alice", 2)) == [b"one.\r\n", b"two.\r\n"]
-        assert tablet.ask("recovery-show", address=ALICE, passphrase=NEW)["recovery_code"] == code
+    words = code.split()
+    mistyped = " ".join([*words[:-1], "zebra" if words[-1] != "zebra" else "able"])
+    asked = {**_where(made, "tablet"), "address": ALICE, "words": code, "passphrase": NEW}
+    for change, kind in (
+        ({"words": "one two three"}, "wrong-words"),
+        ({"words": mistyped}, "wrong-words"),
+        ({"passphrase": "short"}, "weak"),
+    ):
+        assert _refusal(tablet, "recovery-restore", **{**asked, **change}).kind == kind
+    tablet.logins["alice"] = tablet.ask("recovery-restore", **asked)
+    assert _bodies(tablet.wait_for("alice", 1)) == [b"one.\r\n"]
+    assert tablet.logins["alice"]["fingerprint"] == fingerprint
+    _send(phone, b"two")  # to the new inbox key
+    for device in (tablet, phone):
+        assert _bodies(device.wait_for("alice", 2)) == [b"one.\r\n", b"two.\r\n"]
+    assert tablet.ask("recovery-show", address=ALICE, passphrase=NEW)["recovery_code"] == code
 
-        removed = tablet.ask(
-            "device-revoke", address=ALICE, device="laptop", passphrase=NEW, new_passphrase=None
-        )
-        assert removed == {
-            "device_id": removed["device_id"],
-            "name": "laptop",
-            "recovery_code": None,
-        }
-        laptop.process.start()
-        assert "changed on another device" in _unlock(laptop, OLD)["notice"]
-        refused = _refusal(laptop, "user-auth", address=ALICE, passphrase=NEW)
-        assert refused.kind == "device-revoked"
-        assert "removed from the account" in str(refused)
-        assert _bodies(laptop.messages("alice")) == [b"one.\r\n"]  # what was on it is on it
+    removed = tablet.ask(
+        "device-revoke", address=ALICE, device="laptop", passphrase=NEW, new_passphrase=None
+    )
+    assert removed == {
+        "device_id": removed["device_id"],
+        "name": "laptop",
+        "recovery_code": None,
+    }
+    laptop.process.start()
+    assert "changed on another device" in _unlock(laptop, OLD)["notice"]
+    refused = _refusal(laptop, "user-auth", address=ALICE, passphrase=NEW)
+    assert refused.kind == "device-revoked"
+    assert "removed from the account" in str(refused)
+    assert _bodies(laptop.messages("alice")) == [b"one.\r\n"]  # what was on it is on it
 
-        # The phone goes on under its old passphrase, says what to do, and takes the new one.
-        _send(phone, b"three")
-        for device in (tablet, phone):
-            device.wait_for("alice", 3)
-        behind = _refusal(phone, "recovery-show", address=ALICE, passphrase=OLD)
-        assert behind.kind == "passphrase-changed"
-        assert _unlock(phone, NEW)["notice"] == ""
-        assert phone.ask("recovery-show", address=ALICE, passphrase=NEW)["recovery_code"] == code
-        phone.process.stop()
-        phone.process.start()
-        locked = _refusal(phone, "user-auth", address=ALICE, passphrase=OLD)
-        assert "old one here first" in str(locked)
-        assert _unlock(phone, NEW)["online"]
-        listed = phone.ask("device-list", address=ALICE)
-        assert [(one["name"], one["this"], one["revoked"] is None) for one in listed] == [
-            ("laptop", False, False),
-            ("phone", True, True),
-            ("tablet", False, True),
-        ]
-        assert all(one["last_wrote"] is not None for one in listed)
+    # The phone goes on under its old passphrase, says what to do, and takes the new one.
+    _send(phone, b"three")
+    for device in (tablet, phone):
+        device.wait_for("alice", 3)
+    behind = _refusal(phone, "recovery-show", address=ALICE, passphrase=OLD)
+    assert behind.kind == "passphrase-changed"
+    assert _unlock(phone, NEW)["notice"] == ""
+    assert phone.ask("recovery-show", address=ALICE, passphrase=NEW)["recovery_code"] == code
+    phone.process.stop()
+    phone.process.start()
+    locked = _refusal(phone, "user-auth", address=ALICE, passphrase=OLD)
+    assert "old one here first" in str(locked)
+    assert _unlock(phone, NEW)["online"]
+    listed = phone.ask("device-list", address=ALICE)
+    assert [(one["name"], one["this"], one["revoked"] is None) for one in listed] == [
+        ("laptop", False, False),
+        ("phone", True, True),
+        ("tablet", False, True),
+    ]
+    assert all(one["last_wrote"] is not None for one in listed)
 
 
 class Change(threading.Thread):
@@ -129,7 +134,7 @@ class Change(threading.Thread):
     def run(self) -> None:
         try:
             self._device.ask(
-                "passphrase-change", address=ALICE, passphrase=self._old, new_passphrase=self._new
+                "passphrase-change", address=CAROL, passphrase=self._old, new_passphrase=self._new
             )
         except ControlError as error:
             self.failed = error
@@ -149,55 +154,54 @@ async def _provider_takes(made: World, passphrase: str) -> bool:
     async with ProviderClient(provider["api"], ca_file=Path(provider["ca"])) as client:
         try:
             derive = partial(derive_passphrase, passphrase)
-            await client.log_in_with(ALICE, derive, "0" * 32, "a check")
+            await client.log_in_with(CAROL, derive, "0" * 32, "a check")
         except AuthFailed:
             return False
         await client.log_out()
         return True
 
 
-def test_a_daemon_killed_during_a_change_leaves_one_passphrase_that_holds(tmp_path: Path) -> None:
+def test_a_daemon_killed_during_a_change_leaves_one_passphrase_that_holds(made: World) -> None:
     """kill -9 when the new vault appears, and when the provider has the change but cannot answer."""
-    with world(tmp_path) as made:
-        laptop = made.device("laptop")
-        laptop.create("alice")
-        vault = laptop.home.vault(ALICE)
-        beside, wal = vault.with_name("vault.json.next"), vault.with_name("store.db-wal")
-        current = OLD
-        for number, fall in enumerate(("new vault", "no answer")):
-            fresh = f"passphrase number {number}"
-            written = wal.stat().st_mtime_ns
-            change = Change(laptop, current, fresh)
-            change.start()
-            assert _until(beside.exists)
-            if fall == "no answer":
-                os.kill(made.provider.pid, signal.SIGSTOP)
-                _until(lambda: wal.stat().st_mtime_ns != written, 2)  # noqa: B023 - called at once
-            laptop.process.kill()
-            os.kill(made.provider.pid, signal.SIGCONT)
-            change.join()
-            assert change.failed is not None
+    laptop = made.device("carols")
+    laptop.create("carol")
+    vault = laptop.home.vault(CAROL)
+    beside, wal = vault.with_name("vault.json.next"), vault.with_name("store.db-wal")
+    current = PASSPHRASES["carol"]
+    for number, fall in enumerate(("new vault", "no answer")):
+        fresh = f"passphrase number {number}"
+        written = wal.stat().st_mtime_ns
+        change = Change(laptop, current, fresh)
+        change.start()
+        assert _until(beside.exists)
+        if fall == "no answer":
+            os.kill(made.provider.pid, signal.SIGSTOP)
+            _until(lambda: wal.stat().st_mtime_ns != written, 2)  # noqa: B023 - called at once
+        laptop.process.kill()
+        os.kill(made.provider.pid, signal.SIGCONT)
+        change.join()
+        assert change.failed is not None
 
-            laptop.process.start()
-            for passphrase in (
-                fresh,
-                current,
-            ):  # whichever it is, one unlocks, and the change is settled by it
-                try:
-                    _unlock(laptop, passphrase)
-                    break
-                except ControlError as error:
-                    refused = error.kind
-                    assert refused == "wrong-passphrase", error  # noqa: PT017 - the other may be right
-            assert not beside.exists()
-            holding = [one for one in (current, fresh) if asyncio.run(_provider_takes(made, one))]
-            assert len(holding) == 1
-            (now,) = holding
-            assert laptop.ask("recovery-show", address=ALICE, passphrase=now)["recovery_code"]
-            other = fresh if now == current else current
-            refusal = _refusal(laptop, "recovery-show", address=ALICE, passphrase=other)
-            assert refusal.kind == "wrong-passphrase"
-            print(f"killed at {fall!r}: the {'new' if now == fresh else 'old'} passphrase holds")
-            current = now
-        for path in laptop.home.path.rglob("*"):
-            assert not path.stat().st_mode & 0o077, path
+        laptop.process.start()
+        for passphrase in (
+            fresh,
+            current,
+        ):  # whichever it is, one unlocks, and the change is settled by it
+            try:
+                laptop.ask("user-auth", address=CAROL, passphrase=passphrase)
+                break
+            except ControlError as error:
+                refused = error.kind
+                assert refused == "wrong-passphrase", error  # noqa: PT017 - the other may be right
+        assert not beside.exists()
+        holding = [one for one in (current, fresh) if asyncio.run(_provider_takes(made, one))]
+        assert len(holding) == 1
+        (now,) = holding
+        assert laptop.ask("recovery-show", address=CAROL, passphrase=now)["recovery_code"]
+        other = fresh if now == current else current
+        refusal = _refusal(laptop, "recovery-show", address=CAROL, passphrase=other)
+        assert refusal.kind == "wrong-passphrase"
+        print(f"killed at {fall!r}: the {'new' if now == fresh else 'old'} passphrase holds")
+        current = now
+    for path in laptop.home.path.rglob("*"):
+        assert not path.stat().st_mode & 0o077, path

@@ -4,6 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from leap.soledad import account_keys
 from leap.soledad import secrets as secrets_module
 from leap.soledad import vault as vault_module
 from leap.soledad.account_keys import AccountKeys
@@ -164,3 +165,53 @@ class Member:
         await self.engine.close()
         await self.store.close()
         await self.client.close()
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+STEPS = (
+    "open_vault",
+    "fetch_secrets",
+    "write_next_vault",
+    "keep_next_vault",
+    "AccountKeys._save",
+    "Line.put_keyset",
+    "SyncEngine.adopt_keyset",
+)
+
+
+class Tripwire:
+    """Lets the process end before or after the n-th of the steps."""
+
+    def __init__(self, monkeypatch: Any) -> None:
+        self.passed: list[str] = []
+        self.at = -1
+        for name in STEPS:
+            owner, _, method = name.rpartition(".")
+            where = {
+                "AccountKeys": account_keys.AccountKeys,
+                "Line": Line,
+                "SyncEngine": SyncEngine,
+            }.get(owner, account_keys)
+            monkeypatch.setattr(where, method, self._tripping(name, getattr(where, method)))
+
+    def set(self, at: int) -> None:
+        """The process ends at the `at`-th step from now."""
+        self.passed, self.at = [], at
+
+    def _tripping(self, name: str, call: Any) -> Any:
+        async def tripping(*arguments: Any, **options: Any) -> Any:
+            self._step(f"before {name}")
+            result = await call(*arguments, **options)
+            self._step(f"after {name}")
+            return result
+
+        return tripping
+
+    def _step(self, name: str) -> None:
+        self.passed.append(name)
+        if len(self.passed) == self.at:
+            self.at = -1
+            raise Crash(name)

@@ -15,6 +15,7 @@ from leap.soledad.devices import (
 )
 from leap.soledad.errors import (
     AuthFailed,
+    BadKeyset,
     ChangeUnderWay,
     DeviceRevoked,
     ForgedHead,
@@ -30,7 +31,7 @@ from leap.soledad.renewal import Revocation, Wanted
 from leap.soledad.syncing.state import load_state
 from leap.soledad.wire import CommitRequest, PullRequest
 from tests.provider.world import Served, opened, served
-from tests.soledad.members import NEW, OLD, Member, quick_stretching
+from tests.soledad.members import NEW, OLD, Crash, Member, Tripwire, quick_stretching
 
 REPLACE = msgspec.structs.replace
 
@@ -98,6 +99,32 @@ async def test_a_new_name_reaches_all_devices_and_the_later_one_wins(three):
     for member in (laptop, phone):
         assert (await find_device(member.store, phone.device_id)).name == "new phone"
         assert not await member.store.get_doc_conflicts(f"device-name-{phone.device_id}")
+
+
+async def test_a_new_device_is_listed_before_it_wrote_anything(
+    three, https: Served, tmp_path: Path
+):
+    laptop = three[0]
+    fresh = await Member.enrolling(https, tmp_path, "fresh")
+    assert len(await list_devices(laptop.store)) == 3
+    await laptop.engine.refresh_keyset()
+    assert [one.name for one in await list_devices(laptop.store)][3:] == ["fresh"]
+    await fresh.close()
+
+
+async def test_a_keyset_of_before_shown_for_the_newest_raises_the_alarm(three):
+    laptop, phone, _ = three
+    old = await laptop.client.secrets()
+    await revoke(laptop, phone)
+
+    async def rolled_back():
+        return old
+
+    laptop.client.secrets = rolled_back
+    with pytest.raises(BadKeyset, match="rolled back"):
+        await laptop.engine.refresh_keyset()
+    assert "rolled back" in laptop.engine.status.alarm
+    assert laptop.material.epoch.number == 2
 
 
 async def test_devices_are_found_by_name_id_or_its_beginning(three):
@@ -362,3 +389,45 @@ async def test_a_device_kept_in_the_dark_about_a_revocation_finds_it_out_when_th
     assert after.head != before.head
     with pytest.raises((ForkJoined, RolledBack)):
         await phone.sync()
+
+
+async def test_a_crash_at_any_step_leaves_the_device_in_or_out(
+    https: Served, tmp_path: Path, monkeypatch
+):
+    """With a passphrase that holds, whichever it is; and the others go on."""
+    laptop = await Member.signing_up(https, tmp_path)
+    wire = Tripwire(monkeypatch)
+    current, count, outs = OLD, 0, []
+    while True:
+        tablet = await Member.enrolling(https, tmp_path, f"tablet {count}", current)
+        await tablet.sync()
+        count, fresh = count + 1, f"passphrase number {count}"
+        wire.set(count)
+        try:
+            await revoke_device(laptop.keys, tablet.device_id, current, fresh, laptop.sync)
+        except Crash:
+            opening = await laptop.opens_with(current, fresh)
+            await laptop.restart(opening[count % len(opening)])
+            assert await laptop.keys.settle(opening[0]) != "open"
+            now = await laptop.settled_on(current, fresh)
+            await laptop.sync()
+            await laptop.engine.refresh_keyset()
+            (device,) = [
+                one for one in await list_devices(laptop.store) if one.device_id == tablet.device_id
+            ]
+            outs.append(device.revoked is not None)
+            assert outs[-1] == (now == fresh)
+            if outs[-1]:
+                with pytest.raises(AuthFailed):
+                    await tablet.sync()
+            else:
+                await tablet.sync()
+            current = now
+            await tablet.close()
+        else:
+            await tablet.close()
+            break
+    assert outs.count(True) > 4
+    assert outs.count(False) > 4
+    assert not laptop.engine.status.alarm
+    await laptop.close()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from leap.soledad import account_keys
@@ -22,11 +23,14 @@ from leap.soledad.errors import (
     PassphraseChanged,
     SoledadError,
     UnknownEpoch,
+    Unreachable,
+    WeakKdf,
     WrongKey,
 )
 from leap.soledad.inbox_seal import open_from_inbox, seal_to_inbox
 from leap.soledad.keyset import RECOVERY, open_keyset
 from leap.soledad.passphrase import change_passphrase, replace_recovery_code
+from leap.soledad.renewal import Wanted, renew
 from leap.soledad.secrets import (
     derive_passphrase,
     derive_recovery,
@@ -37,7 +41,19 @@ from leap.soledad.secrets import (
 from leap.soledad.syncing.items import KIND
 from leap.soledad.wire import PullRequest
 from tests.provider.world import Served, opened, served
-from tests.soledad.members import ALICE, NEW, OLD, THIRD, Line, Member, quick_stretching
+from tests.soledad.members import (
+    ALICE,
+    NEW,
+    OLD,
+    STEPS,
+    THIRD,
+    Crash,
+    Member,
+    Tripwire,
+    quick_stretching,
+)
+
+REPLACE = msgspec.structs.replace
 
 
 @pytest.fixture
@@ -123,7 +139,7 @@ async def test_a_commit_on_its_way_when_the_epoch_changes_is_settled(laptop: Mem
 
     async def lost(request):
         await commit(request)
-        raise account_keys.Unreachable("the reply was lost")
+        raise Unreachable("the reply was lost")
 
     laptop.client.commit = lost
     with pytest.raises(SoledadError):
@@ -153,10 +169,8 @@ async def test_a_commit_acknowledged_after_the_epoch_changed_is_counted_under_it
         return reply
 
     opened_ = await laptop.keys.open(OLD)
-    keys = account_keys.Wanted(opened_.keys, epoch=True)
-    renewed = account_keys.renew(
-        opened_.secrets, opened_.keyset, opened_.reply.wraps, keys, 1_800_000_000.0
-    )
+    keys = Wanted(opened_.keys, epoch=True)
+    renewed = renew(opened_.secrets, opened_.keyset, opened_.reply.wraps, keys, 1_800_000_000.0)
     await laptop.client.put_keyset(renewed.put)
     await laptop.put("note", n=2)
     laptop.client.commit = meanwhile
@@ -197,12 +211,29 @@ async def test_altered_secrets_are_not_taken_for_a_changed_passphrase(laptop: Me
         reply = await fetch(client)
         wrapped = bytearray(reply.wraps.passphrase)
         wrapped[60] ^= 1
-        wraps = account_keys.msgspec.structs.replace(reply.wraps, passphrase=bytes(wrapped))
-        return account_keys.msgspec.structs.replace(reply, wraps=wraps)
+        wraps = REPLACE(reply.wraps, passphrase=bytes(wrapped))
+        return REPLACE(reply, wraps=wraps)
 
     monkeypatch.setattr(account_keys, "fetch_secrets", altered)
     with pytest.raises(ForgedEnvelope):
         await change_passphrase(laptop.keys, OLD, NEW)
+
+
+@pytest.mark.parametrize("change", [{"memory_kib": 8}, {"time_cost": 1}, {"memory_kib": 2**21}])
+async def test_stretching_too_weak_or_too_costly_is_refused_before_anything_is_sent(
+    laptop: Member, change
+):
+    params = await laptop.client.kdf_of(ALICE)
+
+    async def others(address):
+        return REPLACE(params, **change)
+
+    laptop.client.kdf_of, kdf_of = others, laptop.client.kdf_of
+    with pytest.raises(WeakKdf):
+        await change_passphrase(laptop.keys, OLD, NEW)
+    assert not laptop.client.sent
+    laptop.client.kdf_of = kdf_of
+    assert await laptop.settled_on(OLD, NEW) == OLD
 
 
 async def test_a_keyset_of_before_is_refused(laptop: Member):
@@ -211,9 +242,7 @@ async def test_a_keyset_of_before_is_refused(laptop: Member):
     second = await laptop.client.secrets()
 
     async def rolled_back():
-        return account_keys.msgspec.structs.replace(
-            second, keyset=first.keyset, keyset_version=first.keyset_version
-        )
+        return REPLACE(second, keyset=first.keyset, keyset_version=first.keyset_version)
 
     laptop.client.secrets = rolled_back
     with pytest.raises((BadKeyset, ForgedEnvelope)):
@@ -234,6 +263,27 @@ async def test_an_enrolment_that_comes_between_does_not_stop_the_change(
     await change_passphrase(laptop.keys, OLD, NEW)
     assert await laptop.settled_on(OLD, NEW) == NEW
     assert [device.name for device in laptop.material.open_keyset().devices] == ["laptop", "phone"]
+    await phones[0].close()
+
+
+async def test_a_change_that_was_made_before_the_keyset_moved_on_is_not_undone(
+    laptop: Member, https: Served, tmp_path: Path
+):
+    """A request whose connection broke was sent again; in between, another device was enrolled."""
+    put, phones = laptop.client.put_keyset, []
+
+    async def twice(change):
+        laptop.client.put_keyset = put
+        await put(change)
+        phones.append(await Member.enrolling(https, tmp_path, "phone", NEW))
+        await put(change)
+
+    laptop.client.put_keyset = twice
+    code = await change_passphrase(laptop.keys, OLD, NEW, leaked=True)
+    assert await laptop.settled_on(OLD, NEW) == NEW
+    assert (await laptop.keys.open(NEW)).secrets.recovery_code == code
+    assert laptop.material.epochs == phones[0].material.epochs
+    assert len(laptop.client.sent) == 3  # no second change was made
     await phones[0].close()
 
 
@@ -303,60 +353,14 @@ async def test_when_others_wrapped_anew_the_typed_passphrase_decides(
 # --- crashes at every step -------------------------------------------------------------------------------
 
 
-class Crash(BaseException):
-    """The process ends here."""
-
-
-STEPS = (
-    "open_vault",
-    "fetch_secrets",
-    "write_next_vault",
-    "keep_next_vault",
-    "AccountKeys._save",
-    "Line.put_keyset",
-    "SyncEngine.adopt_keyset",
-)
-
-
-class Wire:
-    """Lets the process end before or after the n-th of the steps."""
-
-    def __init__(self, monkeypatch, laptop: Member) -> None:
-        self.passed: list[str] = []
-        self.at = -1
-        for name in STEPS:
-            owner, _, method = name.rpartition(".")
-            where = {
-                "AccountKeys": account_keys.AccountKeys,
-                "Line": Line,
-                "SyncEngine": type(laptop.engine),
-            }.get(owner, account_keys)
-            monkeypatch.setattr(where, method, self._tripping(name, getattr(where, method)))
-
-    def _tripping(self, name, call):
-        async def tripping(*arguments, **options):
-            self._step(f"before {name}")
-            result = await call(*arguments, **options)
-            self._step(f"after {name}")
-            return result
-
-        return tripping
-
-    def _step(self, name: str) -> None:
-        self.passed.append(name)
-        if len(self.passed) == self.at:
-            self.at = -1
-            raise Crash(name)
-
-
 async def test_a_crash_at_any_step_leaves_one_passphrase_that_holds(laptop: Member, monkeypatch):
-    wire = Wire(monkeypatch, laptop)
+    wire = Tripwire(monkeypatch)
     current, fresh = OLD, NEW
     await laptop.put("note", text="kept")
     await laptop.sync()
     crashes, kept, changed = [], 0, 0
     while True:
-        wire.passed, wire.at = [], len(crashes) + 1
+        wire.set(len(crashes) + 1)
         try:
             await change_passphrase(laptop.keys, current, fresh, leaked=len(crashes) % 5 == 0)
         except Crash as crash:

@@ -5,6 +5,8 @@ A passphrase lives as long as its command. What changes keys waits for its turn 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,10 @@ import msgspec
 from leap.bitmask.local_api import CommandRefused, text, text_or_none
 from leap.bitmask.sessions import AccountSessions, check_new_passphrase
 from leap.soledad.devices import find_device, list_devices, rename_device, revoke_device
+from leap.soledad.errors import SoledadError
 from leap.soledad.passphrase import change_passphrase, replace_recovery_code, show_recovery_code
+
+LIST_PATIENCE = 5.0  # seconds a list of devices waits for the newest keyset
 
 
 def device_commands(sessions: AccountSessions) -> dict[str, Callable[[dict[str, Any]], Any]]:
@@ -36,6 +41,9 @@ class DeviceCommands:
 
     async def device_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         session = self._sessions.get(text(arguments, "address"))
+        with contextlib.suppress(SoledadError, TimeoutError):  # else as of the last sync
+            async with asyncio.timeout(LIST_PATIENCE):
+                await session.engine.refresh_keyset()
         return [msgspec.to_builtins(device) for device in await list_devices(session.store)]
 
     async def device_rename(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -205,7 +205,8 @@ class AccountKeys:
         await self._save(note)
         try:
             await self._client.put_keyset(renewed.put)
-        except Unreachable:
+        except (Unreachable, KeysetMoved):
+            # Moved, perhaps by this very change: a request is sent twice when its connection breaks.
             return await self._look_up(note, renewed)
         except Refused as error:
             if _proves_nothing(error):

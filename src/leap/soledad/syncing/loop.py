@@ -243,6 +243,18 @@ class SyncEngine:
             await self._puller.adopt_keyset(signed)
         self.wake()
 
+    async def refresh_keyset(self) -> None:
+        """Fetches the newest keyset, which says who belongs to the account, without waiting for a head that names it.
+
+        Raises Unreachable, Refused, DeviceRevoked, and ProviderLies (then an alarm is set).
+        """
+        async with self._lock:
+            try:
+                await self._puller.adopt_keyset((await self._remote.secrets()).keyset)
+            except ProviderLies as error:
+                await self._alarm(error)
+                raise
+
     async def _alarm(self, error: ProviderLies) -> None:
         text = error.sentence
         self._cleared.clear()
