@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 
@@ -25,9 +26,8 @@ from leap.soledad.errors import (
     UnknownEpoch,
 )
 from leap.soledad.head import Head, HeadRecord, head_hash, open_head
-from leap.soledad.keyset import Keyset, open_keyset
-from leap.soledad.keyset import check_successor as check_keyset_successor
-from leap.soledad.material import AccountMaterial
+from leap.soledad.keyset import Keyset
+from leap.soledad.material import AccountMaterial, follow_keyset
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import VerifiedItem, acknowledge, apply_items
@@ -160,12 +160,16 @@ class Puller:
         return await self._fetch_keyset()
 
     async def _fetch_keyset(self) -> Keyset:
-        """The newest keyset, kept if it may follow the one known; raises BadKeyset."""
-        reply = await self._remote.secrets()
+        """The newest keyset, kept if it may follow the one known; raises BadKeyset, DeviceRevoked."""
+        return await self.adopt_keyset((await self._remote.secrets()).keyset)
+
+    async def adopt_keyset(self, signed: bytes) -> Keyset:
+        """Keeps a keyset that may follow the one known, with the epochs and inbox keys it brings this device."""
         material = self._material
-        keyset = open_keyset(reply.keyset, root_public=material.root_public)
-        check_keyset_successor(material.open_keyset(), keyset)
-        await self._store.update_material(lambda now: now.with_keyset(reply.keyset))
+        if signed == material.keyset:
+            return material.open_keyset()
+        keyset, brought = await asyncio.to_thread(follow_keyset, material, signed)
+        await self._store.update_material(lambda now: now.with_keyset(signed, brought))
         return keyset
 
     def _epoch_of(self, sealed: bytes) -> Epoch:
