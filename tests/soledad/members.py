@@ -1,6 +1,7 @@
 """Devices of accounts at a provider behind real HTTPS: each with its client, vault, store, engine and account keys."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,10 +186,10 @@ STEPS = (
 class Tripwire:
     """Lets the process end before or after the n-th of the steps."""
 
-    def __init__(self, monkeypatch: Any) -> None:
+    def __init__(self, monkeypatch: Any, steps: Sequence[str] = STEPS) -> None:
         self.passed: list[str] = []
         self.at = -1
-        for name in STEPS:
+        for name in steps:
             owner, _, method = name.rpartition(".")
             where = {
                 "AccountKeys": account_keys.AccountKeys,
