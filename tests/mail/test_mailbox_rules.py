@@ -54,7 +54,7 @@ async def test_two_renames_the_later_push_counts(world: MailWorld, first: int) -
 async def test_a_rename_beats_a_deletion_of_the_mailbox_and_not_that_of_its_mail(
     world: MailWorld, first: int
 ) -> None:
-    mailbox_id, row_id = await work(world)
+    mailbox_id, _ = await work(world)
     await world.devices[0].account.rename_mailbox(mailbox_id, "Labour")
     await world.devices[1].account.delete_mailbox(mailbox_id)
     await world.devices[first].sync()
