@@ -162,7 +162,9 @@ class Commands:
 
     async def sync_refound(self, arguments: dict[str, Any]) -> dict[str, Any]:
         session = await self._sessions.refound(
-            _text(arguments, "address"), _text(arguments, "passphrase")
+            _text(arguments, "address"),
+            _text(arguments, "passphrase"),
+            _text_or_none(arguments, "new_passphrase"),
         )
         return await _sync_of(session)
 

@@ -159,9 +159,11 @@ class AccountSession:
             "unsynced": found.unsynced,
         }
 
-    async def refound(self, passphrase: str) -> None:
+    async def refound(self, passphrase: str, new_passphrase: str | None = None) -> None:
         """Makes this device's state the account's log at the provider. Raises what `SyncEngine.refound` does."""
-        await self.engine.refound(lambda: begin_generation(self.store, self.client, passphrase))
+        await self.engine.refound(
+            lambda: begin_generation(self.store, self.client, passphrase, new_passphrase)
+        )
 
     # -- for the commands ---------------------------------------------------------------------
 

@@ -127,11 +127,21 @@ def fingerprint(home: Home, address: str | None, as_json: bool) -> None:
 @click.option(
     "--passphrase-fd", type=int, metavar="N", help="Read the passphrase from this descriptor."
 )
+@click.option(
+    "--set-passphrase",
+    is_flag=True,
+    help="Give two passphrases: the one that the provider knows, and the one from now on.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask whether this is the right device.")
 @json_option
 @pass_home
 def refound(
-    home: Home, address: str | None, passphrase_fd: int | None, yes: bool, as_json: bool
+    home: Home,
+    address: str | None,
+    passphrase_fd: int | None,
+    set_passphrase: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Make what this device has the account's log at the provider, whatever that shows now.
 
@@ -144,6 +154,7 @@ def refound(
             abort=True,
         )
     passphrase = read_passphrase("Passphrase of the account", descriptor=passphrase_fd)
-    result = _ask(home, "sync-refound", address, passphrase=passphrase)
+    new = read_passphrase("Passphrase from now on", twice=True) if set_passphrase else None
+    result = _ask(home, "sync-refound", address, passphrase=passphrase, new_passphrase=new)
     _fail_unless_synced(result)
     answer(result, as_json=as_json, words=_say)

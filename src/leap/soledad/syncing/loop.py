@@ -264,12 +264,14 @@ class SyncEngine:
 
     async def _is_founded_anew(self) -> bool:
         """Whether the root key signed another generation since: then what raised the alarm is history."""
-        state = await self._puller.state()
+        state, material = await self._puller.state(), self._store.material
+        assert material is not None
+        known = state.record.generation if state.record else material.open_keyset().generation
         try:
             keyset = await self._puller.fetch_keyset()
         except SoledadError:
             return False
-        return state.record is not None and keyset.generation > state.record.generation
+        return keyset.generation > known
 
     async def _alarm(self, error: ProviderLies) -> None:
         text = str(error)
