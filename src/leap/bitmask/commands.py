@@ -45,14 +45,13 @@ class Commands:
             "mail-settings": self.mail_settings,
             "mail-status": self.mail_status,
             "sync-status": self.sync_status,
-            "sync-now": self.sync_now,
             "sync-resume": self.sync_resume,
             "sync-fingerprint": self.sync_fingerprint,
-            "sync-refound": self.sync_refound,
             "keys-list": self.keys_list,
             "keys-export": self.keys_export,
         }
-        return {name: _without_progress(command) for name, command in plain.items()}
+        table = {name: _without_progress(command) for name, command in plain.items()}
+        return {**table, "sync-now": self.sync_now, "sync-refound": self.sync_refound}
 
     async def ping(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"pid": os.getpid()}
@@ -146,9 +145,10 @@ class Commands:
     async def sync_status(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return await _sync_of(self._session(arguments))
 
-    async def sync_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def sync_now(self, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         session = self._session(arguments)
-        await session.account.sync_now()
+        with session.sync_progress(progress):
+            await session.account.sync_now()
         return await _sync_of(session)
 
     async def sync_resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -160,12 +160,14 @@ class Commands:
         session = self._session(arguments)
         return {"address": session.address, **await session.sync_fingerprint()}
 
-    async def sync_refound(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        session = await self._sessions.refound(
-            _text(arguments, "address"),
-            _text(arguments, "passphrase"),
-            _text_or_none(arguments, "new_passphrase"),
-        )
+    async def sync_refound(self, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        session = self._session(arguments)
+        with session.sync_progress(progress):
+            await self._sessions.refound(
+                session.address,
+                _text(arguments, "passphrase"),
+                _text_or_none(arguments, "new_passphrase"),
+            )
         return await _sync_of(session)
 
     async def keys_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:

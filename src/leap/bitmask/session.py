@@ -8,9 +8,10 @@ Invariant: what fails in the background is tried again, later and later; it neve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -148,6 +149,15 @@ class AccountSession:
         await self.engine.retry_contents()
         await self.sync_now()
         return alarm
+
+    @contextlib.contextmanager
+    def sync_progress(self, tell: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+        """While it lasts, `tell` hears what comes and goes."""
+        end = self.engine.on_progress(lambda progress: tell(asdict(progress)))
+        try:
+            yield
+        finally:
+            end()
 
     async def sync_fingerprint(self) -> dict[str, Any]:
         """Eight words for comparing two devices, and what they stand for."""

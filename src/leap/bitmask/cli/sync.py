@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -22,10 +23,18 @@ def sync() -> None:
 
 def _ask(home: Home, command: str, address: str | None, **arguments: Any) -> dict[str, Any]:
     async def work() -> Any:
-        return await ask(home, command, address=one_account(home, address), **arguments)
+        address_of = one_account(home, address)
+        return await ask(home, command, on_progress=_show, address=address_of, **arguments)
 
     result: dict[str, Any] = run(work())
     return result
+
+
+def _show(progress: dict[str, Any]) -> None:
+    """One line at a terminal, which the next one replaces."""
+    if sys.stderr.isatty():
+        line = "{kind}: {items} of {total}".format(**progress)
+        click.echo(f"\r{line:<40}", err=True, nl=progress["items"] == progress["total"])
 
 
 def _say(result: dict[str, Any]) -> None:
