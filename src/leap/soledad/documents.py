@@ -8,7 +8,7 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -120,13 +120,13 @@ def load(connection: Connection, doc_id: str) -> Stored | None:
     return None if found is None else as_stored(found)
 
 
-def load_dirty(connection: Connection, limit: int) -> list[Stored]:
-    """Documents with edits that were not synced."""
+def load_dirty(connection: Connection, limit: int) -> Iterator[Stored]:
+    """Documents with edits that were not synced, one after the other."""
     found = connection.execute(
         f"SELECT {COLUMNS} FROM document WHERE dirty = 1 ORDER BY generation LIMIT ?",  # noqa: S608
         (limit,),
     )
-    return [as_stored(values) for values in found]
+    return map(as_stored, found)
 
 
 def as_stored(values: tuple[Any, ...]) -> Stored:
