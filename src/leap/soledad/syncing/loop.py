@@ -353,7 +353,7 @@ class SyncEngine:
                 delay = FIRST_DELAY
                 pause = QUIET_POLL_SECONDS if self._notices.listening else self._poll
             except (ProviderLies, SyncStopped):
-                await wait(self._cleared, POLL_SECONDS)  # it may be founded anew meanwhile
+                await wait(self._cleared, self._poll)  # it may be founded anew meanwhile
                 continue
             except NotOpen:
                 return
