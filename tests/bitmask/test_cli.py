@@ -94,6 +94,21 @@ def test_a_first_day_with_bitmask(made: World, run: Run, tmp_path: Path) -> None
     assert exported["armored"].startswith("-----BEGIN PGP PRIVATE KEY BLOCK-----")
     run("keys", "export", "nobody@example.test", code=1)
 
+    words = as_json(run("sync", "fingerprint", "--json"))
+    assert (len(words["words"]), words["generation"]) == (8, 1)
+    if not words["unsynced"]:
+        assert run("sync", "fingerprint").stdout.splitlines()[0].split() != []
+    [device] = as_json(run("sync", "status", "--json"))["devices"]
+    assert device["this"]
+    assert not device["stale"]
+    assert "(this one) last wrote 20" in run("sync", "status").stdout
+    wrong = run("sync", "refound", "--yes", stdin="not that one\n", code=3)
+    assert "does not take this passphrase" in wrong.stderr
+    founded = as_json(run("sync", "refound", "--yes", "--json", stdin=PASSPHRASE + "\n"))
+    assert founded["alarm"] == ""
+    assert as_json(run("sync", "fingerprint", "--json"))["generation"] == 2
+    assert as_json(run("sync", "now", "--json"))["online"]
+
     assert as_json(run("user", "logout", "alice@example.test", "--json")) == {"revoked": True}
     assert as_json(run("user", "list", "--json")) == [
         {"address": "alice@example.test", "unlocked": False}

@@ -36,10 +36,8 @@ class Commands:
             "mail-settings": self.mail_settings,
             "mail-status": self.mail_status,
             "sync-status": self.sync_status,
-            "sync-now": self.sync_now,
             "sync-resume": self.sync_resume,
             "sync-fingerprint": self.sync_fingerprint,
-            "sync-refound": self.sync_refound,
             "keys-list": self.keys_list,
             "keys-export": self.keys_export,
             "recovery-restore": self.recovery_restore,
@@ -47,6 +45,8 @@ class Commands:
         }
         return {
             **{name: _without_progress(command) for name, command in plain.items()},
+            "sync-now": self.sync_now,
+            "sync-refound": self.sync_refound,
             **Doctor(self._sessions).table(),
         }
 
@@ -154,9 +154,10 @@ class Commands:
     async def sync_status(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return await _sync_of(self._session(arguments))
 
-    async def sync_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def sync_now(self, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         session = self._session(arguments)
-        await session.account.sync_now()
+        with session.sync_progress(progress):
+            await session.account.sync_now()
         return await _sync_of(session)
 
     async def sync_resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -168,10 +169,14 @@ class Commands:
         session = self._session(arguments)
         return {"address": session.address, **await session.sync_fingerprint()}
 
-    async def sync_refound(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        session = await self._sessions.refound(
-            text(arguments, "address"), text(arguments, "passphrase")
-        )
+    async def sync_refound(self, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        session = self._session(arguments)
+        with session.sync_progress(progress):
+            await self._sessions.refound(
+                session.address,
+                text(arguments, "passphrase"),
+                text_or_none(arguments, "new_passphrase"),
+            )
         return await _sync_of(session)
 
     async def keys_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ Invariant: what fails in the background is tried again, later and later; it neve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,15 @@ class AccountSession:
         await self.sync_now()
         return alarm
 
+    @contextlib.contextmanager
+    def sync_progress(self, tell: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+        """While it lasts, `tell` hears what comes and goes."""
+        end = self.engine.on_progress(lambda progress: tell(asdict(progress)))
+        try:
+            yield
+        finally:
+            end()
+
     async def sync_fingerprint(self) -> dict[str, Any]:
         """Eight words for comparing two devices, and what they stand for."""
         found = await self.engine.fingerprint()
@@ -182,9 +192,11 @@ class AccountSession:
             "unsynced": found.unsynced,
         }
 
-    async def refound(self, passphrase: str) -> None:
+    async def refound(self, passphrase: str, new_passphrase: str | None = None) -> None:
         """Makes this device's state the account's log at the provider. Raises what `SyncEngine.refound` does."""
-        await self.engine.refound(lambda: begin_generation(self.store, self.client, passphrase))
+        await self.engine.refound(
+            lambda: begin_generation(self.store, self.client, passphrase, new_passphrase)
+        )
 
     # -- for the commands ---------------------------------------------------------------------
 

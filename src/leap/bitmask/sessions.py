@@ -34,6 +34,7 @@ from leap.soledad.errors import (
     Unreachable,
     WrongKey,
 )
+from leap.soledad.generation import OldPassphrase
 from leap.soledad.maintenance.rebuild import rebuild
 from leap.soledad.private_file import sync_folder
 from leap.soledad.remote.client import ProviderClient
@@ -348,12 +349,20 @@ class AccountSessions:
             await asyncio.sleep(RETRY_LOGIN)
         await session.sync_now()
 
-    async def refound(self, address: str, passphrase: str) -> AccountSession:
+    async def refound(
+        self, address: str, passphrase: str, new_passphrase: str | None
+    ) -> AccountSession:
         """Founds the log of an unlocked account anew from this device. Raises CommandRefused."""
         session = self.get(address)
         async with self._change(address), self._refusals():
             try:
-                await session.refound(passphrase)
+                await session.refound(passphrase, new_passphrase)
+            except OldPassphrase as error:
+                raise CommandRefused(
+                    "old-passphrase",
+                    "The provider was set back to before your passphrase was changed: run this again with"
+                    " --set-passphrase, and give the passphrase of that time, then the one from now on.",
+                ) from error
             except AuthFailed as error:
                 raise CommandRefused(
                     "wrong-passphrase",

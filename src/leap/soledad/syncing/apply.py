@@ -141,7 +141,7 @@ def acknowledge(
     """
     found = connection.execute(
         "SELECT position, item_id, version, payload FROM pending_item ORDER BY position"
-    ).fetchall()
+    )
     first = pending.record.seq - pending.count + 1
     for position, item_id, version, payload in found:
         item = _payloads.decode(payload)

@@ -311,12 +311,14 @@ class SyncEngine:
 
     async def _is_founded_anew(self) -> bool:
         """Whether the root key signed another generation since: then what raised the alarm is history."""
-        state = await self._puller.state()
+        state, material = await self._puller.state(), self._store.material
+        assert material is not None
+        known = state.record.generation if state.record else material.open_keyset().generation
         try:
             keyset = await self._puller.fetch_keyset()
         except SoledadError:
             return False
-        return state.record is not None and keyset.generation > state.record.generation
+        return keyset.generation > known
 
     def _has_news_of_keys(self, state: SyncState) -> bool:
         """Whether there is a newer epoch than the log's: until a head is under it, other devices do not hear of it."""
@@ -436,7 +438,7 @@ class SyncEngine:
                 delay = FIRST_DELAY
                 pause = QUIET_POLL_SECONDS if self._notices.listening else self._poll
             except (ProviderLies, SyncStopped):
-                await wait(self._cleared, POLL_SECONDS)  # it may be founded anew meanwhile
+                await wait(self._cleared, self._poll)  # it may be founded anew meanwhile
                 continue
             except NotOpen:
                 return

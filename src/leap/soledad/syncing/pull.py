@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -50,9 +52,18 @@ from leap.soledad.syncing.tombstones import Tombstone, count_out, forget, list_t
 from leap.soledad.transaction import Transaction, find_setting, save_setting
 
 
+class Pulled(NamedTuple):
+    """An item that lies aside and counts in the digest; it is opened when it is applied, one after the other."""
+
+    item_id: bytes
+    version: int
+    ct_hash: bytes
+    seq: int
+
+
 @dataclass
 class _Verified:
-    items: list[VerifiedItem]
+    items: list[Pulled]
     digest: SetDigest
     epoch: Epoch
     committed: bool  # the pending commit is in the log
@@ -178,7 +189,7 @@ class Puller:
     def _verify(
         self, connection: Connection, state: SyncState, head: Head, epoch: Epoch
     ) -> _Verified:
-        """Opens what lies aside and compares the sum of all with the head; runs in a reader thread."""
+        """Compares the sum of what lies aside with the head; runs in a reader thread."""
         material = self._material
         whole = find_setting(connection, STAGED_WHOLE) is not None
         known: dict[bytes, tuple[int, bytes]] = {}
@@ -199,7 +210,7 @@ class Puller:
                 hashes[item_id] = hashlib.sha256(sealed).digest()
                 if not whole:  # else it is among the pulled ones
                     _count(digest, known, item_id, version, hashes[item_id])
-        items: list[VerifiedItem] = []
+        items: list[Pulled] = []
         for item_id, version, sealed, seq in connection.execute(
             "SELECT item_id, version, sealed, seq FROM pulled_item ORDER BY seq"
         ):
@@ -211,23 +222,7 @@ class Puller:
                 raise RolledBack(
                     "an item of the log is shown in an older version, or in another form"
                 )
-            payload = open_envelope(
-                sealed,
-                kind=KIND,
-                account=material.account_id,
-                item_id=item_id,
-                version=version,
-                epochs=material.epochs_by_number,
-            )
-            items.append(
-                VerifiedItem(
-                    item_id,
-                    version,
-                    ct_hash,
-                    decode_item(payload, item_id, material.id_key),
-                    seq,
-                )
-            )
+            items.append(Pulled(item_id, version, ct_hash, seq))
             _count(digest, known, item_id, version, ct_hash)
         purged: list[Tombstone] = []
         if (
@@ -280,7 +275,7 @@ class Puller:
             if founded_anew:
                 unshared = keep_unshared(connection, tables, head.record.founded_on)
                 save_setting(connection, CHECK_BLOBS, 1)
-            adopted = apply_items(tx, verified.items, tables, merges)
+            adopted = apply_items(tx, self._opened(connection, verified.items), tables, merges)
             if verified.whole or founded_anew:
                 drop_missing(tx, tables, unshared)
             forget(connection, [tombstone.item_id for tombstone in verified.purged])
@@ -292,6 +287,25 @@ class Puller:
 
         await self._store.transact_as(job, durable=False, from_sync=True)
         return len(verified.items)
+
+    def _opened(self, connection: Connection, items: Sequence[Pulled]) -> Iterator[VerifiedItem]:
+        """What the items hold. Raises ForgedEnvelope, which undoes the transaction."""
+        material = self._material
+        epochs = material.epochs_by_number
+        for item_id, version, ct_hash, seq in items:
+            (sealed,) = connection.execute(
+                "SELECT sealed FROM pulled_item WHERE item_id = ?", (item_id,)
+            ).fetchone()
+            payload = open_envelope(
+                sealed,
+                kind=KIND,
+                account=material.account_id,
+                item_id=item_id,
+                version=version,
+                epochs=epochs,
+            )
+            item = decode_item(payload, item_id, material.id_key)
+            yield VerifiedItem(item_id, version, ct_hash, item, seq)
 
 
 def _count(
