@@ -110,7 +110,8 @@ def _blobs(served: _Served) -> dict[str, dict[str, Any]]:
 
     def get() -> list[bytes]:
         return [
-            request("GET", f"/1/blobs/{blob_id}", token) for blob_id in chance.choices(stored, k=GETS)
+            request("GET", f"/1/blobs/{blob_id}", token)
+            for blob_id in chance.choices(stored, k=GETS)
         ]
 
     def put_many() -> list[bytes]:
@@ -200,8 +201,10 @@ async def _idle(served: _Served) -> dict[str, Any]:
         parent=b"", head=head, head_seq=1, count=1, items=[_one_item()], push_id=None
     )
     sent = time.perf_counter()
-    await served.target.run([[request("POST", "/1/commit", served.tokens[0][0], wire.encode(commit))]])
-    while len(told) < len(devices):
+    await served.target.run(
+        [[request("POST", "/1/commit", served.tokens[0][0], wire.encode(commit))]]
+    )
+    while len(told) < len(devices):  # noqa: ASYNC110 - what is waited for comes from many streams
         await asyncio.sleep(0.001)
     heard = max(told) - sent
     for stream in streams:
