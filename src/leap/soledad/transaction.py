@@ -57,6 +57,8 @@ class Transaction:
         self.connection = connection
         self.from_sync = from_sync
         self.tags: set[Hashable] = set()
+        self.arrived: frozenset[str] = frozenset()  # for projections, see `Projection.apply`
+        self._arrived: set[str] = set()
         self._tables = tables
         self._blobs = blobs
         self.replica = replica
@@ -159,6 +161,10 @@ class Transaction:
         """Records a change for projections and the feed."""
         self._rows.append(change)
 
+    def note_arrivals(self, schema_name: str) -> None:
+        """Says that new rows came which are not recorded one by one."""
+        self._arrived.add(schema_name)
+
     def table(self, schema_name: str) -> RowTable:
         """The table of a declared schema."""
         table = self._tables.get(schema_name)
@@ -191,15 +197,18 @@ class Transaction:
 
     def finish(self, projections: Sequence[Projection]) -> ChangeSet | None:
         """Lets the projections follow; answers all changes, None if there are none."""
-        if not (self._docs or self._rows or self.tags):
+        if not (self._docs or self._rows or self.tags or self._arrived):
             return None
+        self.arrived = frozenset(self._arrived)
         seq = self.generation()
         done_docs, done_rows = 0, 0
         for _ in range(MAX_ROUNDS):
             docs, rows = self._docs[done_docs:], self._rows[done_rows:]
-            if not (docs or rows):
-                return ChangeSet(seq, self._docs, self._rows, self.from_sync, self.tags)
+            if not (docs or rows or self.arrived):
+                arrived = frozenset(self._arrived)
+                return ChangeSet(seq, self._docs, self._rows, self.from_sync, self.tags, arrived)
             done_docs, done_rows = len(self._docs), len(self._rows)
             for projection in projections:
                 projection.apply(self, docs, rows, self.from_sync)
+            self.arrived = frozenset()
         raise SoledadError("projections keep changing what they are derived from")

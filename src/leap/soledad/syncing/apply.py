@@ -5,7 +5,7 @@ Runs inside one transaction of the writer; nothing here has to be verified any m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,33 +19,42 @@ from leap.soledad.syncing.items import LogItem, PageItem, encode_item, name_of
 from leap.soledad.syncing.pages import PageMerge, acknowledge_page
 from leap.soledad.transaction import Transaction
 
+MANY_PAGES = 16  # that bring new rows; of more of them, the rows are not kept in memory one by one
+
 _payloads = msgspec.msgpack.Decoder(LogItem)
 
 
 class VerifiedItem(NamedTuple):
-    """An item whose envelope opened and which the signed digest counts in."""
+    """An item whose envelope opened, whose payload was found well formed, and which the signed digest counts in.
+
+    The payload is kept, not what it decodes to: that is some times as large.
+    """
 
     item_id: bytes
     version: int
     ct_hash: bytes
-    item: LogItem
+    payload: bytes
+
+    def __repr__(self) -> str:
+        return f"VerifiedItem({self.version})"
 
 
 def apply_items(
     tx: Transaction,
-    items: Iterable[VerifiedItem],
+    items: Sequence[VerifiedItem],
     tables: Mapping[str, RowTable],
     merges: Mapping[str, Merge],
 ) -> bool:
     """Rebases local changes on the items, in order; True if a row moved to another page by that."""
     pages: dict[str, PageMerge] = {}
+    many = len(items) > MANY_PAGES
     for verified in items:
-        item = verified.item
+        item: LogItem = _payloads.decode(verified.payload)
         if isinstance(item, DocumentItem):
             _apply_document(tx, item, merges)
         elif item.schema in tables:
             table = tables[item.schema]
-            merge = pages.setdefault(item.schema, PageMerge(tx, table))
+            merge = pages.setdefault(item.schema, PageMerge(tx, table, many=many))
             want_blobs(tx.connection, table.schema, merge.apply(item))
         else:
             _set_aside(tx.connection, item)
@@ -136,7 +145,7 @@ def acknowledge(
             _acknowledge_document(connection, item)
         else:
             acknowledge_page(connection, tables[item.schema], item)
-        verified = VerifiedItem(item_id, version, hashes[item_id], item)
+        verified = VerifiedItem(item_id, version, hashes[item_id], payload)
         save_log_item(connection, verified, name_of(item))
     connection.execute("DELETE FROM pending_item")
 

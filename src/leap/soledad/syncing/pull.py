@@ -183,11 +183,8 @@ class Puller:
                 version=version,
                 epochs=material.epochs_by_number,
             )
-            items.append(
-                VerifiedItem(
-                    item_id, version, ct_hash, decode_item(payload, item_id, material.id_key)
-                )
-            )
+            decode_item(payload, item_id, material.id_key)
+            items.append(VerifiedItem(item_id, version, ct_hash, payload))
             _count(digest, known, item_id, version, ct_hash)
         if not digest.matches(head.record.digest):
             raise DigestMismatch(
