@@ -129,9 +129,9 @@ def _measured(device: Device, api: str, ca: str, probe: Path) -> dict[str, float
         note("newest mail s")
     lag = read_lag(device.process.pid, probe)
     took["lag p99 ms"], took["worst ms"] = lag["p99"] * 1e3, lag["worst"] * 1e3
-    _until(lambda: device.ask("sync-status", address=ADDRESS)["blobs_to_fetch"] <= MESSAGES)
+    _until(lambda: device.ask("sync-status", address=ADDRESS)["blobs_to_fetch"] <= MESSAGES, 1)
     note("all headers s")
-    _until(lambda: device.ask("sync-status", address=ADDRESS)["blobs_to_fetch"] == 0)
+    _until(lambda: device.ask("sync-status", address=ADDRESS)["blobs_to_fetch"] == 0, 1)
     note("all contents s")
     lag = read_lag(device.process.pid, probe)
     took["then p99 ms"], took["then worst ms"] = lag["p99"] * 1e3, lag["worst"] * 1e3
@@ -143,12 +143,12 @@ def _stored(device: Device) -> int:
     return sum(box["messages"] for box in boxes)
 
 
-def _until(holds: Any) -> None:
+def _until(holds: Any, pause: float = 0.1) -> None:
     deadline = time.monotonic() + PATIENCE
     while not holds():
         if time.monotonic() > deadline:
             raise TimeoutError("the first sync does not end")
-        time.sleep(0.1)
+        time.sleep(pause)
 
 
 def run() -> dict[str, dict[str, Any]]:

@@ -27,7 +27,9 @@ from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob
 
 DOOMED_SECONDS = 30 * 24 * 3600  # a device that was away for longer finds its rescued blobs gone
 FETCH_BYTES = MAX_BATCH_BYTES // 2  # plaintext; sealed it still fits one answer
-FETCH_BLOBS = 200
+FETCH_BLOBS = (
+    500  # header records are small: fewer of them leave a far line idle between two requests
+)
 _OF_THE_BLOBS = {
     400,
     404,
