@@ -54,12 +54,7 @@ _WANTED = (
     " CROSS JOIN mail_index i ON i.header_id = w.header_id CROSS JOIN mail_row r ON r.row_id = i.row_id"
     " GROUP BY r.header_id ORDER BY max(w.internal_date) DESC"
 )
-_ARRIVED = (
-    "SELECT DISTINCT r.header_id, r.header_sha256, r.header_size FROM json_each(?) j"
-    " CROSS JOIN mail_header_wanted w ON w.header_id = j.value"
-    " CROSS JOIN mail_index i ON i.header_id = w.header_id"
-    " CROSS JOIN mail_row r ON r.row_id = i.row_id AND r.header_id = w.header_id"
-)
+_ARRIVED = "SELECT w.header_id FROM json_each(?) j CROSS JOIN mail_header_wanted w ON w.header_id = j.value"
 _CONTENTS = (
     "SELECT i.uid, r.content_id, r.content_sha256, r.content_size FROM json_each(?) j CROSS JOIN mail_index i"
     " ON i.mailbox_id = ? AND i.uid = j.value CROSS JOIN mail_row r ON r.row_id = i.row_id ORDER BY i.uid"
@@ -73,7 +68,7 @@ class MessageReader:
         self._store = store
         self._more = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
-        self._arrived: list[str] = []  # blobs that sync brought, some of them header records
+        self._arrived: list[BlobRef] = []  # blobs that sync brought, some of them header records
         self._arrived_at = float("-inf")
 
     async def content_ref(
@@ -157,8 +152,8 @@ class MessageReader:
     def more_arrived(self) -> None:
         self._more.set()
 
-    def _follow(self, blob_ids: Sequence[str]) -> None:
-        self._arrived += blob_ids
+    def _follow(self, refs: Sequence[BlobRef]) -> None:
+        self._arrived += refs
         self._arrived_at = asyncio.get_running_loop().time()
         self._more.set()
 
@@ -191,8 +186,8 @@ class MessageReader:
         passed = 0  # those that cannot be read stay, and are passed over
         while True:
             while self._arrived:
-                listed, self._arrived = json.dumps(self._arrived[:BATCH]), self._arrived[BATCH:]
-                await self._keep(await self._store.read(partial(_find_arrived, listed=listed)))
+                now, self._arrived = self._arrived[:BATCH], self._arrived[BATCH:]
+                await self._keep(await self._store.read(partial(_headers_among, refs=now)))
             if asyncio.get_running_loop().time() - self._arrived_at < RETRY_SECONDS:
                 return False
             refs = await self._store.read(
@@ -244,8 +239,11 @@ class MessageReader:
         return failed
 
 
-def _find_arrived(connection: Connection, listed: str) -> list[BlobRef]:
-    return [BlobRef(*found) for found in connection.execute(_ARRIVED, (listed,))]
+def _headers_among(connection: Connection, refs: Sequence[BlobRef]) -> list[BlobRef]:
+    """Those blobs which are header records that were not opened yet."""
+    listed = json.dumps([ref.blob_id for ref in refs])
+    wanted = {header_id for (header_id,) in connection.execute(_ARRIVED, (listed,))}
+    return [ref for ref in refs if ref.blob_id in wanted]
 
 
 def _find_metadata(connection: Connection, listed: str) -> tuple[list[MessageMetadata], list[str]]:

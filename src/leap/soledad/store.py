@@ -80,7 +80,7 @@ class Soledad:
         self._database = database
         self._projections = projections
         self._callbacks: list[Callback] = []
-        self._on_fetched: list[Callable[[Sequence[str]], None]] = []
+        self._on_fetched: list[Callable[[Sequence[BlobRef]], None]] = []
         self._material: AccountMaterial | None = None
         self._material_lock = asyncio.Lock()
         self._keys = LocalKeys("", b"", [])
@@ -319,13 +319,13 @@ class Soledad:
         """One request for blobs; answers those still to ask for, and those the provider lost. Raises Unreachable."""
         fetched = await self._reader.fetch_batch(refs)
         absent = {ref.blob_id for kind in fetched for ref in kind}
-        here = [ref.blob_id for ref in refs if ref.blob_id not in absent]
+        here = [ref for ref in refs if ref.blob_id not in absent]
         for callback in list(self._on_fetched):
             callback(here)
         return fetched
 
-    def on_fetched(self, callback: Callable[[Sequence[str]], None]) -> Callable[[], None]:
-        """Calls `callback` on the loop with the ids of blobs that `fetch_batch` brought; answers what ends it."""
+    def on_fetched(self, callback: Callable[[Sequence[BlobRef]], None]) -> Callable[[], None]:
+        """Calls `callback` on the loop with the blobs that `fetch_batch` brought; answers what ends it."""
         self._on_fetched.append(callback)
         return lambda: self._on_fetched.remove(callback)
 
