@@ -33,11 +33,9 @@ def _chart(chart: dict[str, Any], top: int) -> tuple[list[str], int]:
         y += BAR + GAP
     if limit:
         x = LABELS + limit * scale
-        lines.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top + HEAD - 12}" y2="{y}"/>')
-        lines.append(
-            f'<text class="limit" x="{x:.1f}" y="{top + HEAD - 15}">demanded: {limit:,g}</text>'
-        )
-    return lines, y + 14
+        lines.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top + HEAD - 12}" y2="{y - 4}"/>')
+        lines.append(f'<text class="limit" x="{x:.1f}" y="{y + 8}">demanded: {limit:,g}</text>')
+    return lines, y + 20
 
 
 def draw(charts: list[dict[str, Any]]) -> str:
