@@ -126,6 +126,7 @@ def _measured(device: Device, api: str, ca: str, probe: Path) -> dict[str, float
         assert len(found) == min(NEWEST, count), len(found)
         note("newest headers s")
         _, found = imap.fetch(str(count), "(BODY.PEEK[])")
+        assert isinstance(found[0], tuple)
         assert len(found[0][1]) > 1000
         note("newest mail s")
     lag = read_lag(device.process.pid, probe)

@@ -122,7 +122,7 @@ class Target:
 
     def __init__(self, url: str, ca: Path) -> None:
         parts = urlsplit(url)
-        self._address = (parts.hostname, parts.port)
+        self._address = (parts.hostname or "", parts.port or 443)
         self._tls = ssl.create_default_context(cafile=str(ca))
 
     async def _connect(self, protocol: Any) -> None:
