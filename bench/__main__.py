@@ -17,6 +17,9 @@ BENCHES: dict[str, str] = {
     "smtp": "the SMTP engine and the MX, mails of 30 kB",
     "soledad": "documents and their indexes, on this machine",
     "message": "MIME structure, beside the standard library",
+    "provider": "a provider under load: blobs, commits, idle event streams; TLS and fsync on",
+    "first_sync": "a second device of an account of 100,000 messages, near and far",
+    "in_flight": "memory of the daemons with 1000 mails of 500 kB on their way",
     "incoming": "the full incoming pipeline with OpenPGP and MIME, over TLS",
 }
 

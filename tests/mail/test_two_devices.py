@@ -17,6 +17,10 @@ from leap.mail.contract import (
     SecurityStatus,
     Uid,
 )
+from leap.mail.model import MAIL_ROWS
+from leap.soledad.blobs import BlobRef
+from leap.soledad.syncing import apply
+from leap.soledad.transaction import Transaction
 from tests.conformance.account_backend import ENCODED, PLAIN
 from tests.mail.devices import MailDevice, MailWorld
 from tests.soledad.memory_provider import lost_request
@@ -132,6 +136,56 @@ async def test_header_records_are_opened_without_being_asked_for(
             pass
 
     await asyncio.wait_for(opened(), 10)
+
+
+async def test_header_records_that_sync_fetched_are_opened_without_another_request(
+    laptop: MailDevice, phone: MailDevice
+) -> None:
+    row_id = await add(laptop)
+    await laptop.sync()
+    phone.remote.faults["get_blobs"].extend([lost_request] * 10)
+    await phone.sync()
+    with pytest.raises(ContentUnavailable):
+        await phone.account.metadata([row_id])
+    phone.remote.faults["get_blobs"].clear()
+    phone.remote.requests.clear()
+    [wanted] = await phone.store.read(
+        lambda c: c.execute("SELECT header_id, header_sha256, header_size FROM mail_row").fetchall()
+    )
+    await phone.store.fetch_batch([BlobRef(*wanted)])
+
+    async def opened() -> None:
+        while not await phone.store.read(
+            lambda c: c.execute("SELECT count(*) FROM mail_metadata").fetchone()[0]
+        ):
+            pass
+
+    await asyncio.wait_for(opened(), 10)
+    assert phone.remote.requests == ["get_blobs"]
+    await phone.account.metadata([row_id])
+
+
+async def test_a_large_first_pull_is_numbered_by_date_behind_what_was_here(
+    world: MailWorld, laptop: MailDevice, phone: MailDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply, "MANY_PAGES", 1)
+    first = await add(phone)
+
+    def fill(tx: Transaction) -> None:
+        for n in range(600):
+            values = {"message_id": f"m{n}", "internal_date": n * 7 % 600, "size": 1}
+            tx.insert_row(MAIL_ROWS.name, f"r{n:04}", {**values, "mailbox": INBOX})
+
+    await laptop.store.transact(fill)
+    await laptop.sync()
+    await phone.sync()
+    rows = await phone.account.rows(INBOX)
+    assert rows[0].row_id == first
+    assert [row.internal_date for row in rows[1:]] == list(range(600))
+    assert [row.uid for row in rows] == list(range(1, 602))
+    status = await phone.account.status(INBOX)
+    assert (status.messages, status.uid_next) == (601, 602)
+    await world.settle()
 
 
 async def test_content_still_at_the_provider_is_unavailable_while_offline_and_comes_later(

@@ -10,7 +10,7 @@ from leap.soledad.errors import (
     SoledadError,
 )
 from leap.soledad.rows import SetEdit
-from leap.soledad.syncing import SyncEngine
+from leap.soledad.syncing import SyncEngine, apply
 from tests.soledad.memory_provider import Account, Device
 from tests.soledad.schemas import open_store
 from tests.soledad.two_devices import equal, pair
@@ -97,6 +97,42 @@ async def test_change_feed_and_projection_hear_of_sync_once(account: Account) ->
     await phone.sync()
     change = heard[1].rows[0]
     assert (change.before["flags"], change.after["flags"]) == ("", "x")
+
+
+async def test_of_many_pages_new_rows_are_told_of_by_schema_and_changed_ones_by_row(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, frozenset[str], int]] = []
+
+    class Listener:
+        def create(self, connection: Any) -> None:
+            pass
+
+        def apply(self, tx: Any, docs: Any, rows: Any, from_sync: bool) -> None:
+            count = tx.connection.execute("SELECT count(*) FROM note").fetchone()[0]
+            seen.append((len(rows), tx.arrived, count))
+
+    laptop = await account.device("laptop")
+    phone = await account.device("phone", projections=[Listener()])
+    heard: list[Any] = []
+    phone.store.on_change(heard.append)
+    await laptop.insert("r")
+    await laptop.sync()
+    await phone.sync()
+
+    def fill(tx: Any) -> None:
+        for n in range(600):
+            tx.insert_row("note", f"r{n:04}", {"folder": "in"})
+
+    await laptop.store.transact(fill)
+    await laptop.update("r", flags="x")
+    await laptop.sync()
+    monkeypatch.setattr(apply, "MANY_PAGES", 2)
+    await phone.sync()
+    assert seen == [(1, frozenset(), 1), (1, frozenset({"note"}), 601)]
+    assert [(len(one.rows), one.arrived) for one in heard] == [(1, frozenset()), (1, {"note"})]
+    assert heard[1].rows[0].after["flags"] == "x"
+    await equal(laptop, phone)
 
 
 async def test_pages_hold_256_rows_and_one_flag_is_one_item(account: Account) -> None:

@@ -13,6 +13,7 @@ from leap.mail.model import MAIL_ROWS
 from leap.soledad.changes import Row, RowChange
 from leap.soledad.sqlite import Connection
 
+ARRIVING = 1_000  # rows taken into the index at a time when there are many
 DropBlobs = Callable[[Iterable[str]], None]
 _LEAVING = (
     "SELECT i.mailbox_id, i.uid, i.flags, i.size FROM json_each(?) j"
@@ -159,8 +160,8 @@ class IndexChanges:
         if replaced:
             self._release(replaced)
 
-    def add_all(self, directory: Directory) -> None:
-        """Puts every row of the store into an empty index."""
+    def add_missing(self, directory: Directory) -> None:
+        """Puts every row of the store that is not in the index into it, as they came; `placed` is silent of them."""
         columns = (
             "row_id",
             "message_id",
@@ -172,11 +173,13 @@ class IndexChanges:
             "mailbox",
         )
         found = self._connection.execute(
-            f"SELECT {', '.join(columns)} FROM {MAIL_ROWS.name} WHERE deleted = 0"  # noqa: S608
+            f"SELECT {', '.join(columns)} FROM {MAIL_ROWS.name} r WHERE deleted = 0"  # noqa: S608
+            " AND NOT EXISTS (SELECT 1 FROM mail_index i WHERE i.row_id = r.row_id)"
             " ORDER BY internal_date, row_id"
         )
-        while batch := found.fetchmany(10_000):
-            self._arrive([dict(zip(columns, values, strict=True)) for values in batch], directory)
+        while batch := found.fetchmany(ARRIVING):
+            arriving = [dict(zip(columns, values, strict=True)) for values in batch]
+            self._arrive(arriving, directory, tell=False)
 
     def replace(self, row_ids: Sequence[RowId], directory: Directory) -> None:
         """Takes rows out and puts them in again where they belong now, with new uids."""
@@ -237,7 +240,7 @@ class IndexChanges:
             box = self._boxes[mailbox_id] = _Box(found[0], found[1], found[2], found[3] + 1)
         return box
 
-    def _arrive(self, rows: Sequence[Row], directory: Directory) -> None:
+    def _arrive(self, rows: Sequence[Row], directory: Directory, *, tell: bool = True) -> None:
         values: list[tuple[Any, ...]] = []
         wanted: list[tuple[str, int]] = []
         for row in rows:
@@ -250,7 +253,8 @@ class IndexChanges:
             box.unseen += not _seen(row["flags"])
             box.size += row["size"] or 0
             row_id = RowId(row["row_id"])
-            self.placed[row_id] = Placement(mailbox_id, Uid(uid), box.uid_validity)
+            if tell:
+                self.placed[row_id] = Placement(mailbox_id, Uid(uid), box.uid_validity)
             header_id, date = row["header_id"] or "", row["internal_date"] or 0
             values.append(
                 (mailbox_id, uid, row_id, row["message_id"] or row_id, header_id, box.modseq, row["flags"],

@@ -139,7 +139,7 @@ class MailIndex:
         directory = self._directory.read(connection)
         self._ensure_boxes(connection, directory)
         changes = IndexChanges(connection, lambda _: None)
-        changes.add_all(directory)
+        changes.add_missing(directory)
         changes.finish()
         # Only what comes from now on is recent
         connection.execute("UPDATE mail_box SET recent_from = uid_next, recent = 0")
@@ -178,6 +178,8 @@ class MailIndex:
         remaining = [change for change in mail if change.after is not None]
         if remaining:
             changes.follow(remaining, self._directory.read(tx.connection), from_sync)
+        if MAIL_ROWS.name in tx.arrived:
+            changes.add_missing(self._directory.read(tx.connection))
         _finish(tx, changes)
 
     # -- mailboxes

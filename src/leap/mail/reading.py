@@ -1,6 +1,7 @@
 """Reads messages of an account: ranges of the octets, opened header records, and what search asks.
 
 Header records of messages that came by sync are opened in the background, newest first, and at once when somebody asks.
+While sync fetches them by itself, they are opened as they come; else they are fetched from here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import msgspec
@@ -53,6 +54,7 @@ _WANTED = (
     " CROSS JOIN mail_index i ON i.header_id = w.header_id CROSS JOIN mail_row r ON r.row_id = i.row_id"
     " GROUP BY r.header_id ORDER BY max(w.internal_date) DESC"
 )
+_ARRIVED = "SELECT w.header_id FROM json_each(?) j CROSS JOIN mail_header_wanted w ON w.header_id = j.value"
 _CONTENTS = (
     "SELECT i.uid, r.content_id, r.content_sha256, r.content_size FROM json_each(?) j CROSS JOIN mail_index i"
     " ON i.mailbox_id = ? AND i.uid = j.value CROSS JOIN mail_row r ON r.row_id = i.row_id ORDER BY i.uid"
@@ -66,6 +68,8 @@ class MessageReader:
         self._store = store
         self._more = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
+        self._arrived: list[BlobRef] = []  # blobs that sync brought, some of them header records
+        self._arrived_at = float("-inf")
 
     async def content_ref(
         self, row_id: RowId, kind: Literal["content", "original"] = "content"
@@ -142,13 +146,20 @@ class MessageReader:
     def start(self) -> None:
         """Opens header records in the background from now on."""
         self._more.set()
+        self._unsubscribe = self._store.on_fetched(self._follow)
         self._filling = asyncio.create_task(self._fill(), name="mail header records")
 
     def more_arrived(self) -> None:
         self._more.set()
 
+    def _follow(self, refs: Sequence[BlobRef]) -> None:
+        self._arrived += refs
+        self._arrived_at = asyncio.get_running_loop().time()
+        self._more.set()
+
     async def close(self) -> None:
         if self._filling is not None:
+            self._unsubscribe()
             self._filling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._filling
@@ -162,8 +173,7 @@ class MessageReader:
                     await self._more.wait()
             self._more.clear()
             try:
-                await self._fill_once()
-                complete = True
+                complete = await self._fill_once()
             except (SoledadError, ContentUnavailable) as error:
                 _log.debug("header records wait: %s", type(error).__name__)
                 complete = False
@@ -171,14 +181,20 @@ class MessageReader:
                 _log.exception("header records could not be opened")
                 complete = False
 
-    async def _fill_once(self) -> None:
+    async def _fill_once(self) -> bool:
+        """Opens what is here, then what is not; False if sync is about to bring the rest."""
         passed = 0  # those that cannot be read stay, and are passed over
         while True:
+            while self._arrived:
+                now, self._arrived = self._arrived[:BATCH], self._arrived[BATCH:]
+                await self._keep(await self._store.read(partial(_headers_among, refs=now)))
+            if asyncio.get_running_loop().time() - self._arrived_at < RETRY_SECONDS:
+                return False
             refs = await self._store.read(
                 lambda c: [BlobRef(*found) for found in c.execute(_WANTED, (BATCH, passed))]  # noqa: B023
             )
             if not refs:
-                return
+                return True
             passed += await self._keep(refs)
 
     async def _open_headers(self, row_ids: Sequence[RowId]) -> None:
@@ -192,6 +208,8 @@ class MessageReader:
 
     async def _keep(self, refs: Sequence[BlobRef], *, strict: bool = False) -> int:
         """Opens and keeps header records; answers how many could not be, unless `strict` raises that."""
+        if not refs:
+            return 0
         failed = 0
         pairs: list[tuple[BlobRef, bytes]] = []
         try:
@@ -219,6 +237,13 @@ class MessageReader:
 
         await self._store.write(job)
         return failed
+
+
+def _headers_among(connection: Connection, refs: Sequence[BlobRef]) -> list[BlobRef]:
+    """Those blobs which are header records that were not opened yet."""
+    listed = json.dumps([ref.blob_id for ref in refs])
+    wanted = {header_id for (header_id,) in connection.execute(_ARRIVED, (listed,))}
+    return [ref for ref in refs if ref.blob_id in wanted]
 
 
 def _find_metadata(connection: Connection, listed: str) -> tuple[list[MessageMetadata], list[str]]:

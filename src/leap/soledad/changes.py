@@ -38,13 +38,17 @@ class RowChange(NamedTuple):
 
 
 class ChangeSet(NamedTuple):
-    """All changes of one transaction; `seq` ascends over the life of the store."""
+    """All changes of one transaction; `seq` ascends over the life of the store.
+
+    New rows of the schemas in `arrived` are not listed: sync brought too many of them at once.
+    """
 
     seq: int
     docs: list[DocChange]
     rows: list[RowChange]
     from_sync: bool
     tags: set[Hashable]
+    arrived: frozenset[str] = frozenset()
 
 
 Callback = Callable[[ChangeSet], None]
@@ -64,7 +68,11 @@ class Projection(Protocol):
         from_sync: bool,
         /,
     ) -> None:
-        """Follows the changes. It may change documents and rows itself; it is then called again with those."""
+        """Follows the changes. It may change documents and rows itself; it is then called again with those.
+
+        Of a schema in `tx.arrived` there are new rows which are not in `rows`: so many that they would not fit
+        into memory. They are found in the table.
+        """
 
 
 @runtime_checkable

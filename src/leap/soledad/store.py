@@ -86,6 +86,7 @@ class Soledad(DocumentStore):
         self._database = database
         self._projections = projections
         self._callbacks: list[Callback] = []
+        self._on_fetched: list[Callable[[Sequence[BlobRef]], None]] = []
         self._material: AccountMaterial | None = None
         self._material_lock = asyncio.Lock()
         self._keys = LocalKeys("", b"", [])
@@ -314,7 +315,17 @@ class Soledad(DocumentStore):
 
     async def fetch_batch(self, refs: Sequence[BlobRef]) -> Fetched:
         """One request for blobs; answers those still to ask for, and those the provider lost. Raises Unreachable."""
-        return await self._reader.fetch_batch(refs)
+        fetched = await self._reader.fetch_batch(refs)
+        absent = {ref.blob_id for kind in fetched for ref in kind}
+        here = [ref for ref in refs if ref.blob_id not in absent]
+        for callback in list(self._on_fetched):
+            callback(here)
+        return fetched
+
+    def on_fetched(self, callback: Callable[[Sequence[BlobRef]], None]) -> Callable[[], None]:
+        """Calls `callback` on the loop with the blobs that `fetch_batch` brought; answers what ends it."""
+        self._on_fetched.append(callback)
+        return lambda: self._on_fetched.remove(callback)
 
     async def fetch_large(self, ref: BlobRef) -> Fetched:
         """Fetches a large blob into its file, from where an earlier attempt was cut. Raises Unreachable, Refused."""

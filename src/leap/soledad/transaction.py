@@ -58,6 +58,8 @@ class Transaction:
         self.connection = connection
         self.from_sync = from_sync
         self.tags: set[Hashable] = set()
+        self.arrived: frozenset[str] = frozenset()  # for projections, see `Projection.apply`
+        self._arrived: set[str] = set()
         self._tables = tables
         self._blobs = blobs
         self.replica = replica
@@ -185,6 +187,10 @@ class Transaction:
         """Records a change for projections and the feed."""
         self._rows.append(change)
 
+    def note_arrivals(self, schema_name: str) -> None:
+        """Says that new rows came which are not recorded one by one."""
+        self._arrived.add(schema_name)
+
     def table(self, schema_name: str) -> RowTable:
         """The table of a declared schema."""
         table = self._tables.get(schema_name)
@@ -218,7 +224,7 @@ class Transaction:
     def finish(self, projections: Sequence[Projection]) -> ChangeSet | None:
         """Lets the projections follow; answers all changes, None if there are none."""
         self._project(projections)
-        changed = bool(self._docs or self._rows or self.tags)
+        changed = bool(self._docs or self._rows or self.tags or self._arrived)
         if changed and self._generation is None:
             self.generation()
         if self._generation is not None:
@@ -226,15 +232,24 @@ class Transaction:
         if not changed:
             return None
         assert self._generation is not None
-        return ChangeSet(self._generation, self._docs, self._rows, self.from_sync, self.tags)
+        return ChangeSet(
+            self._generation,
+            self._docs,
+            self._rows,
+            self.from_sync,
+            self.tags,
+            frozenset(self._arrived),
+        )
 
     def _project(self, projections: Sequence[Projection]) -> None:
+        self.arrived = frozenset(self._arrived)
         done_docs, done_rows = 0, 0
         for _ in range(MAX_ROUNDS):
             docs, rows = self._docs[done_docs:], self._rows[done_rows:]
-            if not (docs or rows):
+            if not (docs or rows or self.arrived):
                 return
             done_docs, done_rows = len(self._docs), len(self._rows)
             for projection in projections:
                 projection.apply(self, docs, rows, self.from_sync)
+            self.arrived = frozenset()
         raise SoledadError("projections keep changing what they are derived from")

@@ -20,6 +20,8 @@ from leap.soledad.syncing.pages import PageMerge, acknowledge_page
 from leap.soledad.syncing.state import Pending
 from leap.soledad.transaction import Transaction
 
+MANY_PAGES = 16  # that bring new rows; of more of them, the rows are not kept in memory one by one
+
 _payloads = msgspec.msgpack.Decoder(LogItem)
 
 
@@ -38,8 +40,13 @@ def apply_items(
     items: Iterable[VerifiedItem],
     tables: Mapping[str, RowTable],
     merges: Mapping[str, Merge],
+    *,
+    many: bool = False,
 ) -> bool:
-    """Rebases local changes on the items, in order; True if a row moved to another page by that."""
+    """Rebases local changes on the items, in order; True if a row moved to another page by that.
+
+    With `many`, new rows are not noted one by one.
+    """
     pages: dict[str, PageMerge] = {}
     for verified in items:
         item = verified.item
@@ -47,12 +54,12 @@ def apply_items(
             _apply_document(tx, item, merges)
         elif not item.schema:
             for name, table in tables.items():
-                merge = pages.setdefault(name, PageMerge(tx, table))
+                merge = pages.setdefault(name, PageMerge(tx, table, many=many))
                 merge.apply(page_of(item.page_id, table.schema, []))
             tx.connection.execute("DELETE FROM unknown_page WHERE page_id = ?", (item.page_id,))
         elif item.schema in tables:
             table = tables[item.schema]
-            merge = pages.setdefault(item.schema, PageMerge(tx, table))
+            merge = pages.setdefault(item.schema, PageMerge(tx, table, many=many))
             want_blobs(tx.connection, table.schema, merge.apply(item))
         else:
             _set_aside(tx.connection, item)

@@ -127,9 +127,13 @@ def acknowledge_page(connection: Connection, table: RowTable, page: PageItem) ->
 
 
 class PageMerge:
-    """Applies pages of other devices to one schema's rows, in one transaction."""
+    """Applies pages of other devices to one schema's rows, in one transaction.
 
-    def __init__(self, tx: Transaction, table: RowTable) -> None:
+    With `many`, it records new rows as arrivals only, and not one by one.
+    """
+
+    def __init__(self, tx: Transaction, table: RowTable, *, many: bool = False) -> None:
+        self._many = many
         self._tx = tx
         self._table = table
         self._inserts: list[tuple[Any, ...]] = []
@@ -155,7 +159,10 @@ class PageMerge:
             state = local.pop(row_id, None)
             if state is None:
                 self._inserts.append(table.packed(row, page.page_id, synced=True))
-                self._note(row_id, None, row)
+                if self._many:
+                    self._tx.note_arrivals(table.schema.name)
+                else:
+                    self._note(row_id, None, row)
                 new.append(row)
             else:
                 if self._merge(page.page_id, state, row):

@@ -32,7 +32,7 @@ from leap.soledad.keyset import Keyset
 from leap.soledad.material import AccountMaterial, follow_keyset
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
-from leap.soledad.syncing.apply import VerifiedItem, acknowledge, apply_items
+from leap.soledad.syncing.apply import MANY_PAGES, VerifiedItem, acknowledge, apply_items
 from leap.soledad.syncing.fetch import Progress, fetch_news
 from leap.soledad.syncing.items import KIND, decode_item
 from leap.soledad.syncing.rejoin import drop_missing, keep_unshared, retire_log
@@ -275,7 +275,13 @@ class Puller:
             if founded_anew:
                 unshared = keep_unshared(connection, tables, head.record.founded_on)
                 save_setting(connection, CHECK_BLOBS, 1)
-            adopted = apply_items(tx, self._opened(connection, verified.items), tables, merges)
+            adopted = apply_items(
+                tx,
+                self._opened(connection, verified.items),
+                tables,
+                merges,
+                many=len(verified.items) > MANY_PAGES,
+            )
             if verified.whole or founded_anew:
                 drop_missing(tx, tables, unshared)
             forget(connection, [tombstone.item_id for tombstone in verified.purged])
