@@ -21,7 +21,10 @@ SYNCED: dict[str, Any] = {
     ("what", "sentence"),
     [
         ({}, "Online, everything is synced."),
-        ({"alarm": "the log was altered"}, "SYNC STOPPED: the log was altered"),
+        (
+            {"alarm": "the log was altered"},
+            "SYNC STOPPED: the log was altered. To let it go on: bitmask sync resume.",
+        ),
         ({"online": False, "error": "no route"}, "Offline, everything is synced. No route."),
         ({"blobs_to_fetch": 3}, "Online, 3 contents are still to be fetched."),
     ],

@@ -20,6 +20,9 @@ class MailDevice:
     """A store with mail in it, its engine, and the account on it."""
 
     def __init__(self, store: Soledad, remote: Connection) -> None:
+        self.use(store, remote)
+
+    def use(self, store: Soledad, remote: Connection) -> None:
         self.store = store
         self.remote = remote
         self.engine = SyncEngine(store, remote, gather=0, fetch_blobs=False)
@@ -33,6 +36,12 @@ class MailDevice:
         await self.engine.close()
         await self.account.close()
         await self.store.close()
+
+    async def restart(self) -> None:
+        """As after a crash: a new process opens the same files."""
+        await self.close()
+        store = await open_mail_store(self.store.path, KEY)
+        self.use(store, Connection(self.remote.provider))
 
     async def names(self) -> dict[str, MailboxInfo]:
         return {info.name: info for info in await self.account.list_mailboxes()}

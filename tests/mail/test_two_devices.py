@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from leap.mail.contract import (
     INBOX,
-    AccountError,
     ContentUnavailable,
     MailboxId,
     NewMessage,
@@ -357,102 +349,3 @@ async def test_incoming_mail_stored_by_both_is_there_once(
         for device in world.devices
     ]
     assert first == second
-
-
-# -- everything in any order
-
-
-class Convergence(RuleBasedStateMachine):
-    """Two devices that do anything, sync or not, and end equal with every mail they did not delete."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.folder = Path(tempfile.mkdtemp())
-        self.world = MailWorld(self.folder)
-        for name in ("laptop", "phone"):
-            self.run(self.world.device(name))
-        self.numbers = itertools.count()
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(work)
-
-    def teardown(self) -> None:
-        try:
-            view = self.run(self.world.settle())
-            for rows in view.values():
-                for row_id, _, _ in rows:
-                    for device in self.world.devices:
-                        assert self.run(device.account.read(RowId(row_id))).startswith(PLAIN)
-        finally:
-            self.run(self.world.close())
-            self.run(self.loop.shutdown_default_executor())
-            self.loop.close()
-            shutil.rmtree(self.folder)
-
-    def choose(self, number: int, where: int) -> tuple[MailDevice, MailboxId]:
-        device = self.world.devices[number]
-        infos = self.run(device.account.list_mailboxes())
-        return device, infos[where % len(infos)].mailbox_id
-
-    @rule(number=st.integers(0, 1), where=st.integers(0, 9))
-    def add(self, number: int, where: int) -> None:
-        device, mailbox = self.choose(number, where)
-        self.run(add(device, raw=PLAIN + b"%d" % next(self.numbers), to=mailbox))
-
-    @rule(
-        number=st.integers(0, 1),
-        where=st.integers(0, 9),
-        to=st.integers(0, 9),
-        act=st.sampled_from(["flag", "unflag", "move", "copy", "expunge", "delete"]),
-    )
-    def change(self, number: int, where: int, to: int, act: str) -> None:
-        device, mailbox = self.choose(number, where)
-        _, target = self.choose(number, to)
-        account = device.account
-        uids = [row.uid for row in self.run(account.rows(mailbox))][:2]
-        if act == "move":
-            self.run(account.move(mailbox, uids, target))
-        elif act == "copy":
-            self.run(account.copy(mailbox, uids, target))
-        elif act == "expunge":
-            self.run(account.store_flags(mailbox, uids, "add", ["\\Deleted"]))
-            self.run(account.expunge(mailbox))
-        elif act == "delete" and mailbox != INBOX:
-            self.run(account.delete_mailbox(mailbox))
-        else:
-            self.run(
-                account.store_flags(mailbox, uids, "add" if act == "flag" else "remove", ["\\Seen"])
-            )
-
-    @rule(number=st.integers(0, 1), name=st.sampled_from(["Work", "Home", "Archive", "Trash"]))
-    def create(self, number: int, name: str) -> None:
-        try:
-            self.run(self.world.devices[number].account.create_mailbox(name))
-        except AccountError:
-            return
-
-    @rule(
-        number=st.integers(0, 1),
-        where=st.integers(0, 9),
-        name=st.sampled_from(["Work", "Home", "Work/Sub"]),
-    )
-    def rename(self, number: int, where: int, name: str) -> None:
-        device, mailbox = self.choose(number, where)
-        try:
-            self.run(device.account.rename_mailbox(mailbox, name))
-        except AccountError:
-            return
-
-    @rule(number=st.integers(0, 1))
-    def sync(self, number: int) -> None:
-        self.run(self.world.devices[number].sync())
-
-
-Convergence.TestCase.settings = settings(
-    max_examples=15,
-    stateful_step_count=15,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-TestConvergence = Convergence.TestCase

@@ -157,6 +157,15 @@ class FakeEngine:
             raise Unreachable("offline")
         self.syncs += 1
 
+    async def sync_log(self) -> None:
+        if self.fails:
+            raise Unreachable("offline")
+        self.syncs += 1
+
+    async def send_contents(self) -> None:
+        if self.fails:
+            raise Unreachable("offline")
+
 
 @dataclass
 class Person:

@@ -16,10 +16,30 @@ def test_data_of_version_1_is_brought_forward() -> None:
     connection = sqlcipher3.connect(":memory:")
     create_tables(connection)
     connection.execute("ALTER TABLE inbox DROP COLUMN leased_by")
+    connection.execute("ALTER TABLE blob DROP COLUMN created")
+    connection.execute("ALTER TABLE head DROP COLUMN generation")
     connection.execute("PRAGMA user_version = 1")
     create_tables(connection)
     assert "leased_by" in columns(connection, "inbox")
     assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    connection.close()
+
+
+def test_blobs_of_version_2_are_as_old_as_the_upgrade() -> None:
+    connection = sqlcipher3.connect(":memory:", isolation_level=None)
+    create_tables(connection)
+    connection.execute("ALTER TABLE blob DROP COLUMN created")
+    connection.execute("ALTER TABLE head DROP COLUMN generation")
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute(
+        "INSERT INTO blob (account, blob_id, size, sha256, sealed)"
+        " VALUES (1, x'00', 1, zeroblob(32), x'01')"
+    )
+    connection.execute("PRAGMA user_version = 2")
+    (now,) = connection.execute("SELECT unixepoch()").fetchone()
+    create_tables(connection)
+    (created,) = connection.execute("SELECT created FROM blob").fetchone()
+    assert now <= created <= now + 60
     connection.close()
 
 

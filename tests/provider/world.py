@@ -9,7 +9,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,7 @@ class Served:
     url: str
     ca_file: Path
     session: aiohttp.ClientSession
+    requests: list[str] = field(default_factory=list)  # method and path, as they were answered
 
     async def call(
         self,
@@ -143,6 +144,12 @@ async def served(
         signup_open=True,
     )
     app = create_app(provider, info, keep_alive=keep_alive)
+    requests: list[str] = []
+
+    async def note(request: web.Request, reply: web.StreamResponse) -> None:
+        requests.append(f"{request.method} {request.path}")
+
+    app.on_response_prepare.append(note)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, auto_decompress=False)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
@@ -153,7 +160,7 @@ async def served(
     )
     try:
         url = f"https://127.0.0.1:{runner.addresses[0][1]}"
-        yield Served(provider, url, ca_file, session)
+        yield Served(provider, url, ca_file, session, requests)
     finally:
         provider.events.close()
         await session.close()

@@ -102,7 +102,7 @@ class Device:
         self.home = Home(world.folder / name)
         self.process = Process(
             [
-                "leap.bitmask.daemon",
+                "leap.bitmask",
                 "--home",
                 str(self.home.path),
                 "--imap-port",

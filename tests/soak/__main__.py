@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from hypothesis.stateful import RuleBasedStateMachine
+
 RESULTS = Path(__file__).resolve().parent.parent.parent / "docs" / "soak.md"
 HEADER = """# Long runs
 
@@ -54,31 +56,64 @@ def openpgp(count: int, seed: int) -> str:
     )
 
 
-def convergence(count: int, seed: int) -> str:
-    """`count` histories of three devices, up to 50 steps each."""
+STEPS = 50  # of one history of three devices
+
+
+def _histories(machine: type[RuleBasedStateMachine], count: int, seed: int) -> str:
+    """Runs histories of `STEPS` steps until `count` steps were taken."""
     from hypothesis import HealthCheck, settings
     from hypothesis import seed as with_seed
     from hypothesis.stateful import run_state_machine_as_test
 
-    from tests.soledad.test_convergence import Convergence
-
+    histories = -(-count // STEPS)
     run_state_machine_as_test(
-        with_seed(seed)(Convergence),
+        with_seed(seed)(machine),
         settings=settings(
-            max_examples=count,
-            stateful_step_count=50,
+            max_examples=histories,
+            stateful_step_count=STEPS,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
-    return "all devices equal after every history"
+    return f"all devices equal after each of {histories:,} histories of up to {STEPS} steps"
+
+
+def convergence(count: int, seed: int) -> str:
+    """`count` steps of three devices with rows and documents."""
+    from tests.soledad.test_convergence import Convergence
+
+    return _histories(Convergence, count, seed)
+
+
+def mail_convergence(count: int, seed: int) -> str:
+    """`count` steps of three devices with mail and mailboxes."""
+    from tests.mail.test_convergence import MailConvergence
+
+    return _histories(MailConvergence, count, seed)
+
+
+def large_blob(count: int, seed: int) -> str:
+    """One blob of `count` megabytes from a device through a provider to another one, each a process."""
+    import asyncio
+    import tempfile
+
+    from tests.soledad.large_blob import MIB, measured
+
+    with tempfile.TemporaryDirectory() as name:
+        report = asyncio.run(measured(Path(name), count * MIB))
+    assert report["intact"], "the content is another one"
+    grown = {what: report[what] / MIB for what in ("laptop", "phone", "provider")}
+    assert max(grown.values()) < 64, f"memory grows with the blob: {grown}"
+    return "intact; memory grew by " + ", ".join(f"{who} {by:.0f} MB" for who, by in grown.items())
 
 
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "kills": (kills, 500),
     "openpgp": (openpgp, 100_000),
-    "convergence": (convergence, 200),
+    "convergence": (convergence, 20_000),
+    "mail-convergence": (mail_convergence, 20_000),
+    "large-blob": (large_blob, 1024),
 }
 
 

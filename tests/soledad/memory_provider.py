@@ -5,14 +5,16 @@ reply can be lost after it, or it can be answered by something else.
 """
 
 import asyncio
+import copy
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from leap.soledad.blobs.format import BlobRef
 from leap.soledad.errors import HeadMoved, Refused, Unreachable
+from leap.soledad.generation import merged
 from leap.soledad.keyset import EpochEntry, Keyset, open_keyset, sign_keyset
 from leap.soledad.material import AccountMaterial
 from leap.soledad.remote.events import Event
@@ -24,8 +26,10 @@ from leap.soledad.wire import (
     MAX_COMMIT_ITEMS,
     Blob,
     BlobsFound,
+    BlobsListed,
     CommitReply,
     CommitRequest,
+    ListedBlob,
     LoggedItem,
     PullPage,
     PullRequest,
@@ -48,8 +52,12 @@ class MemoryProvider:
         self.items: dict[bytes, LoggedItem] = {}
         self.head = b""
         self.head_seq = 0
+        self.generation = 1  # of the log
         self.staged: dict[str, dict[int, Any]] = defaultdict(dict)
         self.blobs: dict[str, bytes] = {}
+        self.stored: dict[str, float] = {}  # when each blob came, by `now`
+        self.now = NOW
+        self.listing = 1000  # blobs of one answer to list_blobs
         self.keyset = b""
         self.keyset_version = 0
         self.listeners: set[asyncio.Queue[Event]] = set()
@@ -88,15 +96,27 @@ class MemoryProvider:
         check_size(request.items)
         if self.head and request.head == self.head:
             return CommitReply(head_seq=self.head_seq)
-        if request.parent != self.head_hash:
+        if request.founding is not None:
+            keyset = open_keyset(self.keyset, root_public=None)
+            if not self.generation < request.founding == keyset.generation:
+                raise HeadMoved("head-moved", "this generation was founded already", 409)
+        elif request.parent != self.head_hash:
             raise HeadMoved("head-moved", "another device was first", 409)
         push = self.staged.get(request.push_id or "", {})
         items = [push[number] for number in sorted(push)] + request.items
-        if len(items) != request.count or request.head_seq != self.head_seq + request.count:
+        if len(items) != request.count:
             raise Refused("stage-differs", "the number of items is wrong", 409)
+        first = request.head_seq - request.count + 1
+        if first <= self.head_seq or (request.founding is None and first != self.head_seq + 1):
+            raise Refused("bad-request", "the head's seq is wrong", 400)
+        if request.founding is not None:
+            self.items = {}
+            self.generation = request.founding
+        for item_id in request.purged:
+            self.items.pop(item_id, None)
         for number, item in enumerate(items):
             self.items[item.item_id] = LoggedItem(
-                seq=self.head_seq + 1 + number,
+                seq=first + number,
                 item_id=item.item_id,
                 version=item.version,
                 sealed=item.sealed,
@@ -110,6 +130,7 @@ class MemoryProvider:
 
     def put_blobs(self, blobs: Sequence[Blob]) -> None:
         for blob in blobs:
+            self.stored[blob.blob_id] = self.now
             if self.blobs.setdefault(blob.blob_id, blob.sealed) != blob.sealed:
                 raise Refused("blob-differs", "there is another blob of this id", 409)
 
@@ -118,9 +139,54 @@ class MemoryProvider:
         missing = [n for n in blob_ids if n not in self.blobs]
         return BlobsFound(blobs=found, missing=missing, more=False)
 
-    def delete_blobs(self, blob_ids: Sequence[str]) -> None:
+    def delete_blobs(self, blob_ids: Sequence[str], min_age: int = 0) -> None:
         for name in blob_ids:
-            self.blobs.pop(name, None)
+            if self.age(name) >= min_age:
+                self.blobs.pop(name, None)
+
+    def age(self, name: str) -> int:
+        return max(0, int(self.now - self.stored.get(name, NOW)))
+
+    def put_blob_file(self, blob_id: str, path: Path, sha256: bytes) -> None:
+        sealed = path.read_bytes()
+        if hashlib.sha256(sealed).digest() != sha256:
+            raise Refused("bad-digest", "what came is not what was announced", 400)
+        self.put_blobs([Blob(blob_id=blob_id, sealed=sealed)])
+
+    def get_blob_range(self, blob_id: str, start: int, length: int) -> bytes:
+        if blob_id not in self.blobs:
+            raise Refused("not-found", "there is no such blob", 404)
+        return self.blobs[blob_id][start : start + length]
+
+    def list_blobs(self, after: str) -> BlobsListed:
+        ids = sorted(name for name in self.blobs if name > after)
+        blobs = [self.listed(name) for name in ids[: self.listing]]
+        return BlobsListed(blobs=blobs, more=len(ids) > self.listing)
+
+    def find_listed(self, blob_ids: Sequence[str], renew: bool) -> dict[str, ListedBlob]:
+        found = [name for name in blob_ids if name in self.blobs]
+        if renew:
+            self.stored |= dict.fromkeys(found, self.now)
+        return {name: self.listed(name) for name in found}
+
+    def listed(self, name: str) -> ListedBlob:
+        sealed = self.blobs[name]
+        return ListedBlob(
+            blob_id=name,
+            size=len(sealed),
+            sha256=hashlib.sha256(sealed).digest(),
+            age=self.age(name),
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that it stores, for `restore`."""
+        kept = ("items", "head", "head_seq", "generation", "blobs", "keyset", "keyset_version")
+        return {name: copy.copy(getattr(self, name)) for name in kept}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """As from a backup."""
+        for name, value in snapshot.items():
+            setattr(self, name, copy.copy(value))
 
     def secrets(self) -> SecretsReply:
         return SecretsReply(
@@ -147,6 +213,11 @@ def lost_reply(call: Callable[[], Any]) -> Any:
     raise Unreachable("the reply was lost")
 
 
+def delivered_twice(call: Callable[[], Any]) -> Any:
+    call()
+    return call()
+
+
 class Connection:
     """One device's way to the provider (a SyncRemote); counts requests and suffers the faults put into it."""
 
@@ -156,6 +227,7 @@ class Connection:
         self.always: dict[str, Fault] = {}
         self.requests: list[str] = []
         self.fetched: list[list[str]] = []
+        self.staged: list[tuple[str, int]] = []  # every item sent ahead: of which push, which one
         self.before: dict[str, Callable[[], Any]] = {}
 
     async def _do(self, name: str, call: Callable[[], Any]) -> Any:
@@ -172,8 +244,27 @@ class Connection:
         page = await self._do("pull", lambda: self.provider.pull(request))
         return decode(encode(page), PullPage)
 
+    async def pull_pages(self, request: PullRequest) -> AsyncGenerator[PullPage]:
+        """As one streamed reply; each page counts as a request here, and can suffer a fault of its own."""
+        more = True
+        while more:
+            page = await self.pull(request)
+            yield page
+            more = page.more
+            if page.items:
+                request = PullRequest(since=page.items[-1].seq)
+
+    async def stage_all(self, requests: AsyncIterable[StageRequest]) -> StageReply:
+        """As one streamed request; each frame counts as a request here, and can suffer a fault of its own."""
+        reply = StageReply(staged=0)
+        async for request in requests:
+            reply = await self.stage(request)
+        return reply
+
     async def stage(self, request: StageRequest) -> StageReply:
         request = decode(encode(request), StageRequest)
+        last = request.first + len(request.items)
+        self.staged += [(request.push_id, number) for number in range(request.first, last)]
         reply: StageReply = await self._do("stage", lambda: self.provider.stage(request))
         return reply
 
@@ -190,8 +281,36 @@ class Connection:
         found: BlobsFound = await self._do("get_blobs", lambda: self.provider.get_blobs(blob_ids))
         return found
 
-    async def delete_blobs(self, blob_ids: Sequence[str]) -> None:
-        await self._do("delete_blobs", lambda: self.provider.delete_blobs(blob_ids))
+    async def delete_blobs(self, blob_ids: Sequence[str], *, min_age: int = 0) -> None:
+        await self._do("delete_blobs", lambda: self.provider.delete_blobs(blob_ids, min_age))
+
+    async def find_listed(
+        self, blob_ids: Sequence[str], *, renew: bool = False
+    ) -> dict[str, ListedBlob]:
+        found: dict[str, ListedBlob] = await self._do(
+            "find_listed", lambda: self.provider.find_listed(blob_ids, renew)
+        )
+        return found
+
+    async def put_blob_file(self, blob_id: str, path: Path, sha256: bytes) -> None:
+        await self._do("put_blob_file", lambda: self.provider.put_blob_file(blob_id, path, sha256))
+
+    async def get_blob_range(self, blob_id: str, start: int, length: int) -> bytes:
+        part: bytes = await self._do(
+            "get_blob_range", lambda: self.provider.get_blob_range(blob_id, start, length)
+        )
+        return part
+
+    async def receive_blob(self, blob_id: str, start: int, limit: int) -> AsyncIterator[bytes]:
+        sealed: bytes = await self._do(
+            "receive_blob", lambda: self.provider.get_blob_range(blob_id, start, limit + 1)
+        )
+        for at in range(0, len(sealed), 100_000):
+            yield sealed[at : at + 100_000]
+
+    async def list_blobs(self, after: str = "") -> BlobsListed:
+        listed: BlobsListed = await self._do("list_blobs", lambda: self.provider.list_blobs(after))
+        return listed
 
     async def secrets(self) -> SecretsReply:
         reply: SecretsReply = await self._do("secrets", self.provider.secrets)
@@ -265,6 +384,18 @@ class Account:
         self.devices.append(device)
         return device
 
+    async def sign_generation(self, device: "Device") -> int:
+        """The root key signs the next generation, as a person who founds the log anew has it do."""
+        provider, secrets = self.provider, self.secrets
+        material = device.store.material
+        assert material is not None
+        shown = open_keyset(provider.keyset, root_public=secrets.root_public)
+        keyset = merged(material.open_keyset(), shown)
+        signed = sign_keyset(keyset, secrets.root_key)
+        provider.keyset, provider.keyset_version = signed, keyset.version
+        await device.store.update_material(lambda now: now.with_keyset(signed))
+        return keyset.generation
+
     async def close(self) -> None:
         for device in self.devices:
             await device.close()
@@ -298,6 +429,9 @@ class Device:
 
     async def sync(self) -> Any:
         return await self.engine.sync()
+
+    async def refound(self) -> Any:
+        return await self.engine.refound(lambda: self.account.sign_generation(self))
 
     # -- shorthand ----------------------------------------------------------------------------
 

@@ -14,7 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from leap.soledad.errors import SoledadError
 from leap.soledad.rows import RowExists, SetEdit
-from tests.soledad.memory_provider import Account, Device, lost_reply, lost_request
+from tests.soledad.memory_provider import (
+    Account,
+    Device,
+    delivered_twice,
+    lost_reply,
+    lost_request,
+)
 
 devices = st.integers(0, 2)
 rows = st.sampled_from(["r1", "r2", "r3", "r4"])
@@ -108,7 +114,7 @@ class Convergence(RuleBasedStateMachine):
     @rule(
         number=devices,
         request=st.sampled_from(["pull", "commit"]),
-        fault=st.sampled_from([None, lost_request, lost_reply]),
+        fault=st.sampled_from([None, lost_request, lost_reply, delivered_twice]),
     )
     def sync(self, number: int, request: str, fault: Any) -> None:
         device = self.device(number)

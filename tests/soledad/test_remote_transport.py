@@ -15,10 +15,11 @@ from leap.soledad.errors import (
     HeadMoved,
     KeysetMoved,
     Refused,
+    TooSlow,
     Unreachable,
 )
 from leap.soledad.remote import ProviderClient
-from leap.soledad.remote.transport import MAX_REPLY, printable
+from leap.soledad.remote.transport import MAX_REPLY, Patience, printable
 from leap.soledad.wire import BlobsFound, ErrorReply, PullRequest
 from tests.soledad.hostile_server import hostile_server
 
@@ -127,15 +128,15 @@ async def test_a_body_cut_short_is_unreachable(eve, client):
         await client.secrets()
 
 
-async def test_silence_ends_in_a_sentence(eve, client, monkeypatch):
-    monkeypatch.setattr("leap.soledad.remote.transport.SILENCE_SECONDS", 0.05)
-
+async def test_silence_ends_in_a_sentence(eve):
     async def answer(reader, writer):
         await reader.read()
 
     eve.answer = answer
-    with pytest.raises(Unreachable, match="in time"):
-        await client.secrets()
+    patience = Patience(silence=0.05)
+    async with ProviderClient(eve.url, ca_file=eve.ca_file, patience=patience) as client:
+        with pytest.raises(TooSlow, match="in time"):
+            await client.secrets()
 
 
 async def test_a_stream_that_ends_is_unreachable(eve, client):

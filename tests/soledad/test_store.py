@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from leap.soledad.blobs.format import BlobRef
-from leap.soledad.documents import ConflictedDocument, Document
+from leap.soledad.documents import Document
 from leap.soledad.errors import (
+    ConflictedDocument,
     DocumentAlreadyDeleted,
     DocumentDoesNotExist,
     NotOpen,

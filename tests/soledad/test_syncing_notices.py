@@ -10,7 +10,7 @@ import pytest
 from leap.soledad.errors import ProviderLies
 from leap.soledad.remote.events import Event
 from leap.soledad.syncing import SyncEngine
-from leap.soledad.syncing.loop import FREE_NOTICES
+from leap.soledad.syncing.notices import FREE_NOTICES
 from tests.soledad.memory_provider import Account, Device
 from tests.soledad.test_syncing import until_quiet
 from tests.soledad.two_devices import equal, pair, prepared, until

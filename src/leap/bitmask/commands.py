@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from leap.bitmask.doctor import Doctor
 from leap.bitmask.local_api import Command, CommandRefused, Progress
 from leap.bitmask.session import AccountSession, sync_sentence
 
@@ -47,10 +48,15 @@ class Commands:
             "sync-status": self.sync_status,
             "sync-now": self.sync_now,
             "sync-resume": self.sync_resume,
+            "sync-fingerprint": self.sync_fingerprint,
+            "sync-refound": self.sync_refound,
             "keys-list": self.keys_list,
             "keys-export": self.keys_export,
         }
-        return {name: _without_progress(command) for name, command in plain.items()}
+        return {
+            **{name: _without_progress(command) for name, command in plain.items()},
+            **Doctor(self._sessions).table(),
+        }
 
     async def ping(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"pid": os.getpid()}
@@ -153,6 +159,16 @@ class Commands:
         session = self._session(arguments)
         alarm_was = await session.resume_sync()
         return {**await _sync_of(session), "alarm_was": alarm_was}
+
+    async def sync_fingerprint(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        session = self._session(arguments)
+        return {"address": session.address, **await session.sync_fingerprint()}
+
+    async def sync_refound(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        session = await self._sessions.refound(
+            _text(arguments, "address"), _text(arguments, "passphrase")
+        )
+        return await _sync_of(session)
 
     async def keys_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         return await self._session(arguments).listed_keys()

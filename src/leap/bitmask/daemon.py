@@ -251,7 +251,3 @@ def main(arguments: Sequence[str] | None = None, passphrases: Sequence[str] = ()
         return asyncio.run(_run(home, options, passphrases))
     finally:
         lock.release()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

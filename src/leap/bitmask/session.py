@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
 from leap.bitmask.app_password import app_password, matches, new_seed
@@ -19,7 +20,7 @@ from leap.bitmask.local_api import CommandRefused
 from leap.bitmask.provider_client.submission import ProviderSubmission
 from leap.keymanager.errors import KeyManagerError
 from leap.keymanager.keys import KeyManager
-from leap.mail.contract import SyncStatus
+from leap.mail.contract import SyncDevice, SyncStatus
 from leap.mail.incoming.pipeline import IncomingMail
 from leap.mail.local import LocalAccount
 from leap.mail.outgoing.accepting import Outgoing
@@ -27,6 +28,7 @@ from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.sender import Sender
 from leap.soledad.enrol import log_in_again
 from leap.soledad.errors import AuthFailed, SoledadError
+from leap.soledad.generation import begin_generation
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.loop import SyncEngine
@@ -47,6 +49,7 @@ class AccountSession:
 
     def __init__(self, address: str, store: Soledad, client: ProviderClient, lock: Lock) -> None:
         self.address = address
+        self.key = b""  # of the store, for maintenance that opens it anew
         self.store = store
         self.client = client
         self._lock = lock
@@ -137,6 +140,7 @@ class AccountSession:
             contents_missing=status.contents_missing,
             alarm=status.alarm,
             error=status.error,
+            devices=tuple(SyncDevice(**asdict(device)) for device in status.devices),
         )
 
     async def resume_sync(self) -> str:
@@ -145,6 +149,20 @@ class AccountSession:
         await self.engine.retry_contents()
         await self.sync_now()
         return alarm
+
+    async def sync_fingerprint(self) -> dict[str, Any]:
+        """Eight words for comparing two devices, and what they stand for."""
+        found = await self.engine.fingerprint()
+        return {
+            "words": list(found.words),
+            "generation": found.generation,
+            "seq": found.seq,
+            "unsynced": found.unsynced,
+        }
+
+    async def refound(self, passphrase: str) -> None:
+        """Makes this device's state the account's log at the provider. Raises what `SyncEngine.refound` does."""
+        await self.engine.refound(lambda: begin_generation(self.store, self.client, passphrase))
 
     # -- for the commands ---------------------------------------------------------------------
 
@@ -293,7 +311,7 @@ class AccountSession:
 def sync_sentence(status: SyncStatus) -> str:
     """How sync is, for a person."""
     if status.alarm:
-        return f"SYNC STOPPED: {status.alarm}"
+        return f"SYNC STOPPED: {status.alarm}. To let it go on: bitmask sync resume."
     if status.provisional:
         return "Fetching the mail of this account for the first time."
     parts = []

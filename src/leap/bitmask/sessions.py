@@ -23,12 +23,14 @@ from leap.soledad.enrol import Enrolled, enrol_device, sign_up
 from leap.soledad.errors import (
     AuthFailed,
     BadCertificate,
+    ProviderLies,
     Refused,
     SoledadError,
     StoreFull,
     Unreachable,
     WrongKey,
 )
+from leap.soledad.maintenance.rebuild import rebuild
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.vault import create_vault, open_vault
 
@@ -125,6 +127,22 @@ class AccountSessions:
             finally:
                 await session.close()
 
+    async def rebuild(self, address: str) -> list[str]:
+        """Derives anew what is derived. Mail programs are logged out meanwhile: their UIDs end."""
+        async with self._change(address), self._refusals():
+            session = self.get(address)
+            del self._open[session.address]
+            await self._forget_login(session.address)
+            await session.close()
+            try:
+                store = await open_mail_store(self._home.store(session.address), session.key)
+                try:
+                    return await rebuild(store)
+                finally:
+                    await store.close()
+            finally:
+                await self._start(session.address, None, session.key)
+
     async def close(self) -> None:
         """Locks all accounts."""
         sessions, self._open = list(self._open.values()), {}
@@ -162,14 +180,19 @@ class AccountSessions:
             shutil.rmtree(made, ignore_errors=True)
             raise
 
-    async def _start(self, address: str, passphrase: str) -> AccountSession:
+    async def _start(
+        self, address: str, passphrase: str | None, key: bytes | None = None
+    ) -> AccountSession:
+        """Opens an account by its passphrase, or by the key that this gave before."""
         lock = Lock(self._home.account(address) / "lock")
         if not lock.take():
             raise CommandRefused(
                 "busy", f"Another program has the store of {address} open; end it first."
             )
         try:
-            key = await open_vault(self._home.vault(address), passphrase)
+            if key is None:
+                assert passphrase is not None, "the key comes out of the vault"
+                key = await open_vault(self._home.vault(address), passphrase)
             store = await open_mail_store(self._home.store(address), key)
         except BaseException:
             lock.release()
@@ -183,8 +206,9 @@ class AccountSessions:
             )
         client = ProviderClient(material.api_url, ca_pem=material.ca_pem, token=material.token)
         session = AccountSession(address, store, client, lock)
+        session.key = key
         try:
-            if not await session.log_in(passphrase):
+            if passphrase is not None and not await session.log_in(passphrase):
                 self._logins[address] = asyncio.create_task(self._log_in_later(session, passphrase))
             await session.start()
         except BaseException:
@@ -200,6 +224,20 @@ class AccountSessions:
             while not await session.log_in(passphrase):  # noqa: ASYNC110 - nothing tells when it is back
                 await asyncio.sleep(RETRY_LOGIN)
             await session.sync_now()
+
+    async def refound(self, address: str, passphrase: str) -> AccountSession:
+        """Founds the log of an unlocked account anew from this device. Raises CommandRefused."""
+        session = self.get(address)
+        async with self._change(address), self._refusals():
+            try:
+                await session.refound(passphrase)
+            except AuthFailed as error:
+                raise CommandRefused(
+                    "wrong-passphrase",
+                    "The provider does not take this passphrase. If it was restored from a backup, it knows the"
+                    " one from that time.",
+                ) from error
+        return session
 
     async def _forget_login(self, address: str) -> None:
         if (task := self._logins.pop(address, None)) is not None:
@@ -236,6 +274,8 @@ class AccountSessions:
             raise CommandRefused(error.error, str(error)) from error
         except StoreFull as error:
             raise CommandRefused("storage-full", str(error)) from error
+        except ProviderLies as error:
+            raise CommandRefused("provider", error.sentence) from error
         except SoledadError as error:
             raise CommandRefused("provider", str(error)) from error
         except OSError as error:

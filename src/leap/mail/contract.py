@@ -141,6 +141,20 @@ class OutboxEntry(Value, frozen=True, kw_only=True):
     results: tuple[tuple[str, str], ...] = ()  # (recipient, last word about it)
 
 
+class SyncDevice(Value, frozen=True, kw_only=True):
+    """A device of the account, and when it last wrote (seconds since 1970; None: never, as far as is known).
+
+    `stale`: no word from it for three days, though a running one writes daily: it is off, or the provider withholds
+    what it wrote.
+    """
+
+    device_id: str
+    name: str
+    wrote: int | None
+    this: bool
+    stale: bool
+
+
 class SyncStatus(Value, frozen=True, kw_only=True):
     """`provisional` until the first pull of this device is complete; `alarm` is a sentence when sync stopped
     because what the provider showed cannot be true. `contents_missing` counts contents of which the provider
@@ -155,6 +169,7 @@ class SyncStatus(Value, frozen=True, kw_only=True):
     contents_missing: int = 0
     alarm: str = ""
     error: str = ""
+    devices: tuple[SyncDevice, ...] = ()
 
 
 class AccountError(Exception):

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from leap.keymanager.documents import MERGES as KEY_MERGES
 from leap.mail import listing, mailbox_documents
@@ -65,6 +65,14 @@ T = TypeVar("T")
 # INTERNALDATE has four digits for the year and a zone below a day (RFC 9051 9); what lies beyond is noise
 EARLIEST, LATEST, MAX_ZONE = -2_208_988_800, 253_370_764_800, 24 * 60 - 1  # 1900, 9999, minutes
 LOCAL = SecurityStatus(encryption="local")
+
+
+class Arrived(NamedTuple):
+    """A mail from outside, ready to be stored under an id the caller computed; `internal_date` is in seconds."""
+
+    row_id: RowId
+    prepared: Prepared
+    internal_date: int
 
 
 class Outgoing(Protocol):
@@ -301,6 +309,25 @@ class LocalAccount:
 
         return await self._edit(job, durable=True)
 
+    async def deliver_all(
+        self, arrived: Sequence[Arrived], also: Callable[[Transaction], None]
+    ) -> None:
+        """Stores prepared mail in INBOX, all of it in one durable transaction, in which `also` runs too.
+
+        What was there before, or was and has been deleted, is passed over. Raises StorageFull; then nothing was
+        stored.
+        """
+
+        def job(tx: Transaction, _: Directory) -> None:
+            for one in arrived:
+                if not _was_there(tx.connection, one.row_id):
+                    fixed = one.prepared.keep(tx)
+                    values = _values(one.row_id, fixed, INBOX, "", one.internal_date, 0)
+                    tx.insert_row(MAIL_ROWS.name, one.row_id, values)
+            also(tx)
+
+        await self._edit(job, durable=True)
+
     # -- changing
 
     async def store_flags(
@@ -402,6 +429,10 @@ class LocalAccount:
         return await self._edit(job)
 
     # -- the account as a whole
+
+    def look_for_headers(self) -> None:
+        """Many messages came in by another way than `append`: opens their header records in the background."""
+        self._reader.more_arrived()
 
     def changes(self) -> AsyncIterator[Change]:
         return self._feed.open()

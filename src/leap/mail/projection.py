@@ -23,6 +23,7 @@ import msgspec
 
 from leap.mail.contract import MailboxId, ModSeq, RowId
 from leap.mail.index_changes import IndexChanges, Placement, latest
+from leap.mail.index_faults import index_faults
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS, MAILBOX_TYPE, mailbox_id_of
 from leap.soledad.changes import DocChange, RowChange
@@ -142,6 +143,23 @@ class MailIndex:
         changes.finish()
         # Only what comes from now on is recent
         connection.execute("UPDATE mail_box SET recent_from = uid_next, recent = 0")
+
+    def drop(self, connection: Connection) -> None:
+        """Removes the index; `create` builds it anew, under larger UIDVALIDITYs.
+
+        Opened header records stay where their blob is not here: they could not be opened again offline.
+        """
+        for table in ("mail_directory", "mail_document", "mail_box", "mail_index", "mail_expunged"):
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+        connection.execute(
+            "DELETE FROM mail_metadata WHERE header_id IN (SELECT blob_id FROM blob)"  # noqa: S608
+            f" OR header_id NOT IN (SELECT header_id FROM {MAIL_ROWS.name}"
+            " WHERE deleted = 0 AND header_id IS NOT NULL)"
+        )
+
+    def faults(self, connection: Connection) -> list[str]:
+        """What in the index does not follow from documents and rows."""
+        return index_faults(connection, self._directory.read(connection))
 
     def apply(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +20,8 @@ from leap.mail.contract import (
 )
 from leap.mail.model import HeaderRecord, blob_values, encode_record, header_record
 from leap.soledad.blobs import SealedBlob
+from leap.soledad.blobs.format import seal_blob
+from leap.soledad.envelope import Epoch
 from leap.soledad.errors import (
     BlobAltered,
     NotOpen,
@@ -64,6 +67,22 @@ class Prepared(NamedTuple):
 def check_size(raw: bytes, limit: int) -> None:
     if len(raw) > limit:
         raise TooLarge(f"A message has at most {limit // (1024 * 1024)} MiB.")
+
+
+def prepare_now(
+    raw: bytes,
+    security: SecurityStatus,
+    original: bytes | None,
+    *,
+    account: str,
+    epoch: Epoch,
+) -> Prepared:
+    """Parses and seals a message in place, for threads and processes other than the event loop's."""
+    record = header_record(raw, security)
+    seal = partial(seal_blob, account=account, epoch=epoch)
+    return Prepared(
+        record, seal(encode_record(record)), seal(raw), None if original is None else seal(original)
+    )
 
 
 async def prepare(

@@ -9,6 +9,7 @@ from leap.provider.http.bodies import refusals
 from leap.provider.http.directory_routes import directory_routes
 from leap.provider.http.endpoints import value_routes
 from leap.provider.http.event_routes import KEEP_ALIVE, event_routes
+from leap.provider.http.stream_routes import stream_routes
 from leap.provider.provider import Provider
 from leap.soledad.wire import ProviderInfo
 
@@ -23,6 +24,7 @@ def create_app(
     app = web.Application(middlewares=[refusals], client_max_size=_NO_LIMIT_HERE)
     app.on_response_prepare.append(_no_versions)
     app.add_routes(value_routes(provider))
+    app.add_routes(stream_routes(provider))
     app.add_routes(event_routes(provider, keep_alive=keep_alive))
     app.add_routes(directory_routes(provider, info))
     app.add_routes(blob_routes(provider))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -108,6 +109,31 @@ def serve(
     except CannotServe as error:
         click.echo(f"leap-provider: {error}", err=True)
         sys.exit(1)
+
+
+@main.command()
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder of a provider that is not running.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Answer with one line of JSON.")
+def compact(data: Path, as_json: bool) -> None:
+    """Gives unused space back to the disk. A provider that runs does so by itself when there is much."""
+    from leap.provider.daemon import CannotServe
+    from leap.provider.upkeep import compact_folder
+
+    try:
+        freed = compact_folder(data)
+    except CannotServe as error:
+        click.echo(f"leap-provider: {error}", err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(freed._asdict()))
+    else:
+        given = max(0, freed.before - freed.after)
+        click.echo(f"{given} bytes were given back; {freed.after} are in use.")
 
 
 def _domain(text: str, option: str) -> str:

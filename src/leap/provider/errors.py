@@ -89,6 +89,12 @@ class TooLarge(Refusal):
     error, status = "too-large", 413
 
 
+class BadDigest(Refusal):
+    """An upload is not what was announced: its octets were garbled on the way, or on a disk."""
+
+    error, status = "bad-digest", 400
+
+
 class BadRange(Refusal):
     """The range of a blob lies outside it (RFC 9110 15.5.17)."""
 

@@ -22,10 +22,12 @@ from leap.provider.inbox import MAX_LEASE, Inbox
 from leap.provider.keys.directory import KeyDirectory
 from leap.provider.login import LoginDesk
 from leap.provider.storage.blobs import Blobs
+from leap.provider.storage.compaction import Freed, compact, is_worth_it
 from leap.provider.storage.files import FileStore, sync_folder
 from leap.provider.storage.orphans import sweep
 from leap.provider.storage.room import Room
 from leap.provider.storage.schema import create_tables
+from leap.provider.storage.uploads import Uploads
 from leap.provider.sync.log import Log
 from leap.provider.throttle import SIGNUP_BURST, SIGNUP_RATE, Budget
 from leap.provider.tokens import Tokens
@@ -70,7 +72,8 @@ class Provider:
         self.login = LoginDesk(self.accounts, self.tokens, secret)
         self.signups = Budget(SIGNUP_BURST, SIGNUP_RATE, "sign-ups")
         self.log = Log(db, room, now=now)
-        self.blobs = Blobs(db, files, room)
+        self.blobs = Blobs(db, files, room, now=now)
+        self.uploads = Uploads(files, self.blobs, now=now)
         self.inbox = Inbox(db, files, room, now=now)
         self.directory = KeyDirectory(db, now=now)
         self.events = Events()
@@ -163,10 +166,17 @@ class Provider:
     # -- upkeep ---------------------------------------------------------------------------------
 
     async def tidy(self) -> None:
-        """Forgets what has expired: staged pushes, submission ids, orphaned files."""
+        """Forgets what has expired: staged pushes, uploads, submission ids, orphaned files."""
         await self.log.expire_staged()
+        await self.uploads.expire()
         await self.inbox.forget_submissions()
         await sweep(self._db, self._files, self._now())
+        if await is_worth_it(self._db):
+            await self.compact()
+
+    async def compact(self) -> Freed:
+        """Gives unused space back to the disk, while requests go on."""
+        return await compact(self._db, self._files, self._now())
 
     async def keep_tidy(self) -> None:
         """Tidies now and every hour, until cancelled."""

@@ -9,7 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from leap.soledad.sqlite import Connection
 
@@ -73,3 +73,14 @@ class Projection(Protocol):
         Of a schema in `tx.arrived` there are new rows which are not in `rows`: so many that they would not fit
         into memory. They are found in the table.
         """
+
+
+@runtime_checkable
+class Rebuildable(Protocol):
+    """What a projection offers to maintenance as well."""
+
+    def drop(self, connection: Connection, /) -> None:
+        """Removes its tables, but for what has to outlive them; `create` builds them anew from documents and rows."""
+
+    def faults(self, connection: Connection, /) -> list[str]:
+        """What in its tables does not follow from documents and rows, in sentences."""

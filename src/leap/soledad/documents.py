@@ -8,25 +8,30 @@ Invariants:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
 from leap.soledad.changes import Content
-from leap.soledad.errors import RevisionConflict, SoledadError
+from leap.soledad.errors import (
+    ConflictedDocument,
+    DocumentTooLarge,
+    InvalidContent,
+    InvalidDocId,
+    RevisionConflict,
+)
 from leap.soledad.sqlite import Connection
 
 Merge = (
     Literal["fields"] | Callable[[Content | None, Content | None, Content | None], Content | None]
 )
 MAX_CONTENT = 1024 * 1024  # octets of JSON: sealed, it has to fit one request of sync
-COLUMNS = "doc_id, revision, content, conflicts, dirty, base"
-
-
-class ConflictedDocument(RevisionConflict):
-    """The document has conflicts; resolve them with `resolve_doc` first."""
+MAX_NESTING = 500  # levels: half of what Python's and SQLite's parsers bear
+SHOWN = "doc_id, revision, content, conflicts"
+COLUMNS = f"{SHOWN}, dirty, base"
 
 
 @dataclass
@@ -37,6 +42,11 @@ class Document:
     revision: str | None
     content: Content | None
     has_conflicts: bool = False
+
+    @classmethod
+    def new(cls, content: Content, doc_id: str | None = None) -> Document:
+        """A document that is not stored yet, under a random id if none is given."""
+        return cls(doc_id or f"D-{os.urandom(16).hex()}", None, content)
 
     def __repr__(self) -> str:
         return f"Document({self.doc_id!r}, {self.revision!r})"
@@ -72,18 +82,41 @@ class Stored(msgspec.Struct):
     base: DocumentItem | None
 
 
+_encoder = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+)
+
+
 def encode_content(content: Mapping[str, Any]) -> str:
-    """Canonical JSON; raises TypeError or ValueError for what JSON cannot hold (bytes, for one)."""
+    """Canonical JSON; raises InvalidContent for what JSON cannot hold (bytes, for one), DocumentTooLarge."""
     if not isinstance(content, dict):
-        raise TypeError("the content of a document is a dict")
-    # Not msgspec: it would turn bytes, sets and dates into something else without a word.
-    text = json.dumps(
-        content, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
-    # A lone surrogate fails here, not in the database.
-    if len(text.encode()) > MAX_CONTENT:
-        raise SoledadError("a document is over 1 MiB; what is so large belongs into a blob")
+        raise InvalidContent("the content of a document is a dict")
+    try:
+        # Not msgspec: it would turn bytes, sets and dates into something else without a word.
+        text = _encoder.encode(content)
+        size = len(text.encode())  # a lone surrogate fails here, not in the database
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidContent(f"a document holds what JSON cannot: {error}") from error
+    if size > MAX_CONTENT:
+        raise DocumentTooLarge(
+            "a document is over 1 MiB; what is so large belongs into a blob, or into several documents"
+        )
+    if is_too_deep(text):
+        raise InvalidContent(f"a document is nested in more than {MAX_NESTING} levels")
     return text
+
+
+def is_too_deep(text: str) -> bool:
+    """Whether JSON is nested deeper than every reader of documents bears."""
+    if text.count("{") + text.count("[") <= MAX_NESTING:
+        return False
+    values: list[Any] = [decode_content(text)]
+    for _ in range(MAX_NESTING):  # level by level: it needs no depth of its own
+        inner = [value.values() if isinstance(value, dict) else value for value in values]
+        values = [each for group in inner for each in group if isinstance(each, dict | list)]
+        if not values:
+            return False
+    return True
 
 
 def decode_content(text: str | None) -> Content | None:
@@ -120,6 +153,15 @@ def load(connection: Connection, doc_id: str) -> Stored | None:
     return None if found is None else as_stored(found)
 
 
+def load_many(connection: Connection, doc_ids: Sequence[str]) -> list[Stored]:
+    """Those that exist, in the order asked; tombstones too."""
+    found = connection.execute(
+        f"SELECT {COLUMNS} FROM json_each(?) j CROSS JOIN document ON doc_id = j.value ORDER BY j.key",  # noqa: S608
+        (json.dumps(list(doc_ids)),),
+    )
+    return [as_stored(values) for values in found]
+
+
 def load_dirty(connection: Connection, limit: int) -> list[Stored]:
     """Documents with edits that were not synced."""
     found = connection.execute(
@@ -146,8 +188,9 @@ def save(
     dirty: bool,
     base: DocumentItem | None,
     generation: int,
+    kind: str | None = None,
 ) -> None:
-    """Writes the document; `base` is given while it is dirty and was synced before."""
+    """Writes the document; `base` is given while it is dirty and was synced before, `kind` if it is known."""
     connection.execute(
         "INSERT INTO document (doc_id, type, revision, content, conflicts, dirty, base, generation)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (doc_id) DO UPDATE SET type = excluded.type,"
@@ -155,7 +198,7 @@ def save(
         " dirty = excluded.dirty, base = excluded.base, generation = excluded.generation",
         (
             item.doc_id,
-            type_of(decode_content(item.content)),
+            type_of(decode_content(item.content)) if kind is None else kind,
             item.revision,
             item.content,
             msgspec.msgpack.encode(item.conflicts) if item.conflicts else None,
@@ -170,6 +213,12 @@ def as_document(item: DocumentItem) -> Document:
     """What the person's program gets."""
     content = decode_content(item.content)
     return Document(item.doc_id, item.revision, content, bool(item.conflicts))
+
+
+def shown(values: Sequence[Any]) -> Document:
+    """The same, of a row of `SHOWN`."""
+    doc_id, revision, content, conflicts = values
+    return Document(doc_id, revision, decode_content(content), conflicts is not None)
 
 
 def merge_items(
@@ -238,6 +287,10 @@ def check_revision(stored: Stored | None, document: Document) -> None:
 
 
 def check_doc_id(doc_id: str) -> None:
-    """Raises SoledadError for an id that cannot be one."""
-    if not doc_id or len(doc_id) > 1000 or "\0" in doc_id:
-        raise SoledadError("the id of a document is a text of 1 to 1,000 characters without NUL")
+    """Raises InvalidDocId for an id that cannot be one."""
+    if not isinstance(doc_id, str) or not doc_id or len(doc_id) > 1000 or "\0" in doc_id:
+        raise InvalidDocId("the id of a document is a text of 1 to 1,000 characters without NUL")
+    try:
+        doc_id.encode()
+    except UnicodeEncodeError:
+        raise InvalidDocId("the id of a document holds half a character") from None

@@ -34,9 +34,18 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from leap.soledad.errors import ForgedEnvelope, UnknownEpoch, UnknownSuite
+from leap.soledad.errors import (
+    CompressionBomb,
+    ForgedEnvelope,
+    NotSealed,
+    UnknownEpoch,
+    UnknownSuite,
+)
 
 FORMAT = 1
+LAST_FORMAT = (
+    31  # no format will be above it: from the blank on it is text, or a bare MessagePack value
+)
 SALT_SIZE = 32
 TAG_SIZE = 16
 HEADER = struct.Struct(f">BI{SALT_SIZE}s")
@@ -106,11 +115,13 @@ def open_envelope(
 ) -> bytes:
     """The plaintext of an item sealed for exactly this place.
 
-    Raises UnknownSuite for another format, UnknownEpoch when the epoch's key is not in `epochs`, ForgedEnvelope
-    otherwise. `max_size` limits the plaintext, in octets.
+    Raises UnknownSuite for another format, NotSealed for what has none, UnknownEpoch when the epoch's key is not in
+    `epochs`, ForgedEnvelope otherwise. `max_size` limits the plaintext, in octets.
     """
     if not sealed:
         raise ForgedEnvelope("a sealed item is empty")
+    if sealed[0] > LAST_FORMAT:
+        raise NotSealed(f"a {kind} lies in clear where only sealed ones may lie")
     if sealed[0] != FORMAT:
         raise UnknownSuite(
             f"a sealed item has format {sealed[0]}, which this version does not know"
@@ -190,7 +201,7 @@ def zstd_decompress(frame: bytes, max_size: int) -> bytes:
         # Looked at first: the library allocates what the frame claims, whatever limit it is given.
         claimed = zstandard.frame_content_size(frame)
         if not 0 <= claimed <= max_size:
-            raise ForgedEnvelope("a sealed item unpacks to more than permitted")
+            raise CompressionBomb("a sealed item unpacks to more than permitted")
         return decompressor.decompress(frame, max_output_size=max_size, allow_extra_data=False)
     except zstandard.ZstdError:
         raise ForgedEnvelope("a sealed item does not unpack") from None

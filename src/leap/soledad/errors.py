@@ -38,6 +38,46 @@ class RevisionConflict(SoledadError):
     """The document changed since the caller read it."""
 
 
+class ConflictedDocument(RevisionConflict):
+    """The document has conflicts; resolve them with `resolve_doc` first."""
+
+
+class InvalidContent(SoledadError, ValueError):
+    """The content is not a dict of what JSON can hold."""
+
+
+class DocumentTooLarge(SoledadError):
+    """The content is larger than what one document may hold; it belongs into a blob."""
+
+
+class InvalidDocId(SoledadError):
+    """This cannot be the id of a document."""
+
+
+class InvalidGeneration(SoledadError):
+    """The store never was at this generation: begin at 0 again."""
+
+
+class IndexDefinitionParseError(SoledadError):
+    """An index cannot be defined like this."""
+
+
+class IndexNameTaken(SoledadError):
+    """There is another index of this name."""
+
+
+class IndexDoesNotExist(SoledadError):
+    """There is no index of this name."""
+
+
+class InvalidValueForIndex(SoledadError):
+    """The values do not fit the index: too many, too few, or not texts."""
+
+
+class InvalidGlobbing(SoledadError):
+    """A "*" stands where none may stand."""
+
+
 class DocumentDoesNotExist(SoledadError):
     """No document has this id."""
 
@@ -50,11 +90,29 @@ class DocumentAlreadyDeleted(SoledadError):
 
 
 class ProviderLies(SoledadError):
-    """What came from the provider is not what a device of this account wrote."""
+    """What came from the provider is not what a device of this account wrote; `advice` says what to do."""
+
+    advice = (
+        "Nothing was lost or changed here. Compare with your other devices and ask who runs the provider;"
+        " then let sync go on"
+    )
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what to do, for a person."""
+        return f"{self}. {self.advice}"
 
 
 class ForgedEnvelope(ProviderLies):
     """A sealed item does not open: altered, cut, moved to another place, or not sealed at all."""
+
+
+class NotSealed(ForgedEnvelope):
+    """Something lies in clear where only what a device of this account sealed may lie."""
+
+
+class CompressionBomb(ForgedEnvelope):
+    """A sealed item unpacks to more than any device of this account writes."""
 
 
 class UnknownEpoch(ForgedEnvelope):
@@ -84,6 +142,15 @@ class ForkJoined(ProviderLies):
     """Two histories of this account, kept apart before, are being mixed."""
 
 
+class ForkShown(ForkJoined, RolledBack):
+    """A history in which other devices went on without what this device has seen or committed."""
+
+    advice = (
+        "Nothing was lost or changed here, but your devices were shown different things: look at each of them,"
+        " found the log anew from the one that is most complete, or let sync go on if the provider mends it"
+    )
+
+
 class DigestMismatch(ProviderLies):
     """The items received are not the set that the head record signs for."""
 
@@ -95,13 +162,32 @@ class BadKeyset(ProviderLies):
 class BlobAltered(ProviderLies):
     """A blob is not the one its reference names."""
 
+    advice = "It is asked for again, and a device of yours that holds it sends it anew"
+
+
+class BlobMissing(BlobAltered):
+    """The provider has no blob of an id which the log names."""
+
 
 class WeakKdf(ProviderLies):
-    """The key derivation parameters are outside the permitted range."""
+    """The key derivation parameters are outside the permitted range: too weak, if not `CostlyKdf`."""
+
+    advice = (
+        "The passphrase was not used; do not log in at this provider before its owner has explained"
+    )
+
+
+class CostlyKdf(WeakKdf):
+    """The key derivation parameters ask for more time or memory than this machine should give."""
 
 
 class UnknownSuite(ProviderLies):
     """Sealed by a format or cipher suite which this version does not know."""
+
+    advice = (
+        "Nothing was lost or changed here. If a newer version of the program runs on another device, install it"
+        " here too; if none does, the provider made this up"
+    )
 
 
 class MissingSecrets(ProviderLies):
@@ -110,9 +196,16 @@ class MissingSecrets(ProviderLies):
     New ones are never made in their place.
     """
 
+    advice = (
+        "Nothing was made in their place; a device that is set up already still has everything, so do not sign"
+        " up again, and ask who runs the provider to restore them"
+    )
+
 
 class ImpostorProvider(ProviderLies):
     """The other side of a log-in could not prove that it holds this account's verifier."""
+
+    advice = "The passphrase was not told to it; check the provider's address before you try again"
 
 
 # --- the network -----------------------------------------------------------------------------------
@@ -122,8 +215,32 @@ class Unreachable(SoledadError):
     """No usable answer came; nothing is known about what the other side did."""
 
 
+class TooSlow(Unreachable):
+    """An answer did not come in time, or came too slowly."""
+
+
 class BadReply(Unreachable):
     """An answer came which is not what the protocol says."""
+
+
+class BadPage(BadReply):
+    """A page of the log is out of order, leads nowhere, or is not what was asked for."""
+
+
+class TooMuch(BadReply):
+    """An answer is larger than what was asked for can be."""
+
+
+class Redirected(BadReply):
+    """The provider sends requests to another place, which is never followed."""
+
+
+class StrangeEncoding(BadReply):
+    """An answer is compressed, which nobody asked for."""
+
+
+class BeingFounded(Unreachable):
+    """Another device is founding the log anew, and has not brought all of it yet: look again later."""
 
 
 class BadCertificate(Unreachable):

@@ -16,6 +16,7 @@ Invariants:
 * A head is accepted only if this device's own entry is its last committed or a pending attempt, no counter falls,
   and equal counters have equal hashes. So a lost reply is recognised, a rollback or a joined fork is not accepted,
   and old heads need not be kept.
+* A later generation begins anew, and only one that the root-signed keyset names is accepted.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from leap.soledad.digest import DIGEST_SIZE
 from leap.soledad.envelope import Epoch, open_envelope, seal, with_lengths
-from leap.soledad.errors import ForgedHead, ForkJoined, KeysetBehind, RolledBack
+from leap.soledad.errors import ForgedHead, ForkJoined, ForkShown, KeysetBehind, RolledBack
 from leap.soledad.keyset import DeviceId, Hash, Keyset
 
 FIRST_GENERATION = 1
@@ -51,10 +52,15 @@ class DeviceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     counter: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
     last_hash: HashOrNone
     acked_seq: Seq
+    time: Seq = 0  # seconds since 1970, when that device wrote this; 0: before heads said so
 
 
 class HeadRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The state of the log after one commit. `time` is seconds since 1970, for people; nothing is decided by it."""
+    """The state of the log after one commit. `time` is seconds since 1970, for people; nothing is decided by it.
+
+    In a log that was founded anew, `founded_on` says up to which counter of each device the founder had seen the
+    former log, and `partial` that the founder has more to bring: until then the log is nobody's but its own.
+    """
 
     generation: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
     seq: Seq
@@ -66,6 +72,8 @@ class HeadRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     purge_seq: Seq
     time: Seq
     author: DeviceId
+    founded_on: dict[DeviceId, Annotated[int, msgspec.Meta(ge=1, lt=2**53)]] = {}
+    partial: bool = False
 
 
 class Head(NamedTuple):
@@ -175,11 +183,14 @@ def open_head(
         raise ForgedHead("a head record is malformed") from None
     if record.keyset_version > keyset.version:
         raise KeysetBehind(
-            f"a head names keyset version {record.keyset_version}, at hand is {keyset.version}"
+            f"a head names keyset version {record.keyset_version},"
+            f" but the newest one the provider gives is {keyset.version}"
         )
     device = keyset.device(record.author)
     if device is None:
-        raise KeysetBehind("a head is signed by a device which the keyset at hand does not list")
+        raise KeysetBehind(
+            "a head is signed by a device which the newest keyset that the provider gives does not list"
+        )
     try:
         key = Ed25519PublicKey.from_public_bytes(device.signing_public)
         key.verify(signature, _signed_bytes(body, account))
@@ -220,6 +231,7 @@ def next_record(
         counter=own.next_counter,
         last_hash=own.committed.hash if own.committed else b"",
         acked_seq=seq,
+        time=int(time),
     )
     return HeadRecord(
         generation=parent.record.generation if parent else FIRST_GENERATION,
@@ -232,26 +244,65 @@ def next_record(
         purge_seq=max(purge_seq or 0, parent.record.purge_seq if parent else 0),
         time=int(time),
         author=own.device_id,
+        founded_on=parent.record.founded_on if parent else {},
     )
 
 
-def check_successor(own: OwnHeads, seen: Head | None, new: Head) -> None:
+def founding_record(
+    own: OwnHeads,
+    keyset: Keyset,
+    *,
+    seq: int,
+    digest: bytes,
+    time: float,
+    founded_on: Mapping[str, int],
+) -> HeadRecord:
+    """The first record of the generation which `keyset` names: a log without parent, begun by this device."""
+    entry = DeviceEntry(counter=own.next_counter, last_hash=b"", acked_seq=seq, time=int(time))
+    return HeadRecord(
+        generation=keyset.generation,
+        seq=seq,
+        parent=NO_PARENT,
+        digest=digest,
+        keyset_version=keyset.version,
+        keyset_hash=keyset.hash,
+        devices={own.device_id: entry},
+        purge_seq=0,
+        time=int(time),
+        author=own.device_id,
+        founded_on=dict(founded_on),
+    )
+
+
+def check_successor(
+    own: OwnHeads, seen: Head | None, new: Head, founded: int = FIRST_GENERATION
+) -> None:
     """Raise RolledBack or ForkJoined unless `new` may follow `seen`, the head accepted last (None before the first).
 
-    Pure; `new` was opened by `open_head`. The same head again is accepted.
+    Pure; `new` was opened by `open_head`. The same head again is accepted. `founded` is the generation in the newest
+    keyset: up to it, a head of a later generation than the one seen begins anew, whatever was seen.
     """
-    _check_own(own, new)
+    if new.record.generation > founded:
+        raise ForkJoined("the log was founded anew, but not by this account's root key")
+    if seen is not None and new.record.generation > seen.record.generation:
+        return
+    _check_own(own, seen, new)
     if seen is None or new.hash == seen.hash:
         return
     _check_monotonic(seen.record, new.record)
     for device_id, before in seen.record.devices.items():
         mark, later = new.mark_of(device_id), new.record.devices.get(device_id)
         if mark is None or later is None or later.counter < before.counter:
+            if _went_on(seen, new):
+                raise ForkShown(
+                    "a head is shown in which other devices went on without what this device has seen"
+                )
             raise RolledBack(
                 "a head is shown that is older than what this device has seen of another one"
             )
         if mark.counter == before.counter:
-            if mark != seen.mark_of(device_id) or later.acked_seq != before.acked_seq:
+            same = (later.acked_seq, later.time) == (before.acked_seq, before.time)
+            if mark != seen.mark_of(device_id) or not same:
                 raise ForkJoined("two different heads of one device have the same counter")
             continue
         if later.acked_seq < before.acked_seq:
@@ -260,26 +311,39 @@ def check_successor(own: OwnHeads, seen: Head | None, new: Head) -> None:
         _check_direct(seen, new)
 
 
-def _check_own(own: OwnHeads, new: Head) -> None:
+def _check_own(own: OwnHeads, seen: Head | None, new: Head) -> None:
     mark = new.mark_of(own.device_id)
     if mark == own.committed or mark in own.pending:
         return
     if mark is None or (own.committed is not None and mark.counter < own.committed.counter):
+        if seen is not None and _went_on(seen, new):
+            raise ForkShown(
+                "a head is shown in which other devices went on without what this device committed"
+            )
         raise RolledBack("a head is shown that is older than what this device committed itself")
     raise ForkJoined("a head names a commit of this device which it never made")
+
+
+def _went_on(seen: Head, new: Head) -> bool:
+    """Whether some device did something in `new` that is not in `seen`."""
+    before = seen.record.devices
+    return any(
+        name not in before or entry.counter > before[name].counter
+        for name, entry in new.record.devices.items()
+    )
 
 
 def _check_monotonic(before: HeadRecord, after: HeadRecord) -> None:
     if after.generation < before.generation:
         raise RolledBack("the provider shows the log as it was before it was founded anew")
-    if after.generation > before.generation:
-        raise ForkJoined("the log was founded anew, which this device has not been told to accept")
     if after.seq < before.seq:
         raise RolledBack(f"the log ends at {after.seq}, this device has seen it at {before.seq}")
     if after.purge_seq < before.purge_seq or after.keyset_version < before.keyset_version:
         raise RolledBack(
             "a head is shown that names an older keyset or purge than this device has seen"
         )
+    if after.founded_on != before.founded_on or after.partial > before.partial:
+        raise ForkJoined("a head changes on what its log was founded")
     if after.keyset_version == before.keyset_version and after.keyset_hash != before.keyset_hash:
         raise ForkJoined("two heads name different keysets of the same version")
 
@@ -311,6 +375,8 @@ def _contradiction(record: HeadRecord) -> str | None:
         return "a head record purges more than the log holds"
     if not record.parent and len(record.devices) > 1:
         return "a first head record names other devices"
+    if record.generation == FIRST_GENERATION and (record.founded_on or record.partial):
+        return "a head record of the first log says that it was founded on another"
     return None
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -134,6 +135,7 @@ def key_id_of(public: bytes) -> str:
     return hashlib.sha256(public).digest()[:KEY_ID_SIZE].hex()
 
 
+@lru_cache(maxsize=16)  # expanding the seeds takes as long as opening a small mail
 def private_of(seed: bytes) -> MLKEM768X25519PrivateKey:
     """The HPKE private key made from both seeds."""
     return MLKEM768X25519PrivateKey(

@@ -11,7 +11,7 @@ Invariants:
 * The account id is the hash of the root key: whoever has the id can check the keyset, and two accounts never share
   an id.
 * A successor has version + 1, names its predecessor's hash, keeps root and address, and drops or un-revokes no
-  device.
+  device. One of a new generation may follow another branch: a provider restored from a backup shows an old keyset.
 * Bytes from outside raise BadKeyset and nothing else.
 """
 
@@ -66,7 +66,10 @@ class EpochEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Keyset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the root key signs. `previous` is the hash of the keyset before, empty in version 1."""
+    """What the root key signs. `previous` is the hash of the keyset before, empty in version 1.
+
+    `generation` counts how often the log was founded anew: heads of a higher one are not accepted.
+    """
 
     account_id: AccountId
     address: Address
@@ -77,6 +80,7 @@ class Keyset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inbox_keys: list[InboxKey]
     recovery_public: SealingPublic
     previous: bytes
+    generation: Annotated[int, msgspec.Meta(ge=1, lt=2**53)] = 1
 
     @property
     def hash(self) -> bytes:
@@ -105,6 +109,7 @@ class Keyset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         epochs: list[EpochEntry] | None = None,
         inbox_keys: list[InboxKey] | None = None,
         recovery_public: bytes | None = None,
+        generation: int | None = None,
     ) -> Keyset:
         """The next version with what is given replaced; not signed yet."""
         return msgspec.structs.replace(
@@ -115,6 +120,7 @@ class Keyset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             epochs=self.epochs if epochs is None else epochs,
             inbox_keys=self.inbox_keys if inbox_keys is None else inbox_keys,
             recovery_public=self.recovery_public if recovery_public is None else recovery_public,
+            generation=self.generation if generation is None else generation,
         )
 
 
@@ -174,7 +180,10 @@ def check_successor(known: Keyset, new: Keyset) -> None:
         if new.hash != known.hash:
             raise BadKeyset(f"there are two different keysets of version {new.version}")
         return
-    if new.version == known.version + 1 and new.previous != known.hash:
+    if new.generation < known.generation:
+        raise BadKeyset("the new keyset takes back that the log was founded anew")
+    follows = new.version == known.version + 1 and new.generation == known.generation
+    if follows and new.previous != known.hash:
         raise BadKeyset("the new keyset does not follow the one known")
     for device in known.devices:
         later = new.device(device.device_id)

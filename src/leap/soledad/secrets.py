@@ -21,11 +21,11 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from mnemonic import Mnemonic
 
+from leap.soledad.argon2 import argon2id
 from leap.soledad.envelope import Epoch, RandomBytes, derive_key, open_envelope, seal
-from leap.soledad.errors import ForgedEnvelope, WeakKdf, WrongKey
+from leap.soledad.errors import CostlyKdf, ForgedEnvelope, WeakKdf, WrongKey
 from leap.soledad.inbox_seal import (
     SEED_SIZE,
     InboxPrivateKey,
@@ -151,17 +151,24 @@ def floor_kdf_params(random_bytes: RandomBytes = os.urandom) -> KdfParams:
 
 
 def check_kdf_params(params: KdfParams) -> None:
-    """Raise WeakKdf unless the parameters lie between floor and ceiling."""
-    if not (
-        FLOOR_TIME_COST <= params.time_cost <= CEILING_TIME_COST
-        and FLOOR_MEMORY_KIB <= params.memory_kib <= CEILING_MEMORY_KIB
-        and 1 <= params.lanes <= CEILING_LANES
-        and len(params.salt) >= KDF_SALT_SIZE
+    """Raise WeakKdf unless the parameters lie between floor and ceiling; above the ceiling it is CostlyKdf."""
+    asked = (
+        f"the provider asks to stretch the passphrase with {params.memory_kib} KiB and "
+        f"{params.time_cost} passes, which is "
+    )
+    if (
+        params.time_cost > CEILING_TIME_COST
+        or params.memory_kib > CEILING_MEMORY_KIB
+        or params.lanes > CEILING_LANES
     ):
-        raise WeakKdf(
-            f"the provider asks to stretch the passphrase with {params.memory_kib} KiB and "
-            f"{params.time_cost} passes, which is outside the permitted range"
-        )
+        raise CostlyKdf(asked + "more than a log-in may cost")
+    if (
+        params.time_cost < FLOOR_TIME_COST
+        or params.memory_kib < FLOOR_MEMORY_KIB
+        or params.lanes < 1
+        or len(params.salt) < KDF_SALT_SIZE
+    ):
+        raise WeakKdf(asked + "so little that it could guess the passphrase")
 
 
 def derive_passphrase(passphrase: str, params: KdfParams) -> PassphraseKeys:
@@ -177,13 +184,14 @@ def derive_passphrase(passphrase: str, params: KdfParams) -> PassphraseKeys:
         typed = unicodedata.normalize("NFC", passphrase).encode()
     except UnicodeEncodeError:
         raise WrongKey("the passphrase is not valid text") from None
-    stretched = Argon2id(
+    stretched = argon2id(
+        typed,
         salt=params.salt,
         length=32,
-        iterations=params.time_cost,
+        passes=params.time_cost,
         lanes=params.lanes,
-        memory_cost=params.memory_kib,
-    ).derive(typed)
+        memory_kib=params.memory_kib,
+    )
     return _split(stretched, "passphrase")
 
 

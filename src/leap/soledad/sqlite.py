@@ -143,6 +143,15 @@ class Database:
             raise NotOpen("the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
 
+    async def apart(self, job: Callable[[Connection], T]) -> T:
+        """Runs `job` in a thread on a connection of its own, outside any transaction.
+
+        For upkeep: a checkpoint, or checks of the file, which spoil the connection that meets damage. Raises NotOpen.
+        """
+        if self._closed:
+            raise NotOpen("the store is closed")
+        return await asyncio.to_thread(self._apart, job)
+
     async def close(self) -> None:
         """Commits what waits, then closes; a second call does nothing."""
         if self._closed:
@@ -162,6 +171,8 @@ class Database:
             connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to standard error
             if self._key is not None:
                 connection.execute(f"PRAGMA key = \"x'{self._key.hex()}'\"")
+            # In a new file only: free pages are kept track of, so that `compact` can give them back bit by bit.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}").fetchall()
@@ -200,6 +211,14 @@ class Database:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+    def _apart(self, job: Callable[[Connection], T]) -> T:
+        with _named_errors():
+            connection = self._connect(READER_CACHE_KIB)
+            try:
+                return job(connection)
+            finally:
+                connection.close()
 
     # -- writing ------------------------------------------------------------------------------
 

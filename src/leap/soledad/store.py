@@ -13,18 +13,21 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from leap.soledad import document_api
-from leap.soledad.blobs.format import BlobRef, SealedBlob, open_blob, seal_blob
-from leap.soledad.blobs.local import LocalBlobs
+from leap.soledad.blobs.format import BlobIndex, BlobRef, SealedBlob, Sealer, open_blob, seal_blob
+from leap.soledad.blobs.local import PART_SECONDS, STRAY_SECONDS, LocalBlobs
+from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, decode_policy
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched
+from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
+from leap.soledad.blobs.streams import Indexes, ReadAt
 from leap.soledad.changes import Callback, ChangeSet, Projection
-from leap.soledad.documents import Document, Merge
+from leap.soledad.document_store import DocumentStore
+from leap.soledad.documents import Merge
 from leap.soledad.envelope import Epoch, row_key_of
 from leap.soledad.errors import SoledadError
 from leap.soledad.material import AccountMaterial, decode_material, encode_material
@@ -62,7 +65,7 @@ class LocalKeys(msgspec.Struct, frozen=True):
         return {epoch.number: epoch for epoch in self.epochs}
 
 
-class Soledad:
+class Soledad(DocumentStore):
     """An open store. Make one with `await Soledad.open(...)`; give it back with `await close()`."""
 
     def __init__(
@@ -77,6 +80,8 @@ class Soledad:
         self.tables = tables
         self.blobs = LocalBlobs(database.path.with_name(database.path.name + "-blobs"), now)
         self.replica = ""
+        self.policy = ContentsPolicy()
+        self._on_policy: list[Callable[[], None]] = []
         self._database = database
         self._projections = projections
         self._callbacks: list[Callback] = []
@@ -85,6 +90,7 @@ class Soledad:
         self._material_lock = asyncio.Lock()
         self._keys = LocalKeys("", b"", [])
         self._reader = BlobReader(self)
+        super().__init__()
 
     @classmethod
     async def open(
@@ -128,6 +134,7 @@ class Soledad:
     def _load(self, connection: Connection) -> None:
         self.replica = find_setting(connection, REPLICA) or os.urandom(4).hex()
         save_setting(connection, REPLICA, self.replica)
+        self.policy = decode_policy(find_setting(connection, CONTENTS))
         found = find_setting(connection, MATERIAL)
         if found is not None:
             self._use(decode_material(found))
@@ -146,6 +153,16 @@ class Soledad:
     @property
     def path(self) -> Path:
         return self._database.path
+
+    @property
+    def database(self) -> Database:
+        """The file itself, for maintenance."""
+        return self._database
+
+    @property
+    def projections(self) -> Sequence[Projection]:
+        """What is derived from documents and rows, for maintenance."""
+        return self._projections
 
     # -- the account --------------------------------------------------------------------------
 
@@ -239,57 +256,12 @@ class Soledad:
         changes = future.result()[1]
         if changes is None:
             return
+        self.bell.ring()
         for callback in list(self._callbacks):
             try:
                 callback(changes)
             except Exception:
                 _log.exception("a callback of the change feed failed")
-
-    # -- documents ----------------------------------------------------------------------------
-
-    async def create_doc(self, content: dict[str, Any], doc_id: str | None = None) -> Document:
-        """A new document; raises RevisionConflict if the id is taken."""
-        return await self.transact(lambda tx: document_api.create(tx, content, doc_id))
-
-    async def put_doc(self, document: Document) -> str:
-        """Writes an edited document and answers (and sets) its new revision. Raises RevisionConflict."""
-        revision = await self.transact(lambda tx: document_api.put(tx, document))
-        document.revision = revision
-        return revision
-
-    async def delete_doc(self, document: Document) -> str:
-        """Deletes it; raises RevisionConflict, DocumentDoesNotExist, DocumentAlreadyDeleted."""
-        revision = await self.transact(lambda tx: document_api.delete(tx, document))
-        document.revision, document.content = revision, None
-        return revision
-
-    async def get_doc(self, doc_id: str, include_deleted: bool = False) -> Document | None:
-        """The document, or None; a deleted one, with content None, only if asked for."""
-        return await self.read(lambda c: document_api.get(c, doc_id, include_deleted))
-
-    async def get_docs(
-        self, doc_ids: Sequence[str], include_deleted: bool = False
-    ) -> list[Document]:
-        """Those which exist, in the order asked."""
-        return await self.read(lambda c: document_api.get_many(c, doc_ids, include_deleted))
-
-    async def get_all_docs(self, include_deleted: bool = False) -> tuple[int, list[Document]]:
-        """The generation of the store, and all documents by id."""
-        return await self.read(lambda c: document_api.get_all(c, include_deleted))
-
-    async def find_docs(self, kind: str) -> list[Document]:
-        """The documents whose content says `"type": kind`, by id."""
-        return await self.read(lambda c: document_api.find(c, kind))
-
-    async def get_doc_conflicts(self, doc_id: str) -> list[Document]:
-        """The document as it shows, then the versions in conflict with it; empty without a conflict."""
-        return await self.read(lambda c: document_api.conflicts(c, doc_id))
-
-    async def resolve_doc(self, document: Document, revisions: Sequence[str]) -> str:
-        """Makes `document` replace the versions of `revisions`; conflicts not listed remain."""
-        revision = await self.transact(lambda tx: document_api.resolve(tx, document, revisions))
-        document.revision = revision
-        return revision
 
     # -- blobs --------------------------------------------------------------------------------
 
@@ -300,12 +272,37 @@ class Soledad:
             return seal_blob(data, account=keys.account, epoch=keys.epoch)
         return await asyncio.to_thread(seal_blob, data, account=keys.account, epoch=keys.epoch)
 
+    async def seal_file(self, path: Path) -> SealedFile:
+        """Seals a file of any size for `Transaction.put_blob`, in constant memory.
+
+        What no transaction takes is given back by its `discard`, or goes when the store is opened next.
+        Raises ValueError, StoreFull, OSError.
+        """
+        sealer = self._sealer((await asyncio.to_thread(path.stat)).st_size)
+        return await asyncio.to_thread(seal_path, self.blobs.files, sealer, path)
+
+    async def seal_stream(self, pieces: AsyncIterable[bytes], size: int) -> SealedFile:
+        """As `seal_file`, of octets that come piece by piece: `size` of them, else it raises ValueError."""
+        return await seal_stream(self.blobs.files, self._sealer(size), pieces)
+
+    def _sealer(self, size: int) -> Sealer:
+        return Sealer(size, account=self._keys.account, epoch=self._keys.epoch)
+
     async def read_blob(self, ref: BlobRef, start: int = 0, length: int | None = None) -> bytes:
         """The plaintext, or `length` octets from `start`; fetched and kept if it is not here.
 
         Raises BlobAltered when the provider gives another blob, or none; Unreachable.
         """
         return await self._reader.read(ref, start, length)
+
+    def stream_blob(
+        self, ref: BlobRef, start: int = 0, length: int | None = None, *, keep: bool = True
+    ) -> AsyncIterator[bytes]:
+        """The plaintext piece by piece, in constant memory; with `keep` fetched and verified first if it is not here.
+
+        Without `keep` a large blob is read at the provider, chunk by verified chunk. Raises as `read_blob`, StoreFull.
+        """
+        return self._reader.stream(ref, start, length, keep)
 
     async def read_blobs(self, refs: Sequence[BlobRef]) -> list[bytes]:
         """The plaintexts in the order asked; those not here are fetched together."""
@@ -329,12 +326,60 @@ class Soledad:
         self._on_fetched.append(callback)
         return lambda: self._on_fetched.remove(callback)
 
+    async def fetch_large(self, ref: BlobRef) -> Fetched:
+        """Fetches a large blob into its file, from where an earlier attempt was cut. Raises Unreachable, Refused."""
+        return await self._reader.fetch_large(ref)
+
+    async def check_there(self, ref: BlobRef, start: int, length: int) -> None:
+        """Reads a range of a blob at the provider. Raises BlobAltered unless it is what was sent, Unreachable."""
+        await self._reader.check_there(ref, start, length)
+
+    async def load_index(self, indexes: Indexes, ref: BlobRef, read_at: ReadAt) -> BlobIndex:
+        """The index of a blob that is read by range; raises BlobAltered."""
+        keys = self._keys
+        return await indexes.load(ref, read_at, account=keys.account, epochs=keys.by_number)
+
     def open_sealed(self, sealed: bytes, ref: BlobRef, start: int, length: int | None) -> bytes:
         """Opens sealed bytes under this account's keys; raises BlobAltered."""
         keys = self._keys
         return open_blob(
             sealed, ref, account=keys.account, epochs=keys.by_number, start=start, length=length
         )
+
+    async def set_policy(self, policy: ContentsPolicy) -> None:
+        """Decides which contents are kept here; running sync follows at once."""
+
+        def job(connection: Connection) -> None:
+            save_setting(connection, CONTENTS, msgspec.msgpack.encode(policy))
+            count_by_index(connection, policy)
+
+        await self.write(job, durable=True)
+        self.policy = policy
+        for callback in list(self._on_policy):
+            callback()
+
+    def on_policy(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls `callback` on the loop when the policy changes; answers the function that ends it."""
+        self._on_policy.append(callback)
+        return lambda: self._on_policy.remove(callback)
+
+    def take_used(self) -> dict[str, int]:
+        """When blobs were read, since the last call; kept only where there is a budget."""
+        used, self._reader.used = self._reader.used, {}
+        return used
+
+    async def empty_trash(self) -> int:
+        """Removes the files of blobs that were forgotten; how many."""
+        trash = await self.read(self.blobs.load_trash)
+        return await self.write(lambda c: self.blobs.remove_files(c, trash)) if trash else 0
+
+    async def remove_strays(self) -> int:
+        """Removes files which no row names, left by an undone transaction or a crash; how many."""
+        files, now = self.blobs.files, self.blobs.now()
+        await asyncio.to_thread(files.sweep_incoming, now - PART_SECONDS)
+        names = await asyncio.to_thread(files.names, now - STRAY_SECONDS)
+        strays = await self.read(lambda c: self.blobs.find_strays(c, names))
+        return await self.write(lambda c: self.blobs.remove_files(c, strays)) if strays else 0
 
     def attach(self, source: BlobSource | None) -> None:
         """From where blobs come that are not here."""
@@ -343,9 +388,12 @@ class Soledad:
     # -- the end ------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Commits what waits, then closes; callbacks are called no more."""
-        await self._database.close()
-        self._callbacks.clear()
+        """Commits what waits, then closes; callbacks are called no more, and change feeds end."""
+        try:
+            await self._database.close()
+        finally:
+            self._callbacks.clear()
+            self.bell.close()
 
     async def __aenter__(self) -> Soledad:
         return self

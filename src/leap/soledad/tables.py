@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leap.soledad import document_indexes
 from leap.soledad.errors import SoledadError
 from leap.soledad.sqlite import Connection
 
@@ -23,13 +24,32 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS document_type ON document (type)",
     "CREATE INDEX IF NOT EXISTS document_generation ON document (generation)",
     "CREATE INDEX IF NOT EXISTS document_dirty ON document (doc_id) WHERE dirty = 1",
+    # Made by programs with `create_index`; number n has a table and an index of its own (`document_indexes`).
+    document_indexes.TABLE,
     # What of the log this device has applied or committed: what the set digest is the sum of.
     """CREATE TABLE IF NOT EXISTS log_item (
         item_id BLOB PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         version INTEGER NOT NULL,
-        ct_hash BLOB NOT NULL
+        ct_hash BLOB NOT NULL,
+        seq INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID""",
+    # What it had applied of a log that was founded anew since, as long as the new one does not hold it.
+    """CREATE TABLE IF NOT EXISTS former_item (
+        item_id BLOB PRIMARY KEY,
+        name TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        ct_hash BLOB NOT NULL,
+        seq INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # Heads of this generation, as they were accepted: which commit of which device lies at or before which seq.
+    """CREATE TABLE IF NOT EXISTS accepted_head (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        seq INTEGER NOT NULL,
+        author TEXT NOT NULL,
+        counter INTEGER NOT NULL,
+        time INTEGER NOT NULL
+    ) STRICT""",
     # Pulled, but not verified against a head yet: nothing else reads it.
     """CREATE TABLE IF NOT EXISTS pulled_item (
         item_id BLOB PRIMARY KEY,
@@ -59,9 +79,11 @@ TABLES = (
         size INTEGER NOT NULL,
         sealed BLOB
     ) STRICT""",
+    # To be sent; `again`: the provider had it once, so other devices may know it.
     """CREATE TABLE IF NOT EXISTS blob_unsent (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
-        blob_id TEXT NOT NULL UNIQUE
+        blob_id TEXT NOT NULL UNIQUE,
+        again INTEGER NOT NULL DEFAULT 0
     ) STRICT""",
     """CREATE TABLE IF NOT EXISTS blob_wanted (
         blob_id TEXT PRIMARY KEY,
@@ -81,12 +103,44 @@ TABLES = (
     # Stores made before there was that table gave such blobs up for good.
     "INSERT OR IGNORE INTO blob_lost (blob_id, attempts, retry_at)"
     " SELECT blob_id, 1, 0 FROM blob_wanted WHERE missing = 1",
+    # Known to be safely at the provider, and removed here to save room: fetched again when it is read.
+    """CREATE TABLE IF NOT EXISTS blob_evicted (
+        blob_id TEXT PRIMARY KEY,
+        sha256 TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        time INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # When a blob was read last; kept only where there is a budget.
+    """CREATE TABLE IF NOT EXISTS blob_used (
+        blob_id TEXT PRIMARY KEY,
+        time INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # Sent in the last days: until its row is committed it could be taken for an orphan.
+    """CREATE TABLE IF NOT EXISTS blob_sent (
+        blob_id TEXT PRIMARY KEY,
+        time INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS blob_sent_time ON blob_sent (time)",
+    # Named here while another device may be deleting it: looked after at the provider until all devices have
+    # acknowledged the log position `since` (NULL until the row that names it is committed).
+    """CREATE TABLE IF NOT EXISTS blob_guarded (
+        blob_id TEXT PRIMARY KEY,
+        since INTEGER
+    ) STRICT, WITHOUT ROWID""",
+    # Its row is gone; its file is to go.
+    "CREATE TABLE IF NOT EXISTS blob_trash (blob_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
     # Without rows since log position `since` (NULL until that is committed).
     """CREATE TABLE IF NOT EXISTS blob_doomed (
         blob_id TEXT PRIMARY KEY,
         since INTEGER,
         time INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
+)
+
+# Columns which stores made by earlier versions lack.
+ADDED = (
+    ("blob_unsent", "again", "INTEGER NOT NULL DEFAULT 0"),
+    ("log_item", "seq", "INTEGER NOT NULL DEFAULT 0"),
 )
 
 
@@ -97,4 +151,8 @@ def create_tables(connection: Connection) -> None:
         raise SoledadError("this store was written by a newer version of the program; use that one")
     for statement in TABLES:
         connection.execute(statement)
+    for table, column, declared in ADDED:
+        present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        if column not in present:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {declared}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")

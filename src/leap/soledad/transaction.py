@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from leap.soledad import documents
+from leap.soledad import document_indexes, documents
 from leap.soledad.blobs.format import SealedBlob
+from leap.soledad.blobs.sealing import SealedFile
 from leap.soledad.changes import ChangeSet, Content, DocChange, Projection, Row, RowChange
 from leap.soledad.documents import DocumentItem, Stored
 from leap.soledad.errors import DocumentAlreadyDeleted, DocumentDoesNotExist, SoledadError
@@ -65,6 +66,7 @@ class Transaction:
         self._docs: list[DocChange] = []
         self._rows: list[RowChange] = []
         self._generation: int | None = None
+        self._indexes: list[document_indexes.Index] | None = None
 
     # -- settings -----------------------------------------------------------------------------
 
@@ -116,16 +118,40 @@ class Transaction:
         item = DocumentItem(doc_id, revision, content, conflicts)
         # A clean document is as it was synced: that is the base of this edit.
         base = None if stored is None else stored.base if stored.dirty else stored.item
-        documents.save(self.connection, item, dirty=True, base=base, generation=self.generation())
-        self.note_document(before, item)
+        new = documents.decode_content(content)
+        documents.save(
+            self.connection,
+            item,
+            dirty=True,
+            base=base,
+            generation=self.generation(),
+            kind=documents.type_of(new),
+        )
+        self._note(before, doc_id, new)
         return revision
 
     def note_document(self, before: DocumentItem | None, after: DocumentItem) -> None:
-        """Records a change for projections and the feed."""
+        """Records a change for projections and the feed, and brings the indexes into step."""
+        self._note(before, after.doc_id, documents.decode_content(after.content))
+
+    def _note(self, before: DocumentItem | None, doc_id: str, new: Content | None) -> None:
         old = documents.decode_content(before.content) if before is not None else None
-        new = documents.decode_content(after.content)
         if old is not None or new is not None:
-            self._docs.append(DocChange(after.doc_id, old, new))
+            self._docs.append(DocChange(doc_id, old, new))
+            if self._indexes is None:
+                self._indexes = document_indexes.load_all(self.connection)
+            for index in self._indexes:
+                index.follow(self.connection, doc_id, old is not None, new)
+
+    def create_index(self, name: str, *expressions: str) -> None:
+        """Makes an index and fills it. Raises IndexNameTaken, IndexDefinitionParseError."""
+        document_indexes.create_index(self.connection, name, expressions)
+        self._indexes = None
+
+    def delete_index(self, name: str) -> None:
+        """Raises IndexDoesNotExist."""
+        document_indexes.delete_index(self.connection, name)
+        self._indexes = None
 
     # -- rows ---------------------------------------------------------------------------------
 
@@ -174,7 +200,7 @@ class Transaction:
 
     # -- blobs --------------------------------------------------------------------------------
 
-    def put_blob(self, blob: SealedBlob) -> None:
+    def put_blob(self, blob: SealedBlob | SealedFile) -> None:
         """Keeps a sealed blob; sync sends it before any row that names it."""
         self._blobs.put(self.connection, blob)
 
@@ -189,24 +215,39 @@ class Transaction:
     # -- ending -------------------------------------------------------------------------------
 
     def generation(self) -> int:
-        """The number of this transaction: one more than that of the last one that changed something."""
+        """The next sequence number of this store: each change of a document takes one of its own."""
         if self._generation is None:
-            self._generation = int(self.setting("soledad.generation") or 0) + 1
-            self.set_setting("soledad.generation", self._generation)
+            self._generation = int(self.setting("soledad.generation") or 0)
+        self._generation += 1
         return self._generation
 
     def finish(self, projections: Sequence[Projection]) -> ChangeSet | None:
         """Lets the projections follow; answers all changes, None if there are none."""
-        if not (self._docs or self._rows or self.tags or self._arrived):
+        self._project(projections)
+        changed = bool(self._docs or self._rows or self.tags or self._arrived)
+        if changed and self._generation is None:
+            self.generation()
+        if self._generation is not None:
+            self.set_setting("soledad.generation", self._generation)
+        if not changed:
             return None
+        assert self._generation is not None
+        return ChangeSet(
+            self._generation,
+            self._docs,
+            self._rows,
+            self.from_sync,
+            self.tags,
+            frozenset(self._arrived),
+        )
+
+    def _project(self, projections: Sequence[Projection]) -> None:
         self.arrived = frozenset(self._arrived)
-        seq = self.generation()
         done_docs, done_rows = 0, 0
         for _ in range(MAX_ROUNDS):
             docs, rows = self._docs[done_docs:], self._rows[done_rows:]
             if not (docs or rows or self.arrived):
-                arrived = frozenset(self._arrived)
-                return ChangeSet(seq, self._docs, self._rows, self.from_sync, self.tags, arrived)
+                return
             done_docs, done_rows = len(self._docs), len(self._rows)
             for projection in projections:
                 projection.apply(self, docs, rows, self.from_sync)

@@ -23,8 +23,8 @@ from pathlib import Path
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from leap.soledad.argon2 import argon2id
 from leap.soledad.errors import SoledadError, WrongKey
 
 FORMAT = 1
@@ -80,14 +80,14 @@ def _normal(passphrase: str) -> bytes:
 
 
 def _wrapping_key(passphrase: bytes, vault: _VaultFile) -> bytes:
-    kdf = Argon2id(
+    return argon2id(
+        passphrase,
         salt=vault.salt,
         length=32,
-        iterations=vault.time_cost,
+        passes=vault.time_cost,
         lanes=vault.lanes,
-        memory_cost=vault.memory_kib,
+        memory_kib=vault.memory_kib,
     )
-    return kdf.derive(passphrase)
 
 
 def _bound(vault: _VaultFile) -> bytes:

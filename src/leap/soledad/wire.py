@@ -23,6 +23,7 @@ MAX_COMMIT_ITEMS = 2_000
 MAX_COMMIT_BYTES = 2 * 1024 * 1024
 MAX_BATCH_BLOBS = 500
 MAX_BATCH_BYTES = 8 * 1024 * 1024
+MAX_LISTED_BLOBS = 5_000  # about 400 kB of reply
 MAX_BLOB_BYTES = 2 * 1024 * 1024 * 1024
 MAX_MESSAGE_BYTES = 50 * 1024 * 1024  # one mail, as SMTP SIZE counts it (RFC 1870)
 
@@ -146,11 +147,15 @@ class LoggedItem(Body, frozen=True, kw_only=True):
 
 
 class PullRequest(Body, frozen=True, kw_only=True):
-    """Items with seq above `since`, in order of seq."""
+    """Items with seq above `since`, in order of seq.
+
+    With `stream`, the reply may be frames (`frames`) of pages, one after the other until the end of the log.
+    """
 
     since: Counter
     max_items: Counter = MAX_COMMIT_ITEMS
     max_bytes: Counter = MAX_COMMIT_BYTES
+    stream: bool = False
 
 
 class PullPage(Body, frozen=True, kw_only=True):
@@ -188,6 +193,9 @@ class CommitRequest(Body, frozen=True, kw_only=True):
 
     Commits the staged items of `push_id` (if any) followed by `items`; `count` is their total number and
     `head_seq` = parent's seq + count. Repeating a commit whose `head` is the current head succeeds.
+
+    `purged` items go. With `founding`, the generation of the stored keyset, everything that is in the log goes first,
+    whatever `parent` says, once for each generation; `head_seq` is then at least the current seq + count.
     """
 
     parent: bytes
@@ -196,6 +204,8 @@ class CommitRequest(Body, frozen=True, kw_only=True):
     count: Counter
     items: list[Item] = []
     push_id: Token | None = None
+    purged: Annotated[list[Bytes32], Meta(max_length=MAX_COMMIT_ITEMS)] = []
+    founding: Counter | None = None
 
 
 class CommitReply(Body, frozen=True, kw_only=True):
@@ -229,7 +239,45 @@ class BlobsFound(Body, frozen=True, kw_only=True):
 
 
 class BlobsDelete(Body, frozen=True, kw_only=True):
+    """Forgets blobs; with `min_age` only those stored at least so many seconds ago and not put or renewed since."""
+
     blob_ids: list[BlobId]
+    min_age: Counter = 0
+
+
+class BlobsList(Body, frozen=True, kw_only=True):
+    """Asks what is stored: blobs with ids above `after`, in order of their ids, `MAX_LISTED_BLOBS` at most.
+
+    With `only` (500 at most) those of them which are stored; `renew` makes these as new, with an age of 0.
+    """
+
+    after: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{32})?$")] = ""
+    limit: Counter = MAX_LISTED_BLOBS
+    only: list[BlobId] | None = None
+    renew: bool = False
+
+
+class ListedBlob(Body, frozen=True, kw_only=True):
+    """`size` and `sha256` are of the sealed bytes; `age` is how many seconds ago they were stored."""
+
+    blob_id: BlobId
+    size: Counter
+    sha256: Bytes32
+    age: Counter
+
+
+class BlobsListed(Body, frozen=True, kw_only=True):
+    """`more` says that there are blobs above the last one of these."""
+
+    blobs: list[ListedBlob]
+    more: bool
+
+
+class UploadState(Body, frozen=True, kw_only=True):
+    """How many octets of a blob have come; `sha256` is of all of them once it is stored, b"" before."""
+
+    stored: Counter
+    sha256: bytes = b""
 
 
 # --- inbox -----------------------------------------------------------------------------------------

@@ -42,13 +42,13 @@ def test_slots_are_used_again_and_what_was_not_acked_never_goes() -> None:
         slot = free_slot(tx.docs, "d", NOW + number)
         used.append(slot)
         begin_batch(tx, "d", slot, NOW + number)
-        note_stored(tx, "d", slot, rows[number], NOW + number)
+        note_stored(tx, "d", slot, [rows[number]], NOW + number)
     assert used == list(range(consumed.SLOTS))
     # Nothing was confirmed: all of it stays, and new items go where nothing is emptied.
     overflow = free_slot(tx.docs, "d", NOW + 10_000)
     assert overflow == consumed.SLOTS
     begin_batch(tx, "d", overflow, NOW + 10_000)
-    note_stored(tx, "d", overflow, rows[-1], NOW + 10_000)
+    note_stored(tx, "d", overflow, [rows[-1]], NOW + 10_000)
     everything = {key for content in tx.docs.values() for key in ids_of(content)}
     assert len(everything) == consumed.SLOTS + 1
     # The oldest confirmed one goes in a flood, any confirmed one after a while.
@@ -60,7 +60,7 @@ def test_slots_are_used_again_and_what_was_not_acked_never_goes() -> None:
     assert free_slot(tx.docs, "other", NOW) == 0
     writes = tx.writes
     note_acked(tx, "d", range(consumed.SLOTS), rows, NOW + 20_000)
-    note_stored(tx, "d", 0, rows[0], NOW + 20_000)
+    note_stored(tx, "d", 0, [rows[0]], NOW + 20_000)
     assert tx.writes == writes
 
 

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from leap.keymanager.openpgp import Certificate, SecretKey, encrypt, generate, sign_detached
 from leap.keymanager.openpgp import message as engine
 from leap.keymanager.openpgp.armor import MESSAGE, armor
-from leap.mail.incoming.opening import Opened, open_mail
+from leap.mail.incoming.opening import Opened
 from leap.mail.incoming.security_fields import without_forged
 from leap.mail.outgoing.field_lines import is_reserved, split_header
 from leap.mail.outgoing.header_protection import protect
 from leap.mail.outgoing.names import GUARD
 from leap.mail.outgoing.pgp_mime import wrap
+from tests.mail.incoming.look_ups import open_with_look_ups
 from tests.mail.travel import DOMAIN, NOW, mail, own_key
 
 ALICE, BOB, EVE = (f"{name}@{DOMAIN}" for name in ("alice", "bob", "eve"))
@@ -56,7 +57,7 @@ def ring() -> Ring:
 
 
 async def opened(raw: bytes, ring: Ring) -> Opened:
-    return await open_mail(raw, ring, own_domain=DOMAIN, now=lambda: NOW)
+    return await open_with_look_ups(raw, ring)
 
 
 def sealed(payload: bytes, signer: str | None = "alice", outer=OUTER, to: str = "bob") -> bytes:  # type: ignore[no-untyped-def]

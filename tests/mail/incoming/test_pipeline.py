@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from leap.keymanager.openpgp import offload
 from leap.mail.contract import INBOX, TooLarge
-from leap.mail.incoming import consumed, pipeline
+from leap.mail.incoming import consumed, pipeline, ready
 from leap.mail.incoming.consumed import (
     ids_of,
 )
+from leap.mail.incoming.opening import Opened, open_mail
+from leap.mail.local import Arrived
 from leap.soledad.errors import StoreFull, Unreachable
 from leap.soledad.inbox_seal import generate_inbox_key, seal_to_inbox
 from leap.soledad.material import AccountMaterial
@@ -39,7 +42,11 @@ BOB = f"bob@{DOMAIN}"
 
 
 def letter(number: int) -> bytes:
-    return mail(extra=f"X-Number: {number}\r\n".encode())
+    return mail(extra=f"X-Number: {number}\r\n".encode(), body=f"Letter {number}.\r\n".encode())
+
+
+def number_of(one: Arrived) -> int:
+    return int(one.prepared.record.preview.partition("Letter ")[2].partition(".")[0])
 
 
 def numbers(messages: list[bytes]) -> list[int]:
@@ -82,24 +89,15 @@ async def test_arrival_is_what_the_provider_said(bob: Person) -> None:
     assert row.flags == ()
 
 
-def failing_after(engine: Any, count: int) -> Callable[[], Awaitable[None]]:
-    """A `sync` that works `count` times and is offline then."""
-    sync, calls = engine.sync, itertools.count(1)
-
-    async def sync_or_not() -> None:
-        if next(calls) > count:
-            raise Unreachable("offline")
-        await sync()
-
-    return sync_or_not
-
-
 async def test_nothing_is_acked_that_was_not_pushed(
     bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def offline() -> None:
+        raise Unreachable("offline")
+
     bob.provider.deliver(BOB, letter(1))
     with monkeypatch.context() as patch:
-        patch.setattr(bob.engine, "sync", failing_after(bob.engine, 1))
+        patch.setattr(bob.engine, "sync", offline)
         with pytest.raises(Unreachable):
             await bob.incoming.process_once()
     assert bob.inbox.acked == []
@@ -134,16 +132,16 @@ async def test_mail_is_shown_but_not_acked_while_sync_stands(
         await for_ever.wait()
 
     monkeypatch.setattr(bob.engine, "sync", sync)
+    monkeypatch.setattr(bob.engine, "sync_log", sync)
     monkeypatch.setattr(pipeline, "PULL_PATIENCE", 0.0)
     stored = asyncio.Event()
-    deliver = bob.account.deliver
+    deliver_all = bob.account.deliver_all
 
-    async def telling(*args: Any, **kwargs: Any) -> bool:
-        done = await deliver(*args, **kwargs)
+    async def telling(*args: Any) -> None:
+        await deliver_all(*args)
         stored.set()
-        return done
 
-    monkeypatch.setattr(bob.account, "deliver", telling)
+    monkeypatch.setattr(bob.account, "deliver_all", telling)
     working = asyncio.create_task(bob.incoming.process_once())
     await asyncio.wait_for(stored.wait(), 10)
     assert numbers(await bob.messages()) == [1]
@@ -168,9 +166,9 @@ class Cut(BaseException):
 
 STEPS = [
     ("inbox", "claim_inbox", "after"),
-    ("account", "deliver", "before"),
-    ("account", "deliver", "after"),
-    ("engine", "sync", "before the first"),
+    ("account", "deliver_all", "before"),
+    ("account", "deliver_all", "after"),
+    ("engine", "sync_log", "before"),
     ("engine", "sync", "before"),
     ("engine", "sync", "after"),
     ("inbox", "ack_inbox", "before"),
@@ -193,8 +191,7 @@ def cut_at(person: Person, owner: str, name: str, when: str) -> None:
                 raise Cut
             return await original(*args, **kwargs)
         calls += 1
-        # In the middle of a batch; of syncs the second one, which pushes what was stored.
-        if owner in ("account", "engine") and calls != (1 if when == "before the first" else 2):
+        if owner == "account" and calls != 2:  # of lots the second one
             return await original(*args, **kwargs)
         if when == "after":
             await original(*args, **kwargs)
@@ -206,8 +203,15 @@ def cut_at(person: Person, owner: str, name: str, when: str) -> None:
 @pytest.mark.parametrize(("owner", "name", "when"), STEPS)
 @pytest.mark.parametrize("expunged", [False, True])
 async def test_cut_off_at_any_step_neither_loses_nor_doubles(
-    provider: FakeProvider, tmp_path: Path, owner: str, name: str, when: str, expunged: bool
+    provider: FakeProvider,
+    tmp_path: Path,
+    owner: str,
+    name: str,
+    when: str,
+    expunged: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(pipeline, "FEW", 2)
     bob = await open_person(provider, tmp_path / "bob", "bob")
     for number in range(4):
         provider.deliver(BOB, letter(number))
@@ -317,8 +321,9 @@ async def test_two_devices_share_the_inbox_and_see_each_mail_once(devices: TwoDe
 
 @pytest.mark.parametrize(("owner", "name", "when"), STEPS)
 async def test_what_one_device_began_the_other_finishes(
-    devices: TwoDevices, owner: str, name: str, when: str
+    devices: TwoDevices, owner: str, name: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pipeline, "FEW", 2)
     laptop = await devices.device("laptop")
     phone = await devices.device("phone")
     for number in range(4):
@@ -344,14 +349,14 @@ async def test_both_open_the_same_item_when_a_lease_runs_out(devices: TwoDevices
     phone = await devices.device("phone")
     devices.provider.deliver(BOB, letter(1))
     phone_turn, laptop_turn = asyncio.Event(), asyncio.Event()
-    deliver = laptop.account.deliver
+    deliver_all = laptop.account.deliver_all
 
-    async def slow(*args: Any, **kwargs: Any) -> bool:
+    async def slow(*args: Any) -> None:
         phone_turn.set()
         await laptop_turn.wait()
-        return await deliver(*args, **kwargs)
+        await deliver_all(*args)
 
-    laptop.account.deliver = slow  # type: ignore[method-assign]
+    laptop.account.deliver_all = slow  # type: ignore[method-assign]
     working = asyncio.create_task(laptop.incoming.process_once())
     await phone_turn.wait()
     devices.provider.expire_leases()
@@ -478,23 +483,26 @@ async def test_quarantine_syncs_and_the_device_with_the_key_opens_it(devices: Tw
 async def test_a_mail_that_breaks_us_stops_none_behind_it(
     bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opener = bob.incoming._open_mail
-    deliver = bob.account.deliver
+    deliver_all = bob.account.deliver_all
 
-    async def opens(raw: bytes, *args: Any, **kwargs: Any) -> Any:
+    def fails_at_one(raw: bytes, *args: Any, **kwargs: Any) -> Opened:
         if b"X-Number: 1\r\n" in raw:
             raise ZeroDivisionError
-        return await opener(raw, *args, **kwargs)
+        return open_mail(raw, *args, **kwargs)
 
-    async def delivers(served: bytes, **kwargs: Any) -> bool:
-        if b"X-Number: 2\r\n" in served:
+    async def delivers(arrived: Sequence[Arrived], also: Any) -> None:
+        if any(number_of(one) == 2 for one in arrived):
             raise ZeroDivisionError
-        if b"X-Number: 3\r\n" in served:
-            raise TooLarge("A message has at most 50 MiB.")
-        return await deliver(served, **kwargs)
+        await deliver_all(arrived, also)
 
-    monkeypatch.setattr(bob.incoming, "_open_mail", opens)
-    monkeypatch.setattr(bob.account, "deliver", delivers)
+    def refuses(raw: bytes, limit: int) -> None:
+        if b"X-Number: 3\r\n" in raw:
+            raise TooLarge("A message has at most 50 MiB.")
+
+    monkeypatch.setattr(offload, "run_batch", asyncio.to_thread)  # a process would not see these
+    monkeypatch.setattr(ready, "open_mail", fails_at_one)
+    monkeypatch.setattr(ready, "check_size", refuses)
+    monkeypatch.setattr(bob.account, "deliver_all", delivers)
     for number in range(5):
         bob.provider.deliver(BOB, letter(number))
     await drain(bob)
@@ -511,14 +519,14 @@ async def test_a_mail_that_breaks_us_stops_none_behind_it(
 async def test_a_full_disk_releases_what_it_could_not_store_and_acks_the_rest(
     bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deliver = bob.account.deliver
+    deliver_all = bob.account.deliver_all
 
-    async def full(served: bytes, **kwargs: Any) -> bool:
-        if b"X-Number: 1\r\n" in served:
+    async def full(arrived: Sequence[Arrived], also: Any) -> None:
+        if any(number_of(one) == 1 for one in arrived):
             raise StoreFull("the disk is full")
-        return await deliver(served, **kwargs)
+        await deliver_all(arrived, also)
 
-    monkeypatch.setattr(bob.account, "deliver", full)
+    monkeypatch.setattr(bob.account, "deliver_all", full)
     for number in range(3):
         bob.provider.deliver(BOB, letter(number))
     with pytest.raises(StoreFull):
@@ -549,30 +557,36 @@ async def test_the_worker_wakes_for_new_mail_and_goes_on_after_a_failure(bob: Pe
     await asyncio.gather(worker, return_exceptions=True)
 
 
-async def test_large_mail_is_opened_alone(bob: Person) -> None:
-    from leap.mail.incoming.pipeline import _Budget
+async def test_mail_is_stored_in_the_order_of_its_arrival(
+    bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "FEW", 3)
+    for number in range(20):
+        bob.provider.deliver(BOB, letter(number))
+    await drain(bob)
+    found = [numbers([message])[0] for message in await bob.messages()]
+    assert found == list(range(20))
 
-    budget = _Budget(8, 100)
-    order: list[str] = []
 
-    async def take(name: str, size: int, hold: asyncio.Event) -> None:
-        async with budget.room(size):
-            order.append(f"+{name}")
-            await hold.wait()
-        order.append(f"-{name}")
+def test_large_items_travel_alone_and_small_ones_together() -> None:
+    sizes = [10, 20, pipeline.FEW_OCTETS + 1, 30, *([1] * pipeline.FEW)]
+    items = [(None, pipeline._Item(str(at), "k", 0, bytes(size))) for at, size in enumerate(sizes)]
+    lots = [[len(item.sealed) for _, item in lot] for lot in pipeline._lots(items)]  # type: ignore[arg-type]
+    assert [size for lot in lots for size in lot] == sizes
+    assert lots[:2] == [[10, 20], [pipeline.FEW_OCTETS + 1]]
+    assert all(len(lot) <= pipeline.FEW for lot in lots)
 
-    first, second = asyncio.Event(), asyncio.Event()
-    tasks = [
-        asyncio.create_task(take("a", 60, first)),
-        asyncio.create_task(take("huge", 5000, second)),
-        asyncio.create_task(take("b", 40, first)),
-    ]
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert order == ["+a", "+b"]
-    first.set()
-    for _ in range(20):
-        await asyncio.sleep(0)
-    assert order[-1] == "+huge"
-    second.set()
-    await asyncio.gather(*tasks)
+
+async def test_a_large_batch_is_opened_in_another_process(
+    bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with offload.Workers(processes=1) as workers:
+        monkeypatch.setattr(offload, "run_batch", workers.run_batch)
+        await workers.run_batch(os.getpid)  # it starts
+        assert workers._warming is not None
+        await asyncio.wrap_future(workers._warming)
+        assert await workers.run_batch(os.getpid) != os.getpid()
+        for number in range(10):
+            bob.provider.deliver(BOB, letter(number))
+        await drain(bob)
+    assert numbers(await bob.messages()) == list(range(10))

@@ -7,13 +7,15 @@ import threading
 import pytest
 
 from leap.keymanager.keys import KeyManager
-from leap.keymanager.openpgp import SecretKey, encrypt, generate, offload, verdict
+from leap.keymanager.openpgp import SecretKey, encrypt, generate
 from leap.keymanager.trust import Level
-from leap.mail.incoming.opening import Opened, open_mail
+from leap.mail.incoming import opening
+from leap.mail.incoming.opening import Opened
 from leap.mail.outgoing.header_protection import protect
 from leap.mail.outgoing.pgp_mime import wrap
 from tests.keymanager.conftest import FakeDirectory
 from tests.keymanager.making import with_user_id
+from tests.mail.incoming.look_ups import open_with_look_ups
 from tests.mail.travel import DOMAIN, NOW, Person, mail, own_key
 
 ALICE, BOB, MALLORY = (f"{name}@{DOMAIN}" for name in ("alice", "bob", "mallory"))
@@ -38,12 +40,16 @@ def mallory() -> SecretKey:
     return with_user_id(own, f"Alice <{ALICE}>", at=int(NOW) - 90)
 
 
-async def opened(keys: KeyManager, signer: SecretKey, sender: str) -> Opened:
+def encrypted(signer: SecretKey, sender: str) -> bytes:
     outer = [("From", sender), ("To", BOB), ("Subject", "[...]")]
     payload = protect(mail(sender=sender), outer)
     armored = encrypt(payload, [own_key("bob").certificate], signer, now=lambda: NOW)
-    raw = wrap(outer, None, armored, "=_b")
-    return await open_mail(raw, keys, own_domain=DOMAIN, now=lambda: NOW)
+    return wrap(outer, None, armored, "=_b")
+
+
+async def opened(keys: KeyManager, signer: SecretKey, sender: str) -> Opened:
+    raw = encrypted(signer, sender)
+    return await open_with_look_ups(raw, keys)
 
 
 def verdict_of(one: Opened) -> tuple[str, str]:
@@ -111,26 +117,28 @@ async def test_ones_own_mail_is_valid_by_any_own_key_and_with_a_tag(
 
 
 async def test_a_hostile_certificate_is_not_judged_on_the_event_loop(
+    bob: Person,
     keys: KeyManager,
     directory: FakeDirectory,
     mallory: SecretKey,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its size decides, not that of the mail; and once judged, it is not judged anew."""
+    """And once judged, it is not judged anew."""
     threads: list[int] = []
-    real = verdict.verify_signatures
+    real = opening.verify_signatures
 
     def noted(*arguments: object, **named: object) -> object:
         threads.append(threading.get_ident())
         return real(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(verdict, "verify_signatures", noted)
+    monkeypatch.setattr(opening, "verify_signatures", noted)
     for index in range(40):
         mallory = with_user_id(mallory, f"Mallory {index}", at=int(NOW) - 80)
-    assert len(mallory.certificate.binary) > offload.LARGE_CERTIFICATE
     directory.keys[MALLORY] = mallory.certificate.binary
-    one = await opened(keys, mallory, MALLORY)
-    assert verdict_of(one)[0] == "good"
+    bob.provider.deliver(BOB, encrypted(mallory, MALLORY))
+    assert await bob.incoming.process_once() == 1
+    [message] = await bob.messages()
+    assert b"X-Leap-Signature: valid" in message
     assert threads
     assert threading.get_ident() not in threads
     first, second = [await keys.find_bound(MALLORY, seconds=1) for _ in range(2)]

@@ -45,7 +45,7 @@ async def ensure_daemon(home: Home, launch: Launch | None = None) -> bool:
         return False
     home.prepare()
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "leap.bitmask.daemon", *(launch or Launch()).arguments(home)]
+    command = [sys.executable, "-m", "leap.bitmask", *(launch or Launch()).arguments(home)]
     process = await asyncio.to_thread(
         _detached, [*command, "--ready-fd", str(writing)], home, writing
     )

@@ -22,6 +22,7 @@ _COMMANDS = {
     "user": ("user", "user", "Create an account, log in on this device, log out, list accounts."),
     "mail": ("mail", "mail", "Settings for your mail program, state of the mail, import."),
     "sync": ("sync", "sync", "How sync is; sync now; go on after an alarm."),
+    "doctor": ("doctor", "doctor", "Verify, export, import, rebuild or compact the store."),
     "keys": ("keys", "keys", "List and export OpenPGP keys."),
 }
 

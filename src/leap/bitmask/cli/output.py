@@ -1,7 +1,8 @@
 """How commands speak: words for people, or one JSON document with `--json`; and how they fail.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 wrong passphrase, 4 provider cannot be reached,
-5 the provider's certificate is not trusted, 6 the daemon does not run, 7 a port is in use, 8 the disk is full.
+5 the provider's certificate is not trusted, 6 the daemon does not run, 7 a port is in use, 8 the disk is full,
+9 `doctor verify` found something that is not mended.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ EXIT_CODES = {
     "not-running": 6,
     "port-in-use": 7,
     "storage-full": 8,
+    "findings": 9,
 }
 
 pass_home = click.make_pass_decorator(Home)

@@ -74,7 +74,7 @@ class Journey:
             child, said = await Child.start(
                 "bitmask",
                 [
-                    "leap.bitmask.daemon",
+                    "leap.bitmask",
                     "--home",
                     str(self.home.path),
                     "--imap-port",

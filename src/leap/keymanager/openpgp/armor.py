@@ -24,6 +24,9 @@ _MARKER = (
     b"\xca\x03PGP"  # RFC 9580 5.8: must be ignored; its five octets change the length modulo three
 )
 _WHITESPACE = b" \t\r\n\x0b\x0c"
+_STEP = (
+    1 << 20
+)  # base64 digits decoded in one call, during which no other thread runs: 3 ms; a multiple of 4
 _LINE = 76  # RFC 9580 6: at most 76 characters
 _SPLIT = struct.Struct(f"{_LINE}s")
 
@@ -125,7 +128,13 @@ def _body(block: bytes) -> bytes:
     last = max(encoded.rfind(b"\n"), encoded.rfind(b"\r"))
     if len(encoded) - last == 6 and encoded[last + 1 : last + 2] == b"=":
         encoded = encoded[: max(last, 0)]
+    encoded = encoded.translate(None, _WHITESPACE)
+    if 0 <= encoded.find(b"=") < len(encoded) - 2:
+        raise Malformed("an armored block is not proper base64")
     try:
-        return binascii.a2b_base64(encoded.translate(None, _WHITESPACE), strict_mode=True)
+        return b"".join(
+            binascii.a2b_base64(encoded[at : at + _STEP], strict_mode=True)
+            for at in range(0, len(encoded), _STEP)
+        )
     except binascii.Error:
         raise Malformed("an armored block is not proper base64") from None

@@ -12,7 +12,7 @@ import asyncio
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -45,6 +45,7 @@ class Workers:
             max(1, min(2, (os.cpu_count() or 1) - 1)) if processes is None else processes
         )
         self._pool: ProcessPoolExecutor | None = None
+        self._warming: Future[None] | None = None
 
     async def __aenter__(self) -> Workers:
         return self
@@ -54,7 +55,7 @@ class Workers:
 
     async def close(self) -> None:
         """Ends the processes; new work starts new ones."""
-        pool, self._pool = self._pool, None
+        pool, self._pool, self._warming = self._pool, None, None
         if pool is not None:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
 
@@ -63,18 +64,35 @@ class Workers:
         if size < INLINE:
             return work(*args, **kwargs)
         if size >= THREAD and self._processes:
-            loop = asyncio.get_running_loop()
-            if self._pool is None:
-                # spawn: forking a program with threads and an open database invites dead locks
-                context = multiprocessing.get_context("spawn")
-                self._pool = ProcessPoolExecutor(self._processes, mp_context=context)
-            try:
-                return await loop.run_in_executor(self._pool, partial(work, *args, **kwargs))
-            except BrokenProcessPool:
-                # a program without an importable main module cannot have child processes, and the system
-                # may end one when memory is short: the work itself is still to be done
-                self._pool, self._processes = None, 0
+            return await self._run_in_process(partial(work, *args, **kwargs))
         return await asyncio.to_thread(work, *args, **kwargs)
+
+    async def run_batch(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Much short work at once: in a process of its own, or in a thread while that one is still starting."""
+        if self._processes and self._is_warm():
+            return await self._run_in_process(partial(work, *args, **kwargs))
+        return await asyncio.to_thread(work, *args, **kwargs)
+
+    def _is_warm(self) -> bool:
+        if self._warming is None:
+            self._warming = self._started_pool().submit(_nothing)
+        return self._warming.done()
+
+    def _started_pool(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # spawn: forking a program with threads and an open database invites dead locks
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._processes, mp_context=context)
+        return self._pool
+
+    async def _run_in_process(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._started_pool(), work)
+        except BrokenProcessPool:
+            # a program without an importable main module cannot have child processes, and the system
+            # may end one when memory is short: the work itself is still to be done
+            self._pool, self._processes = None, 0
+        return await asyncio.to_thread(work)
 
     async def encrypt(
         self,
@@ -140,6 +158,10 @@ class Workers:
         return await self.run(0, partial(_at, generation.generate, now), address, name=name)
 
 
+def _nothing() -> None:
+    """The first thing a new process does."""
+
+
 def _at(work: Callable[..., T], now: float | None, *args: object, **kwargs: object) -> T:
     """Calls `work` with a clock that stands at `now`."""
     if now is not None:
@@ -148,6 +170,7 @@ def _at(work: Callable[..., T], now: float | None, *args: object, **kwargs: obje
 
 
 _WORKERS = Workers()
+run_batch = _WORKERS.run_batch
 encrypt = _WORKERS.encrypt
 sign_detached = _WORKERS.sign_detached
 decrypt = _WORKERS.decrypt

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from leap.keymanager.openpgp.algorithms import hash_algorithm
 from leap.keymanager.openpgp.errors import Malformed, Unsupported
 from leap.keymanager.openpgp.packets import Cursor
+from leap.soledad.argon2 import argon2id
 
 # RFC 9580's own first recommendation is 2^21 KiB (2 GiB); a key file asking for more means harm.
 MAX_ARGON2_MEMORY = 21
@@ -62,8 +62,8 @@ def _argon2(passphrase: bytes, specifier: bytes, size: int, max_memory: int) -> 
     if exponent > max_memory or passes > MAX_ARGON2_PASSES:
         raise Unsupported("the passphrase hashing asks for too much memory or time")
     try:
-        return Argon2id(
-            salt=salt, length=size, iterations=passes, lanes=lanes, memory_cost=1 << exponent
-        ).derive(passphrase)
+        return argon2id(
+            passphrase, salt=salt, length=size, passes=passes, lanes=lanes, memory_kib=1 << exponent
+        )
     except (ValueError, MemoryError, UnsupportedAlgorithm):
         raise Malformed("the passphrase hashing has impossible parameters") from None

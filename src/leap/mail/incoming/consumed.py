@@ -81,13 +81,13 @@ def begin_batch(tx: ConsumedTransaction, device_id: str, slot: int, now: float) 
 
 
 def note_stored(
-    tx: ConsumedTransaction, device_id: str, slot: int, row_id: str, now: float
+    tx: ConsumedTransaction, device_id: str, slot: int, row_ids: Iterable[str], now: float
 ) -> None:
-    """Adds an item, in the transaction that stores it."""
+    """Adds items, in the transaction that stores them."""
     doc_id = document_id(device_id, slot)
-    ids = ids_of(tx.get(doc_id))
-    if item_key(row_id) not in ids:
-        ids[item_key(row_id)] = False
+    before = ids_of(tx.get(doc_id))
+    ids = {**{item_key(row_id): False for row_id in row_ids}, **before}
+    if ids != before:
         tx.put(doc_id, {"type": CONSUMED, "time": int(now), "ids": ids})
 
 

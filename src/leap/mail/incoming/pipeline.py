@@ -1,8 +1,10 @@
 """From the provider's inbox to a message in INBOX: claim, open, store, push, ack.
 
-    claim (leased) -> engine.sync(), for what other devices made of these items
-                   -> each item: unseal -> open_mail -> deliver + note consumed   (one durable transaction)
-                      what cannot be unsealed -> quarantine + note consumed       (one durable transaction)
+    claim (leased) -> engine.sync_log(), for what other devices made of these items
+                   -> a few items at a time, in the order of their arrival:
+                      made ready (`workshop`) -> deliver + note consumed      (one durable transaction)
+                      what cannot be unsealed -> quarantine + note consumed   (one durable transaction)
+                      what is stored begins to be pushed while the next ones are opened
     all of the batch -> engine.sync() -> ack -> note acked
 
 Invariants:
@@ -24,20 +26,22 @@ import hashlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from leap.mail.contract import AccountError, RowId, SecurityStatus, TooLarge
+from leap.mail.contract import AccountError, RowId
 from leap.mail.incoming import consumed, quarantine
-from leap.mail.incoming.opening import Opened, SignerKeys, open_mail
 from leap.mail.incoming.quarantine import Quarantined
-from leap.mail.incoming.security_fields import with_security_fields, without_forged
+from leap.mail.incoming.ready import Ready, Refused
+from leap.mail.incoming.senders import SignerKeys
+from leap.mail.incoming.workshop import Workshop
+from leap.mail.local import Arrived
 from leap.mail.outgoing.addresses import domain_of
 from leap.soledad.changes import ChangeSet
 from leap.soledad.errors import NotOpen, ProviderLies, SoledadError, Unreachable
-from leap.soledad.inbox_seal import open_from_inbox
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 from leap.soledad.wire import InboxClaim, InboxItem, InboxItems
@@ -45,14 +49,17 @@ from leap.soledad.wire import InboxClaim, InboxItem, InboxItems
 logger = logging.getLogger(__name__)
 
 LEASE = 120  # seconds; a batch takes one or two, and a slow line some more
-BATCH = 100
+BATCH = 500
+FEW, FEW_OCTETS = (
+    32,
+    512 * 1024,
+)  # items, sealed octets, that share one transaction; larger ones go alone
+AHEAD = 2  # so many lots are being opened while one is stored
 PULL_PATIENCE = 20.0  # seconds of the lease; a sync under way may be sending a large import
-AT_ONCE = 32  # items being opened: their commits are shared, and each costs a disk flush
-MEMORY = 64 * 1024 * 1024  # sealed octets being opened; one larger item goes alone
 POLL = 60.0  # seconds between looks when nobody wakes us
 FIRST_RETRY = 2.0
 LONGEST_RETRY = 300.0
-_UNSEAL_OFF_LOOP = 64 * 1024  # octets; opening costs 0.2 ms and 1 ms a megabyte
+_HASH_OFF_LOOP = 1024 * 1024  # octets
 
 _OURS = (
     SoledadError,
@@ -60,6 +67,8 @@ _OURS = (
     OSError,
     MemoryError,
 )  # failures of this machine, not of a mail
+
+_Result = tuple[InboxItem, str | BaseException]  # its row id when it is safe here, or what failed
 
 
 class Remote(Protocol):
@@ -76,24 +85,27 @@ class Mailbox(Protocol):
     @property
     def address(self) -> str: ...
 
-    async def deliver(
-        self,
-        served: bytes,
-        *,
-        row_id: RowId,
-        security: SecurityStatus,
-        original: bytes | None,
-        internal_date: int,
-        also: Callable[[Transaction], None] | None = None,
-    ) -> bool:
-        """Stores a message durably in INBOX; False, and nothing done, if the row is there."""
+    async def deliver_all(
+        self, arrived: Sequence[Arrived], also: Callable[[Transaction], None]
+    ) -> None:
+        """Stores all in INBOX in one durable transaction, and runs `also` in it; rows that are there stay."""
         ...
 
 
 class Engine(Protocol):
-    """What receiving needs of the sync engine: a pull, then a push, both complete when it returns."""
+    """What receiving needs of the sync engine."""
 
-    async def sync(self) -> Any: ...
+    async def sync(self) -> Any:
+        """A pull, then a push, both complete when it returns."""
+        ...
+
+    async def sync_log(self) -> Any:
+        """The same, without waiting for large contents."""
+        ...
+
+    async def send_contents(self) -> None:
+        """Sends blobs ahead of their rows."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +132,21 @@ class IncomingMail:
         may_claim: Callable[[], bool] = lambda: True,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
-        opener: Callable[..., Awaitable[Opened]] = open_mail,
     ) -> None:
         """`may_claim` says no while the device is provisional; `jitter` gives [0, 1)."""
         self._account = account
         self._store = store
-        self._keys = keymanager
         self._remote = remote
         self._engine = engine
         self._may_claim = may_claim
         self._now = now
         self._jitter = jitter
-        self._open_mail = opener
-        self._own_domain = domain_of(account.address)
+        self.workshop = Workshop(store, keymanager, domain_of(account.address), now)
         self._woken = asyncio.Event()
         self._slot = 0  # of the documents of consumed ids: where this batch notes its items
         self._retry_quarantine = True
         self._keys_tried: frozenset[str] = frozenset()
+        self._pushing: asyncio.Future[Any] | None = None
 
     def wake(self) -> None:
         """Looks into the inbox now; called when the provider says that mail came."""
@@ -167,6 +177,8 @@ class IncomingMail:
                         await self._woken.wait()
         finally:
             unsubscribe()
+            if self._pushing is not None:
+                self._pushing.cancel()
 
     async def process_once(self) -> int:
         """Takes one batch all the way; answers how many items it had.
@@ -180,7 +192,7 @@ class IncomingMail:
             return 0
         await self._learn_what_others_stored(claimed.items)
         known = await self._begin_batch()
-        results = await self._in_parallel(claimed.items, known)
+        results = await self._store_all(claimed.items, known)
         failed = [one for one in results if isinstance(one[1], BaseException)]
         stored = [(item, row_id) for item, row_id in results if isinstance(row_id, str)]
         if failed:
@@ -210,7 +222,7 @@ class IncomingMail:
         """Pulls, now that nobody else can claim these items: the ids which others consumed come with it."""
         try:
             async with asyncio.timeout(PULL_PATIENCE):
-                await self._engine.sync()
+                await self._engine.sync_log()
         except (Unreachable, NotOpen):
             with contextlib.suppress(SoledadError):
                 await self._remote.release_inbox([item.inbox_id for item in items])
@@ -240,17 +252,18 @@ class IncomingMail:
                     sealed = await self._store.read_blob(one.blob)
                 if sealed is None:
                     continue
-                raw = await self._unseal(sealed)
-                opened = await self._opened(raw)
+                [outcome] = await self.workshop.make([sealed])
+                if isinstance(outcome, Refused):
+                    continue
+                item = _Item(one.row_id, one.key_id, one.received, sealed)
+                await self._account.deliver_all(
+                    [_arrived(item, outcome)], partial(_release, one.row_id)
+                )
+                released += 1
             except ProviderLies:
                 continue
             except _OURS as error:
                 logger.info("a mail in quarantine cannot be read now: %s", type(error).__name__)
-                continue
-            item = _Item(one.row_id, one.key_id, one.received, sealed)
-            with contextlib.suppress(TooLarge):
-                await self._deliver(item, opened, partial(_release, one.row_id))
-                released += 1
         return released
 
     async def _quarantine(self, item: _Item, reason: str) -> None:
@@ -269,88 +282,101 @@ class IncomingMail:
 
         def job(tx: Transaction) -> None:
             quarantine.keep(tx, kept, blob)
-            self._note_stored(item.row_id, tx)
+            self._note_stored([item.row_id], tx)
 
         await self._store.transact(job, durable=True)
 
-    # -- one item -----------------------------------------------------------------------------
+    # -- a batch ------------------------------------------------------------------------------
 
-    async def _in_parallel(
-        self, items: Sequence[InboxItem], known: Mapping[str, int]
-    ) -> list[tuple[InboxItem, str | BaseException]]:
-        """(item, its row id when it is safe here, or what this machine failed with)."""
-        gate = _Budget(AT_ONCE, MEMORY)
-
-        async def one(item: InboxItem) -> tuple[InboxItem, str | BaseException]:
-            async with gate.room(len(item.sealed)):
-                try:
-                    return item, await self._store_one(item, known)
-                except _OURS as error:
-                    return item, error
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(item)) for item in items]
-        return [task.result() for task in tasks]
-
-    async def _store_one(self, item: InboxItem, known: Mapping[str, int]) -> str:
-        row_id = self._store.row_key(hashlib.sha256(item.sealed).digest())
-        if consumed.item_key(row_id) in known:
-            return row_id
-        sealed = _Item(row_id, item.key_id, item.received, item.sealed)
+    async def _store_all(
+        self, claimed: Sequence[InboxItem], known: Mapping[str, int]
+    ) -> list[_Result]:
+        """Stores items in the order they came; what this machine fails at is told for each."""
+        self.workshop.forget_senders()
+        results: list[_Result] = []
+        items: list[tuple[InboxItem, _Item]] = []
+        for one in claimed:
+            row_id = await self._row_id(one.sealed)
+            if consumed.item_key(row_id) in known:
+                results.append((one, row_id))
+            else:
+                items.append((one, _Item(row_id, one.key_id, one.received, one.sealed)))
+        making: deque[tuple[_Lot, asyncio.Task[list[Ready | Refused]]]] = deque()
+        lots = _lots(items)
         try:
-            opened = await self._opened(await self._unseal(item.sealed))
-            await self._deliver(sealed, opened, partial(self._note_stored, row_id))
-        except (ProviderLies, TooLarge) as error:
-            await self._quarantine(sealed, str(error))
+            while True:
+                while len(making) < AHEAD and (lot := next(lots, None)):
+                    work = self.workshop.make([item.sealed for _, item in lot])
+                    making.append((lot, asyncio.create_task(work)))
+                if not making:
+                    return results
+                lot, task = making.popleft()
+                try:
+                    outcomes = await task
+                except _OURS as error:
+                    results += [(one, error) for one, _ in lot]
+                    continue
+                results += await self._store_lot(lot, outcomes)
+                if making:
+                    self._push_meanwhile()
+        finally:
+            for _, task in making:
+                task.cancel()
+
+    async def _store_lot(self, lot: _Lot, outcomes: Sequence[Ready | Refused]) -> list[_Result]:
+        """What can be stored together is; if that fails, each alone, so that one does not keep back the others."""
+        made = list(zip(lot, outcomes, strict=True))
+        if len(made) > 1 and all(isinstance(outcome, Ready) for _, outcome in made):
+            try:
+                await self._deliver([(item, o) for (_, item), o in made if isinstance(o, Ready)])
+                return [(one, item.row_id) for one, item in lot]
+            except Exception as error:
+                logger.info("mails are stored one by one: %s", type(error).__name__)
+        results: list[_Result] = []
+        for (one, item), outcome in made:
+            try:
+                await self._store_one(item, outcome)
+                results.append((one, item.row_id))
+            except _OURS as error:
+                results.append((one, error))
+        return results
+
+    async def _store_one(self, item: _Item, outcome: Ready | Refused) -> None:
+        if isinstance(outcome, Refused):
+            await self._quarantine(item, outcome.reason)
+            return
+        try:
+            await self._deliver([(item, outcome)])
         except _OURS:
             raise
         except Exception as error:
             # A fault of ours that this mail brings out must not stop those behind it.
-            await self._quarantine(sealed, f"this version cannot store it ({type(error).__name__})")
-        return row_id
+            await self._quarantine(item, f"this version cannot store it ({type(error).__name__})")
 
-    async def _unseal(self, sealed: bytes) -> bytes:
-        material = self._store.material
-        if material is None:
-            raise SoledadError("the account is not set up on this device")
-        keys, account = material.inbox_keys, material.account_id
-        if len(sealed) < _UNSEAL_OFF_LOOP:
-            return open_from_inbox(sealed, keys, account)
-        return await asyncio.to_thread(open_from_inbox, sealed, keys, account)
-
-    async def _opened(self, raw: bytes) -> Opened:
-        try:
-            return await self._open_mail(
-                raw, self._keys, own_domain=self._own_domain, now=self._now
-            )
-        except _OURS:
-            raise
-        except Exception as error:
-            logger.warning("a mail is served as it came: %s", type(error).__name__)
-            status = SecurityStatus(
-                encryption="undecryptable",
-                note="This version could not open it; it is kept as it came.",
-            )
-            return Opened(
-                with_security_fields(status, without_forged(raw, self._own_domain)), status, None
-            )
-
-    async def _deliver(
-        self, item: _Item, opened: Opened, also: Callable[[Transaction], None]
-    ) -> None:
-        stored = await self._account.deliver(
-            opened.served,
-            row_id=RowId(item.row_id),
-            security=opened.security,
-            original=opened.original,
-            internal_date=item.received,
-            also=also,
+    async def _deliver(self, made: Sequence[tuple[_Item, Ready]]) -> None:
+        for _, ready in made:
+            if ready.fault:
+                logger.warning("a mail is served as it came: %s", ready.fault)
+        await self._account.deliver_all(
+            [_arrived(item, ready) for item, ready in made],
+            partial(self._note_stored, [item.row_id for item, _ in made]),
         )
-        if not stored:  # the row is there, or was: from another device, or before a crash
-            await self._store.transact(also, durable=True)
 
-    def _note_stored(self, row_id: str, tx: Transaction) -> None:
-        consumed.note_stored(tx, self._device_id, self._slot, row_id, self._now())
+    def _note_stored(self, row_ids: Sequence[str], tx: Transaction) -> None:
+        consumed.note_stored(tx, self._device_id, self._slot, row_ids, self._now())
+
+    def _push_meanwhile(self) -> None:
+        """Lets the engine send what is stored; whether that works is seen by the sync at the end of the batch."""
+        if self._pushing is None or self._pushing.done():
+            self._pushing = asyncio.ensure_future(self._engine.send_contents())
+            self._pushing.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _row_id(self, sealed: bytes) -> str:
+        if len(sealed) < _HASH_OFF_LOOP:
+            digest = hashlib.sha256(sealed).digest()
+        else:
+            digest = (await asyncio.to_thread(hashlib.sha256, sealed)).digest()
+        return self._store.row_key(digest)
 
     # -- what is known ------------------------------------------------------------------------
 
@@ -396,31 +422,23 @@ def _release(row_id: str, tx: Transaction) -> None:
     quarantine.release(tx, row_id)
 
 
-class _Budget:
-    """Lets tasks in while there is room for their count and their octets; one too large goes alone."""
+_Lot = list[tuple[InboxItem, _Item]]
 
-    def __init__(self, count: int, size: int) -> None:
-        self._count = count
-        self._size = size
-        self._inside = 0
-        self._taken = 0
-        self._changed = asyncio.Condition()
 
-    @contextlib.asynccontextmanager
-    async def room(self, size: int) -> AsyncIterator[None]:
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: (
-                    self._inside == 0
-                    or (self._inside < self._count and self._taken + size <= self._size)
-                )
-            )
-            self._inside += 1
-            self._taken += size
-        try:
-            yield
-        finally:
-            async with self._changed:
-                self._inside -= 1
-                self._taken -= size
-                self._changed.notify_all()
+def _lots(items: Sequence[tuple[InboxItem, _Item]]) -> Iterator[_Lot]:
+    """Neighbours that fit one transaction together; a large one alone."""
+    lot: _Lot = []
+    size = 0
+    for pair in items:
+        octets = len(pair[1].sealed)
+        if lot and (len(lot) == FEW or size + octets > FEW_OCTETS):
+            yield lot
+            lot, size = [], 0
+        lot.append(pair)
+        size += octets
+    if lot:
+        yield lot
+
+
+def _arrived(item: _Item, ready: Ready) -> Arrived:
+    return Arrived(RowId(item.row_id), ready.prepared, item.received)

@@ -13,6 +13,7 @@ from leap.mail.message.scanner import MAX_DEPTH, Part, scan
 
 PREVIEW_LENGTH = 160  # characters; two lines on a screen
 _PREVIEW_WINDOW = 32 * 1024  # octets of a part looked at: HTML begins with kilobytes of style
+_PREVIEW_BEGINNING = 2048  # characters of its text, which are nearly always enough
 _SPACE = re.compile(r"\s+")
 _QUOTE = re.compile(r"^>.*\n?", re.MULTILINE)
 _SHOWN_FIELDS = frozenset({"from", "to", "cc", "bcc", "reply-to", "subject", "date", "sender"})
@@ -25,8 +26,19 @@ def preview(raw: bytes, root: Part) -> str:
         return ""
     text = decode_text(raw, part, _PREVIEW_WINDOW)
     text = html_to_text(text) if part.subtype == "html" else text
-    own = _SPACE.sub(" ", _QUOTE.sub("", text)).strip()
-    return _printable(own or _SPACE.sub(" ", text).strip())[:PREVIEW_LENGTH]
+    beginning = _own_words(text[:_PREVIEW_BEGINNING])
+    if len(beginning) < PREVIEW_LENGTH:
+        beginning = _own_words(text) or _printable(_one_line(text))
+    return beginning[:PREVIEW_LENGTH]
+
+
+def _own_words(text: str) -> str:
+    """A text in one line, without quoted lines."""
+    return _printable(_one_line(_QUOTE.sub("", text)))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def body_text(raw: bytes, root: Part) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f]")
 MAX_VALUE = 8192  # octets; real values have under 300, and a longer one is treated as broken
 
 _WORD = r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]+"  # RFC 2045 5.1 token
@@ -42,7 +43,7 @@ def parse_content_type(value: bytes) -> ContentType | None:
         text = value.decode("ascii")
     except UnicodeDecodeError:
         return None
-    if any(ord(char) < 32 and char != "\t" for char in text):
+    if _CONTROL.search(text):
         return None
     position = _space(text, 0)
     match = _TYPE.match(text, position)

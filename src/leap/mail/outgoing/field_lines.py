@@ -22,6 +22,8 @@ from typing import NamedTuple
 from leap.mail.message.header_lines import empty_line
 
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|\Z)")
+# A line and its continuation lines (RFC 5322 2.2.3).
+_FOLDED = re.compile(rb"[^\r\n]*+(?:\r\n|\n|\r|\Z)(?:[ \t][^\r\n]*+(?:\r\n|\n|\r|\Z))*+")
 # RFC 5322 3.6.8 field names; RFC 5322 4.5 lets white space stand before the colon.
 _FIELD_START = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _NOT_IN_NAMES = re.compile(rb"[^a-z0-9-]")
@@ -62,24 +64,24 @@ def split_header(message: bytes) -> tuple[list[Field], bytes]:
 
 def split_fields(header: bytes) -> list[Field]:
     """The fields of a header section given without its empty line."""
+    if not _ODD_LINE_END.search(header):
+        return [_field(raw) for raw in _FOLDED.findall(header) if raw]
     fields: list[Field] = []
     parts: list[bytes] = []
     for line in _lines(header):
         if parts and line[:1] not in (b" ", b"\t"):
-            fields.append(_field(parts))
+            fields.append(_field(b"".join(parts)))
             parts = []
         parts.append(line)
     if parts:
-        fields.append(_field(parts))
+        fields.append(_field(b"".join(parts)))
     return fields
 
 
 def _lines(header: bytes) -> list[bytes]:
-    lines = [line for line in _LINE.findall(header) if line]
-    if not _ODD_LINE_END.search(header):
-        return lines
+    """Lines which end where any program might end them."""
     pieces: list[bytes] = []
-    for line in lines:
+    for line in filter(None, _LINE.findall(header)):
         start = 0
         for found in _ODD_LINE_END.finditer(line):
             pieces.append(line[start : found.end()])
@@ -88,9 +90,8 @@ def _lines(header: bytes) -> list[bytes]:
     return pieces
 
 
-def _field(parts: list[bytes]) -> Field:
-    raw = b"".join(parts)
-    start = _FIELD_START.match(parts[0])
+def _field(raw: bytes) -> Field:
+    start = _FIELD_START.match(raw)
     return Field(start[1].decode("ascii").lower() if start else _disguised(raw), raw)
 
 

@@ -121,8 +121,10 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status < 400:
             raise
         return refuse(_of_http(error))
-    except ConnectionError:
-        raise  # the client is gone; there is nobody to answer
+    except (
+        ConnectionError
+    ):  # the client is gone: nobody gets this answer, and the operator need not hear of it
+        return refuse(BadRequest("the connection broke"))
     except OSError as error:
         if error.errno in _FULL:
             return refuse(StorageFull())

@@ -27,6 +27,7 @@ from leap.soledad.wire import (
     API,
     BlobsDelete,
     BlobsGet,
+    BlobsList,
     BlobsPut,
     CertificatePut,
     CommitRequest,
@@ -35,9 +36,7 @@ from leap.soledad.wire import (
     KeysetPut,
     LoginProof,
     LoginStart,
-    PullRequest,
     Signup,
-    StageRequest,
 )
 
 T = TypeVar("T")
@@ -102,14 +101,6 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
             known(KeysetPut, KEYSET_BODY, lambda who, body: p.put_keyset(who.account, body)),
         ),
         web.post(
-            API + "/pull",
-            known(PullRequest, SMALL_BODY, lambda who, body: p.log.pull(who.account, body)),
-        ),
-        web.post(
-            API + "/stage",
-            known(StageRequest, LOG_BODY, lambda who, body: p.log.stage(who.account, body)),
-        ),
-        web.post(
             API + "/commit",
             known(CommitRequest, LOG_BODY, lambda who, body: p.commit(who.account, body)),
         ),
@@ -126,8 +117,12 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
             known(
                 BlobsDelete,
                 SMALL_BODY,
-                lambda who, body: p.blobs.delete(who.account, body.blob_ids),
+                lambda who, body: p.blobs.delete(who.account, body.blob_ids, body.min_age),
             ),
+        ),
+        web.post(
+            API + "/blobs/list",
+            known(BlobsList, SMALL_BODY, lambda who, body: p.blobs.listed(who.account, body)),
         ),
         web.post(
             API + "/inbox/claim",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +22,20 @@ from leap.provider.storage.orphans import remove_unnamed
 from leap.provider.storage.room import Room
 from leap.soledad.errors import StoreFull
 from leap.soledad.sqlite import Connection, Database
-from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob, BlobsFound
+from leap.soledad.wire import (
+    MAX_BATCH_BLOBS,
+    MAX_BATCH_BYTES,
+    MAX_LISTED_BLOBS,
+    Blob,
+    BlobsFound,
+    BlobsList,
+    BlobsListed,
+    ListedBlob,
+)
 
 INLINE_BYTES = 64 * 1024  # from here on a file is cheaper than pages of the database
-MAX_WHOLE_BYTES = 56 * 1024 * 1024  # the largest mail, sealed; what is larger is read by range
 _HASH_INLINE = 512 * 1024  # hashing this much takes less than half a millisecond
+_ANY_TIME = 2**62
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -50,10 +60,18 @@ class _Row:
 class Blobs:
     """The blobs of all accounts; `account` is always the number of one."""
 
-    def __init__(self, db: Database, files: FileStore, room: Room) -> None:
+    def __init__(
+        self,
+        db: Database,
+        files: FileStore,
+        room: Room,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._db = db
         self._room = room
         self._files = files
+        self._now = now
 
     async def put(self, account: int, blobs: Sequence[Blob]) -> None:
         """Stores all of them durably or none. Raises BlobDiffers, TooLarge, StoreFull."""
@@ -77,6 +95,11 @@ class Blobs:
     def need(self, size: int) -> None:
         """Raise StoreFull unless an upload may grow by `size` bytes."""
         self._room.need(size)
+
+    def check_room(self, size: int) -> None:
+        """Raise StoreFull if there is no room for `size` bytes now; it is not held for them."""
+        self._room.need(size)
+        self._room.give_back(size)
 
     async def finish_upload(self, account: int, blob_id: str, upload: Upload) -> None:
         """Makes an upload the blob `blob_id`. Raises BlobDiffers, StoreFull."""
@@ -103,23 +126,77 @@ class Blobs:
             raise TooLarge(f"a request asks for at most {MAX_BATCH_BLOBS} blobs")
         return await self._db.read(lambda connection: self._get(connection, account, blob_ids))
 
-    async def delete(self, account: int, blob_ids: Sequence[str]) -> None:
-        """Forgets blobs; those which are not there are forgotten already."""
+    async def delete(self, account: int, blob_ids: Sequence[str], min_age: int = 0) -> None:
+        """Forgets blobs (of `min_age` seconds at least); those which are not there are forgotten already."""
         if len(blob_ids) > MAX_BATCH_BLOBS:
             raise TooLarge(f"a request names at most {MAX_BATCH_BLOBS} blobs")
+        # A clock that was set back since makes a blob look new: it is only kept longer.
+        newest = int(self._now()) - min_age if min_age else _ANY_TIME
 
         def job(connection: Connection) -> list[str]:
             files: list[str] = []
             for blob_id in blob_ids:
                 for (file,) in connection.execute(
-                    "DELETE FROM blob WHERE account = ? AND blob_id = ? RETURNING file",
-                    (account, bytes.fromhex(blob_id)),
+                    "DELETE FROM blob WHERE account = ? AND blob_id = ? AND created <= ?"
+                    " RETURNING file",
+                    (account, bytes.fromhex(blob_id), newest),
                 ).fetchall():
                     if file is not None:
                         files.append(file)
             return files
 
         await self._remove(await self._db.write(job, durable=True))
+
+    async def listed(self, account: int, request: BlobsList) -> BlobsListed:
+        """What is stored, by id. Raises TooLarge."""
+        limit = max(1, min(request.limit, MAX_LISTED_BLOBS))
+        after, now = bytes.fromhex(request.after), int(self._now())
+        if request.only is not None:
+            return await self._listed_only(account, request.only, request.renew)
+
+        def job(connection: Connection) -> BlobsListed:
+            found = connection.execute(
+                f"{_LISTED} AND blob_id > ? ORDER BY blob_id LIMIT ?",
+                (account, after, limit + 1),
+            ).fetchall()
+            return BlobsListed(
+                blobs=[_listed(row, now) for row in found[:limit]], more=len(found) > limit
+            )
+
+        return await self._db.read(job)
+
+    async def _listed_only(self, account: int, blob_ids: list[str], renew: bool) -> BlobsListed:
+        if len(blob_ids) > MAX_BATCH_BLOBS:
+            raise TooLarge(f"a request names at most {MAX_BATCH_BLOBS} blobs")
+        ids = [bytes.fromhex(blob_id) for blob_id in sorted(set(blob_ids))]
+        now = int(self._now())
+
+        def job(connection: Connection) -> BlobsListed:
+            if renew:
+                connection.executemany(
+                    "UPDATE blob SET created = ? WHERE account = ? AND blob_id = ?",
+                    [(now, account, blob_id) for blob_id in ids],
+                )
+            rows = [
+                connection.execute(f"{_LISTED} AND blob_id = ?", (account, blob_id)).fetchone()
+                for blob_id in ids
+            ]
+            found = [_listed(row, now) for row in rows if row is not None]
+            return BlobsListed(blobs=found, more=False)
+
+        if renew:
+            return await self._db.write(job, durable=True)
+        return await self._db.read(job)
+
+    async def find_hash(self, account: int, blob_id: str) -> tuple[int, bytes] | None:
+        """Size and SHA-256 of one blob, None if there is none."""
+        found: tuple[int, bytes] | None = await self._db.read(
+            lambda connection: connection.execute(
+                "SELECT size, sha256 FROM blob WHERE account = ? AND blob_id = ?",
+                (account, bytes.fromhex(blob_id)),
+            ).fetchone()
+        )
+        return found
 
     # -- in threads -----------------------------------------------------------------------------
 
@@ -160,8 +237,8 @@ class Blobs:
             size += row[0]
             if found and size > MAX_BATCH_BYTES:
                 return BlobsFound(blobs=found, missing=missing, more=True)
-            if row[0] > MAX_WHOLE_BYTES:
-                raise TooLarge(f"blob {blob_id} has {row[0]} bytes: read it by range")
+            if row[0] > MAX_BATCH_BYTES:
+                raise TooLarge(f"blob {blob_id} has {row[0]} bytes: read it by itself")
             sealed = row[2] if row[1] is None else self._files.read(row[1])
             found.append(Blob(blob_id=blob_id, sealed=sealed))
         return BlobsFound(blobs=found, missing=missing, more=False)
@@ -169,13 +246,15 @@ class Blobs:
     async def _insert(self, account: int, rows: Sequence[_Row]) -> None:
         """Writes the rows; files which turn out not to be needed are removed again."""
 
+        now = int(self._now())
+
         def job(connection: Connection) -> list[str]:
             unneeded: list[str] = []
             for row in rows:
                 added = connection.execute(
-                    "INSERT INTO blob (account, blob_id, size, sha256, file, sealed)"
-                    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (account, row.blob_id, row.size, row.sha256, row.file, row.sealed),
+                    "INSERT INTO blob (account, blob_id, size, sha256, created, file, sealed)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (account, row.blob_id, row.size, row.sha256, now, row.file, row.sealed),
                 ).rowcount
                 if added:
                     continue
@@ -185,6 +264,10 @@ class Blobs:
                 ).fetchone()
                 if there != row.sha256:
                     raise BlobDiffers(f"blob {row.blob_id.hex()} is there with other bytes")
+                connection.execute(  # who puts it again counts on it: it is no old orphan
+                    "UPDATE blob SET created = ? WHERE account = ? AND blob_id = ?",
+                    (now, account, row.blob_id),
+                )
                 if row.file is not None:
                     unneeded.append(row.file)
             return unneeded
@@ -207,6 +290,14 @@ class Blobs:
 
         if files:
             await asyncio.to_thread(remove)
+
+
+_LISTED = "SELECT blob_id, size, sha256, created FROM blob WHERE account = ?"
+
+
+def _listed(row: tuple[bytes, int, bytes, int], now: int) -> ListedBlob:
+    blob_id, size, sha256, created = row
+    return ListedBlob(blob_id=blob_id.hex(), size=size, sha256=sha256, age=max(0, now - created))
 
 
 def write_sealed(files: FileStore, sealed: bytes) -> str:

@@ -5,7 +5,8 @@ Invariants:
   the file is synced, then renamed, then its folder is synced.
 * Each file gets a fresh random name and is never written twice, so removing one never hits another.
 * A file counts only when a row of the database names it; one without a row is an orphan of a crash.
-* Files are 0600, folders 0700. Half-written files lie in `DIR/incoming` and go at the next start.
+* Files are 0600, folders 0700. Half-written files lie in `DIR/incoming` and go at the next start; those of uploads
+  which may be resumed lie in `DIR/partial`, and go when nobody went on with them for a day.
 All functions block; callers run them in a thread. They raise OSError as the system does.
 """
 
@@ -20,6 +21,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 _NAME = re.compile(r"^[0-9a-f]{32}$")
+_KEY = re.compile(r"^[0-9]{1,19}-[0-9a-f]{32}$")
+_HASH_PIECE = 1024 * 1024
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}  # what file systems without it answer
 
 
@@ -29,7 +32,8 @@ class FileStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._incoming = folder / "incoming"
-        for path in (folder, self._incoming):
+        self._partial = folder / "partial"
+        for path in (folder, self._incoming, self._partial):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left_over in self._incoming.iterdir():
             left_over.unlink()
@@ -59,7 +63,26 @@ class FileStore:
 
     def begin(self) -> Upload:
         """Begins a file whose bytes come piece by piece."""
-        return Upload(self.folder, self._incoming)
+        return Upload(self.folder, self._incoming / secrets.token_hex(16))
+
+    def resume(self, key: str) -> Upload:
+        """Goes on with the file begun under this key, or begins it; what is there is hashed again."""
+        return Upload(self.folder, self._partial / _checked_key(key), lasting=True)
+
+    def partial_size(self, key: str) -> int:
+        """How many bytes have come under this key."""
+        try:
+            return (self._partial / _checked_key(key)).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def remove_partial(self, key: str) -> None:
+        """Forgets what came under this key."""
+        (self._partial / _checked_key(key)).unlink(missing_ok=True)
+
+    def partials(self) -> list[tuple[str, float]]:
+        """Keys of uploads that were begun, and when each was last written."""
+        return [(entry.name, entry.stat().st_mtime) for entry in os.scandir(self._partial)]
 
     def names(self, older_than: float) -> list[str]:
         """Names of files last written before the time `older_than`, in no order."""
@@ -82,15 +105,24 @@ class FileStore:
 
 
 class Upload:
-    """One file on its way in; `discard` must follow in any case and spares what `keep` kept."""
+    """One file on its way in; `discard` must follow in any case and spares what `keep` kept.
 
-    def __init__(self, folder: Path, incoming: Path) -> None:
+    A `lasting` one is there still after `discard`, for another to go on with.
+    """
+
+    def __init__(self, folder: Path, path: Path, *, lasting: bool = False) -> None:
         self._folder = folder
         self._name = secrets.token_hex(16)
-        self._path: Path | None = incoming / self._name
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._path: Path | None = path
+        self._lasting = lasting
+        flags = os.O_RDWR | os.O_APPEND if lasting else os.O_WRONLY | os.O_EXCL
+        self._file = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._hash = hashlib.sha256()
         self.size = 0
+        if lasting:
+            while piece := os.pread(self._file, _HASH_PIECE, self.size):
+                self._hash.update(piece)
+                self.size += len(piece)
 
     @property
     def sha256(self) -> bytes:
@@ -126,9 +158,15 @@ class Upload:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        if self._path is not None:
+        if self._path is not None and not self._lasting:
             self._path.unlink(missing_ok=True)
-            self._path = None
+        self._path = None
+
+
+def _checked_key(key: str) -> str:
+    if not _KEY.match(key):
+        raise ValueError("not the key of an upload")
+    return key
 
 
 def sync_folder(folder: Path) -> None:

@@ -47,3 +47,7 @@ class Room:
         if size > self._free:
             raise StoreFull("the disk is full; nothing was stored")
         self._free -= size
+
+    def give_back(self, size: int) -> None:
+        """What was asked for is not needed after all."""
+        self._free += size

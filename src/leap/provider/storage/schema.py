@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from leap.soledad.sqlite import Connection
 
-VERSION = 2
+VERSION = 3
 
 _TABLES = (
     """
@@ -52,7 +52,8 @@ _TABLES = (
         account INTEGER PRIMARY KEY REFERENCES account (number) ON DELETE CASCADE,
         head BLOB NOT NULL,
         head_hash BLOB NOT NULL,
-        seq INTEGER NOT NULL
+        seq INTEGER NOT NULL,
+        generation INTEGER NOT NULL DEFAULT 1
     ) STRICT
     """,
     """
@@ -85,6 +86,7 @@ _TABLES = (
         blob_id BLOB NOT NULL,
         size INTEGER NOT NULL,
         sha256 BLOB NOT NULL,
+        created INTEGER NOT NULL DEFAULT 0,
         file TEXT,
         sealed BLOB,
         UNIQUE (account, blob_id),
@@ -131,6 +133,12 @@ _TABLES = (
 
 _STEPS = {  # from the version named to the next
     1: ("ALTER TABLE inbox ADD COLUMN leased_by TEXT",),
+    # How old a blob of before is, nobody knows: as if it came today, so that none counts as an old orphan at once.
+    2: (
+        "ALTER TABLE blob ADD COLUMN created INTEGER NOT NULL DEFAULT 0",
+        "UPDATE blob SET created = unixepoch()",
+        "ALTER TABLE head ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",
+    ),
 }
 
 

@@ -7,6 +7,8 @@ Invariants:
 * A commit whose head is the current head already happened; it is answered as the first time.
 * A page and the head in it come from one snapshot.
 * An index of a push is staged once; the same bytes again change nothing, other bytes are refused.
+* A log is founded anew once for each generation, and only for the one which the stored keyset names: a founding
+  commit that comes again, or late, deletes nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Callable
 
 from leap.provider.errors import BadRequest, HeadMoved, StageDiffers, TooLarge
 from leap.provider.storage.room import Room
+from leap.soledad.keyset import open_keyset
 from leap.soledad.sqlite import Connection, Database
 from leap.soledad.wire import (
     MAX_COMMIT_BYTES,
@@ -64,14 +67,19 @@ class Log:
         """The seq of the current head, 0 before the first commit."""
         return await self._db.read(lambda connection: _head(connection, account)[2])
 
-    async def stage(self, account: int, request: StageRequest) -> StageReply:
-        """Keeps items for a commit to come. Raises TooLarge, StageDiffers."""
-        self._room.need(_check_items(request.items))
-        if request.first + len(request.items) > MAX_PUSH_ITEMS:
-            raise TooLarge(f"a push holds at most {MAX_PUSH_ITEMS} items")
+    async def stage(self, account: int, *requests: StageRequest) -> StageReply:
+        """Keeps items for a commit to come, in one transaction. Raises TooLarge, StageDiffers.
+
+        Several requests belong to one push; the answer is as after the last.
+        """
+        for request in requests:
+            self._room.need(_check_items(request.items))
+            if request.first + len(request.items) > MAX_PUSH_ITEMS:
+                raise TooLarge(f"a push holds at most {MAX_PUSH_ITEMS} items")
         created = int(self._now())
         return await self._db.write(
-            lambda connection: _stage(connection, account, request, created), durable=True
+            lambda connection: [_stage(connection, account, r, created) for r in requests][-1],
+            durable=True,
         )
 
     async def commit(self, account: int, request: CommitRequest) -> CommitReply:
@@ -198,7 +206,9 @@ def _commit(connection: Connection, account: int, request: CommitRequest) -> Com
     head, head_hash, head_seq = _head(connection, account)
     if head and request.head == head:
         return CommitReply(head_seq=head_seq)
-    if request.parent != head_hash:
+    if request.founding is not None:
+        _check_founding(connection, account, request.founding)
+    elif request.parent != head_hash:
         raise HeadMoved("another device wrote first")
     staged: list[tuple[int, bytes, int, bytes]] = []
     if request.push_id is not None:
@@ -214,14 +224,26 @@ def _commit(connection: Connection, account: int, request: CommitRequest) -> Com
         )
     if staged and staged[-1][0] != len(staged) - 1:
         raise StageDiffers("items are missing in the middle of this push")
-    if request.head_seq != head_seq + request.count:
+    first = request.head_seq - request.count + 1  # seq of the first item
+    if request.founding is None and first != head_seq + 1:
         raise BadRequest(f"the head's seq must be {head_seq + request.count}")
+    if first <= head_seq:
+        raise BadRequest(f"the head's seq must be {head_seq + request.count} or more")
     new = [(item_id, version, sealed) for _, item_id, version, sealed in staged]
     new += [(item.item_id, item.version, item.sealed) for item in request.items]
+    if request.founding is not None:
+        connection.execute("DELETE FROM item WHERE account = ?", (account,))
+        connection.execute(
+            "DELETE FROM staged WHERE account = ? AND push_id IS NOT ?", (account, request.push_id)
+        )
+    connection.executemany(
+        "DELETE FROM item WHERE account = ? AND item_id = ?",
+        ((account, item_id) for item_id in request.purged),
+    )
     connection.executemany(
         _UPSERT,
         (
-            (account, item_id, version, head_seq + 1 + index, sealed)
+            (account, item_id, version, first + index, sealed)
             for index, (item_id, version, sealed) in enumerate(new)
         ),
     )
@@ -229,10 +251,32 @@ def _commit(connection: Connection, account: int, request: CommitRequest) -> Com
         connection.execute(
             "DELETE FROM staged WHERE account = ? AND push_id = ?", (account, request.push_id)
         )
+    generation = request.founding
     connection.execute(
-        "INSERT INTO head (account, head, head_hash, seq) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (account) DO UPDATE"
-        " SET head = excluded.head, head_hash = excluded.head_hash, seq = excluded.seq",
-        (account, request.head, hashlib.sha256(request.head).digest(), request.head_seq),
+        "INSERT INTO head (account, head, head_hash, seq, generation)"
+        " VALUES (?, ?, ?, ?, coalesce(?5, 1)) ON CONFLICT (account) DO UPDATE"
+        " SET head = excluded.head, head_hash = excluded.head_hash, seq = excluded.seq,"
+        " generation = coalesce(?5, generation)",
+        (
+            account,
+            request.head,
+            hashlib.sha256(request.head).digest(),
+            request.head_seq,
+            generation,
+        ),
     )
     return CommitReply(head_seq=request.head_seq)
+
+
+def _check_founding(connection: Connection, account: int, generation: int) -> None:
+    """Raises HeadMoved unless this generation is the keyset's, and no log of it, or of a later one, is here."""
+    keyset, root_public = connection.execute(
+        "SELECT keyset, root_public FROM account WHERE number = ?", (account,)
+    ).fetchone()
+    if open_keyset(keyset, root_public=root_public).generation != generation:
+        raise HeadMoved("the keyset names another generation of the log")
+    found = connection.execute(
+        "SELECT 1 FROM head WHERE account = ? AND generation >= ?", (account, generation)
+    ).fetchone()
+    if found is not None:
+        raise HeadMoved("this generation of the log was founded already")

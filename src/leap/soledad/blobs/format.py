@@ -29,7 +29,10 @@ from typing import Annotated
 
 import msgspec
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 from leap.soledad.envelope import (
     SALT_SIZE,
@@ -85,28 +88,74 @@ def seal_blob(
 
     CPU: about 5 ms a megabyte, so anything large is sealed outside the event loop.
     """
-    size = len(data)
-    if size > MAX_SIZE:
-        raise ValueError(f"a blob of {size} octets is above the limit of {MAX_SIZE}")
-    blob_id = random_bytes(16).hex()
-    header = HEADER.pack(FORMAT, epoch.number, random_bytes(SALT_SIZE))
-    cipher = _cipher(header, account, blob_id, size, epoch)
-    count = _chunks_of(size)
-    entries, parts = bytearray(), []
+    sealer = Sealer(len(data), account=account, epoch=epoch, random_bytes=random_bytes)
     whole = memoryview(data)
-    for number in range(count):
-        body: bytes | memoryview = whole[number * CHUNK : (number + 1) * CHUNK]
-        packed = zstd_compress(body)
-        mark = 0
-        if len(packed) < len(body):
-            body, mark = packed, _PACKED
-        entries += (len(body) | mark).to_bytes(_ENTRY_SIZE, "big")
-        parts.append(cipher.encrypt(_nonce(_DATA, number, number == count - 1), body, header))
-    index = cipher.encrypt(_nonce(_INDEX, 0, True), bytes(entries), header)
-    length = len(header) + len(index) + sum(map(len, parts)) + TAG_SIZE
-    filler = cipher.encrypt(_nonce(_FILLER, 0, True), bytes(padded_size(length) - length), header)
-    sealed = b"".join((header, index, *parts, filler))
-    return SealedBlob(BlobRef(blob_id, hashlib.sha256(sealed).hexdigest(), size), sealed)
+    parts = [sealer.seal_chunk(whole[at : at + CHUNK]) for at in range(0, len(data), CHUNK)]
+    filler = b"".join(sealer.filler())
+    sealed = b"".join((sealer.beginning(), *parts, filler))
+    return SealedBlob(
+        BlobRef(sealer.blob_id, hashlib.sha256(sealed).hexdigest(), len(data)), sealed
+    )
+
+
+class Sealer:
+    """Seals one blob of known size chunk by chunk; what stands in front of the chunks is known after the last one."""
+
+    def __init__(
+        self, size: int, *, account: str, epoch: Epoch, random_bytes: RandomBytes = os.urandom
+    ) -> None:
+        """Raises ValueError above the size limit."""
+        if not 0 <= size <= MAX_SIZE:
+            raise ValueError(f"a blob of {size} octets is above the limit of {MAX_SIZE}")
+        self.size = size
+        self.blob_id = random_bytes(16).hex()
+        self.offset = beginning_size(size)  # where the first chunk comes to lie
+        self._header = HEADER.pack(FORMAT, epoch.number, random_bytes(SALT_SIZE))
+        self._key = _key(self._header, account, self.blob_id, size, epoch)
+        self._cipher = AESGCM(self._key)
+        self._count = _chunks_of(size)
+        self._entries = bytearray()
+        self._sealed = self.offset
+        self._number = 0
+
+    def seal_chunk(self, chunk: bytes | memoryview) -> bytes:
+        """The next chunk, sealed: 64 kB, or what is left of the size. Raises ValueError for another length."""
+        number = self._number
+        if number == self._count or len(chunk) != min(CHUNK, self.size - number * CHUNK):
+            raise ValueError("a chunk of a blob has the wrong length")
+        packed = zstd_compress(chunk)
+        body, mark = (packed, _PACKED) if len(packed) < len(chunk) else (chunk, 0)
+        self._entries += (len(body) | mark).to_bytes(_ENTRY_SIZE, "big")
+        self._number += 1
+        sealed = self._cipher.encrypt(
+            _nonce(_DATA, number, self._number == self._count), body, self._header
+        )
+        self._sealed += len(sealed)
+        return sealed
+
+    def filler(self) -> Iterator[bytes]:
+        """What follows the chunks, in pieces."""
+        self._check_complete()
+        length = self._sealed + TAG_SIZE
+        zeros = padded_size(length) - length
+        # As AESGCM.encrypt would give it at once: of a large blob it has tens of megabytes.
+        encryptor = Cipher(AES(self._key), GCM(_nonce(_FILLER, 0, True))).encryptor()
+        encryptor.authenticate_additional_data(self._header)
+        while zeros:
+            piece = min(zeros, CHUNK)
+            yield encryptor.update(bytes(piece))
+            zeros -= piece
+        yield encryptor.finalize() + encryptor.tag
+
+    def beginning(self) -> bytes:
+        """Header and index, which stand in front of the chunks."""
+        self._check_complete()
+        index = self._cipher.encrypt(_nonce(_INDEX, 0, True), bytes(self._entries), self._header)
+        return self._header + index
+
+    def _check_complete(self) -> None:
+        if self._number != self._count:
+            raise ValueError("the content of a blob is shorter than announced")
 
 
 def open_blob(
@@ -138,7 +187,17 @@ def check_whole(sealed: bytes, ref: BlobRef) -> None:
 
 def index_size(ref: BlobRef) -> int:
     """How many octets at the beginning of the sealed blob hold header and index: what to fetch before a range."""
-    return HEADER.size + _chunks_of(ref.size) * _ENTRY_SIZE + TAG_SIZE
+    return beginning_size(ref.size)
+
+
+def beginning_size(size: int) -> int:
+    """The octets of header and index of a blob with so many octets of plaintext."""
+    return HEADER.size + _chunks_of(size) * _ENTRY_SIZE + TAG_SIZE
+
+
+def most_sealed(size: int) -> int:
+    """The most octets a blob with so many octets of plaintext has when it is sealed."""
+    return padded_size(beginning_size(size) + size + (_chunks_of(size) + 1) * TAG_SIZE)
 
 
 def open_index(
@@ -157,7 +216,7 @@ def open_index(
     epoch = epochs.get(number)
     if epoch is None:
         raise UnknownEpoch(number)
-    cipher = _cipher(header, account, ref.blob_id, ref.size, epoch)
+    cipher = AESGCM(_key(header, account, ref.blob_id, ref.size, epoch))
     try:
         entries = cipher.decrypt(
             _nonce(_INDEX, 0, True), bytes(beginning[HEADER.size : size]), header
@@ -233,7 +292,7 @@ def _nonce(part: int, number: int, last: bool) -> bytes:
     return bytes((part, 0, 0)) + number.to_bytes(8, "big") + bytes((last,))
 
 
-def _cipher(header: bytes, account: str, blob_id: str, size: int, epoch: Epoch) -> AESGCM:
+def _key(header: bytes, account: str, blob_id: str, size: int, epoch: Epoch) -> bytes:
     salt = HEADER.unpack(header)[2]
     info = with_lengths(
         _LABEL,
@@ -242,4 +301,4 @@ def _cipher(header: bytes, account: str, blob_id: str, size: int, epoch: Epoch) 
         size.to_bytes(8, "big"),
         epoch.number.to_bytes(4, "big"),
     )
-    return AESGCM(derive_key(epoch.key, salt, info))
+    return derive_key(epoch.key, salt, info)

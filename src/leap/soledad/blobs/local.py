@@ -1,24 +1,28 @@
 """Sealed blobs on this machine: small ones in the database, large ones as files beside it.
 
-Files hold the sealed bytes only: their keys lie in the encrypted database. A file is written and synced
-before the transaction that refers to it commits; one without a row is removed when the store opens.
+Invariants:
+* Files hold the sealed bytes only: their keys lie in the encrypted database.
+* A file is written and synced before the transaction that refers to it commits.
+* A file goes after the transaction that removed its row was committed, never before. One without a row (after a
+  crash, or a transaction that was undone) goes too: when the store opens, or an hour later.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from leap.soledad.blobs.files import BlobFiles
 from leap.soledad.blobs.format import BlobRef, SealedBlob
+from leap.soledad.blobs.sealing import SealedFile
 from leap.soledad.sqlite import Connection
 
 FILE_SIZE = 256 * 1024  # from here on a file costs less than writing the pages to WAL and database
 FIRST_RETRY, LAST_RETRY = 60, 24 * 3600  # seconds until a lost blob is asked for again
-_FILE_NAME = re.compile(r"[0-9a-f]{32}")
+STRAY_SECONDS = 3600  # between a file and its row lies far less
+PART_SECONDS = 7 * 24 * 3600  # a download nobody went on with for this time
 
 
 class LocalBlobs:
@@ -26,38 +30,48 @@ class LocalBlobs:
 
     def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
         self.now = now
-        self._folder = folder
+        self.files = BlobFiles(folder)
 
-    def put(self, connection: Connection, blob: SealedBlob, *, unsent: bool = True) -> None:
+    def put(
+        self, connection: Connection, blob: SealedBlob | SealedFile, *, unsent: bool = True
+    ) -> None:
         """Keeps a blob; `unsent` says that the provider does not have it yet."""
         ref = blob.ref
         if connection.execute("SELECT 1 FROM blob WHERE blob_id = ?", (ref.blob_id,)).fetchone():
             return
-        in_file = len(blob.sealed) >= FILE_SIZE
-        if in_file:
-            self._write_file(ref.blob_id, blob.sealed)
+        sealed: bytes | None = None
+        if isinstance(blob, SealedFile):
+            self.files.adopt(blob.path, ref.blob_id)
+        elif len(blob.sealed) >= FILE_SIZE:
+            self.files.write(ref.blob_id, blob.sealed)
+        else:
+            sealed = blob.sealed
         connection.execute(
             "INSERT INTO blob (blob_id, sha256, size, sealed) VALUES (?, ?, ?, ?)",
-            (ref.blob_id, ref.sha256, ref.size, None if in_file else blob.sealed),
+            (ref.blob_id, ref.sha256, ref.size, sealed),
         )
-        for table in ("blob_wanted", "blob_lost"):
-            connection.execute(f"DELETE FROM {table} WHERE blob_id = ?", (ref.blob_id,))  # noqa: S608
         if unsent:
             connection.execute("INSERT INTO blob_unsent (blob_id) VALUES (?)", (ref.blob_id,))
+            return
+        for table in ("blob_wanted", "blob_lost", "blob_evicted", "blob_trash"):
+            connection.execute(f"DELETE FROM {table} WHERE blob_id = ?", (ref.blob_id,))  # noqa: S608
 
     def find(self, connection: Connection, blob_id: str) -> bytes | None:
-        """The sealed bytes, if they are here."""
+        """The sealed bytes, if they are here; all of them, so not for large ones."""
+        place = self.find_place(connection, blob_id)
+        try:
+            return place.read_bytes() if isinstance(place, Path) else place
+        except FileNotFoundError:
+            return None
+
+    def find_place(self, connection: Connection, blob_id: str) -> bytes | Path | None:
+        """The sealed bytes, or the file which has them, if they are here."""
         found = connection.execute(
             "SELECT sealed FROM blob WHERE blob_id = ?", (blob_id,)
         ).fetchone()
         if found is None:
             return None
-        if found[0] is not None:
-            return bytes(found[0])
-        try:
-            return self._path(blob_id).read_bytes()
-        except FileNotFoundError:
-            return None
+        return bytes(found[0]) if found[0] is not None else self.files.path(blob_id)
 
     def find_ref(self, connection: Connection, blob_id: str) -> BlobRef | None:
         """The reference of a blob that is here."""
@@ -71,7 +85,8 @@ class LocalBlobs:
         unsent = [
             blob_id
             for (blob_id,) in connection.execute(
-                "SELECT blob_id FROM blob_unsent WHERE blob_id IN (SELECT value FROM json_each(?))",
+                "SELECT blob_id FROM blob_unsent"
+                " WHERE again = 0 AND blob_id IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(blob_ids)),),
             )
         ]
@@ -79,19 +94,88 @@ class LocalBlobs:
         self.doom(connection, set(blob_ids).difference(unsent))
 
     def remove(self, connection: Connection, blob_ids: Sequence[str]) -> None:
-        """Forgets blobs here and now; their files go with the next `sweep`."""
+        """Forgets blobs here and now; their files go with the next `empty_trash`."""
         ids = (json.dumps(list(blob_ids)),)
-        for table in ("blob", "blob_unsent", "blob_doomed", "blob_wanted", "blob_lost"):
+        self._trash_files(connection, *ids)
+        for table in _OF_ONE_BLOB:
             connection.execute(
                 f"DELETE FROM {table} WHERE blob_id IN (SELECT value FROM json_each(?))",  # noqa: S608
                 ids,
             )
+
+    def send_again(self, connection: Connection, blob_id: str) -> None:
+        """The provider does not have this any more, or not as it is here: it is sent again, if it is here."""
+        connection.execute(
+            "INSERT OR IGNORE INTO blob_unsent (blob_id, again)"
+            " SELECT blob_id, 1 FROM blob WHERE blob_id = ?",
+            (blob_id,),
+        )
+
+    def note_sent(self, connection: Connection, blob_ids: Sequence[str]) -> None:
+        """The provider has answered that it stores these."""
+        ids = json.dumps(list(blob_ids))
+        connection.execute(
+            "DELETE FROM blob_unsent WHERE blob_id IN (SELECT value FROM json_each(?))", (ids,)
+        )
+        connection.execute(
+            "INSERT OR REPLACE INTO blob_sent (blob_id, time)"
+            " SELECT value, ? FROM json_each(?) WHERE value IN (SELECT blob_id FROM blob)",
+            (int(self.now()), ids),
+        )
+
+    def evict(self, connection: Connection, blob_ids: Sequence[str]) -> int:
+        """Forgets the bytes but not the blobs; how many octets of content that were."""
+        ids, now = json.dumps(list(blob_ids)), int(self.now())
+        freed: int = connection.execute(
+            "SELECT coalesce(sum(size), 0) FROM blob"
+            " WHERE blob_id IN (SELECT value FROM json_each(?))",
+            (ids,),
+        ).fetchone()[0]
+        self._trash_files(connection, ids)
+        connection.execute(
+            "INSERT OR REPLACE INTO blob_evicted (blob_id, sha256, size, time)"
+            " SELECT blob_id, sha256, size, ? FROM blob"
+            " WHERE blob_id IN (SELECT value FROM json_each(?))",
+            (now, ids),
+        )
+        for table in ("blob", "blob_used"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE blob_id IN (SELECT value FROM json_each(?))",  # noqa: S608
+                (ids,),
+            )
+        return freed
+
+    def _trash_files(self, connection: Connection, ids: str) -> None:
+        connection.execute(
+            "INSERT OR IGNORE INTO blob_trash (blob_id) SELECT blob_id FROM blob"
+            " WHERE sealed IS NULL AND blob_id IN (SELECT value FROM json_each(?))",
+            (ids,),
+        )
+
+    def lost_here(self, connection: Connection, blob_id: str) -> bool:
+        """The file of a blob is gone: it counts as evicted, unless only this device had it; whether it does."""
+        if connection.execute(
+            "SELECT 1 FROM blob_unsent WHERE blob_id = ?", (blob_id,)
+        ).fetchone() or not isinstance(self.find_place(connection, blob_id), Path):
+            return False
+        if not self.files.path(blob_id).exists():
+            self.evict(connection, [blob_id])
+        return True
 
     def give_up(self, connection: Connection, blob_ids: Sequence[str]) -> None:
         """The provider does not have these as they were: they are asked for again later, and later, and daily."""
         if not blob_ids:
             return
         ids, now = json.dumps(list(blob_ids)), int(self.now())
+        connection.execute(  # what was thought safe is wanted again
+            "INSERT OR IGNORE INTO blob_wanted (blob_id, sha256, size, priority, newest)"
+            " SELECT blob_id, sha256, size, 0, 0 FROM blob_evicted"
+            " WHERE blob_id IN (SELECT value FROM json_each(?))",
+            (ids,),
+        )
+        connection.execute(
+            "DELETE FROM blob_evicted WHERE blob_id IN (SELECT value FROM json_each(?))", (ids,)
+        )
         connection.execute(
             "UPDATE blob_wanted SET missing = 1 WHERE blob_id IN (SELECT value FROM json_each(?))",
             (ids,),
@@ -133,38 +217,52 @@ class LocalBlobs:
         )
 
     def sweep(self, connection: Connection) -> None:
-        """Removes files that no row names; only where nothing is being written."""
-        if not self._folder.is_dir():
-            return
+        """Removes all files that no row names, and downloads nobody waits for; only where nothing is being written."""
         kept = {
             name for (name,) in connection.execute("SELECT blob_id FROM blob WHERE sealed IS NULL")
         }
-        for folder in self._folder.iterdir():
-            if not folder.is_dir():
-                continue
-            for file in folder.iterdir():
-                if file.name not in kept and _FILE_NAME.match(file.name):
-                    file.unlink(missing_ok=True)
+        wanted = "SELECT 1 FROM blob_wanted WHERE blob_id = ?1 UNION ALL SELECT 1 FROM blob_evicted WHERE blob_id = ?1"
+        self.files.sweep(
+            kept, lambda name: connection.execute(wanted, (name,)).fetchone() is not None
+        )
+        connection.execute("DELETE FROM blob_trash")
 
-    def _path(self, blob_id: str) -> Path:
-        return self._folder / blob_id[:2] / blob_id
+    def load_trash(self, connection: Connection) -> list[str]:
+        """The blobs whose files are to go."""
+        return [name for (name,) in connection.execute("SELECT blob_id FROM blob_trash")]
 
-    def _write_file(self, blob_id: str, sealed: bytes) -> None:
-        path = self._path(blob_id)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = path.with_name(blob_id + ".part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(sealed)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)  # the new name is durable too
-        finally:
-            os.close(folder)
+    def find_strays(self, connection: Connection, names: Sequence[str]) -> list[str]:
+        """Those of these files which no row names."""
+        found = connection.execute(
+            "SELECT value FROM json_each(?) WHERE value NOT IN"
+            " (SELECT blob_id FROM blob WHERE sealed IS NULL)",
+            (json.dumps(list(names)),),
+        )
+        return [name for (name,) in found]
+
+    def remove_files(self, connection: Connection, names: Sequence[str]) -> int:
+        """Removes those of these files which have no row now; runs as a job of the writer.
+
+        `names` come from a snapshot that was committed, so no transaction that is undone brings a row back.
+        """
+        strays = self.find_strays(connection, names)
+        for name in strays:
+            self.files.remove(name)
+        connection.execute(
+            "DELETE FROM blob_trash WHERE blob_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(names)),),
+        )
+        return len(strays)
+
+
+_OF_ONE_BLOB = (
+    "blob",
+    "blob_unsent",
+    "blob_sent",
+    "blob_doomed",
+    "blob_guarded",
+    "blob_wanted",
+    "blob_lost",
+    "blob_evicted",
+    "blob_used",
+)

@@ -9,17 +9,22 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 import msgspec
 
-from leap.soledad.errors import BadReply, Refused
+from leap.soledad.errors import BadReply, Refused, SoledadError
+from leap.soledad.frames import FRAMES_TYPE, FrameReader, frame
 from leap.soledad.login import SrpClient, identity_of
+from leap.soledad.remote import large_blobs
 from leap.soledad.remote.events import Event, EventParser
-from leap.soledad.remote.transport import MAX_REPLY, Transport
+from leap.soledad.remote.transport import MAX_REPLY, PATIENT, Patience, Transport
 from leap.soledad.secrets import PassphraseKeys
 from leap.soledad.wire import (
     API,
@@ -31,6 +36,8 @@ from leap.soledad.wire import (
     BlobsDelete,
     BlobsFound,
     BlobsGet,
+    BlobsList,
+    BlobsListed,
     BlobsPut,
     CertificatePut,
     CertificateReply,
@@ -41,6 +48,7 @@ from leap.soledad.wire import (
     InboxItems,
     KdfParams,
     KeysetPut,
+    ListedBlob,
     LoginChallenge,
     LoginProof,
     LoginReply,
@@ -62,6 +70,9 @@ MAX_BATCH_REPLY = max(MAX_BATCH_BYTES, MAX_MESSAGE_BYTES) * 9 // 8 + 1024 * 1024
 
 Identity = Callable[[KdfParams], PassphraseKeys]
 T = TypeVar("T")
+P = ParamSpec("P")
+_PIECE = 64 * 1024
+_END_SECONDS = 2.0  # so long the end of a reply may come after its last page
 
 
 class ProviderClient:
@@ -74,12 +85,15 @@ class ProviderClient:
         ca_file: Path | None = None,
         ca_pem: bytes | None = None,
         token: str | None = None,
+        patience: Patience = PATIENT,
     ) -> None:
-        """`ca_file` or `ca_pem` names the one authority to trust instead of the system's.
+        """`ca_file` or `ca_pem` names the one authority to trust instead of the system's; `patience` the time limits.
 
         Raises Unreachable for an URL that is not https, BadCertificate for an unusable authority.
         """
-        self._http = Transport(api_url, ca_file=ca_file, ca_pem=ca_pem, token=token)
+        self._http = Transport(
+            api_url, ca_file=ca_file, ca_pem=ca_pem, token=token, patience=patience
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -198,9 +212,55 @@ class ProviderClient:
         """Items after a seq, and the head."""
         return await self._post("pull", request, PullPage, limit=MAX_BATCH_REPLY)
 
+    async def pull_pages(self, request: PullRequest) -> AsyncGenerator[PullPage]:
+        """Items after a seq, page after page in one reply; one page if the provider does not stream.
+
+        Ends behind a page which says that there is no more, or after any other one: then ask again. A reply that
+        is cut raises Unreachable (BadReply in the middle of a frame) behind the last whole page.
+        """
+        body = encode(msgspec.structs.replace(request, stream=True))
+        whole: list[bytes] = []
+        size = 0
+        reader = FrameReader()
+        async with aclosing(self._http.pieces(f"{API}/pull", body)) as pieces:
+            async for kind, piece in pieces:
+                if kind != FRAMES_TYPE:
+                    whole.append(piece)
+                    size += len(piece)
+                    if size > MAX_BATCH_REPLY:
+                        raise BadReply(f"{self._http.host} answered with more than was asked for")
+                    continue
+                for data in self._read(reader.feed, piece):
+                    page = self._decode(data, PullPage)
+                    yield page
+                    if not page.more:
+                        # The end of the reply comes at once, and the connection is kept; or it does not matter.
+                        with contextlib.suppress(TimeoutError, SoledadError):
+                            async with asyncio.timeout(_END_SECONDS):
+                                await anext(pieces, None)
+                        return
+        if kind == FRAMES_TYPE:
+            self._read(reader.end)
+        else:
+            yield self._decode(b"".join(whole), PullPage)
+
     async def stage(self, request: StageRequest) -> StageReply:
         """Send items ahead of a commit."""
         return await self._post("stage", request, StageReply)
+
+    async def stage_all(self, requests: AsyncIterable[StageRequest]) -> StageReply:
+        """Send items ahead of a commit, in one request. What arrived of it before a cut counts."""
+
+        async def frames() -> AsyncIterator[bytes]:
+            async for request in requests:
+                data = frame(encode(request))
+                for start in range(0, len(data), _PIECE):  # so that a slow line is heard of in time
+                    yield data[start : start + _PIECE]
+
+        reply = await self._http.request(
+            "POST", f"{API}/stage", frames(), headers={"Content-Type": FRAMES_TYPE}
+        )
+        return self._decode(reply.body, StageReply)
 
     async def commit(self, request: CommitRequest) -> CommitReply:
         """Compare and swap the head; raises HeadMoved when another device was first."""
@@ -242,6 +302,14 @@ class ProviderClient:
         """One blob's sealed bytes, of at most `limit` octets. Refused: not-found."""
         return (await self._http.request("GET", f"{API}/blobs/{blob_id}", limit=limit)).body
 
+    async def put_blob_file(self, blob_id: str, path: Path, sha256: bytes) -> None:
+        """Store a file's octets as a blob, durably; after a cut it goes on. Refused as `put_blobs`, bad-digest."""
+        await large_blobs.send_file(self._http, blob_id, path, sha256)
+
+    def receive_blob(self, blob_id: str, start: int, limit: int) -> AsyncIterator[bytes]:
+        """One blob's sealed bytes from `start`, as they come, `limit` at most. Refused: not-found."""
+        return large_blobs.receive(self._http, blob_id, start, limit)
+
     async def get_blob_range(self, blob_id: str, start: int, length: int) -> bytes:
         """Up to `length` octets of the sealed bytes from `start` (RFC 9110 section 14); fewer at the end."""
         headers = {"Range": f"bytes={start}-{start + length - 1}"}
@@ -257,11 +325,35 @@ class ProviderClient:
             raise BadReply(f"{self._http.host} gave another range than was asked for")
         return reply.body
 
-    async def delete_blobs(self, blob_ids: Sequence[str]) -> None:
-        """Delete blobs; those that do not exist are passed over."""
+    async def delete_blobs(self, blob_ids: Sequence[str], *, min_age: int = 0) -> None:
+        """Delete blobs (put or renewed at least `min_age` seconds ago); those that do not exist are passed over."""
         for first in range(0, len(blob_ids), MAX_BATCH_BLOBS):
             part = list(blob_ids[first : first + MAX_BATCH_BLOBS])
-            await self._tell("blobs/delete", BlobsDelete(blob_ids=part))
+            await self._tell("blobs/delete", BlobsDelete(blob_ids=part, min_age=min_age))
+
+    async def list_blobs(self, after: str = "") -> BlobsListed:
+        """What the provider says it stores, ids above `after` in order; ask again from the last one while `more`."""
+        return await self._list(BlobsList(after=after))
+
+    async def find_listed(
+        self, blob_ids: Sequence[str], *, renew: bool = False
+    ) -> dict[str, ListedBlob]:
+        """Those of these (500 at most) which the provider says it stores; `renew` makes them as new."""
+        if not blob_ids:
+            return {}
+        listed = await self._list(BlobsList(only=list(blob_ids), renew=renew))
+        found = {blob.blob_id: blob for blob in listed.blobs}
+        if not found.keys() <= set(blob_ids):
+            raise BadReply(f"{self._http.host} lists other blobs than were asked for")
+        return found
+
+    async def _list(self, request: BlobsList) -> BlobsListed:
+        listed = await self._post("blobs/list", request, BlobsListed)
+        after = request.after
+        ids = [after, *(blob.blob_id for blob in listed.blobs)]
+        if any(one >= other for one, other in pairwise(ids)) or (listed.more and not listed.blobs):
+            raise BadReply(f"{self._http.host} lists blobs in no order")  # it would never end
+        return listed
 
     # --- inbox --------------------------------------------------------------------------------------
 
@@ -342,6 +434,12 @@ class ProviderClient:
 
     async def _tell(self, path: str, body: object, *, repeatable: bool = True) -> None:
         await self._http.request("POST", f"{API}/{path}", encode(body), repeatable=repeatable)
+
+    def _read(self, step: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return step(*arguments, **named)
+        except WireError as error:
+            raise BadReply(f"{self._http.host} answered with frames that are broken") from error
 
     def _decode(self, data: bytes, kind: type[T]) -> T:
         try:

@@ -9,9 +9,11 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ssl
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -26,16 +28,16 @@ from leap.soledad.errors import (
     BadReply,
     HeadMoved,
     KeysetMoved,
+    Redirected,
     Refused,
+    StrangeEncoding,
+    TooMuch,
+    TooSlow,
     Unreachable,
 )
 
-CONNECT_SECONDS = 15.0
-SILENCE_SECONDS = 60.0  # the provider hashes and syncs before it answers, but not for a minute
-WHOLE_SECONDS = 300.0
-SLOWEST_LINE = 10_000  # octets per second: time is added for large bodies at this speed
-STREAM_SILENCE_SECONDS = 90.0  # the provider sends a comment at least every 30 s
 MAX_REPLY = 16 * 1024 * 1024
+MAX_STREAMED = 64 * 1024 * 1024  # octets of a body in pieces, for which time is allowed
 MAX_ERROR = 16 * 1024
 MAX_SENTENCE = 300
 ONE_PIECE = 256 * 1024
@@ -47,6 +49,19 @@ _REFUSALS: dict[str, type[Refused]] = {
     "unknown-account": AuthFailed,
     "unauthorized": AuthFailed,
 }
+
+
+class Patience(NamedTuple):
+    """How long the provider is waited for, in seconds, and the slowest line, in octets per second."""
+
+    connect: float = 15.0
+    silence: float = 60.0  # the provider hashes and syncs before it answers, but not for a minute
+    whole: float = 300.0
+    slowest_line: float = 10_000  # time is added for large bodies at this speed
+    stream_silence: float = 90.0  # the provider sends a comment at least every 30 s
+
+
+PATIENT = Patience()
 
 
 class Reply(NamedTuple):
@@ -61,7 +76,13 @@ class Transport:
     """Requests to one origin. `token` may be set and cleared at any time."""
 
     def __init__(
-        self, api_url: str, *, ca_file: Path | None, ca_pem: bytes | None, token: str | None
+        self,
+        api_url: str,
+        *,
+        ca_file: Path | None,
+        ca_pem: bytes | None,
+        token: str | None,
+        patience: Patience = PATIENT,
     ) -> None:
         parts = urlsplit(api_url)
         if parts.scheme != "https" or not parts.hostname:
@@ -72,6 +93,7 @@ class Transport:
         self.host = parts.hostname
         self.ca_pem = _read_authority(ca_file) if ca_file is not None else ca_pem
         self.token = token
+        self._patience = patience
         self._context = _tls_context(self.ca_pem)
         self._session: aiohttp.ClientSession | None = None
 
@@ -79,21 +101,26 @@ class Transport:
         self,
         method: str,
         path: str,
-        body: bytes | None = None,
+        body: bytes | AsyncIterable[bytes] | None = None,
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         limit: int = MAX_REPLY,
         repeatable: bool = True,
     ) -> Reply:
-        """One request and its whole reply, of at most `limit` octets.
+        """One request and its whole reply, of at most `limit` octets. A body in pieces can be sent only once.
 
         `repeatable`: doing it twice is harmless, so it is sent again when a connection kept from before turns out
         to be closed. Raises Unreachable or Refused.
         """
-        seconds = WHOLE_SECONDS + (limit + len(body or b"")) / SLOWEST_LINE
+        if body is None or isinstance(body, bytes):
+            size = len(body or b"")
+        else:
+            size, repeatable = MAX_STREAMED, False
+        patience = self._patience
+        seconds = patience.whole + (limit + size) / patience.slowest_line
         timeout = aiohttp.ClientTimeout(
-            total=seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+            total=seconds, sock_connect=patience.connect, sock_read=patience.silence
         )
         for last in (not repeatable, True):
             try:
@@ -108,7 +135,9 @@ class Transport:
     async def stream(self, path: str) -> AsyncIterator[bytes]:
         """The pieces of a reply without end; raises Unreachable when it ends or falls silent, Refused at once."""
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_SECONDS, sock_read=STREAM_SILENCE_SECONDS
+            total=None,
+            sock_connect=self._patience.connect,
+            sock_read=self._patience.stream_silence,
         )
         headers = {"Accept": "text/event-stream"}
         try:
@@ -118,6 +147,91 @@ class Transport:
         except _Disconnected as error:
             raise Unreachable(f"{self.host} closed the connection") from error
         raise Unreachable(f"{self.host} ended the stream of notices")
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        pieces: AsyncIterator[bytes],
+        size: int,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        """One request whose body of `size` octets comes piece by piece; it may take long, but not stand still.
+
+        Raises Unreachable or Refused.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=self._patience.whole + size / self._patience.slowest_line,
+            sock_connect=self._patience.connect,
+            sock_read=self._patience.silence,
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._patience.silence) as standing:
+
+                async def watched() -> AsyncIterator[bytes]:
+                    async for piece in pieces:
+                        standing.reschedule(loop.time() + self._patience.silence)
+                        yield piece
+                    standing.reschedule(loop.time() + self._patience.silence)
+
+                async with self._open(method, path, watched(), None, headers, timeout) as response:
+                    data = await self._read(response, MAX_REPLY)
+                    return Reply(response.status, data, response.headers)
+        except TimeoutError as error:
+            raise TooSlow(f"{self.host} takes nothing more") from error
+        except _Disconnected as error:
+            raise Unreachable(f"{self.host} closed the connection") from error
+
+    async def receive(
+        self, path: str, headers: Mapping[str, str], start: int, limit: int
+    ) -> AsyncIterator[bytes]:
+        """The pieces of a reply of at most `limit` octets, which has to begin at octet `start` (RFC 9110 14.4)."""
+        timeout = aiohttp.ClientTimeout(
+            total=self._patience.whole + limit / self._patience.slowest_line,
+            sock_connect=self._patience.connect,
+            sock_read=self._patience.silence,
+        )
+        try:
+            async with self._open("GET", path, None, None, headers, timeout) as response:
+                told = response.headers.get("Content-Range", "")
+                if start and not (response.status == 206 and told.startswith(f"bytes {start}-")):
+                    raise BadReply(f"{self.host} gave another range than was asked for")
+                async for piece in response.content.iter_any():
+                    limit -= len(piece)
+                    if limit < 0:
+                        raise TooMuch(f"{self.host} answered with more than was asked for")
+                    yield piece
+        except _Disconnected as error:
+            raise Unreachable(f"{self.host} closed the connection") from error
+
+    async def pieces(self, path: str, body: bytes) -> AsyncGenerator[tuple[str, bytes]]:
+        """The reply to one POST as it comes: its content type with each piece, the first one empty.
+
+        Raises Unreachable, also for a reply that comes ever more slowly, and Refused.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._patience.connect, sock_read=self._patience.silence
+        )
+        waited, size = 0.0, 0
+        try:
+            async with self._open("POST", path, body, None, None, timeout) as response:
+                kind = response.content_type
+                yield kind, b""
+                while True:
+                    began = time.monotonic()
+                    piece = await response.content.readany()
+                    if not piece:
+                        return
+                    waited += time.monotonic() - began
+                    size += len(piece)
+                    if waited > self._patience.whole + size / self._patience.slowest_line:
+                        raise TooSlow(
+                            f"{self.host} does not answer in time; it is asked again later"
+                        )
+                    yield kind, piece
+        except _Disconnected as error:
+            raise Unreachable(f"{self.host} closed the connection") from error
 
     async def close(self) -> None:
         """Close all connections; the transport can be used again afterwards."""
@@ -130,7 +244,7 @@ class Transport:
         self,
         method: str,
         path: str,
-        body: bytes | None,
+        body: bytes | AsyncIterable[bytes] | None,
         params: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
         timeout: aiohttp.ClientTimeout,
@@ -153,7 +267,7 @@ class Transport:
                 if response.status >= 300:
                     raise await self._refusal(response)
                 if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-                    raise BadReply(f"{self.host} answered in an encoding nobody asked for")
+                    raise StrangeEncoding(f"{self.host} answered in an encoding nobody asked for")
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:
             raise BadCertificate(
@@ -162,7 +276,9 @@ class Transport:
         except aiohttp.ServerDisconnectedError as error:
             raise _Disconnected from error
         except TimeoutError as error:  # aiohttp's time-outs are kinds of it
-            raise Unreachable(f"{self.host} does not answer in time") from error
+            raise TooSlow(
+                f"{self.host} does not answer in time; it is asked again later"
+            ) from error
         except aiohttp.ClientConnectorDNSError as error:
             raise Unreachable(f"the name {self.host} is not known") from error
         except aiohttp.ClientConnectorError as error:
@@ -187,17 +303,21 @@ class Transport:
 
     async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
         if (response.content_length or 0) > limit:
-            raise BadReply(f"{self.host} answered with more than was asked for")
+            raise TooMuch(f"{self.host} answered with more than was asked for")
         pieces, size = [], 0
         async for piece in response.content.iter_any():
             size += len(piece)
             if size > limit:
-                raise BadReply(f"{self.host} answered with more than was asked for")
+                raise TooMuch(f"{self.host} answered with more than was asked for")
             pieces.append(piece)
         return b"".join(pieces)
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> Exception:
         status = response.status
+        if status < 400:
+            return Redirected(
+                f"{self.host} wants to send this device elsewhere, which is not followed"
+            )
         try:
             body = wire.decode(await self._read(response, MAX_ERROR), wire.ErrorReply)
         except (wire.WireError, BadReply):
@@ -208,9 +328,11 @@ class Transport:
         return kind(printable(body.error)[:40], printable(body.message), status)
 
 
-def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+def _in_pieces(
+    body: bytes | AsyncIterable[bytes] | None,
+) -> bytes | io.BytesIO | AsyncIterable[bytes] | None:
     """A large body as a file, which aiohttp sends piece by piece instead of all at once on the loop."""
-    return io.BytesIO(body) if body is not None and len(body) > ONE_PIECE else body
+    return io.BytesIO(body) if isinstance(body, bytes) and len(body) > ONE_PIECE else body
 
 
 class _Disconnected(Exception):

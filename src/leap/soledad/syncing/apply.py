@@ -15,8 +15,9 @@ from leap.soledad.changes import Row
 from leap.soledad.documents import DocumentItem, Merge
 from leap.soledad.rows import RowSchema, RowTable
 from leap.soledad.sqlite import Connection
-from leap.soledad.syncing.items import LogItem, PageItem, encode_item, name_of
+from leap.soledad.syncing.items import LogItem, PageItem, encode_item, name_of, page_of
 from leap.soledad.syncing.pages import PageMerge, acknowledge_page
+from leap.soledad.syncing.state import Pending
 from leap.soledad.transaction import Transaction
 
 MANY_PAGES = 16  # that bring new rows; of more of them, the rows are not kept in memory one by one
@@ -34,6 +35,7 @@ class VerifiedItem(NamedTuple):
     version: int
     ct_hash: bytes
     payload: bytes
+    seq: int
 
     def __repr__(self) -> str:
         return f"VerifiedItem({self.version})"
@@ -52,6 +54,11 @@ def apply_items(
         item: LogItem = _payloads.decode(verified.payload)
         if isinstance(item, DocumentItem):
             _apply_document(tx, item, merges)
+        elif not item.schema:
+            for name, table in tables.items():
+                merge = pages.setdefault(name, PageMerge(tx, table, many=many))
+                merge.apply(page_of(item.page_id, table.schema, []))
+            tx.connection.execute("DELETE FROM unknown_page WHERE page_id = ?", (item.page_id,))
         elif item.schema in tables:
             table = tables[item.schema]
             merge = pages.setdefault(item.schema, PageMerge(tx, table, many=many))
@@ -111,7 +118,8 @@ def want_blobs(connection: Connection, schema: RowSchema, rows: Iterable[Row]) -
     ]
     connection.executemany(
         "INSERT OR IGNORE INTO blob_wanted (blob_id, sha256, size, priority, newest)"
-        " SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM blob WHERE blob_id = ?1)",
+        " SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM blob WHERE blob_id = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM blob_evicted WHERE blob_id = ?1)",
         values,
     )
 
@@ -123,29 +131,34 @@ def _rank(row: Row, schema: RowSchema) -> int:
 
 def save_log_item(connection: Connection, verified: VerifiedItem, name: str) -> None:
     connection.execute(
-        "INSERT INTO log_item (item_id, name, version, ct_hash) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (item_id) DO UPDATE SET version = excluded.version, ct_hash = excluded.ct_hash",
-        (verified.item_id, name, verified.version, verified.ct_hash),
+        "INSERT INTO log_item (item_id, name, version, ct_hash, seq) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (item_id) DO UPDATE SET version = excluded.version,"
+        " ct_hash = excluded.ct_hash, seq = excluded.seq",
+        (verified.item_id, name, verified.version, verified.ct_hash, verified.seq),
     )
 
 
 def acknowledge(
-    connection: Connection, tables: Mapping[str, RowTable], hashes: Mapping[bytes, bytes]
+    connection: Connection,
+    tables: Mapping[str, RowTable],
+    pending: Pending,
+    hashes: Mapping[bytes, bytes],
 ) -> None:
     """The pending commit took place: its payloads are the base of what is here now.
 
     `hashes` are the SHA-256 of its sealed items by item id.
     """
     found = connection.execute(
-        "SELECT item_id, version, payload FROM pending_item ORDER BY position"
+        "SELECT position, item_id, version, payload FROM pending_item ORDER BY position"
     ).fetchall()
-    for item_id, version, payload in found:
+    first = pending.record.seq - pending.count + 1
+    for position, item_id, version, payload in found:
         item = _payloads.decode(payload)
         if isinstance(item, DocumentItem):
             _acknowledge_document(connection, item)
-        else:
+        elif item.schema in tables:
             acknowledge_page(connection, tables[item.schema], item)
-        verified = VerifiedItem(item_id, version, hashes[item_id], payload)
+        verified = VerifiedItem(item_id, version, hashes[item_id], payload, first + position)
         save_log_item(connection, verified, name_of(item))
     connection.execute("DELETE FROM pending_item")
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from leap.soledad.changes import Row
-from leap.soledad.documents import DocumentItem, check_doc_id, decode_content
+from leap.soledad.documents import DocumentItem, check_doc_id, decode_content, is_too_deep
 from leap.soledad.envelope import item_id_of
 from leap.soledad.errors import ForgedEnvelope, SoledadError
 from leap.soledad.rows import RowSchema
@@ -22,7 +22,7 @@ MIN_PACKED = 32  # characters; shorter hex is more likely a word than a key
 
 
 class PageItem(msgspec.Struct, frozen=True, tag="page"):
-    """Up to 256 rows of one schema; the first column is `row_id`."""
+    """Up to 256 rows of one schema; the first column is `row_id`. Without rows, the schema may be ""."""
 
     page_id: str
     schema: str
@@ -72,13 +72,17 @@ def _check_document(item: DocumentItem) -> None:
         contents = [decode_content(text) for text in texts]
     except (SoledadError, msgspec.MsgspecError, ValueError, RecursionError):
         raise ForgedEnvelope("a document of the log is malformed") from None
-    if not all(content is None or isinstance(content, dict) for content in contents):
+    if any(text is not None and is_too_deep(text) for text in texts) or not all(
+        content is None or isinstance(content, dict) for content in contents
+    ):
         raise ForgedEnvelope("a document of the log is malformed")
 
 
 def _check_page(page: PageItem) -> None:
     if not page.fields or page.fields[0] != "row_id" or len(page.fields) != len(page.columns):
         raise ForgedEnvelope("a page of the log has the wrong columns")
+    if not page.schema and any(page.columns):
+        raise ForgedEnvelope("a page of the log has rows, but does not say of what")
     if len({len(column) for column in page.columns}) != 1:
         raise ForgedEnvelope("a page of the log has columns of different length")
 
@@ -88,6 +92,18 @@ def page_of(page_id: str, schema: RowSchema, rows: Iterable[Sequence[Any]]) -> P
     fields = ["row_id", *schema.columns]
     columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in fields]
     return PageItem(page_id, schema.name, fields, [_packed(column) for column in columns])
+
+
+def empty_page(page_id: str) -> PageItem:
+    """A page of which no row is left, whatever its schema was (""): all rows that lie in it go."""
+    return PageItem(page_id, "", ["row_id"], [[]])
+
+
+def decode_page(payload: bytes) -> PageItem:
+    """A page that was kept as it came."""
+    page = _decoder.decode(payload)
+    assert isinstance(page, PageItem)
+    return page
 
 
 def rows_of(page: PageItem, schema: RowSchema) -> dict[str, Row]:

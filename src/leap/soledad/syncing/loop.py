@@ -5,7 +5,8 @@ Invariants:
 * What the provider cannot have meant of the log (ProviderLies) becomes an alarm, kept over restarts: sync waits,
   nothing is lost, a person decides (`clear_alarm`). A damaged blob is no alarm (`contents`).
 * Nothing happens without a reason: a notice of the provider, a local change, a time-out. Idle costs no CPU.
-* A notice is heeded once, and notices behind which there was nothing are heeded later and later.
+* A later generation of the log, signed by the root key, ends an alarm: what raised it is history.
+* Every device signs a head at least daily while it runs: silence is a sign (`status.list_devices`).
 """
 
 from __future__ import annotations
@@ -14,20 +15,36 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from leap.soledad.changes import ChangeSet
 from leap.soledad.errors import NotOpen, ProviderLies, Refused, SoledadError, Unreachable
+from leap.soledad.head import HeadRecord
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import apply_set_aside
 from leap.soledad.syncing.contents import Contents
+from leap.soledad.syncing.deletion import Deletion
+from leap.soledad.syncing.eviction import Eviction
+from leap.soledad.syncing.fingerprint import Fingerprint, words_of
+from leap.soledad.syncing.founding import begin, resend_blobs
+from leap.soledad.syncing.gather import count_dirty
+from leap.soledad.syncing.notices import Notice, Notices
+from leap.soledad.syncing.orphans import Orphans
+from leap.soledad.syncing.progress import Progress, ProgressBoard
 from leap.soledad.syncing.pull import Puller
 from leap.soledad.syncing.push import Pusher
 from leap.soledad.syncing.remote import SyncRemote
-from leap.soledad.syncing.state import ALARM, SyncState
-from leap.soledad.syncing.status import EngineStatus, StatusBoard, SyncResult, count_waiting
+from leap.soledad.syncing.state import ALARM, PURGED_AT, SyncState
+from leap.soledad.syncing.status import (
+    EngineStatus,
+    StatusBoard,
+    SyncResult,
+    count_waiting,
+    list_devices,
+)
+from leap.soledad.syncing.tombstones import due
 from leap.soledad.syncing.transfer import Transfer
+from leap.soledad.syncing.uploads import LargeUploads
 from leap.soledad.syncing.waiting import FIRST_DELAY, LAST_DELAY, jitter, wait
 from leap.soledad.syncing.wishes import Wishes
 from leap.soledad.transaction import save_setting
@@ -38,21 +55,17 @@ GATHER_LEAST = (
 )
 POLL_SECONDS = 60.0  # only while no notices come
 QUIET_POLL_SECONDS = 15 * 60.0  # in case a notice was lost although the stream stands
-SILENT_SECONDS = 24 * 3600.0  # after which a device signs a head to say how far it is
+SILENT_SECONDS = (
+    24 * 3600.0
+)  # after which a device signs a head, to say how far it is and that it is there
 SENDING_SECONDS = 5.0  # rows are committed while more blobs are still being sent
-NOTICE_WINDOW, FREE_NOTICES = (
-    60.0,
-    4,
-)  # in so many seconds so many notices may have nothing behind them
+DAY = 24 * 3600.0  # seconds between two looks at tombstones
 
 _log = logging.getLogger(__name__)
 
 
 class SyncStopped(SoledadError):
     """Sync stopped at an alarm, and a person has not decided yet; the text is the alarm's."""
-
-
-Notice = Callable[[str, int], None]
 
 
 class SyncEngine:
@@ -69,7 +82,7 @@ class SyncEngine:
         random: Callable[[int], bytes] = os.urandom,
         fetch_blobs: bool = True,
     ) -> None:
-        """`gather` and `poll` are seconds; without `fetch_blobs` content comes only when it is read."""
+        """`gather` and `poll` are seconds; without `fetch_blobs` nothing is done for contents in the background."""
         if store.material is None:
             raise SoledadError("this store belongs to no account yet")
         self._store = store
@@ -78,28 +91,32 @@ class SyncEngine:
         self._gather = gather
         self._poll = poll
         self._fetching = fetch_blobs
-        self._puller = Puller(store, remote)
-        self._pusher = Pusher(store, remote, self._puller, now=now, random=random)
-        self._transfer = Transfer(store, remote, now=now)
-        wishes = Wishes(store, remote, store.material.device.device_id, now=now)
-        self._contents = Contents(store, self._transfer, wishes, self.refresh_status)
+        self._progress = ProgressBoard()
+        self._puller = Puller(store, remote, progress=self._progress.pull)
+        self._pusher = Pusher(
+            store, remote, self._puller, now=now, random=random, progress=self._progress.push
+        )
+        self._transfer = Transfer(store, remote)
+        self._deletion = Deletion(store, remote, now=now)
+        self._orphans = Orphans(store, remote, now=now)
+        self._uploads = LargeUploads(self._transfer, self._note_sent, self.wake)
+        wishes = Wishes(store, remote, self._transfer, store.material.device.device_id, now=now)
+        eviction = Eviction(store, remote, self._transfer, now=now)
+        self._contents = Contents(
+            store,
+            self._transfer,
+            wishes,
+            self.refresh_status,
+            (self._deletion.hold, eviction.run_once, self._look_for_orphans),
+        )
         self._lock = asyncio.Lock()
         self._queued: asyncio.Task[SyncResult] | None = None
         self._tasks: set[asyncio.Task[SyncResult]] = set()
-        self._wake = asyncio.Event()
-        self._changed = asyncio.Event()
         self._cleared = asyncio.Event()  # there was an alarm, and there is none any more
-        self._listening = False
         self._closed = False
-        self._seq = 0  # of the head known here
-        self._heard = 0  # of the head the provider told of last
-        self._noticed = self._greeted = (
-            False  # it told of a head, or said hello, since the last sync began
-        )
-        self._fruitless: deque[float] = deque(maxlen=16)  # when notices had nothing behind them
-        self._hello = asyncio.Event()
+        self._running = False
         self._board = StatusBoard()
-        self._notices: list[Notice] = []
+        self._notices = Notices(remote, self._lock)
         self.pulled = asyncio.Event()  # set once the first pull is complete
         store.attach(remote)
 
@@ -113,11 +130,15 @@ class SyncEngine:
     async def refresh_status(self) -> EngineStatus:
         """Counts again what waits."""
         tables = self._store.tables
-        waiting = await self._store.read(lambda c: count_waiting(c, tables))
+        below = self._store.policy.below
+        waiting = await self._store.read(lambda c: count_waiting(c, tables, below))
         state = await self._puller.state()
         alarm = await self._store.setting(ALARM) or ""
-        self._seq = state.seq
-        self._board.update(provisional=not state.complete, alarm=alarm, **waiting)
+        self._notices.seq = state.seq
+        material = self._store.material
+        assert material is not None
+        devices = list_devices(state.record, material.open_keyset(), state.device_id, self._now())
+        self._board.update(provisional=not state.complete, alarm=alarm, devices=devices, **waiting)
         if state.complete:
             self.pulled.set()
         return self._board.current
@@ -128,21 +149,48 @@ class SyncEngine:
 
     def on_notice(self, callback: Notice) -> Callable[[], None]:
         """Calls `callback(kind, data)` for the provider's notices ("hello", "head", "inbox")."""
-        self._notices.append(callback)
+        return self._notices.subscribe(callback)
 
-        def unsubscribe() -> None:
-            if callback in self._notices:
-                self._notices.remove(callback)
+    def on_progress(self, callback: Callable[[Progress], None]) -> Callable[[], None]:
+        """Calls `callback` on the loop as items and blobs come and go; answers the function that ends it."""
+        return self._progress.subscribe(callback)
 
-        return unsubscribe
+    async def fingerprint(self) -> Fingerprint:
+        """Words for comparing this device with another one: equal if and only if both are in step."""
+        state, material = await self._puller.state(), self._store.material
+        assert material is not None
+        tables = self._store.tables
+        unsynced = await self._store.read(lambda c: count_dirty(c, tables))
+        if state.head is None:
+            return Fingerprint((), 0, 0, unsynced)
+        words = await asyncio.to_thread(words_of, state.head, material.account_id)
+        return Fingerprint(words, state.head.record.generation, state.seq, unsynced)
 
     # -- syncing once -------------------------------------------------------------------------
 
     async def sync(self) -> SyncResult:
         """Pulls, then pushes everything that was changed before the call.
 
+        While the engine runs, blobs larger than a mail, and the rows that name them, follow later.
         Raises ProviderLies (then an alarm is set), SyncStopped, Unreachable, Refused, StoreFull.
         """
+        first = await self.sync_log()
+        try:
+            sent = await self._uploads.send(bulk=not self._running)
+        except SoledadError as error:
+            self._board.update(error=str(error))
+            raise
+        if not sent:
+            return first
+        then = await self.sync_log()
+        return SyncResult(
+            first.pulled + then.pulled,
+            first.pushed + then.pushed,
+            first.blobs_sent + sent + then.blobs_sent,
+        )
+
+    async def sync_log(self) -> SyncResult:
+        """`sync`, without waiting for large blobs (over 4 MiB) and the rows that name them."""
         if self._closed:
             raise NotOpen("sync was ended")
         if self._queued is None:
@@ -162,7 +210,9 @@ class SyncEngine:
         async with self._lock:
             self._queued = None  # who asks from now on wants another one
             alarm = await self._store.setting(ALARM)
-            if alarm:
+            if alarm and await self._is_founded_anew():
+                await self._forget_alarm(alarm)
+            elif alarm:
                 self._board.update(alarm=alarm)
                 raise SyncStopped(alarm)
             try:
@@ -188,19 +238,33 @@ class SyncEngine:
             await self._store.transact_as(
                 lambda tx: apply_set_aside(tx, tables), durable=False, from_sync=True
             )
-        pulled = await self._puller.pull()
+        self._progress.begin()
+        founding = (await self._puller.state()).founding is not None
+        pulled = 0 if founding else await self._puller.pull()
+        await resend_blobs(self._store, self._remote)
         self.pulled.set()
+        await self._deletion.before_push((await self._puller.state()).seq)
+        if not founding:
+            await self._orphans.remove()
         pushed, sent = await self._push_all()
         state = await self._puller.state()
-        if self._is_silent(state):
-            await self._pusher.push(even_empty=True)
+        if await self._speak(state):
             state = await self._puller.state()
         if state.record is not None:
             material = self._store.material
             assert material is not None
-            await self._transfer.purge(state.record, material.open_keyset())
+            if await self._deletion.purge(state.record, material.open_keyset()):
+                await self._store.empty_trash()
         self._contents.wake()
+        self._uploads.wake()
         return SyncResult(pulled, pushed, sent)
+
+    async def send_contents(self) -> None:
+        """Sends blobs that the provider lacks, ahead of the rows that name them. Raises as `sync` does."""
+        async with self._lock:
+            if not await self._store.setting(ALARM):
+                while (await self._transfer.send_batch())[0]:
+                    pass
 
     async def _push_all(self) -> tuple[int, int]:
         """Commits what needs no blobs, then sends blobs and commits the rows that wait for them."""
@@ -211,56 +275,110 @@ class SyncEngine:
             started = time.monotonic()
             batch = 0
             while time.monotonic() - started < SENDING_SECONDS:
-                count = await self._transfer.send_batch()
+                count, size = await self._transfer.send_batch()
                 batch += count
                 if not count:
                     break
+                self._progress.blobs(count, size, await self._transfer.count_unsent())
             if not batch:
                 return pushed, sent
             sent += batch
 
-    def _is_silent(self, state: SyncState) -> bool:
-        """Whether other devices should hear that this one has read what they wrote."""
-        if state.record is None or state.record.author == state.device_id:
+    async def _speak(self, state: SyncState) -> bool:
+        """A head without items, if it is time for one; also to purge what everybody knows to be deleted."""
+        if state.record is None or state.bringing_all:
             return False
-        entry = state.record.devices.get(state.device_id)
-        if entry is not None and entry.acked_seq == state.record.seq:
+        record, now, tables = state.record, self._now(), self._store.tables
+        purge = abs(now - (await self._store.setting(PURGED_AT) or 0)) >= DAY
+        if purge:
+            material = self._store.material
+            assert material is not None
+            keyset = material.open_keyset()
+            _, found = await self._store.read(lambda c: due(c, tables, record, keyset, now))
+            await self._store.write(lambda c: save_setting(c, PURGED_AT, int(now)))
+            purge = bool(found)
+        if not purge and not self._is_silent(record, state.device_id):
             return False
-        return entry is None or self._now() - state.record.time > SILENT_SECONDS
+        await self._pusher.push(even_empty=True, purge=purge)
+        return True
+
+    def _is_silent(self, record: HeadRecord, device_id: str) -> bool:
+        """Whether this device has not written for a day: others cannot tell that from a provider that hides it."""
+        entry = record.devices.get(device_id)
+        # A time far ahead was written by a clock that has been set back since.
+        return entry is None or abs(self._now() - entry.time) >= SILENT_SECONDS
+
+    async def _is_founded_anew(self) -> bool:
+        """Whether the root key signed another generation since: then what raised the alarm is history."""
+        state = await self._puller.state()
+        try:
+            keyset = await self._puller.fetch_keyset()
+        except SoledadError:
+            return False
+        return state.record is not None and keyset.generation > state.record.generation
 
     async def _alarm(self, error: ProviderLies) -> None:
-        text = str(error)
+        text = error.sentence
         self._cleared.clear()
         await self._store.write(lambda c: save_setting(c, ALARM, text), durable=True)
         self._board.update(alarm=text)
-        _log.error("sync stopped: %s: %s", type(error).__name__, text)
+        _log.error("sync stopped: %s: %s", type(error).__name__, error)
 
     async def clear_alarm(self) -> str:
         """A person says: try again. Answers what the alarm was, "" if there was none."""
         async with self._lock:  # under which alarms are set
             alarm: str = await self._store.setting(ALARM) or ""
-            if alarm:
-                await self._store.write(lambda c: save_setting(c, ALARM, None), durable=True)
-                _log.warning("sync goes on after the alarm: %s", alarm)
-            self._board.update(alarm="")
-            self._cleared.set()
+            await self._forget_alarm(alarm)
         return alarm
+
+    async def _forget_alarm(self, alarm: str) -> None:
+        if alarm:
+            await self._store.write(lambda c: save_setting(c, ALARM, None), durable=True)
+            _log.warning("sync goes on after the alarm: %s", alarm)
+        self._board.update(alarm="")
+        self._cleared.set()
+
+    async def refound(self, begin_generation: Callable[[], Awaitable[int]]) -> SyncResult:
+        """A person decided that this device's state is to be the account's log, whatever the provider shows.
+
+        `begin_generation` has the root key sign the next generation (`leap.soledad.generation`). May be repeated
+        after whatever it raises; once the generation is kept here, every sync goes on with it. Raises SoledadError
+        on a device that never had all of the account, what `begin_generation` raises, and what `sync` does.
+        """
+        async with self._lock:
+            state = await self._puller.state()
+            if not state.complete:
+                raise SoledadError(
+                    "this device has never had all of the account; found the log anew from another one"
+                )
+            await begin(self._store, await begin_generation())
+            await self._forget_alarm(await self._store.setting(ALARM) or "")
+        return await self.sync()
 
     async def retry_contents(self) -> None:
         """Asks for missing and damaged contents again, without waiting for their time."""
         await self._contents.retry_now()
 
+    async def _note_sent(self, size: int) -> None:
+        self._progress.blobs(1, size, await self._transfer.count_unsent())
+
+    async def _look_for_orphans(self) -> int:
+        return await self._orphans.look() if self.pulled.is_set() else 0
+
     # -- running ------------------------------------------------------------------------------
 
     def wake(self) -> None:
         """Sync soon."""
-        self._changed.set()
-        self._wake.set()
+        self._notices.wake()
 
     async def run(self) -> None:
         """Keeps the store in step until it is cancelled or closed; at an alarm it waits for `clear_alarm`."""
         unsubscribe = self._store.on_change(self._on_change)
-        others = [asyncio.ensure_future(self._listen())]
+        others = [
+            asyncio.ensure_future(self._notices.listen()),
+            asyncio.ensure_future(self._uploads.run()),
+        ]
+        self._running = True
         if self._fetching:
             others.append(asyncio.ensure_future(self._contents.run()))
         for task in others:
@@ -269,6 +387,7 @@ class SyncEngine:
             await self.refresh_status()
             await self._keep_in_step()
         finally:
+            self._running = False
             unsubscribe()
             for task in others:
                 task.cancel()
@@ -276,82 +395,37 @@ class SyncEngine:
 
     def _on_change(self, changes: ChangeSet) -> None:
         if not changes.from_sync and (changes.docs or changes.rows):
-            self._changed.set()
-            self._wake.set()
+            self._notices.wake()
 
     async def _keep_in_step(self) -> None:
         delay = FIRST_DELAY
         last_push = time.monotonic() - self._gather
         noticed = False
         while True:
-            self._wake.clear()
-            self._changed.clear()
-            self._greeted = self._noticed = False
+            self._notices.begin()
             try:
-                result = await self.sync()
+                result = await self.sync_log()
                 delay = FIRST_DELAY
-                pause = QUIET_POLL_SECONDS if self._listening else self._poll
+                pause = QUIET_POLL_SECONDS if self._notices.listening else self._poll
             except (ProviderLies, SyncStopped):
-                await self._cleared.wait()
+                await wait(self._cleared, POLL_SECONDS)  # it may be founded anew meanwhile
                 continue
             except NotOpen:
                 return
             except SoledadError as error:
                 _log.info("sync failed: %s", error)
-                self._hello.clear()  # a notice that the provider is back cuts the delay short
-                await wait(self._hello, delay * jitter())
+                self._notices.hello.clear()  # that the provider is back cuts the delay short
+                await wait(self._notices.hello, delay * jitter())
                 delay = min(LAST_DELAY, delay * 2)
                 continue
             if result.pushed:
                 last_push = time.monotonic()
             if noticed and not result.pulled:
-                self._fruitless.append(time.monotonic())
-            noticed = await self._wait_for_notice(pause)
-            if self._changed.is_set():
+                self._notices.in_vain()
+            noticed = await self._notices.wait(pause)
+            if self._notices.changed.is_set():
                 quiet = time.monotonic() - last_push
                 await asyncio.sleep(max(self._gather * GATHER_LEAST, self._gather - quiet))
-
-    async def _wait_for_notice(self, pause: float) -> bool:
-        """Until there is a reason to sync, but not longer than `pause` seconds; True if it is a notice."""
-        end = time.monotonic() + pause
-        while (left := end - time.monotonic()) > 0:
-            await wait(self._wake, left)
-            self._wake.clear()
-            if self._changed.is_set():
-                return False
-            if self._noticed and not self._greeted:
-                async with self._lock:  # a sync that runs may bring just this
-                    self._noticed = self._heard > self._seq
-            if self._noticed or self._greeted:
-                since = time.monotonic() - NOTICE_WINDOW
-                excess = sum(when > since for when in self._fruitless) - FREE_NOTICES
-                if excess >= 0:
-                    await wait(self._changed, min(LAST_DELAY, 2.0**excess))
-                return not self._changed.is_set()
-        return False
-
-    async def _listen(self) -> None:
-        delay = FIRST_DELAY
-        while True:
-            try:
-                async for event in self._remote.events():
-                    self._listening = True
-                    delay = FIRST_DELAY
-                    if event.kind == "head" and event.data > self._seq:
-                        self._heard = event.data
-                        self._noticed = True
-                        self._wake.set()
-                    elif event.kind == "hello":
-                        self._greeted = True
-                        self._hello.set()
-                        self._wake.set()
-                    for callback in list(self._notices):
-                        callback(event.kind, event.data)
-            except SoledadError as error:
-                _log.info("no notices from the provider: %s", error)
-            self._listening = False
-            await asyncio.sleep(delay * jitter())
-            delay = min(LAST_DELAY, delay * 2)
 
     async def close(self) -> None:
         """Ends what runs; what was cut goes on next time."""
@@ -361,6 +435,7 @@ class SyncEngine:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._uploads.close()
 
 
 def _log_crash(task: asyncio.Task[None]) -> None:

@@ -20,6 +20,7 @@ from leap.soledad.envelope import HEADER, Epoch, open_envelope
 from leap.soledad.errors import (
     DigestMismatch,
     KeysetBehind,
+    ProviderLies,
     RolledBack,
     UnknownEpoch,
 )
@@ -32,9 +33,21 @@ from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import VerifiedItem, acknowledge, apply_items
 from leap.soledad.syncing.fetch import Progress, fetch_news
 from leap.soledad.syncing.items import KIND, decode_item
+from leap.soledad.syncing.rejoin import drop_missing, keep_unshared, retire_log
 from leap.soledad.syncing.remote import SyncRemote
-from leap.soledad.syncing.state import STAGED_TO, KeptPush, SyncState, load_state, save_state
-from leap.soledad.transaction import Transaction, save_setting
+from leap.soledad.syncing.state import (
+    CHECK_BLOBS,
+    STAGED_TO,
+    STAGED_WHOLE,
+    KeptPush,
+    SyncState,
+    forget_aside,
+    load_state,
+    save_accepted,
+    save_state,
+)
+from leap.soledad.syncing.tombstones import Tombstone, count_out, forget, list_tombstones
+from leap.soledad.transaction import Transaction, find_setting, save_setting
 
 
 @dataclass
@@ -44,6 +57,8 @@ class _Verified:
     epoch: Epoch
     committed: bool  # the pending commit is in the log
     pending_hashes: dict[bytes, bytes]
+    whole: bool  # these are all items of the log
+    purged: list[Tombstone]
 
 
 class Puller:
@@ -65,14 +80,14 @@ class Puller:
 
         Raises ProviderLies, Unreachable, Refused.
         """
-        try:
-            return await self._pull_once()
-        except DigestMismatch:
-            # What lies aside may come from pulls that were cut; only a fresh one proves anything.
-            await self._forget_staged()
-            return await self._pull_once()
+        count = await self._pull_once()
+        if count is None:
+            count = await self._pull_once(afresh=True)
+        assert count is not None
+        return count
 
-    async def _pull_once(self) -> int:
+    async def _pull_once(self, afresh: bool = False) -> int | None:
+        """None, if what lay aside could not be verified; it is forgotten then. `afresh` raises why."""
         state = await self.state()
         sealed, head = await fetch_news(
             self._store, self._remote, state, self._open_head, self._progress
@@ -85,7 +100,18 @@ class Puller:
             await self._forget_staged()  # behind an accepted head there is nothing
             return 0
         epoch = self._epoch_of(sealed)
-        verified = await self._store.read(lambda c: self._verify(c, state, head, epoch))
+        try:
+            verified = await self._store.read(lambda c: self._verify(c, state, head, epoch))
+        except ProviderLies as error:
+            # What lies aside may come from pulls that were cut, or from a lie told before: only a fresh pull proves
+            # anything. Tombstones may have been purged which this device counts: then only all of the log does.
+            if afresh:
+                await self._store.write(forget_aside)
+                raise
+            counted = isinstance(error, DigestMismatch) and state.record is not None
+            whole = state.record.generation if counted and state.record is not None else None
+            await self._store.write(lambda c: forget_aside(c, whole))
+            return None
         return await self._accept(state, head, verified)
 
     async def state(self) -> SyncState:
@@ -101,14 +127,10 @@ class Puller:
     # -- what lies aside ------------------------------------------------------------------------
 
     async def _forget_staged(self) -> None:
-        if await self._store.setting(STAGED_TO) is None:
-            return
-
-        def job(connection: Connection) -> None:
-            connection.execute("DELETE FROM pulled_item")
-            save_setting(connection, STAGED_TO, None)
-
-        await self._store.write(job)
+        for name in (STAGED_TO, STAGED_WHOLE):
+            if await self._store.setting(name) is not None:
+                await self._store.write(forget_aside)
+                return
 
     async def _save_complete(self) -> None:
         device_id = self._material.device.device_id
@@ -133,6 +155,10 @@ class Puller:
         material = self._material
         return open_head(sealed, keyset, material.epochs_by_number, material.account_id, seq=seq)
 
+    async def fetch_keyset(self) -> Keyset:
+        """The newest keyset, as `_fetch_keyset` does when a head asks for it."""
+        return await self._fetch_keyset()
+
     async def _fetch_keyset(self) -> Keyset:
         """The newest keyset, kept if it may follow the one known; raises BadKeyset."""
         reply = await self._remote.secrets()
@@ -150,8 +176,13 @@ class Puller:
     ) -> _Verified:
         """Opens what lies aside and compares the sum of all with the head; runs in a reader thread."""
         material = self._material
-        known = _load_known(connection, touched_only=state.epoch == epoch.number)
-        digest = self._digest(state, epoch, known)
+        whole = find_setting(connection, STAGED_WHOLE) is not None
+        known: dict[bytes, tuple[int, bytes]] = {}
+        if whole:
+            digest = SetDigest(epoch, material.account_id)
+        else:
+            known = _load_known(connection, touched_only=state.epoch == epoch.number)
+            digest = self._digest(state, epoch, known)
         hashes: dict[bytes, bytes] = {}
         mark = head.mark_of(state.device_id)
         committed = (
@@ -162,10 +193,11 @@ class Puller:
                 "SELECT item_id, version, sealed FROM pending_item"
             ):
                 hashes[item_id] = hashlib.sha256(sealed).digest()
-                _count(digest, known, item_id, version, hashes[item_id])
+                if not whole:  # else it is among the pulled ones
+                    _count(digest, known, item_id, version, hashes[item_id])
         items: list[VerifiedItem] = []
-        for item_id, version, sealed in connection.execute(
-            "SELECT item_id, version, sealed FROM pulled_item ORDER BY seq"
+        for item_id, version, sealed, seq in connection.execute(
+            "SELECT item_id, version, sealed, seq FROM pulled_item ORDER BY seq"
         ):
             ct_hash = hashlib.sha256(sealed).digest()
             before = known.get(item_id)
@@ -184,13 +216,28 @@ class Puller:
                 epochs=material.epochs_by_number,
             )
             decode_item(payload, item_id, material.id_key)
-            items.append(VerifiedItem(item_id, version, ct_hash, payload))
+            items.append(VerifiedItem(item_id, version, ct_hash, payload, seq))
             _count(digest, known, item_id, version, ct_hash)
+        purged: list[Tombstone] = []
+        if (
+            not whole
+            and state.record is not None
+            and head.record.purge_seq > state.record.purge_seq
+        ):
+            fresh = {item.item_id for item in items}
+            purged = [
+                tombstone
+                for tombstone in list_tombstones(
+                    connection, self._store.tables, head.record.purge_seq
+                )
+                if tombstone.item_id not in fresh
+            ]
+            count_out(digest, purged)
         if not digest.matches(head.record.digest):
             raise DigestMismatch(
                 "the provider withholds items of the log, or shows some that do not belong to it"
             )
-        return _Verified(items, digest, epoch, committed, hashes)
+        return _Verified(items, digest, epoch, committed, hashes, whole, purged)
 
     def _digest(
         self, state: SyncState, epoch: Epoch, known: dict[bytes, tuple[int, bytes]]
@@ -209,14 +256,25 @@ class Puller:
         def job(tx: Transaction) -> None:
             connection = tx.connection
             kept: KeptPush | None = None
-            if verified.committed:
-                acknowledge(connection, tables, verified.pending_hashes)
-            else:
+            if verified.committed and state.pending is not None:
+                acknowledge(connection, tables, state.pending, verified.pending_hashes)
+            elif not verified.whole:
                 kept = _keep_staged(connection, state, verified)
+            unshared: set[str] = set()
+            founded_anew = state.founding is not None or (
+                state.record is not None and state.record.generation < head.record.generation
+            )
+            if verified.whole or founded_anew:
+                retire_log(connection)
+            if founded_anew:
+                unshared = keep_unshared(connection, tables, head.record.founded_on)
+                save_setting(connection, CHECK_BLOBS, 1)
             adopted = apply_items(tx, verified.items, tables, merges)
-            connection.execute("DELETE FROM pulled_item")
-            save_setting(connection, STAGED_TO, None)
-            save_state(
+            if verified.whole or founded_anew:
+                drop_missing(tx, tables, unshared)
+            forget(connection, [tombstone.item_id for tombstone in verified.purged])
+            forget_aside(connection)
+            save_accepted(
                 connection,
                 state.accepted(head, verified.digest, verified.epoch, None if adopted else kept),
             )

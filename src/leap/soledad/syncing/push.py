@@ -16,32 +16,46 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
 from leap.soledad.digest import SetDigest
 from leap.soledad.envelope import seal
-from leap.soledad.errors import HeadMoved, Refused
-from leap.soledad.head import Head, head_hash, next_record, sign_and_seal
+from leap.soledad.errors import BadReply, BeingFounded, HeadMoved, Refused
+from leap.soledad.head import Head, founding_record, head_hash, next_record, sign_and_seal
 from leap.soledad.material import AccountMaterial
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import acknowledge
-from leap.soledad.syncing.gather import Outgoing, assign_pages, gather
+from leap.soledad.syncing.gather import Outgoing, assign_pages, gather, rest_of_former
 from leap.soledad.syncing.items import KIND
 from leap.soledad.syncing.pull import Puller
 from leap.soledad.syncing.remote import SyncRemote
-from leap.soledad.syncing.state import KeptPush, Pending, SyncState, load_state, save_state
+from leap.soledad.syncing.state import (
+    Founding,
+    KeptPush,
+    Pending,
+    SyncState,
+    load_state,
+    save_accepted,
+    save_state,
+)
+from leap.soledad.syncing.tombstones import Tombstone, count_out, due, forget
 from leap.soledad.wire import (
-    MAX_COMMIT_BYTES,
     MAX_COMMIT_ITEMS,
     CommitRequest,
     Item,
+    PullRequest,
     StageRequest,
 )
 
 _OF_THE_COMMIT = {400, 409, 413}  # HTTP statuses: malformed, staged items differ, too large
+CHUNK_ITEMS, CHUNK_BYTES = 256, 256 * 1024  # of one frame of what is staged
+# Octets of items that travel with the commit itself. What is sent while another device commits is sent in vain, so
+# that larger ones go ahead; and a second attempt should be quick.
+WITH_COMMIT, WITH_RETRY = 256 * 1024, 16 * 1024
+FOUNDING_MARGIN = 1_000  # items that others may still write while a log is founded anew
 MAX_ATTEMPTS = 30  # commits refused in a row before the others have their turn without us
 
 
@@ -56,12 +70,15 @@ class Pusher:
         *,
         now: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
+        progress: Callable[[int, int, int], None] = lambda items, size, total: None,
     ) -> None:
+        """`progress` hears how many items of how many were sent, and their octets."""
         self._store = store
         self._remote = remote
         self._puller = puller
         self._now = now
         self._random = random
+        self._progress = progress
 
     @property
     def _material(self) -> AccountMaterial:
@@ -69,52 +86,89 @@ class Pusher:
         assert material is not None
         return material
 
-    async def push(self, *, even_empty: bool = False) -> int:
+    async def push(self, *, even_empty: bool = False, purge: bool = False) -> int:
         """Commits what can be committed now; answers how many items.
 
-        `even_empty` signs a head without items, which tells other devices how far this one is.
+        `even_empty` signs a head without items, which tells other devices how far this one is; with `purge`, it
+        takes out of the log the tombstones that everybody knows.
         Raises HeadMoved when other devices were first too many times in a row, Refused, Unreachable, ProviderLies.
         """
         for attempt in range(MAX_ATTEMPTS):
             state = await self._puller.state()
-            pending = state.pending or await self._prepare(state, even_empty)
+            pending = state.pending or await self._prepare(
+                state, even_empty, purge, WITH_RETRY if attempt else WITH_COMMIT
+            )
             if pending is None:
                 return 0
+            fresh = state.pending is None and state.kept is None
             try:
-                await self._send(pending)
+                await self._send(pending, fresh)
             except HeadMoved:
                 if attempt == MAX_ATTEMPTS - 1:
                     raise
                 await self._puller.pull()
+                if pending.founding and (await self._puller.state()).founding is not None:
+                    raise BeingFounded(
+                        "this account's log is being founded anew from another device, too: wait for it,"
+                        " or begin again on one of them"
+                    ) from None
                 continue
             except Refused as error:
                 if error.status in _OF_THE_COMMIT:
                     await self._abandon(pending)
                 raise
             await self._acknowledge(pending)
+            if pending.count:
+                self._progress(pending.count, 0, pending.count)
             return pending.count
         raise AssertionError
 
     # -- before -------------------------------------------------------------------------------
 
-    async def _prepare(self, state: SyncState, even_empty: bool) -> Pending | None:
+    async def _prepare(
+        self, state: SyncState, even_empty: bool, purge: bool, most: int
+    ) -> Pending | None:
         """Gathers, seals, signs and writes down the next commit; None if there is nothing to say."""
         material, tables = self._material, self._store.tables
         await self._store.write(lambda c: assign_pages(c, tables))
-        outgoing = await self._store.read(lambda c: gather(c, tables, material.id_key, state.kept))
-        if not outgoing and not even_empty:
+        outgoing = await self._store.read(
+            lambda c: gather(c, tables, material.id_key, state.kept, everything=state.bringing_all)
+        )
+        if not outgoing and not (even_empty or state.bringing_all):
             return None
+        purge_seq, tombstones = 0, list[Tombstone]()
+        if purge and not outgoing and state.record is not None:
+            record, keyset, now = state.record, material.open_keyset(), self._now()
+            purge_seq, tombstones = await self._store.read(
+                lambda c: due(c, tables, record, keyset, now)
+            )
         sealed = await asyncio.to_thread(self._seal_all, outgoing)
         hashes = [hashlib.sha256(data).digest() for data in sealed]
         digest = await self._store.read(lambda c: self._digest(c, state, outgoing, hashes))
-        record = next_record(
-            state.head,
-            state.own,
-            material.open_keyset(),
-            items=len(outgoing),
-            digest=digest.to_bytes(),
-            time=self._now(),
-        )
+        count_out(digest, tombstones)
+        if state.founding is not None:
+            record = founding_record(
+                state.own,
+                material.open_keyset(),
+                seq=await self._first_free_seq(state.founding) + len(outgoing),
+                digest=digest.to_bytes(),
+                time=self._now(),
+                founded_on=state.founding.founded_on,
+            )
+        else:
+            record = next_record(
+                state.head,
+                state.own,
+                material.open_keyset(),
+                items=len(outgoing),
+                digest=digest.to_bytes(),
+                time=self._now(),
+                purge_seq=purge_seq if tombstones else None,
+            )
+        if state.bringing_all:
+            names = {item.name for item in outgoing}
+            partial = await self._store.read(lambda c: rest_of_former(c, names))
+            record = msgspec.structs.replace(record, partial=partial)
         # The counter of a refused attempt is not used again, even when it is known to be dead.
         entry = record.devices[state.device_id]
         entry = msgspec.structs.replace(entry, counter=max(entry.counter, state.attempt + 1))
@@ -122,7 +176,7 @@ class Pusher:
         head = sign_and_seal(
             record, material.device.signing_key, material.epoch, material.account_id
         )
-        push_id, staged = self._plan(state.kept, sealed)
+        push_id, staged = self._plan(state.kept, sealed, most)
         pending = Pending(
             head=head,
             record=record,
@@ -132,6 +186,8 @@ class Pusher:
             count=len(outgoing),
             push_id=push_id,
             staged=staged,
+            purged=[tombstone.item_id for tombstone in tombstones],
+            founding=state.founding.generation if state.founding is not None else None,
         )
         attempting = state.attempting(pending)
 
@@ -149,6 +205,11 @@ class Pusher:
 
         await self._store.write(job, durable=True)
         return pending
+
+    async def _first_free_seq(self, founding: Founding) -> int:
+        """A seq above every one that this device or the provider knows, and some that are just being written."""
+        page = await self._remote.pull(PullRequest(since=2**53 - 1, max_items=1))
+        return max(founding.seq, page.head_seq) + FOUNDING_MARGIN
 
     def _seal_all(self, outgoing: Sequence[Outgoing]) -> list[bytes]:
         material = self._material
@@ -193,20 +254,22 @@ class Pusher:
             digest.add(item.item_id, item.version, ct_hash)
         return digest
 
-    def _plan(self, kept: KeptPush | None, sealed: Sequence[bytes]) -> tuple[str | None, int]:
-        """Under which id, and how many of the items, go ahead of the commit."""
+    def _plan(
+        self, kept: KeptPush | None, sealed: Sequence[bytes], most: int
+    ) -> tuple[str | None, int]:
+        """Under which id, and how many of the items, go ahead of the commit, which takes `most` octets."""
         already = kept.staged if kept is not None else 0
         rest = sealed[already:]
-        fits = len(rest) <= MAX_COMMIT_ITEMS and sum(map(len, rest)) <= MAX_COMMIT_BYTES
+        fits = len(rest) <= MAX_COMMIT_ITEMS and sum(map(len, rest)) <= most
         if kept is not None:
             return kept.push_id, already if fits else len(sealed)
         return (None, 0) if fits else (self._random(16).hex(), len(sealed))
 
     # -- sending ------------------------------------------------------------------------------
 
-    async def _send(self, pending: Pending) -> None:
+    async def _send(self, pending: Pending, fresh: bool) -> None:
         if pending.push_id is not None:
-            await self._stage(pending.push_id, pending.staged)
+            await self._stage(pending.push_id, pending.staged, pending.count, fresh)
         items = await self._load_items(pending.staged, pending.count)
         await self._remote.commit(
             CommitRequest(
@@ -216,23 +279,42 @@ class Pusher:
                 count=pending.count,
                 items=items,
                 push_id=pending.push_id,
+                purged=pending.purged,
+                founding=pending.founding,
             )
         )
 
-    async def _stage(self, push_id: str, count: int) -> None:
-        """Sends items ahead, from where the provider has them without a gap."""
-        reply = await self._remote.stage(StageRequest(push_id=push_id, first=0, items=[]))
-        first = reply.staged
-        while first < count:
-            chunk = await self._load_items(first, min(count, first + MAX_COMMIT_ITEMS))
-            size = 0
-            for number, item in enumerate(chunk):
-                size += len(item.sealed)
-                if size > MAX_COMMIT_BYTES and number:
-                    chunk = chunk[:number]
-                    break
-            await self._remote.stage(StageRequest(push_id=push_id, first=first, items=chunk))
-            first += len(chunk)
+    async def _stage(self, push_id: str, count: int, total: int, fresh: bool) -> None:
+        """Sends items ahead, from where the provider has them without a gap; of a `fresh` push it has none."""
+        first = 0
+        if not fresh:
+            reply = await self._remote.stage(StageRequest(push_id=push_id, first=0, items=[]))
+            first = reply.staged
+        if first >= count:
+            return
+
+        async def requests() -> AsyncIterator[StageRequest]:
+            position, sent = first, 0
+            while position < count:
+                items = await self._load_chunk(position, count)
+                sent += sum(len(item.sealed) for item in items)
+                self._progress(position + len(items), sent, total)
+                yield StageRequest(push_id=push_id, first=position, items=items)
+                position += len(items)
+
+        reply = await self._remote.stage_all(requests())
+        if reply.staged < count:
+            raise BadReply("the provider did not keep all that it was sent")
+
+    async def _load_chunk(self, first: int, end: int) -> list[Item]:
+        """The next items to stage: what a cut loses is no more than one such part."""
+        items = await self._load_items(first, min(end, first + CHUNK_ITEMS))
+        size = 0
+        for number, item in enumerate(items):
+            size += len(item.sealed)
+            if size > CHUNK_BYTES and number:
+                return items[:number]
+        return items
 
     async def _load_items(self, first: int, end: int) -> list[Item]:
         def job(connection: Connection) -> list[Item]:
@@ -258,8 +340,9 @@ class Pusher:
 
         def job(connection: Connection) -> None:
             state = load_state(connection, device_id)
-            acknowledge(connection, tables, _hashes(connection))
-            save_state(connection, state.accepted(head, digest, epoch, None))
+            acknowledge(connection, tables, pending, _hashes(connection))
+            forget(connection, pending.purged)
+            save_accepted(connection, state.accepted(head, digest, epoch, None))
 
         await self._store.write(job)
 

@@ -20,9 +20,15 @@ from leap.soledad.transaction import find_setting, save_setting
 
 STATE = "sync.state"
 STAGED_TO = "sync.staged_to"  # pulled, not accepted yet: up to this seq
+STAGED_WHOLE = (
+    "sync.staged_whole"  # what lies aside was pulled from the beginning of this generation
+)
+CHECK_BLOBS = "sync.check_blobs"  # the provider may lack blobs that it had: compare its list
 ALARM = "sync.alarm"
+PURGED_AT = "sync.purged_at"  # when this device last looked for tombstones to purge
 OPEN_PAGE = "sync.open_page."  # and the name of the schema
 MAX_MARKS = 32
+MAX_HEADS = 10_000  # accepted heads remembered, for who founds the log anew from an older state
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -36,6 +42,16 @@ class Pending(msgspec.Struct, frozen=True):
     count: int
     push_id: str | None
     staged: int
+    purged: list[bytes] = []
+    founding: int | None = None  # the generation that it begins
+
+
+class Founding(msgspec.Struct, frozen=True):
+    """This device is about to found the log anew: see `HeadRecord.founded_on`; `seq` is the highest one seen."""
+
+    generation: int
+    founded_on: dict[str, int]
+    seq: int
 
 
 class KeptPush(msgspec.Struct, frozen=True):
@@ -59,6 +75,12 @@ class SyncState(msgspec.Struct, frozen=True):
     attempt: int = 0  # counter of the last attempt ever made
     pending: Pending | None = None
     kept: KeptPush | None = None
+    founding: Founding | None = None
+
+    @property
+    def bringing_all(self) -> bool:
+        """Whether this device founds the log anew and has not pushed all of its state yet."""
+        return self.founding is not None or (self.record is not None and self.record.partial)
 
     @property
     def seq(self) -> int:
@@ -87,6 +109,7 @@ class SyncState(msgspec.Struct, frozen=True):
             attempts=[],
             pending=None,
             kept=kept,
+            founding=None,
         )
 
     def attempting(self, pending: Pending) -> SyncState:
@@ -117,3 +140,26 @@ def load_state(connection: Connection, device_id: str) -> SyncState:
 
 def save_state(connection: Connection, state: SyncState) -> None:
     save_setting(connection, STATE, msgspec.msgpack.encode(state))
+
+
+def save_accepted(connection: Connection, state: SyncState) -> None:
+    """After `SyncState.accepted`: the head is remembered among those of its generation, too."""
+    save_state(connection, state)
+    record = state.record
+    assert record is not None
+    entry = record.devices[record.author]
+    connection.execute(
+        "INSERT INTO accepted_head (seq, author, counter, time) VALUES (?, ?, ?, ?)",
+        (record.seq, record.author, entry.counter, record.time),
+    )
+    connection.execute(
+        "DELETE FROM accepted_head WHERE number <= (SELECT max(number) FROM accepted_head) - ?",
+        (MAX_HEADS,),
+    )
+
+
+def forget_aside(connection: Connection, whole: int | None = None) -> None:
+    """What was pulled and not accepted; with `whole`, the next pull takes all of that generation."""
+    connection.execute("DELETE FROM pulled_item")
+    save_setting(connection, STAGED_TO, None)
+    save_setting(connection, STAGED_WHOLE, whole)

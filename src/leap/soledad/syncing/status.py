@@ -6,9 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from leap.soledad.head import HeadRecord
+from leap.soledad.keyset import Keyset
 from leap.soledad.rows import RowTable
 from leap.soledad.sqlite import Connection
 from leap.soledad.syncing.gather import count_dirty
+
+STALE_SECONDS = 3 * 24 * 3600  # three of the heads that a running device signs daily are missing
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,17 @@ class SyncResult:
     pulled: int = 0
     pushed: int = 0
     blobs_sent: int = 0
+
+
+@dataclass(frozen=True)
+class DeviceWord:
+    """When a device of the account last wrote, in seconds since 1970, as far as this one knows; None: never."""
+
+    device_id: str
+    name: str
+    wrote: int | None
+    this: bool
+    stale: bool
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,12 @@ class EngineStatus:
     contents_missing: int = 0
     alarm: str = ""
     error: str = ""
+    devices: tuple[DeviceWord, ...] = ()
+
+    @property
+    def stale(self) -> tuple[DeviceWord, ...]:
+        """Devices without a word for three days: they are off, or the provider withholds what they wrote."""
+        return tuple(device for device in self.devices if device.stale)
 
 
 class StatusBoard:
@@ -62,14 +83,38 @@ class StatusBoard:
                 callback(status)
 
 
-def count_waiting(connection: Connection, tables: Mapping[str, RowTable]) -> dict[str, int]:
-    """How much waits to be pushed, sent and fetched."""
+def list_devices(
+    record: HeadRecord | None, keyset: Keyset, this: str, now: float
+) -> tuple[DeviceWord, ...]:
+    """The devices in use, by name: running ones sign a head every day."""
+    words = []
+    for device in keyset.devices:
+        if device.revoked_at is not None:
+            continue
+        entry = record.devices.get(device.device_id) if record is not None else None
+        wrote = (entry.time or None) if entry is not None else None
+        # Who never wrote in this log had the time since it was listed to do so.
+        since = wrote or device.added
+        own = device.device_id == this
+        stale = not own and now - since > STALE_SECONDS
+        words.append(DeviceWord(device.device_id, device.name, wrote, own, stale))
+    return tuple(sorted(words, key=lambda word: (word.name, word.device_id)))
+
+
+def count_waiting(
+    connection: Connection, tables: Mapping[str, RowTable], below: int
+) -> dict[str, int]:
+    """How much waits to be pushed, sent and fetched; in the background, blobs of priorities below one are."""
     to_send = connection.execute("SELECT count(*) FROM blob_unsent").fetchone()[0]
-    wanted = connection.execute("SELECT count(*) FROM blob_wanted").fetchone()[0]
+    to_fetch = connection.execute(
+        "SELECT count(*) FROM blob_wanted WHERE priority < ?"
+        " AND blob_id NOT IN (SELECT blob_id FROM blob_lost)",
+        (below,),
+    ).fetchone()[0]
     lost = connection.execute("SELECT count(*) FROM blob_lost").fetchone()[0]
     return {
         "pending": count_dirty(connection, tables),
         "blobs_to_send": to_send,
-        "blobs_to_fetch": wanted - lost,  # what is lost is wanted too
+        "blobs_to_fetch": to_fetch,
         "contents_missing": lost,
     }

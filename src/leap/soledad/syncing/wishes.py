@@ -17,11 +17,14 @@ from functools import partial
 from typing import Any
 
 from leap.soledad import documents
+from leap.soledad.blobs.download import LARGE
+from leap.soledad.blobs.format import BlobRef
 from leap.soledad.errors import Refused
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
+from leap.soledad.syncing.naming import named_blobs
 from leap.soledad.syncing.remote import SyncRemote
-from leap.soledad.syncing.transfer import named_blobs
+from leap.soledad.syncing.transfer import Transfer
 from leap.soledad.transaction import Transaction
 from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob
 
@@ -38,9 +41,16 @@ class Wishes:
     """The wishes of one device, and what it does for those of others."""
 
     def __init__(
-        self, store: Soledad, remote: SyncRemote, device_id: str, *, now: Callable[[], float]
+        self,
+        store: Soledad,
+        remote: SyncRemote,
+        transfer: Transfer,
+        device_id: str,
+        *,
+        now: Callable[[], float],
     ) -> None:
         self._store = store
+        self._transfer = transfer
         self._remote = remote
         self._doc_id = f"{TYPE}/{device_id}"
         self._now = now
@@ -85,8 +95,12 @@ class Wishes:
         return count
 
     async def _send(self, blob_ids: Sequence[str]) -> int:
-        held = await self._store.read(lambda c: self._held(c, blob_ids))
+        held, large = await self._store.read(lambda c: self._held(c, blob_ids))
         count = 0
+        for ref in large:
+            if await self._transfer.is_intact(ref):
+                await self._transfer.send_large(ref)
+                count += 1
         while held:
             blobs = await self._store.read(partial(self._load, blob_ids=held))
             if not blobs:
@@ -103,13 +117,24 @@ class Wishes:
             held = held[done:]
         return count
 
-    def _held(self, connection: Connection, blob_ids: Sequence[str]) -> list[str]:
+    def _held(
+        self, connection: Connection, blob_ids: Sequence[str]
+    ) -> tuple[list[str], list[BlobRef]]:
+        """Those which are here, and the large ones among them apart."""
         shown, _ = named_blobs(connection, self._store.tables, blob_ids)
         found = connection.execute(
-            "SELECT blob_id FROM blob WHERE blob_id IN (SELECT value FROM json_each(?))",
-            (json.dumps(sorted(shown)),),
+            "SELECT blob_id, sha256, size, size > ? AND sealed IS NULL FROM blob"
+            " WHERE blob_id IN (SELECT value FROM json_each(?))",
+            (LARGE, json.dumps(sorted(shown))),
         )
-        return [blob_id for (blob_id,) in found]
+        held: list[str] = []
+        large: list[BlobRef] = []
+        for blob_id, sha256, size, alone in found:
+            if alone:
+                large.append(BlobRef(blob_id, sha256, size))
+            else:
+                held.append(blob_id)
+        return held, large
 
     def _load(self, connection: Connection, blob_ids: Sequence[str]) -> list[Blob]:
         """The first ones whose bytes are still those of their reference, one request's worth."""

@@ -1,0 +1,89 @@
+"""Whose key may have signed a mail: what was looked up in the key ring, so that opening itself is pure.
+
+Invariants:
+* Only the certificates bound to the one From address may give a signature that counts as the From's own.
+* What was not looked up is never taken for "has no key": `Senders.of` raises, and the look-up follows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.mail.outgoing.addresses import domain_of, without_tag
+
+logger = logging.getLogger(__name__)
+
+LOOKUP_SECONDS = 10.0  # for the key of a signer who is not in the ring yet
+
+
+class SignerKeys(Protocol):
+    """What receiving needs of `leap.keymanager.keys.KeyManager`."""
+
+    async def own_keys(self) -> Sequence[SecretKey]: ...
+
+    async def find_signers(self, issuers: Iterable[str]) -> Sequence[Certificate]:
+        """Certificates in the ring with any of these fingerprints or key ids."""
+        ...
+
+    async def find_bound(self, address: str, *, seconds: float) -> Sequence[Certificate]:
+        """Those that stand for an address; looked up for at most `seconds` when there is none."""
+        ...
+
+
+class SendersWanted(Exception):
+    """A mail can be judged only when these were looked up: its From address (None: nobody's), its issuers."""
+
+    def __init__(self, from_address: str | None, issuers: frozenset[str]) -> None:
+        super().__init__(from_address, issuers)
+        self.from_address = from_address
+        self.issuers = issuers
+
+
+@dataclass(frozen=True)
+class Senders:
+    """Certificates by From address, and by the fingerprints and key ids that signatures name."""
+
+    bound: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
+    by_issuers: Mapping[frozenset[str], tuple[Certificate, ...]] = field(default_factory=dict)
+
+    def of(
+        self, from_address: str | None, issuers: Collection[str]
+    ) -> tuple[tuple[Certificate, ...], list[Certificate]]:
+        """Those bound to the From, and all that may have signed. Raises SendersWanted."""
+        wanted = frozenset(issuers)
+        bound = () if from_address is None else self.bound.get(from_address)
+        known = self.by_issuers.get(wanted)
+        if bound is None or known is None:
+            raise SendersWanted(from_address, wanted)
+        by_fingerprint = {one.fingerprint: one for one in (*known, *bound)}
+        return bound, list(by_fingerprint.values())
+
+
+async def look_up(
+    senders: Senders, wanted: Iterable[SendersWanted], keys: SignerKeys, own_domain: str
+) -> Senders:
+    """`senders` and what is wanted of the ring. Raises only what the key manager's store raises."""
+    bound, by_issuers = dict(senders.bound), dict(senders.by_issuers)
+    for one in wanted:
+        if one.from_address is not None and one.from_address not in bound:
+            bound[one.from_address] = await _bound(one.from_address, keys, own_domain)
+        if one.issuers not in by_issuers:
+            by_issuers[one.issuers] = tuple(await keys.find_signers(one.issuers))
+    return Senders(bound, by_issuers)
+
+
+async def _bound(from_address: str, keys: SignerKeys, own_domain: str) -> tuple[Certificate, ...]:
+    """The certificates whose signatures may count as the From's own."""
+    own = domain_of(from_address) == own_domain
+    # Our provider gives alice+tag@ to alice@ and to nobody else.
+    name = without_tag(from_address) if own else from_address
+    try:
+        return tuple(await keys.find_bound(name, seconds=LOOKUP_SECONDS))
+    except Exception as error:
+        # Then the verdict is "unknown-key" or "not-from": nobody said that it is the sender's key.
+        logger.info("a sender's key could not be looked up: %s", type(error).__name__)
+        return ()

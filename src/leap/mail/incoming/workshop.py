@@ -1,0 +1,71 @@
+"""Where mail is made ready, in a thread or in another process, and the look-up of senders' keys.
+
+Invariants:
+* Nothing of it runs on the event loop.
+* Outcomes come in the order of the items.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from leap.keymanager.openpgp import offload
+from leap.mail.incoming.ready import Desk, Outcome, Ready, Refused, make_all_ready
+from leap.mail.incoming.senders import Senders, SendersWanted, SignerKeys, look_up
+from leap.soledad.errors import SoledadError
+from leap.soledad.store import Soledad
+
+
+class Workshop:
+    """Makes the mail of one account ready."""
+
+    def __init__(
+        self, store: Soledad, keys: SignerKeys, own_domain: str, now: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._own_domain = own_domain
+        self._now = now
+        self._senders = Senders()
+
+    def forget_senders(self) -> None:
+        """The next mail's senders are looked up again: keys may have changed since."""
+        self._senders = Senders()
+
+    async def make(self, items: Sequence[bytes]) -> list[Ready | Refused]:
+        """The outcome of each item. Raises what the store raises, MemoryError, OSError."""
+        desk = await self._desk()
+        outcomes = await self._run(items, desk)
+        while wanted := {
+            at: one for at, one in enumerate(outcomes) if isinstance(one, SendersWanted)
+        }:
+            self._senders = await look_up(
+                self._senders, wanted.values(), self._keys, self._own_domain
+            )
+            desk = replace(desk, senders=self._senders)
+            again = await self._run([items[at] for at in wanted], desk)
+            for at, outcome in zip(wanted, again, strict=True):
+                outcomes[at] = outcome
+        return [one for one in outcomes if not isinstance(one, SendersWanted)]
+
+    async def _desk(self) -> Desk:
+        material = self._store.material
+        if material is None:
+            raise SoledadError("the account is not set up on this device")
+        return Desk(
+            account=material.account_id,
+            inbox_keys=material.inbox_keys,
+            own_keys=await self._keys.own_keys(),
+            epoch=material.epoch,
+            own_domain=self._own_domain,
+            now=self._now(),
+            senders=self._senders,
+        )
+
+    async def _run(self, items: Sequence[bytes], desk: Desk) -> list[Outcome]:
+        """Never in place: a small mail can unpack to much, and its signer's certificate can be large."""
+        if len(items) == 1:
+            return await asyncio.to_thread(make_all_ready, items, desk)
+        return await offload.run_batch(make_all_ready, items, desk)
