@@ -94,6 +94,21 @@ def test_a_first_day_with_bitmask(made: World, run: Run, tmp_path: Path) -> None
     assert exported["armored"].startswith("-----BEGIN PGP PRIVATE KEY BLOCK-----")
     run("keys", "export", "nobody@example.test", code=1)
 
+    words = as_json(run("sync", "fingerprint", "--json"))
+    assert (len(words["words"]), words["generation"]) == (8, 1)
+    if not words["unsynced"]:
+        assert run("sync", "fingerprint").stdout.splitlines()[0].split() != []
+    [device] = as_json(run("sync", "status", "--json"))["devices"]
+    assert device["this"]
+    assert not device["stale"]
+    assert "(this one) last wrote 20" in run("sync", "status").stdout
+    wrong = run("sync", "refound", "--yes", stdin="not that one\n", code=3)
+    assert "does not take this passphrase" in wrong.stderr
+    founded = as_json(run("sync", "refound", "--yes", "--json", stdin=PASSPHRASE + "\n"))
+    assert founded["alarm"] == ""
+    assert as_json(run("sync", "fingerprint", "--json"))["generation"] == 2
+    assert as_json(run("sync", "now", "--json"))["online"]
+
     assert as_json(run("user", "logout", "alice@example.test", "--json")) == {"revoked": True}
     assert as_json(run("user", "list", "--json")) == [
         {"address": "alice@example.test", "unlocked": False}
@@ -163,6 +178,82 @@ def test_mail_is_imported_from_file_maildir_and_mbox(made: World, run: Run, tmp_
     assert "5 messages, 4 unread" in run("mail", "status", "bob@example.test").stdout
     missing = run("mail", "import", str(tmp_path / "none"), *account, code=2)
     assert "none" in missing.stderr
+
+
+def test_devices_passphrase_and_recovery_code(made: World, run: Run) -> None:
+    erin, old, new = "erin@example.test", PASSPHRASE, "another good passphrase"
+    created = as_json(
+        run("user", "create", erin, *_where(made), "--device-name", "desk", "--json", stdin=old)
+    )
+    (desk,) = as_json(run("device", "list", erin, "--json"))
+    assert (desk["name"], desk["this"], desk["revoked"]) == ("desk", True, None)
+    assert desk["last_wrote"] >= desk["added"] > 0
+    other = made.device("erins-phone")
+    other.ask(
+        "user-auth",
+        address=erin,
+        passphrase=old,
+        api=made.provider.said["api"],
+        ca=Path(made.provider.said["ca"]).read_text(),
+        device_name="phone",
+    )
+    run("sync", "now", erin)
+    account = ("--account", erin)
+    assert "called kitchen now" in run("device", "rename", "desk", "kitchen", *account).stdout
+    listed = run("device", "list", erin).stdout
+    assert "kitchen" in listed
+    assert "this device" in listed
+    assert "no device" in run("device", "rename", "nobody", "x", *account, code=1).stderr
+
+    shown = run("recovery", "show", erin, stdin=old).stdout
+    assert shown.split() == created["recovery_code"].split()
+    wrong = run("recovery", "show", erin, "--json", stdin="not that one", code=3)
+    assert json.loads(wrong.stdout)["error"] == "wrong-passphrase"
+
+    short = run("passphrase", "change", erin, stdin=f"{old}\nshort\n", code=2)
+    assert "at least 8" in short.stderr
+    itself = run("device", "revoke", "kitchen", "--keep-passphrase", *account, stdin=old, code=1)
+    assert "cannot remove itself" in itself.stderr
+    reading, writing = os.pipe()
+    os.write(writing, f"{old}\n{new}\n".encode())
+    os.close(writing)
+    removed = as_json(
+        subprocess.run(
+            [
+                BITMASK,
+                *("device", "revoke", "phone", *account),
+                *("--json", "--passphrase-fd", str(reading)),
+            ],
+            pass_fds=(reading,),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "BITMASK_HOME": str(made.folder / "home")},
+        )
+    )
+    os.close(reading)
+    assert removed["name"] == "phone"
+    assert len(removed["recovery_code"].split()) == 24
+    assert removed["recovery_code"] != created["recovery_code"]
+    back = run("passphrase", "change", erin, stdin=f"{new}\n{old}\n")
+    assert "holds from now on" in back.stdout
+    newer = as_json(run("recovery", "show", erin, "--new", "--json", stdin=old))["recovery_code"]
+    assert newer != removed["recovery_code"]
+
+    run("user", "logout", erin)
+    folder = made.folder / "home" / "accounts" / erin
+    folder.rename(made.folder / "moved away")
+    stale = f"{created['recovery_code']}\n{new}\n"
+    assert (
+        "was replaced"
+        in run("recovery", "restore", erin, *_where(made), stdin=stale, code=1).stderr
+    )
+    restored = run("recovery", "restore", erin, *_where(made), stdin=f"{newer}\n{new}\n").stdout
+    assert "new passphrase holds" in restored
+    names = [(one["name"], one["this"]) for one in as_json(run("device", "list", erin, "--json"))]
+    assert names[:2] == [("kitchen", False), ("phone", False)]
+    assert names[2][1]
+    run("user", "logout", erin)
 
 
 def test_sync_is_told_done_and_resumed_after_an_alarm(made: World, run: Run) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from leap.bitmask.control import ControlError, NotRunning, ask
-from leap.bitmask.home import Home, Lock, write_private
+from leap.bitmask.home import Home, Lock
 from leap.bitmask.local_api import CommandRefused, LocalApi, Progress
+from leap.soledad.private_file import write_private
 
 
 async def _echo(arguments: dict[str, Any], progress: Progress) -> Any:

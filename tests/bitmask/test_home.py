@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from leap.bitmask.home import Home, HomeError, Lock, normal_address, write_private
+from leap.bitmask.home import Home, HomeError, Lock, normal_address
+from leap.soledad.private_file import write_private
 
 
 @pytest.mark.parametrize(

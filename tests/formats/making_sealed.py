@@ -120,7 +120,7 @@ def envelope() -> dict[str, Any]:
                 account="b" * 32,
             ),
             refused(
-                "a plaintext", "UnknownSuite", "there is no unsealed form", b'{"doc_id": "d"}' * 10
+                "a plaintext", "NotSealed", "there is no unsealed form", b'{"doc_id": "d"}' * 10
             ),
             refused(
                 "filling not zero",
@@ -148,7 +148,7 @@ def envelope() -> dict[str, Any]:
             ),
             refused(
                 "a bomb",
-                "ForgedEnvelope",
+                "CompressionBomb",
                 "it claims over 64 MiB",
                 made(bomb_inner + bytes(padded_size(len(bomb_inner)) - len(bomb_inner))),
             ),

@@ -18,6 +18,7 @@ from tests.hostile.limits import LIMITS
 from tests.hostile.logins import LOGIN_ATTACKS
 from tests.hostile.notices import NOTICE_ATTACKS
 from tests.hostile.pages import PAGE_ATTACKS
+from tests.hostile.revocations import REVOCATION_ATTACKS
 from tests.hostile.server import Attack
 
 ATTACKS: tuple[type[Attack], ...] = (
@@ -27,6 +28,7 @@ ATTACKS: tuple[type[Attack], ...] = (
     *PAGE_ATTACKS,
     *LOGIN_ATTACKS,
     *KEYSET_ATTACKS,
+    *REVOCATION_ATTACKS,
     *CONTENT_ATTACKS,
     *CONNECTION_ATTACKS,
 )

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from leap.soledad.epoch_seal import EpochPayload
 from leap.soledad.errors import BadKeyset, ForgedHead, KeysetBehind
+from leap.soledad.keyset import Keyset, encode_keyset, open_keyset
+from leap.soledad.material import AccountMaterial
 from leap.soledad.secrets import new_device_keys
 from leap.soledad.wire import KeysetPut, SecretsReply
 from tests.hostile.logins import OTHER_ROOT, SIGNATURE
 from tests.hostile.server import BOB, Attack
-from tests.hostile.switching_off import Raise, Whole
+from tests.hostile.switching_off import Instead, Raise, Whole
 from tests.hostile.world import World
 
 SUCCESSION = Whole("leap.soledad.keyset", "check_successor")
+
+
+def take_any_keyset(material: AccountMaterial, signed: bytes) -> tuple[Keyset, list[EpochPayload]]:
+    """Asks neither what it follows nor whom it lists."""
+    return open_keyset(signed, root_public=material.root_public), []
+
+
+FOLLOWS = Instead("leap.soledad.syncing.pull", "follow_keyset", take_any_keyset)
 
 
 class KeysetAttack(Attack):
@@ -50,7 +59,7 @@ class EnrolOwnDevice(KeysetAttack):
         self.asked += 1
         keyset = self.world.tablet.material.open_keyset()
         forged = keyset.with_device(new_device_keys("eve").public(1_800_000_000))
-        data = b"\1" + bytes(64) + msgspec.msgpack.encode(forged)
+        data = b"\1" + bytes(64) + encode_keyset(forged)
         return SecretsReply(wraps=reply.wraps, keyset=data, keyset_version=forged.version)
 
     async def harmed(self, world: World) -> bool:
@@ -63,7 +72,7 @@ class GiveOtherAccountsKeyset(KeysetAttack):
 
     # With all that is asked of a keyset switched off it is even kept; the head then names devices it does not list.
     says = "not signed by the account's root key"
-    checks = (SIGNATURE, OTHER_ROOT, SUCCESSION)
+    checks = (SIGNATURE, OTHER_ROOT, FOLLOWS)
     instead = KeysetBehind
 
     async def on_secrets(self, reply: SecretsReply) -> SecretsReply:

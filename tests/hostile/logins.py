@@ -20,6 +20,7 @@ from leap.soledad.errors import (
     Refused,
     WeakKdf,
 )
+from leap.soledad.keyset import Keyset, open_keyset
 from leap.soledad.secrets import AccountSecrets, derive_passphrase, unwrap, wrap_context
 from leap.soledad.wire import API, KeysetPut, LoginChallenge, LoginReply, SecretsReply, Wraps
 from tests.hostile.items import TAG
@@ -106,7 +107,7 @@ class AnswerNoSecrets(LoginAttack):
     checks = (
         Text(
             "leap.soledad.enrol",
-            "_fetch_secrets",
+            "fetch_secrets",
             "not reply.wraps.passphrase or not reply.wraps.recovery or (not reply.keyset)",
             "False",
         ),
@@ -125,7 +126,7 @@ class DenySecrets(LoginAttack):
     guarantee = "G4"
     expected = MissingSecrets
     says = "no secrets"
-    checks = (Text("leap.soledad.enrol", "_fetch_secrets", "error.status == 404", "False"),)
+    checks = (Text("leap.soledad.enrol", "fetch_secrets", "error.status == 404", "False"),)
     instead = Refused
 
     async def on_http(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -181,7 +182,7 @@ class GiveKeysetOfOtherAccount(LoginAttack):
 class GiveOtherAccountsSecrets(LoginAttack):
     """Gives a new device of alice the wrapped secrets and the keyset of bob, so that it would join his account."""
 
-    # Keys and the address inside the wrap tell the accounts apart; and once more what is inside is compared.
+    # Keys and the address inside the wrap tell the accounts apart; once more what is inside is compared, in one step.
     guarantee = "G4"
     expected = ForgedEnvelope
     says = "was altered, or belongs to another place"
@@ -189,14 +190,12 @@ class GiveOtherAccountsSecrets(LoginAttack):
     joined = ""
 
     @staticmethod
-    def open_for_anyone(reply: SecretsReply, *_: Any, **__: Any) -> AccountSecrets:
+    def open_for_anyone(reply: SecretsReply, *_: Any) -> tuple[AccountSecrets, Keyset]:
         key = GiveOtherAccountsSecrets.bobs_key
-        return unwrap(reply.wraps.passphrase, key, wrap_context(BOB))
+        secrets = unwrap(reply.wraps.passphrase, key, wrap_context(BOB))
+        return secrets, open_keyset(reply.keyset, root_public=secrets.root_public)
 
-    checks = (
-        Instead("leap.soledad.enrol", "_open_secrets", open_for_anyone),
-        Whole("leap.soledad.secrets", "check_belongs"),
-    )
+    checks = (Instead("leap.soledad.enrol", "open_secrets", open_for_anyone),)
 
     async def act(self, world: World) -> None:
         bob = await self.accounts.find_verifier(BOB, with_recovery=False)
@@ -225,7 +224,7 @@ class MiscountKeyset(LoginAttack):
     guarantee = "G4"
     expected = BadKeyset
     says = "counts another version"
-    checks = (Raise("leap.soledad.enrol", "_enrol", "counts another version"),)
+    checks = (Raise("leap.soledad.enrol", "open_secrets", "counts another version"),)
 
     async def on_secrets(self, reply: SecretsReply) -> SecretsReply:
         self.asked += 1

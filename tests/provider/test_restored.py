@@ -7,15 +7,26 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from leap.soledad.enrol import enrol_device, sign_up
-from leap.soledad.errors import AuthFailed, ProviderLies, SoledadError
-from leap.soledad.generation import begin_generation
+from leap.soledad.enrol import enrol_device, log_in_again, sign_up
+from leap.soledad.envelope import Epoch
+from leap.soledad.errors import AuthFailed, ProviderLies, SoledadError, Unreachable
+from leap.soledad.generation import OldPassphrase, begin_generation
+from leap.soledad.keyset import sign_keyset
+from leap.soledad.login import srp_verifier
 from leap.soledad.remote import ProviderClient
-from leap.soledad.secrets import floor_kdf_params
+from leap.soledad.secrets import (
+    derive_passphrase,
+    floor_kdf_params,
+    unwrap,
+    wrap,
+    wrap_context,
+)
 from leap.soledad.store import Soledad
 from leap.soledad.syncing import SyncEngine, SyncStopped
+from leap.soledad.wire import KeysetPut, Verifier, Wraps
 from tests.provider.world import DOMAIN, PASSPHRASE, Served, opened, served
 from tests.soledad.schemas import open_store
 
@@ -155,8 +166,6 @@ async def test_devices_alarm_one_founds_the_log_anew_and_nothing_is_lost(
 
 async def log_in(https: Served, device: Device) -> None:
     """A person does, where the provider forgot the token."""
-    from leap.soledad.enrol import log_in_again
-
     material = device.store.material
     assert material is not None
     async with ProviderClient(https.url, ca_file=https.ca_file) as client:
@@ -174,8 +183,6 @@ async def test_a_new_generation_whose_reply_was_lost_is_recognised(tmp_path: Pat
                 put = laptop.client.put_keyset
 
                 async def lost(body: Any) -> None:
-                    from leap.soledad.errors import Unreachable
-
                     await put(body)
                     raise Unreachable("the reply was lost")
 
@@ -188,3 +195,77 @@ async def test_a_new_generation_whose_reply_was_lost_is_recognised(tmp_path: Pat
                     await begin_generation(laptop.store, laptop.client, "not that one")
         finally:
             await laptop.store.close()
+
+
+async def test_new_epochs_are_not_wrapped_under_the_passphrase_of_a_backup(tmp_path: Path) -> None:
+    """The passphrase was changed, with a new epoch, after the backup; its old one may be known to others."""
+    folder, backup, new = tmp_path / "provider", tmp_path / "backup", "a much better phrase"
+    async with running(folder, tmp_path) as https:
+        laptop = await enrolled(https, tmp_path, "laptop")
+        await laptop.put("d", v=1)
+        async with laptop.online(https) as engine:
+            await engine.sync()
+    await asyncio.to_thread(shutil.copytree, folder, backup)
+    async with running(folder, tmp_path) as https, laptop.online(https) as engine:
+        await new_epoch(laptop, new)
+        await laptop.put("d", v=2)
+        await engine.sync()
+    await asyncio.to_thread(shutil.rmtree, folder)
+    await asyncio.to_thread(shutil.copytree, backup, folder)
+    try:
+        async with running(folder, tmp_path) as https, laptop.online(https) as engine:
+            store, client = laptop.store, laptop.client
+            with pytest.raises(AuthFailed):
+                await engine.refound(lambda: begin_generation(store, client, new))
+            with pytest.raises(OldPassphrase):
+                await engine.refound(lambda: begin_generation(store, client, PASSPHRASE))
+            assert (await client.secrets()).keyset_version == 1
+            await engine.refound(
+                lambda: begin_generation(store, client, PASSPHRASE, new, kdf=floor_kdf_params)
+            )
+            async with ProviderClient(https.url, ca_file=https.ca_file) as client:
+                with pytest.raises(AuthFailed):
+                    await enrol_device(client, ALICE, PASSPHRASE, "eve's")
+                made = await enrol_device(client, ALICE, new, "phone")
+            assert len(made.material.epochs) == 2
+            phone = Device(await open_store(tmp_path / "phone.db"))
+            await phone.store.save_material(made.material)
+            async with phone.online(https) as theirs:
+                await theirs.sync()
+            assert await phone.view() == ({"d"}, [])
+            await phone.store.close()
+    finally:
+        await laptop.store.close()
+
+
+async def new_epoch(laptop: Device, passphrase: str) -> None:
+    """A change of passphrase, as it is at the provider: a new verifier, wraps, and an epoch more."""
+    reply = await laptop.client.secrets()
+    material = laptop.store.material
+    assert material is not None
+    keyset = material.open_keyset()
+    old = derive_passphrase(PASSPHRASE, await laptop.client.kdf_of(ALICE))
+    secrets = unwrap(reply.wraps.passphrase, old.wrap_key, wrap_context(ALICE))
+    epoch = Epoch(2, bytes(range(32)))
+    secrets = msgspec.structs.replace(secrets, epochs=[*secrets.epochs, epoch])
+    params = floor_kdf_params()
+    keys = derive_passphrase(passphrase, params)
+    salt, verifier = srp_verifier(ALICE, keys.auth_key)
+    entry = msgspec.structs.replace(keyset.epochs[0], number=2)
+    if "since_version" in entry.__struct_fields__:
+        entry = msgspec.structs.replace(entry, since_version=2)
+    signed = sign_keyset(keyset.successor(epochs=[*keyset.epochs, entry]), secrets.root_key)
+    await laptop.client.put_keyset(
+        KeysetPut(
+            expected_version=1,
+            keyset=signed,
+            wraps=Wraps(
+                passphrase=wrap(secrets, keys.wrap_key, wrap_context(ALICE)),
+                recovery=reply.wraps.recovery,
+            ),
+            passphrase=Verifier(kdf=params, srp_salt=salt, srp_verifier=verifier),
+        )
+    )
+    await laptop.store.update_material(
+        lambda now: msgspec.structs.replace(now, keyset=signed, epochs=[*now.epochs, epoch])
+    )

@@ -255,10 +255,12 @@ class Connection:
                 request = PullRequest(since=page.items[-1].seq)
 
     async def stage_all(self, requests: AsyncIterable[StageRequest]) -> StageReply:
-        """As one streamed request; each frame counts as a request here, and can suffer a fault of its own."""
+        """As one streamed request, which counts once; each frame can suffer a fault of its own."""
         reply = StageReply(staged=0)
+        counted = len(self.requests) + 1
         async for request in requests:
             reply = await self.stage(request)
+            del self.requests[counted:]
         return reply
 
     async def stage(self, request: StageRequest) -> StageReply:

@@ -1,6 +1,7 @@
 """Devices that edit, sync, crash and lose replies in any order all end equal, and nothing is lost in silence."""
 
 import asyncio
+import contextlib
 import itertools
 import shutil
 import tempfile
@@ -12,8 +13,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from leap.soledad.errors import SoledadError
+from leap.soledad.errors import BeingFounded, SoledadError
 from leap.soledad.rows import RowExists, SetEdit
+from leap.soledad.syncing.loop import DAY
 from tests.soledad.memory_provider import (
     Account,
     Device,
@@ -136,8 +138,28 @@ class Convergence(RuleBasedStateMachine):
                 await second.sync()
 
         first.remote.before["commit"] = interfere
-        self.run(first.sync())
+        try:
+            self.run(first.sync())
+        except BeingFounded:
+            pass
         first.remote.before.clear()
+
+    @rule(days=st.sampled_from([1, 1, 31]))
+    def wait(self, days: int) -> None:
+        """Tombstones are purged, and whoever does not sync for a month finds them gone."""
+        for device in self.account.devices:
+            device.now += days * DAY
+
+    @rule(number=devices, fault=st.sampled_from([None, None, lost_request, lost_reply]))
+    def refound(self, number: int, fault: Any) -> None:
+        """One device's state becomes the log, also while another one is at just that."""
+        device = self.device(number)
+        device.remote.faults["commit"] = [fault]
+        try:
+            self.run(device.refound())
+        except SoledadError:
+            pass
+        device.remote.faults.clear()
 
     @rule(number=devices)
     def crash(self, number: int) -> None:
@@ -156,6 +178,9 @@ class Convergence(RuleBasedStateMachine):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     async def compare(self) -> None:
+        for device in self.account.devices:  # a founding that was cut is brought to its end
+            with contextlib.suppress(BeingFounded):
+                await device.sync()
         for _ in range(2):
             for device in self.account.devices:
                 await device.sync()

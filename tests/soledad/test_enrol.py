@@ -343,7 +343,7 @@ async def test_a_keyset_with_an_epoch_the_secrets_lack_is_refused(https: Served)
         material = (await made(laptop)).material
         secrets = await secrets_of_account(laptop, material)
         newer = material.open_keyset()
-        newer = newer.successor(epochs=[*newer.epochs, EpochEntry(2, 0)])
+        newer = newer.successor(epochs=[*newer.epochs, EpochEntry(2, 0, since_version=2)])
         signed = sign_keyset(newer, secrets.root_key)
         phone.change = lambda reply: REPLACE(reply, keyset=signed, keyset_version=2)
         with pytest.raises(ForgedEnvelope, match="lack an epoch"):

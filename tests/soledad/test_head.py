@@ -34,6 +34,7 @@ from leap.soledad.head import (
     open_head,
     sign_and_seal,
 )
+from leap.soledad.keyset import EpochEntry
 from tests.soledad.people import NOW, device_of, keyset_of, secrets_of
 
 ALICE = secrets_of("alice")
@@ -132,6 +133,67 @@ def test_a_revoked_device_signs_no_heads():
     )
     with pytest.raises(ForgedHead, match="revoked"):
         open_head(sealed_by(LAPTOP), revoked, EPOCHS, ACCOUNT)
+
+
+def test_a_revoked_devices_heads_count_up_to_the_one_its_revocation_names():
+    def entry(counter: int) -> dict[str, DeviceEntry]:
+        return {LAPTOP.device_id: DeviceEntry(counter, b"", 3, int(NOW))}
+
+    revoked = KEYSET.successor(
+        devices=[REPLACE(KEYSET.devices[0], revoked_at=9, revoked_counter=7), KEYSET.devices[1]]
+    )
+    for counter in (1, 6, 7):
+        sealed = forced(record_by(devices=entry(counter)))
+        assert open_head(sealed, revoked, EPOCHS, ACCOUNT).author == LAPTOP.device_id
+    for counter in (8, 9, 2**50):
+        with pytest.raises(ForgedHead, match="revoked"):
+            open_head(forced(record_by(devices=entry(counter))), revoked, EPOCHS, ACCOUNT)
+    hidden = forced(record_by(devices={PHONE.device_id: DeviceEntry(1, b"x" * 32, 3)}))
+    with pytest.raises(ForgedHead, match="revoked"):  # it does not say how far it counts
+        open_head(hidden, revoked, EPOCHS, ACCOUNT)
+
+
+SECOND_EPOCH = Epoch(2, b"2" * 32)
+RENEWED = KEYSET.successor(epochs=[*KEYSET.epochs, EpochEntry(2, int(NOW), since_version=2)])
+BOTH = {**EPOCHS, 2: SECOND_EPOCH}
+
+
+@pytest.mark.parametrize(
+    ("keyset", "epoch"),
+    [(RENEWED, EPOCH), (RENEWED.successor(), EPOCH), (KEYSET, SECOND_EPOCH)],
+    ids=["old epoch", "old epoch, later", "new epoch, old version"],
+)
+def test_a_head_under_another_epoch_than_its_keysets_is_forged(keyset, epoch):
+    """Who knows old epochs only could else write under a new keyset, or bring others back to an old one."""
+    newest = RENEWED.successor()
+    record = record_by(keyset_version=keyset.version, keyset_hash=keyset.hash)
+    sealed = sign_and_seal(record, LAPTOP.signing_key, epoch, ACCOUNT)
+    with pytest.raises(ForgedHead, match="another epoch"):
+        open_head(sealed, newest, BOTH, ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("keyset", "epoch"),
+    [(RENEWED, SECOND_EPOCH), (RENEWED.successor(), SECOND_EPOCH), (KEYSET, EPOCH)],
+    ids=["new epoch", "new epoch, later", "head of before"],
+)
+def test_a_head_is_opened_under_the_epoch_of_its_keyset(keyset, epoch):
+    newest = RENEWED.successor()
+    record = record_by(keyset_version=keyset.version, keyset_hash=keyset.hash)
+    sealed = sign_and_seal(record, LAPTOP.signing_key, epoch, ACCOUNT)
+    assert open_head(sealed, newest, BOTH, ACCOUNT) == record
+
+
+def test_a_head_of_a_version_without_times_opens():
+    body = msgspec.to_builtins(record_by(), builtin_types=(bytes,))
+    for device in body["devices"].values():
+        del device["time"]
+    raw = msgspec.msgpack.encode(body)
+    signature = LAPTOP.signing_key.sign(with_lengths(b"leap.soledad head 1", ACCOUNT.encode(), raw))
+    opened = open_head(
+        sealed_raw(msgspec.msgpack.encode([raw, signature])), KEYSET, EPOCHS, ACCOUNT
+    )
+    assert [entry.time for entry in opened.devices.values()] == [0]
 
 
 def test_the_keyset_it_names_must_be_the_one_at_hand():

@@ -11,6 +11,7 @@ from leap.soledad.keyset import (
     EpochEntry,
     account_id_of,
     check_successor,
+    encode_keyset,
     open_keyset,
     sign_keyset,
 )
@@ -26,7 +27,7 @@ REPLACE = msgspec.structs.replace
 
 def forced(keyset) -> bytes:
     """Signed by the right root key, whatever the keyset says."""
-    body = msgspec.msgpack.encode(keyset)
+    body = encode_keyset(keyset)
     return b"\x01" + ALICE.root_key.sign(b"leap.soledad keyset 1\0" + body) + body
 
 
@@ -47,7 +48,7 @@ def test_another_root_key_is_refused():
 
 
 def test_the_root_key_inside_must_be_the_one_that_signed():
-    body = msgspec.msgpack.encode(keyset_of(BOB, LAPTOP))
+    body = encode_keyset(keyset_of(BOB, LAPTOP))
     crossed = b"\x01" + ALICE.root_key.sign(b"leap.soledad keyset 1\0" + body) + body
     for pinned in (ALICE.root_public, None):
         with pytest.raises(BadKeyset):
@@ -79,7 +80,7 @@ def test_bytes_from_outside_raise_only_theirs(data):
 
 def test_only_the_canonical_form_counts():
     """Or one keyset would have several hashes."""
-    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(FIRST))
+    fields = msgspec.msgpack.decode(encode_keyset(FIRST))
     for body in (
         msgspec.msgpack.encode(dict(reversed(fields.items()))),
         msgspec.msgpack.encode({**fields, "more": 1}),
@@ -108,6 +109,10 @@ def test_only_the_canonical_form_counts():
         ),
         ({"inbox_keys": FIRST.inbox_keys * 2}, "inbox key twice"),
         ({"epochs": [EpochEntry(2, 0), EpochEntry(1, 0)]}, "order"),
+        ({"epochs": [EpochEntry(1, 0), EpochEntry(2, 0)]}, "one after the other"),
+        ({"epochs": [EpochEntry(1, 0, since_version=2)]}, "one after the other"),
+        ({"epochs": [EpochEntry(1, 0), EpochEntry(2, 0, since_version=9)]}, "one after the other"),
+        ({"devices": [REPLACE(FIRST.devices[0], revoked_counter=3)]}, "as if it were revoked"),
         ({"version": 0}, "malformed"),
         ({"root_public": b"short"}, "not signed|malformed|another root"),
     ],
@@ -165,11 +170,44 @@ REVOKED = SECOND.successor(devices=[REPLACE(FIRST.devices[0], revoked_at=5), SEC
             FIRST.successor(epochs=[EpochEntry(2, 0)]),
             "lost an epoch",
         ),
+        (
+            FIRST,
+            FIRST.successor(epochs=[*FIRST.epochs, EpochEntry(2, 0, since_version=1)]),
+            "began before it",
+        ),
+        (
+            SECOND,
+            SECOND.successor(epochs=[REPLACE(SECOND.epochs[0], created=7)]),
+            "when an epoch began",
+        ),
+        (
+            REVOKED,
+            REVOKED.successor(
+                devices=[REPLACE(REVOKED.devices[0], revoked_counter=9), REVOKED.devices[1]]
+            ),
+            "revocation",
+        ),
     ],
 )
 def test_what_does_not_follow_is_refused(known, new, reason):
     with pytest.raises(BadKeyset, match=reason):
         check_successor(known, new)
+
+
+def test_a_keyset_signed_before_there_were_newer_fields_keeps_its_form():
+    """What says nothing new is left out, so that keysets stored by older versions still open."""
+    fields = msgspec.msgpack.decode(encode_keyset(FIRST))
+    assert "revoked_counter" not in fields["devices"][0]
+    assert "since_version" not in fields["epochs"][0]
+    assert open_keyset(forced(FIRST), root_public=ALICE.root_public) == FIRST
+
+
+def test_the_epoch_in_force_is_told_for_each_version():
+    later = SECOND.successor(epochs=[*SECOND.epochs, EpochEntry(2, 0, since_version=3)])
+    check_successor(SECOND, later)
+    assert [later.epoch_at(version) for version in (1, 2, 3, 4)] == [1, 1, 2, 2]
+    signed = sign_keyset(later, ALICE.root_key)
+    assert open_keyset(signed, root_public=ALICE.root_public) == later
 
 
 def test_the_account_id_is_bound_to_the_root_key():

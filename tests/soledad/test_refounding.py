@@ -1,5 +1,6 @@
 """Founding the log anew: the others follow, nothing is lost, and what is deleted stays deleted."""
 
+import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -18,9 +19,9 @@ from leap.soledad.errors import (
 )
 from leap.soledad.keyset import check_successor, open_keyset, sign_keyset
 from leap.soledad.rows import SetEdit
-from leap.soledad.syncing import SyncStopped, gather
+from leap.soledad.syncing import SyncEngine, SyncStopped, gather
 from tests.soledad.memory_provider import Account, Device, lost_reply, lost_request
-from tests.soledad.two_devices import equal, pair
+from tests.soledad.two_devices import equal, pair, until
 
 
 async def alarmed(device: Device, kind: type[ProviderLies] = RolledBack) -> None:
@@ -374,3 +375,19 @@ async def test_backups_and_foundings_in_any_order_lose_no_edit(account: Account,
     view = await equal(*devices)
     assert set(docs(view)) == made
     assert {row[0] for row in view["rows"]} == made
+
+
+async def test_a_running_device_leaves_its_alarm_by_the_new_generation(account: Account) -> None:
+    laptop, phone, _ = await restored(account)
+    await phone.restart()
+    await phone.engine.close()
+    phone.engine = SyncEngine(phone.store, phone.remote, now=lambda: phone.now, gather=0, poll=0.02)
+    running = asyncio.create_task(phone.engine.run())
+    try:
+        await until(phone, lambda status: bool(status.alarm))
+        await laptop.refound()
+        await until(phone, lambda status: not status.alarm and status.last_sync is not None)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await equal(laptop, phone)

@@ -8,23 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from leap.bitmask.device_commands import device_commands
 from leap.bitmask.doctor import Doctor
-from leap.bitmask.local_api import Command, CommandRefused, Progress
+from leap.bitmask.local_api import Command, Progress, text, text_or_none
 from leap.bitmask.session import AccountSession, sync_sentence
 
 if TYPE_CHECKING:
     from leap.bitmask.daemon import Daemon
-
-
-def _text(arguments: dict[str, Any], name: str) -> str:
-    value = arguments.get(name)
-    if not isinstance(value, str) or not value:
-        raise CommandRefused("bad-request", f"The command lacks {name!r}.")
-    return value
-
-
-def _text_or_none(arguments: dict[str, Any], name: str) -> str | None:
-    return _text(arguments, name) if arguments.get(name) is not None else None
 
 
 class Commands:
@@ -46,15 +36,17 @@ class Commands:
             "mail-settings": self.mail_settings,
             "mail-status": self.mail_status,
             "sync-status": self.sync_status,
-            "sync-now": self.sync_now,
             "sync-resume": self.sync_resume,
             "sync-fingerprint": self.sync_fingerprint,
-            "sync-refound": self.sync_refound,
             "keys-list": self.keys_list,
             "keys-export": self.keys_export,
+            "recovery-restore": self.recovery_restore,
+            **device_commands(self._sessions),
         }
         return {
             **{name: _without_progress(command) for name, command in plain.items()},
+            "sync-now": self.sync_now,
+            "sync-refound": self.sync_refound,
             **Doctor(self._sessions).table(),
         }
 
@@ -79,6 +71,7 @@ class Commands:
                         "unlocked": True,
                         "sync": msgspec.to_builtins(sync),
                         "sentence": sync_sentence(sync),
+                        "notice": session.notice,
                     }
                 )
         return {"pid": os.getpid(), "accounts": accounts, **self._servers()}
@@ -91,30 +84,41 @@ class Commands:
 
     async def user_create(self, arguments: dict[str, Any]) -> dict[str, Any]:
         session, recovery_code = await self._sessions.create(
-            _text(arguments, "address"),
-            _text(arguments, "passphrase"),
-            api=_text(arguments, "api"),
-            ca=_text_or_none(arguments, "ca"),
-            device_name=_text(arguments, "device_name"),
+            text(arguments, "address"),
+            text(arguments, "passphrase"),
+            api=text(arguments, "api"),
+            ca=text_or_none(arguments, "ca"),
+            device_name=text(arguments, "device_name"),
         )
         return {**await self._described(session), "recovery_code": recovery_code}
 
     async def user_auth(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        address, passphrase = _text(arguments, "address"), _text(arguments, "passphrase")
+        address, passphrase = text(arguments, "address"), text(arguments, "passphrase")
         if address in self._daemon.home.accounts():
             session = await self._sessions.unlock(address, passphrase)
         else:
             session = await self._sessions.enrol(
                 address,
                 passphrase,
-                api=_text(arguments, "api"),
-                ca=_text_or_none(arguments, "ca"),
-                device_name=_text(arguments, "device_name"),
+                api=text(arguments, "api"),
+                ca=text_or_none(arguments, "ca"),
+                device_name=text(arguments, "device_name"),
             )
         return await self._described(session)
 
+    async def recovery_restore(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        session = await self._sessions.restore(
+            text(arguments, "address"),
+            text(arguments, "words"),
+            text(arguments, "passphrase"),
+            api=text(arguments, "api"),
+            ca=text_or_none(arguments, "ca"),
+            device_name=text(arguments, "device_name"),
+        )
+        return await self._described(session)
+
     async def user_logout(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        revoked = await self._sessions.log_out(_text(arguments, "address"))
+        revoked = await self._sessions.log_out(text(arguments, "address"))
         return {"revoked": revoked}
 
     async def user_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
@@ -150,9 +154,10 @@ class Commands:
     async def sync_status(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return await _sync_of(self._session(arguments))
 
-    async def sync_now(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def sync_now(self, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         session = self._session(arguments)
-        await session.account.sync_now()
+        with session.sync_progress(progress):
+            await session.account.sync_now()
         return await _sync_of(session)
 
     async def sync_resume(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -164,10 +169,14 @@ class Commands:
         session = self._session(arguments)
         return {"address": session.address, **await session.sync_fingerprint()}
 
-    async def sync_refound(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        session = await self._sessions.refound(
-            _text(arguments, "address"), _text(arguments, "passphrase")
-        )
+    async def sync_refound(self, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        session = self._session(arguments)
+        with session.sync_progress(progress):
+            await self._sessions.refound(
+                session.address,
+                text(arguments, "passphrase"),
+                text_or_none(arguments, "new_passphrase"),
+            )
         return await _sync_of(session)
 
     async def keys_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
@@ -176,12 +185,12 @@ class Commands:
     async def keys_export(self, arguments: dict[str, Any]) -> dict[str, Any]:
         session = self._session(arguments)
         armored = await session.exported_key(
-            _text(arguments, "of"), secret=bool(arguments.get("secret"))
+            text(arguments, "of"), secret=bool(arguments.get("secret"))
         )
-        return {"address": _text(arguments, "of"), "armored": armored}
+        return {"address": text(arguments, "of"), "armored": armored}
 
     def _session(self, arguments: dict[str, Any]) -> AccountSession:
-        return self._sessions.get(_text(arguments, "address"))
+        return self._sessions.get(text(arguments, "address"))
 
     async def _described(self, session: AccountSession) -> dict[str, Any]:
         sync = await session.account.sync_status()
@@ -189,6 +198,7 @@ class Commands:
             "address": session.address,
             "fingerprint": await session.fingerprint(),
             "online": sync.online,
+            "notice": session.notice,
             **self._mail_program(session),
         }
 

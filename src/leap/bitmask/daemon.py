@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from leap.bitmask.commands import Commands
-from leap.bitmask.home import Home, HomeError, Lock, write_private
+from leap.bitmask.home import Home, HomeError, Lock
 from leap.bitmask.local_api import CommandRefused, LocalApi
 from leap.bitmask.sessions import AccountSessions
 from leap.keymanager.openpgp import offload
@@ -32,6 +32,7 @@ from leap.mail.outgoing.gateway import gateway_handler
 from leap.mail.rpc import AccountServer, serve_accounts
 from leap.mail.smtp.contract import SmtpConfig
 from leap.mail.smtp.transport import SmtpServer, serve_smtp
+from leap.soledad.private_file import write_private
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)

@@ -1,9 +1,10 @@
-"""Where bitmask keeps its things on disk, and how it writes small files there.
+"""Where bitmask keeps its things on disk.
 
 Layout of a home (all 0700 or 0600):
     settings.json              ports, chosen once and then kept
     daemon.json                pid, sockets and token, while a daemon runs
     accounts/ADDRESS/vault.json  the store's key, wrapped by the passphrase
+    accounts/ADDRESS/vault.json.next  the same under a new passphrase, while a change of it is under way
     accounts/ADDRESS/store.db    everything else, encrypted (SQLCipher)
     accounts/ADDRESS/lock        held by whoever has the store open
 """
@@ -17,6 +18,8 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from leap.soledad.private_file import write_private
 
 _ADDRESS = re.compile(
     r"^[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9])?@[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$"
@@ -42,30 +45,6 @@ def default_home() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("bitmask", appauthor=False))
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replaces a file atomically and durably, readable by its owner only."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:  # mkstemp makes it 0600
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Home:

@@ -34,6 +34,19 @@ class CommandRefused(Exception):
         self.kind = kind
 
 
+def text(arguments: dict[str, Any], name: str) -> str:
+    """An argument that must be there; raises CommandRefused."""
+    value = arguments.get(name)
+    if not isinstance(value, str) or not value:
+        raise CommandRefused("bad-request", f"The command lacks {name!r}.")
+    return value
+
+
+def text_or_none(arguments: dict[str, Any], name: str) -> str | None:
+    """An argument that may be left out."""
+    return text(arguments, name) if arguments.get(name) is not None else None
+
+
 class LocalApi:
     """Serves named commands on a unix socket."""
 

@@ -8,10 +8,12 @@ Invariant: what fails in the background is tried again, later and later; it neve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from leap.bitmask.app_password import app_password, matches, new_seed
@@ -26,6 +28,7 @@ from leap.mail.local import LocalAccount
 from leap.mail.outgoing.accepting import Outgoing
 from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.sender import Sender
+from leap.soledad.account_keys import AccountKeys
 from leap.soledad.enrol import log_in_again
 from leap.soledad.errors import AuthFailed, SoledadError
 from leap.soledad.generation import begin_generation
@@ -37,24 +40,39 @@ from leap.soledad.transaction import Transaction
 
 logger = logging.getLogger(__name__)
 
+DEVICE_REVOKED = "device-revoked"  # the provider's word
 APP_PASSWORD_SEED = "bitmask.app-password-seed"  # noqa: S105 - the name of a setting
 SYNC_PATIENCE = 10.0  # seconds somebody waits for a sync, which goes on without them
 FIRST_PULL_PATIENCE = 30.0  # seconds `user auth` waits for a new device's mail before it answers
 KEY_CARE_INTERVAL = 3600.0  # seconds between looks at the own key and its publication
+SETTLE_INTERVAL = 20.0  # seconds between looks whether a change took place whose reply was lost
 FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0  # seconds
 
 
 class AccountSession:
     """An unlocked account. `start` begins the work in the background; `close` ends it and locks the store."""
 
-    def __init__(self, address: str, store: Soledad, client: ProviderClient, lock: Lock) -> None:
+    def __init__(
+        self,
+        address: str,
+        store: Soledad,
+        client: ProviderClient,
+        lock: Lock,
+        *,
+        vault: Path,
+        store_key: bytes,
+    ) -> None:
         self.address = address
-        self.key = b""  # of the store, for maintenance that opens it anew
+        self.notice = ""  # what a person must know about the log-in of this device, or nothing
+        self.rejected = False  # the provider does not know this device's token any more
+        self.vault = vault
+        self.store_key = store_key
         self.store = store
         self.client = client
         self._lock = lock
         self.keys = KeyManager(store, address, client)
         self.engine = SyncEngine(store, client)
+        self.account_keys = AccountKeys(store, client, self.engine, vault)
         self.outgoing = Outgoing(Outbox(store), self.keys, address)
         self.account = LocalAccount(store, address, self.outgoing)
         self._submission = ProviderSubmission(client, address)
@@ -72,6 +90,7 @@ class AccountSession:
         self._seed = b""
         self._tasks: list[asyncio.Task[None]] = []
         self._key_care_due = asyncio.Event()
+        self._change_open = asyncio.Event()
         self._was_online = False
         self._unsubscribe: list[Callable[[], None]] = []
 
@@ -97,6 +116,7 @@ class AccountSession:
             ("sending", self.sender.run),
             ("receiving", self.incoming.run),
             ("keys", self._care_for_keys),
+            ("settling changes", self._settle_changes),
         ):
             self._tasks.append(
                 asyncio.create_task(self._kept_going(name, work), name=f"{name} {self.address}")
@@ -126,7 +146,10 @@ class AccountSession:
             async with asyncio.timeout(SYNC_PATIENCE):
                 await self.engine.sync()
         except (SoledadError, TimeoutError) as error:
+            self.rejected = isinstance(error, AuthFailed)
             logger.info("sync of %s: %s", self.address, error)
+        else:
+            self.rejected = False
 
     async def sync_status(self) -> SyncStatus:
         status = await self.engine.refresh_status()
@@ -150,6 +173,15 @@ class AccountSession:
         await self.sync_now()
         return alarm
 
+    @contextlib.contextmanager
+    def sync_progress(self, tell: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+        """While it lasts, `tell` hears what comes and goes."""
+        end = self.engine.on_progress(lambda progress: tell(asdict(progress)))
+        try:
+            yield
+        finally:
+            end()
+
     async def sync_fingerprint(self) -> dict[str, Any]:
         """Eight words for comparing two devices, and what they stand for."""
         found = await self.engine.fingerprint()
@@ -160,9 +192,11 @@ class AccountSession:
             "unsynced": found.unsynced,
         }
 
-    async def refound(self, passphrase: str) -> None:
+    async def refound(self, passphrase: str, new_passphrase: str | None = None) -> None:
         """Makes this device's state the account's log at the provider. Raises what `SyncEngine.refound` does."""
-        await self.engine.refound(lambda: begin_generation(self.store, self.client, passphrase))
+        await self.engine.refound(
+            lambda: begin_generation(self.store, self.client, passphrase, new_passphrase)
+        )
 
     # -- for the commands ---------------------------------------------------------------------
 
@@ -182,20 +216,22 @@ class AccountSession:
     async def log_in(self, passphrase: str) -> bool:
         """A new token if this device has none; False if the provider cannot be reached now.
 
-        Raises AuthFailed when the passphrase was changed elsewhere.
+        Raises AuthFailed when the passphrase was changed elsewhere, Refused when this device was removed.
         """
         material = self.store.material
         assert material is not None, "an account's store has material from the first moment"
-        if material.token is not None:
+        if material.token is not None and not self.rejected:
             return True
         try:
             token = await log_in_again(self.client, material, passphrase)
-        except AuthFailed:
-            raise
         except SoledadError as error:
+            if isinstance(error, AuthFailed) or getattr(error, "error", "") == DEVICE_REVOKED:
+                raise
             logger.info("no log-in of %s now: %s", self.address, error)
             return False
         await self.store.update_material(lambda current: current.with_token(token))
+        self.rejected = False
+        self.notice = ""
         return True
 
     async def log_out(self) -> bool:
@@ -210,6 +246,24 @@ class AccountSession:
             revoked = False
         await self.store.update_material(lambda current: current.with_token(None))
         return revoked
+
+    async def settle(self, passphrase: str) -> None:
+        """Finds out what became of a change of passphrase or keys that a crash or a lost reply left open."""
+        of = await self.account_keys.pending()
+        outcome = await self.account_keys.settle(passphrase)
+        if outcome == "open":
+            self.settle_later()
+        if of == "passphrase" and outcome is not None:
+            self.notice = {
+                "done": "The change of the passphrase that was under way took place: the new one holds now.",
+                "undone": "The change of the passphrase that was under way did not take place: the old one holds.",
+                "open": "Whether the change of the passphrase took place is not known until the provider answers;"
+                " until then the old one and the new one unlock this device.",
+            }[outcome]
+
+    def settle_later(self) -> None:
+        """The outcome of a change is not known: it is looked for until it is."""
+        self._change_open.set()
 
     async def renew_app_password(self) -> None:
         """Makes a new app password; the old one ends now."""
@@ -265,6 +319,15 @@ class AccountSession:
             self._tasks.append(asyncio.create_task(self.sender.came_online()))
         self._was_online = online
         self._tasks = [task for task in self._tasks if not task.done()]
+
+    async def _settle_changes(self) -> None:
+        while True:
+            await self._change_open.wait()
+            if await self.account_keys.settle() != "open":
+                self._change_open.clear()
+                self.notice = ""
+                continue
+            await asyncio.sleep(SETTLE_INTERVAL)
 
     async def _care_for_keys(self) -> None:
         """Sees to it that there is an own key and that the directory has it; tried until it holds."""

@@ -14,15 +14,19 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from leap.bitmask.home import Home, HomeError, Lock, normal_address, sync_folder
+from leap.bitmask.home import Home, HomeError, Lock, normal_address
 from leap.bitmask.local_api import CommandRefused
 from leap.bitmask.session import AccountSession
 from leap.mail.contract import AccountBackend
 from leap.mail.local import open_mail_store
+from leap.soledad.devices import NoSuchDevice
 from leap.soledad.enrol import Enrolled, enrol_device, sign_up
 from leap.soledad.errors import (
     AuthFailed,
     BadCertificate,
+    ChangeUnderWay,
+    DeviceRevoked,
+    PassphraseChanged,
     ProviderLies,
     Refused,
     SoledadError,
@@ -30,9 +34,13 @@ from leap.soledad.errors import (
     Unreachable,
     WrongKey,
 )
+from leap.soledad.generation import OldPassphrase
 from leap.soledad.maintenance.rebuild import rebuild
+from leap.soledad.private_file import sync_folder
 from leap.soledad.remote.client import ProviderClient
-from leap.soledad.vault import create_vault, open_vault
+from leap.soledad.restore import restore_account
+from leap.soledad.syncing.loop import SyncStopped
+from leap.soledad.vault import create_vault, open_either_vault
 
 MIN_PASSPHRASE = 8
 FAILED_LOGIN_DELAY = 1.0  # seconds; with 120-bit passwords this only slows mistakes and noise
@@ -74,10 +82,7 @@ class AccountSessions:
         self, address: str, passphrase: str, *, api: str, ca: str | None, device_name: str
     ) -> tuple[AccountSession, str]:
         """Signs up; answers the session and the recovery code, which is told once."""
-        if len(passphrase) < MIN_PASSPHRASE:
-            raise CommandRefused(
-                "weak", f"Choose a passphrase of at least {MIN_PASSPHRASE} characters."
-            )
+        check_new_passphrase(passphrase)
         async with self._change(address), self._refusals():
             self._check_new(address)
             async with self._client(api, ca) as client:
@@ -110,10 +115,63 @@ class AccountSessions:
             if address not in self._home.accounts():
                 raise CommandRefused("unknown-account", f"There is no account {address} here.")
             if (session := self._open.get(address)) is not None:
-                await open_vault(self._home.vault(address), passphrase)  # the right person asks
+                await self._check_asker(session, passphrase)
             else:
-                session = await self._start(address, passphrase)
+                try:
+                    session = await self._start(address, passphrase)
+                except WrongKey as error:
+                    raise CommandRefused("wrong-passphrase", wrong_here(address)) from error
                 await session.sync_now()
+            if session.rejected:
+                await self._log_in(session, passphrase)
+                await session.sync_now()
+            return session
+
+    @contextlib.asynccontextmanager
+    async def changing(self, address: str) -> AsyncIterator[AccountSession]:
+        """An unlocked account, for a command that changes its keys: one at a time, its refusals in sentences."""
+        async with self._change(address), self._refusals():
+            session = self.get(address)
+            try:
+                yield session
+            except ChangeUnderWay:
+                session.settle_later()
+                raise
+
+    async def restore(
+        self,
+        address: str,
+        words: str,
+        passphrase: str,
+        *,
+        api: str,
+        ca: str | None,
+        device_name: str,
+    ) -> AccountSession:
+        """Makes this device one of the account's by the recovery code, and sets a new passphrase."""
+        check_new_passphrase(passphrase)
+        async with self._change(address), self._refusals():
+            if address in self._home.accounts():
+                raise CommandRefused(
+                    "exists",
+                    f"{address} is set up here already. If its passphrase is lost, move {self._home.account(address)}"
+                    " away first, or restore it on another machine.",
+                )
+            async with self._client(api, ca) as client:
+                try:
+                    enrolled = await restore_account(
+                        client, address, words, passphrase, device_name
+                    )
+                except AuthFailed as error:
+                    raise CommandRefused(
+                        "wrong-words",
+                        f"These words do not open {address}: it is another address, or the recovery code was replaced.",
+                    ) from error
+                except WrongKey as error:
+                    raise CommandRefused("wrong-words", f"{_capital(str(error))}.") from error
+                await self._make_folder(address, passphrase, enrolled, client.token)
+            session = await self._start(address, passphrase)
+            await session.first_sync()
             return session
 
     async def log_out(self, address: str) -> bool:
@@ -135,13 +193,13 @@ class AccountSessions:
             await self._forget_login(session.address)
             await session.close()
             try:
-                store = await open_mail_store(self._home.store(session.address), session.key)
+                store = await open_mail_store(self._home.store(session.address), session.store_key)
                 try:
                     return await rebuild(store)
                 finally:
                     await store.close()
             finally:
-                await self._start(session.address, None, session.key)
+                await self._start_again(session.address, session.store_key)
 
     async def close(self) -> None:
         """Locks all accounts."""
@@ -180,19 +238,54 @@ class AccountSessions:
             shutil.rmtree(made, ignore_errors=True)
             raise
 
-    async def _start(
-        self, address: str, passphrase: str | None, key: bytes | None = None
-    ) -> AccountSession:
-        """Opens an account by its passphrase, or by the key that this gave before."""
+    async def _start(self, address: str, passphrase: str) -> AccountSession:
+        """Opens an account by its passphrase, and logs the device in if it is not."""
+        lock = self._take(address)
+        try:
+            key, beside = await open_either_vault(self._home.vault(address), passphrase)
+        except BaseException:
+            lock.release()
+            raise
+        session = await self._opened(address, key, lock)
+        try:
+            if beside and await session.account_keys.pending() is None:
+                await session.account_keys.settle()  # it was not begun: the new vault goes
+                raise CommandRefused(
+                    "wrong-passphrase",
+                    "The change of the passphrase did not take place; unlock with the old one.",
+                )
+            await session.settle(passphrase)
+            await self._log_in(session, passphrase)
+            await session.start()
+        except BaseException:
+            await self._forget_login(address)
+            await session.close()
+            raise
+        self._open[address] = session
+        return session
+
+    async def _start_again(self, address: str, key: bytes) -> AccountSession:
+        """Opens an account by the key that its passphrase gave before."""
+        session = await self._opened(address, key, self._take(address))
+        try:
+            await session.start()
+        except BaseException:
+            await session.close()
+            raise
+        self._open[address] = session
+        return session
+
+    def _take(self, address: str) -> Lock:
         lock = Lock(self._home.account(address) / "lock")
         if not lock.take():
             raise CommandRefused(
                 "busy", f"Another program has the store of {address} open; end it first."
             )
+        return lock
+
+    async def _opened(self, address: str, key: bytes, lock: Lock) -> AccountSession:
+        """The account on its open store, nothing begun yet; the lock is the session's, or released."""
         try:
-            if key is None:
-                assert passphrase is not None, "the key comes out of the vault"
-                key = await open_vault(self._home.vault(address), passphrase)
             store = await open_mail_store(self._home.store(address), key)
         except BaseException:
             lock.release()
@@ -205,32 +298,71 @@ class AccountSessions:
                 "damaged", f"The store of {address} holds no keys; restore it from a copy."
             )
         client = ProviderClient(material.api_url, ca_pem=material.ca_pem, token=material.token)
-        session = AccountSession(address, store, client, lock)
-        session.key = key
+        return AccountSession(
+            address, store, client, lock, vault=self._home.vault(address), store_key=key
+        )
+
+    async def _log_in(self, session: AccountSession, passphrase: str) -> None:
+        """Logs the device in if it is not, later if the provider cannot be reached now."""
+        if not await self._tried_log_in(session, passphrase):
+            await self._forget_login(session.address)
+            task = asyncio.create_task(self._log_in_later(session, passphrase))
+            self._logins[session.address] = task
+
+    async def _tried_log_in(self, session: AccountSession, passphrase: str) -> bool:
+        """False if the provider cannot be reached. What else stands in the way is told; the mail here can be read."""
+        address = session.address
         try:
-            if passphrase is not None and not await session.log_in(passphrase):
-                self._logins[address] = asyncio.create_task(self._log_in_later(session, passphrase))
-            await session.start()
-        except BaseException:
-            await self._forget_login(address)
-            await session.close()
-            raise
-        self._open[address] = session
-        return session
+            return await session.log_in(passphrase)
+        except AuthFailed:
+            session.notice = (
+                f"The passphrase of {address} was changed on another device: your mail here can be read, but nothing"
+                f" new comes until you run `bitmask user auth {address}` once more, with the new passphrase."
+            )
+        except Refused:
+            session.notice = (
+                f"This device was removed from {address}: your mail here can be read, but nothing new comes. To use the"
+                f" account here again, move {self._home.account(address)} away and run `bitmask user auth {address}`."
+            )
+        return True
+
+    async def _check_asker(self, session: AccountSession, passphrase: str) -> None:
+        """Of an account that is unlocked: whether its passphrase was typed, or one that another device has set."""
+        try:
+            await open_either_vault(session.vault, passphrase)
+        except WrongKey:
+            try:
+                await session.account_keys.take_passphrase(passphrase, session.store_key)
+            except (AuthFailed, Unreachable) as error:
+                raise CommandRefused("wrong-passphrase", wrong_here(session.address)) from error
+            session.notice, session.rejected = "", False
+            await session.sync_now()
+            return
+        if await session.account_keys.pending() is not None:
+            await session.settle(passphrase)
+        if session.store.material is not None and session.store.material.token is None:
+            session.rejected = True
 
     async def _log_in_later(self, session: AccountSession, passphrase: str) -> None:
         """For a device that was logged out, and is unlocked while its provider cannot be reached."""
-        with contextlib.suppress(SoledadError):  # a changed passphrase: the next unlocking says so
-            while not await session.log_in(passphrase):  # noqa: ASYNC110 - nothing tells when it is back
-                await asyncio.sleep(RETRY_LOGIN)
-            await session.sync_now()
+        while not await self._tried_log_in(session, passphrase):  # noqa: ASYNC110 - nothing tells when it is back
+            await asyncio.sleep(RETRY_LOGIN)
+        await session.sync_now()
 
-    async def refound(self, address: str, passphrase: str) -> AccountSession:
+    async def refound(
+        self, address: str, passphrase: str, new_passphrase: str | None
+    ) -> AccountSession:
         """Founds the log of an unlocked account anew from this device. Raises CommandRefused."""
         session = self.get(address)
         async with self._change(address), self._refusals():
             try:
-                await session.refound(passphrase)
+                await session.refound(passphrase, new_passphrase)
+            except OldPassphrase as error:
+                raise CommandRefused(
+                    "old-passphrase",
+                    "The provider was set back to before your passphrase was changed: run this again with"
+                    " --set-passphrase, and give the passphrase of that time, then the one from now on.",
+                ) from error
             except AuthFailed as error:
                 raise CommandRefused(
                     "wrong-passphrase",
@@ -262,10 +394,30 @@ class AccountSessions:
         """Errors of the store and of the provider, as one sentence and one word each."""
         try:
             yield
+        except PassphraseChanged as error:
+            raise CommandRefused(
+                "passphrase-changed",
+                "The passphrase of this account was changed on another device;"
+                " run `bitmask user auth` with the new one first.",
+            ) from error
         except (AuthFailed, WrongKey) as error:
             raise CommandRefused(
                 "wrong-passphrase", "The passphrase or the address is wrong."
             ) from error
+        except ChangeUnderWay as error:
+            raise CommandRefused(
+                "under-way",
+                "The provider did not answer whether the change took place. bitmask finds out by itself; until then"
+                " the old passphrase and the new one unlock this device.",
+            ) from error
+        except SyncStopped as error:
+            raise CommandRefused(
+                "alarm", f"Sync stopped: {error}; `bitmask sync resume` tries again."
+            ) from error
+        except DeviceRevoked as error:
+            raise CommandRefused("device-revoked", f"{_capital(str(error))}.") from error
+        except NoSuchDevice as error:
+            raise CommandRefused("no-device", f"{_capital(str(error))}.") from error
         except BadCertificate as error:
             raise CommandRefused("bad-certificate", str(error)) from error
         except Unreachable as error:
@@ -280,3 +432,23 @@ class AccountSessions:
             raise CommandRefused("provider", str(error)) from error
         except OSError as error:
             raise CommandRefused("home", f"{error.strerror}: {error.filename}") from error
+
+
+def check_new_passphrase(passphrase: str) -> None:
+    """Raises CommandRefused for a passphrase that is too short to choose."""
+    if len(passphrase) < MIN_PASSPHRASE:
+        raise CommandRefused(
+            "weak", f"Choose a passphrase of at least {MIN_PASSPHRASE} characters."
+        )
+
+
+def wrong_here(address: str) -> str:
+    """What somebody is told whose passphrase does not open the account on this device."""
+    return (
+        f"That passphrase does not open {address} on this device. If it was changed on another one, unlock with the old"
+        " one here first, then run `bitmask user auth` once more with the new one."
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

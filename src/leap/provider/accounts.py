@@ -2,8 +2,11 @@
 
 Invariants:
 * An account's root key is pinned at sign-up; only a keyset it signed, of the next version, replaces one.
-* Keyset, wraps and verifier change together in one durable transaction or not at all.
-* A device which a keyset revokes loses its token in the same transaction.
+* Keyset, wraps and verifiers change together in one durable transaction or not at all; with `head` in the change,
+  only while that is the log's newest, so that nobody can commit in between.
+* A device which a keyset revokes loses its token in the same transaction. So do devices which the keyset does not list
+  when passphrase or recovery code change: they came in by the one that ends.
+* What a change replaces is overwritten on the disk, not only unlinked.
 * Repeating a sign-up or a keyset change whose reply was lost succeeds.
 """
 
@@ -12,13 +15,15 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from leap.provider.contract import LocalAccount, normal_address
 from leap.provider.errors import (
     AddressTaken,
     BadRequest,
+    HeadMoved,
     KeysetMoved,
     SignupClosed,
     TooLarge,
@@ -196,12 +201,13 @@ class Accounts:
     async def put_keyset(self, account: int, change: KeysetPut) -> list[bytes]:
         """Replaces the keyset, and wraps and verifier if given; answers the hashes of ended tokens.
 
-        Raises KeysetMoved, BadRequest, TooLarge.
+        Raises KeysetMoved, HeadMoved, BadRequest, TooLarge.
         """
         if change.wraps is not None:
             _check_wraps(change.wraps)
-        if change.passphrase is not None:
-            _check_verifier(change.passphrase)
+        for verifier in (change.passphrase, change.recovery):
+            if verifier is not None:
+                _check_verifier(verifier)
 
         def job(connection: Connection) -> tuple[list[bytes], str]:
             row = connection.execute(
@@ -225,21 +231,12 @@ class Accounts:
                 check_successor(before, keyset)
             except BadKeyset as error:
                 raise BadRequest(str(error)) from None
-            connection.execute(
-                "UPDATE account SET keyset = ?, keyset_version = ? WHERE number = ?",
-                (change.keyset, keyset.version, account),
-            )
-            if change.wraps is not None:
-                connection.execute(
-                    "UPDATE account SET wrap_passphrase = ?, wrap_recovery = ? WHERE number = ?",
-                    (change.wraps.passphrase, change.wraps.recovery, account),
-                )
-            if change.passphrase is not None:
-                connection.execute(
-                    "UPDATE account SET verifier_passphrase = ? WHERE number = ?",
-                    (encode(change.passphrase), account),
-                )
-            return _end_revoked(connection, account, keyset), address
+            if change.head is not None and change.head != _head_hash(connection, account):
+                raise HeadMoved("another device wrote first")
+            with _overwriting(connection):
+                _replace(connection, account, change, keyset.version)
+            strangers = change.passphrase is not None or change.recovery is not None
+            return _end_tokens(connection, account, keyset, strangers=strangers), address
 
         ended, address = await self._db.write(job, durable=True)
         self._changes += 1
@@ -275,18 +272,57 @@ def _usable_inbox_key(keyset: Keyset) -> None:
         raise BadRequest(str(error)) from None
 
 
-def _end_revoked(connection: Connection, account: int, keyset: Keyset) -> list[bytes]:
+def _replace(connection: Connection, account: int, change: KeysetPut, version: int) -> None:
+    columns: dict[str, bytes | int] = {"keyset": change.keyset, "keyset_version": version}
+    if change.wraps is not None:
+        columns["wrap_passphrase"] = change.wraps.passphrase
+        columns["wrap_recovery"] = change.wraps.recovery
+    if change.passphrase is not None:
+        columns["verifier_passphrase"] = encode(change.passphrase)
+    if change.recovery is not None:
+        columns["verifier_recovery"] = encode(change.recovery)
+    settings = ", ".join(f"{column} = ?" for column in columns)
+    connection.execute(
+        f"UPDATE account SET {settings} WHERE number = ?",  # noqa: S608 - names of columns
+        (*columns.values(), account),
+    )
+
+
+@contextmanager
+def _overwriting(connection: Connection) -> Iterator[None]:
+    """What is replaced within is overwritten with zeros; elsewhere that would only cost writes."""
+    (before,) = connection.execute("PRAGMA secure_delete").fetchone()
+    connection.execute("PRAGMA secure_delete = ON").fetchall()
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA secure_delete = {int(before)}").fetchall()
+
+
+def _end_tokens(
+    connection: Connection, account: int, keyset: Keyset, *, strangers: bool
+) -> list[bytes]:
+    """Ends the tokens of revoked devices, and with `strangers` of those the keyset does not list."""
+    revoked = {device.device_id: device.revoked_at is not None for device in keyset.devices}
+    out = [
+        (account, device_id)
+        for (device_id,) in connection.execute(
+            "SELECT device_id FROM token WHERE account = ?", (account,)
+        ).fetchall()
+        if revoked.get(device_id, strangers)
+    ]
     ended: list[bytes] = []
-    for device in keyset.devices:
-        if device.revoked_at is not None:
-            ended += [
-                token_hash
-                for (token_hash,) in connection.execute(
-                    "DELETE FROM token WHERE account = ? AND device_id = ? RETURNING token_hash",
-                    (account, device.device_id),
-                ).fetchall()
-            ]
+    for whose in out:
+        rows = connection.execute(
+            "DELETE FROM token WHERE account = ? AND device_id = ? RETURNING token_hash", whose
+        )
+        ended += [token_hash for (token_hash,) in rows.fetchall()]
     return ended
+
+
+def _head_hash(connection: Connection, account: int) -> bytes:
+    row = connection.execute("SELECT head_hash FROM head WHERE account = ?", (account,)).fetchone()
+    return b"" if row is None else bytes(row[0])
 
 
 def _check_wraps(wraps: Wraps) -> None:

@@ -32,10 +32,10 @@ from leap.provider.app import create_app
 from leap.provider.contract import Endpoint, MailServers, StartMail
 from leap.provider.folder import BadFolder, FolderState, prepare_folder, save_state
 from leap.provider.provider import Provider
-from leap.provider.storage.files import write_private
 from leap.provider.storage.schema import NewerStore
 from leap.provider.tls import BadTlsFiles, self_made_context, server_context
 from leap.soledad.errors import SoledadError, StoreLocked, WrongKey
+from leap.soledad.private_file import write_private
 from leap.soledad.wire import MAX_MESSAGE_BYTES, ProviderInfo
 
 API_VERSION = 1

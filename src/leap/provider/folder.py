@@ -16,12 +16,14 @@ from pathlib import Path
 
 import msgspec
 
-from leap.provider.storage.files import write_private
+from leap.soledad.private_file import write_private
 
 STATE_FILE = "provider.json"
 _VERSION = 1
 # what a first start that was interrupted may have left
-_OURS = re.compile(r"^(?:provider\.json\.[0-9a-f]+\.new|provider\.sqlite.*|blobs|tls|lost\+found)$")
+_OURS = re.compile(
+    r"^(?:\.?provider\.json\.[0-9a-f]+(?:\.new)?|provider\.sqlite.*|blobs|tls|lost\+found)$"
+)
 
 
 class BadFolder(Exception):

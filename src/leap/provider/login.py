@@ -48,7 +48,8 @@ class _Session:
     address: str
     account: int | None
     expires: float
-    verifier: Any = field(repr=False)
+    verifier: Any = field(repr=False)  # the library's side of this log-in
+    proved: Verifier = field(repr=False)  # what was stored when it began
 
 
 class LoginDesk:
@@ -92,6 +93,7 @@ class LoginDesk:
             account=None if stored is None else stored.account,
             expires=self._now() + SESSION_SECONDS,
             verifier=session,
+            proved=verifier,
         )
         return LoginChallenge(
             session=name, kdf=verifier.kdf, srp_salt=verifier.srp_salt, srp_b=srp_b
@@ -111,7 +113,7 @@ class LoginDesk:
             raise BadLogin
         self._throttle.succeeded(session.address, peer)
         token, ended = await self._tokens.issue(
-            session.account, request.device_id, request.device_name
+            session.account, request.device_id, request.device_name, proved=session.proved
         )
         return LoginReply(srp_m2=proof, token=token), ended
 

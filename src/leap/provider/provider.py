@@ -23,7 +23,7 @@ from leap.provider.keys.directory import KeyDirectory
 from leap.provider.login import LoginDesk
 from leap.provider.storage.blobs import Blobs
 from leap.provider.storage.compaction import Freed, compact, is_worth_it
-from leap.provider.storage.files import FileStore, sync_folder
+from leap.provider.storage.files import FileStore
 from leap.provider.storage.orphans import sweep
 from leap.provider.storage.room import Room
 from leap.provider.storage.schema import create_tables
@@ -32,6 +32,7 @@ from leap.provider.sync.log import Log
 from leap.provider.throttle import SIGNUP_BURST, SIGNUP_RATE, Budget
 from leap.provider.tokens import Tokens
 from leap.soledad.errors import SoledadError
+from leap.soledad.private_file import sync_folder
 from leap.soledad.sqlite import Connection, Database
 from leap.soledad.wire import (
     CommitReply,

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from leap.provider.storage.files import write_private
+from leap.soledad.private_file import write_private
 
 AUTHORITY_DAYS = 3650
 SERVER_DAYS = 397  # what browsers accept at most

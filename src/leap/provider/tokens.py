@@ -4,6 +4,7 @@ Invariants:
 * Only the SHA-256 of a token is stored; a token has 256 random bits, so a fast hash is enough.
 * A device has one token: logging in again ends the former one.
 * A device which the account's keyset revokes gets no token: this is looked up in the transaction that stores one.
+  So is whether the verifier of the log-in is still in force: one begun before a change of the passphrase ends with it.
 * An ended token is refused from the moment `end` was answered.
 """
 
@@ -16,9 +17,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from leap.provider.contract import normal_address
-from leap.provider.errors import DeviceRevoked, Unauthorized
+from leap.provider.errors import BadLogin, DeviceRevoked, Unauthorized
 from leap.soledad.keyset import open_keyset
 from leap.soledad.sqlite import Connection, Database
+from leap.soledad.wire import Verifier, encode
 
 MAX_CACHED_TOKENS = 100_000
 MAX_DEVICES = 100  # of one account; the one that logged in longest ago gives way
@@ -45,18 +47,25 @@ class Tokens:
         self._ends = 0
 
     async def issue(
-        self, account: int, device_id: str, device_name: str
+        self,
+        account: int,
+        device_id: str,
+        device_name: str,
+        *,
+        proved: Verifier | None = None,
     ) -> tuple[str, list[bytes]]:
-        """A new token for a device, and the hashes of the tokens that ended for it.
+        """A new token for a device, and the hashes of the tokens that ended for it; `proved` is the verifier it passed.
 
-        Raises DeviceRevoked, and Unauthorized when the account is gone. A device the keyset does not know
-        is let in: enrolling begins with a log-in.
+        Raises DeviceRevoked, BadLogin when that verifier was replaced meanwhile, and Unauthorized when the account is
+        gone. A device the keyset does not know is let in: enrolling begins with a log-in.
         """
         token = secrets.token_urlsafe(32)
         created = int(self._now())
 
         def job(connection: Connection) -> list[bytes]:
             _check_device(connection, account, device_id)
+            if proved is not None:
+                _check_in_force(connection, account, encode(proved))
             ended = connection.execute(
                 "DELETE FROM token WHERE account = ? AND device_id = ? RETURNING token_hash",
                 (account, device_id),
@@ -132,6 +141,14 @@ def _check_device(connection: Connection, account: int, device_id: str) -> None:
     device = open_keyset(row[0], root_public=row[1]).device(device_id)
     if device is not None and device.revoked_at is not None:
         raise DeviceRevoked
+
+
+def _check_in_force(connection: Connection, account: int, verifier: bytes) -> None:
+    found = connection.execute(
+        "SELECT verifier_passphrase, verifier_recovery FROM account WHERE number = ?", (account,)
+    ).fetchone()
+    if verifier not in found:
+        raise BadLogin
 
 
 def _hash(token: str) -> bytes:

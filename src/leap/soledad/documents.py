@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -162,13 +162,13 @@ def load_many(connection: Connection, doc_ids: Sequence[str]) -> list[Stored]:
     return [as_stored(values) for values in found]
 
 
-def load_dirty(connection: Connection, limit: int) -> list[Stored]:
-    """Documents with edits that were not synced."""
+def load_dirty(connection: Connection, limit: int) -> Iterator[Stored]:
+    """Documents with edits that were not synced, one after the other."""
     found = connection.execute(
         f"SELECT {COLUMNS} FROM document WHERE dirty = 1 ORDER BY generation LIMIT ?",  # noqa: S608
         (limit,),
     )
-    return [as_stored(values) for values in found]
+    return map(as_stored, found)
 
 
 def as_stored(values: tuple[Any, ...]) -> Stored:

@@ -5,6 +5,8 @@
     enrol_by_recovery   the same with the 24 words
     log_in_again        a new token for a device that is listed already
 
+`restore` is for whoever has lost the passphrase.
+
 Invariants:
 * Nothing the provider says makes secrets: a log-in that finds none raises MissingSecrets.
 * The keyset is checked against the root key that came out of the wrapped secrets, not against one the provider names.
@@ -21,6 +23,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from leap.soledad.envelope import RandomBytes
 from leap.soledad.errors import (
     AuthFailed,
@@ -33,11 +37,10 @@ from leap.soledad.errors import (
 )
 from leap.soledad.inbox_seal import public_of
 from leap.soledad.keyset import EpochEntry, Keyset, open_keyset, sign_keyset
-from leap.soledad.login import identity_of, srp_verifier
 from leap.soledad.material import AccountMaterial
 from leap.soledad.remote.client import ProviderClient
+from leap.soledad.renewal import complete_by_recovery
 from leap.soledad.secrets import (
-    RECOVERY_KDF,
     AccountSecrets,
     DeviceKeys,
     PassphraseKeys,
@@ -45,15 +48,18 @@ from leap.soledad.secrets import (
     create_account_secrets,
     derive_passphrase,
     derive_recovery,
+    make_recovery_verifier,
+    make_verifier,
     new_device_keys,
     new_kdf_params,
     new_recovery_code,
+    recovery_entropy,
     recovery_sealing_seed,
     unwrap,
-    wrap,
+    wrap_both,
     wrap_context,
 )
-from leap.soledad.wire import KdfParams, KeysetPut, SecretsReply, Signup, Verifier, Wraps
+from leap.soledad.wire import KdfParams, KeysetPut, SecretsReply, Signup
 
 ATTEMPTS = 5  # enrolments of other devices that may come between before a person is told
 
@@ -96,7 +102,7 @@ async def sign_up(
     else:
         await client.log_in(address, made.keys.auth_key, made.device.device_id, device_name)
     return Enrolled(
-        _material(client, made.secrets, made.device, made.signup.keyset), made.recovery_code
+        material_of(client, made.secrets, made.device, made.signup.keyset), made.recovery_code
     )
 
 
@@ -117,7 +123,7 @@ async def enrol_device(
     device = await asyncio.to_thread(new_device_keys, device_name, random_bytes)
     derive = partial(derive_passphrase, passphrase)
     keys = await client.log_in_with(address, derive, device.device_id, device_name)
-    return await _enrol(client, address, keys, device, now, with_recovery=False)
+    return await _enrol(client, address, keys, device, now)
 
 
 async def enrol_by_recovery(
@@ -133,7 +139,7 @@ async def enrol_by_recovery(
     device = await asyncio.to_thread(new_device_keys, device_name, random_bytes)
     keys = await asyncio.to_thread(derive_recovery, recovery_code)
     await client.log_in(address, keys.auth_key, device.device_id, device_name, with_recovery=True)
-    return await _enrol(client, address, keys, device, now, with_recovery=True)
+    return await _enrol(client, address, keys, device, now, code=recovery_code)
 
 
 async def log_in_again(client: ProviderClient, material: AccountMaterial, passphrase: str) -> str:
@@ -171,6 +177,7 @@ def _prepare(
     device = new_device_keys(device_name, random_bytes)
     keys = derive_passphrase(passphrase, kdf)
     code = new_recovery_code(random_bytes)
+    secrets = msgspec.structs.replace(secrets, recovery_entropy=recovery_entropy(code))
     recovery = derive_recovery(code)
     keyset = Keyset(
         account_id=secrets.account_id,
@@ -185,22 +192,12 @@ def _prepare(
     )
     signup = Signup(
         address=address,
-        passphrase=_verifier(identity_of(address), keys, kdf),
-        recovery=_verifier(identity_of(address, with_recovery=True), recovery, RECOVERY_KDF),
-        wraps=Wraps(
-            passphrase=wrap(secrets, keys.wrap_key, wrap_context(address), random_bytes),
-            recovery=wrap(
-                secrets, recovery.wrap_key, wrap_context(address, with_recovery=True), random_bytes
-            ),
-        ),
+        passphrase=make_verifier(address, keys, kdf),
+        recovery=make_recovery_verifier(address, recovery),
+        wraps=wrap_both(secrets, keys, recovery, random_bytes),
         keyset=sign_keyset(keyset, secrets.root_key),
     )
     return _Prepared(secrets, keys, device, signup, code)
-
-
-def _verifier(identity: str, keys: PassphraseKeys, kdf: KdfParams) -> Verifier:
-    salt, verifier = srp_verifier(identity, keys.auth_key)
-    return Verifier(kdf=kdf, srp_salt=salt, srp_verifier=verifier)
 
 
 async def _arrived(client: ProviderClient, made: _Prepared) -> bool:
@@ -221,34 +218,31 @@ async def _enrol(
     device: DeviceKeys,
     now: Clock,
     *,
-    with_recovery: bool,
+    code: str | None = None,
 ) -> Enrolled:
     try:
         for _ in range(ATTEMPTS):
-            reply = await _fetch_secrets(client)
-            secrets = _open_secrets(reply, keys, address, with_recovery=with_recovery)
-            keyset = open_keyset(reply.keyset, root_public=secrets.root_public)
-            check_belongs(secrets, keyset, address)
-            if keyset.version != reply.keyset_version:
-                raise BadKeyset("the provider counts another version than the keyset itself")
+            reply = await fetch_secrets(client)
+            secrets, keyset = await asyncio.to_thread(open_secrets, reply, keys, address, code)
             if (
                 keyset.device(device.device_id) is not None
             ):  # an attempt before, whose reply was lost
-                return Enrolled(_material(client, secrets, device, reply.keyset))
+                return Enrolled(material_of(client, secrets, device, reply.keyset))
             signed = sign_keyset(keyset.with_device(device.public(now())), secrets.root_key)
             try:
                 await client.put_keyset(KeysetPut(expected_version=keyset.version, keyset=signed))
             except (KeysetMoved, Unreachable) as error:
                 last = error
                 continue
-            return Enrolled(_material(client, secrets, device, signed))
+            return Enrolled(material_of(client, secrets, device, signed))
         raise last
     except SoledadError:
-        await _withdraw(client)
+        await withdraw(client)
         raise
 
 
-async def _fetch_secrets(client: ProviderClient) -> SecretsReply:
+async def fetch_secrets(client: ProviderClient) -> SecretsReply:
+    """What the provider has of the account's secrets; raises MissingSecrets when it says there are none."""
     try:
         reply = await client.secrets()
     except Refused as error:
@@ -260,23 +254,38 @@ async def _fetch_secrets(client: ProviderClient) -> SecretsReply:
     return reply
 
 
-def _open_secrets(
-    reply: SecretsReply, keys: PassphraseKeys, address: str, *, with_recovery: bool
-) -> AccountSecrets:
+def open_secrets(
+    reply: SecretsReply, keys: PassphraseKeys, address: str, code: str | None = None
+) -> tuple[AccountSecrets, Keyset]:
+    """The secrets, opened by the keys of the passphrase or of the recovery `code`, and the keyset that goes with them.
+
+    Raises ForgedEnvelope and BadKeyset when what the provider gave cannot be true.
+    """
+    with_recovery = code is not None
     wrapped = reply.wraps.recovery if with_recovery else reply.wraps.passphrase
-    return unwrap(wrapped, keys.wrap_key, wrap_context(address, with_recovery=with_recovery))
+    context = wrap_context(address, with_recovery=with_recovery)
+    secrets = unwrap(wrapped, keys.wrap_key, context)
+    keyset = open_keyset(reply.keyset, root_public=secrets.root_public)
+    if code is not None:
+        secrets = complete_by_recovery(secrets, keyset, code)
+    check_belongs(secrets, keyset, address)
+    if keyset.version != reply.keyset_version:
+        raise BadKeyset("the provider counts another version than the keyset itself")
+    return secrets, keyset
 
 
-async def _withdraw(client: ProviderClient) -> None:
+async def withdraw(client: ProviderClient) -> None:
+    """Gives a token back that led to nothing."""
     try:
         await client.log_out()
     except (Unreachable, Refused):
         pass  # the token expires unused; what went wrong before is what a person needs to know
 
 
-def _material(
+def material_of(
     client: ProviderClient, secrets: AccountSecrets, device: DeviceKeys, keyset: bytes
 ) -> AccountMaterial:
+    """What the device keeps."""
     return AccountMaterial(
         account_id=secrets.account_id,
         address=secrets.address,

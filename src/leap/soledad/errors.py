@@ -30,6 +30,14 @@ class StoreFull(SoledadError):
     """The disk is full; nothing of the refused write was kept."""
 
 
+class PassphraseChanged(WrongKey):
+    """This device's own passphrase is right, but the account has another one now."""
+
+
+class DeviceRevoked(SoledadError):
+    """The account's keyset, signed by its root key, says that this device belongs to it no longer."""
+
+
 class NotOpen(SoledadError):
     """The store is closed, or was never opened."""
 
@@ -217,6 +225,10 @@ class Unreachable(SoledadError):
 
 class TooSlow(Unreachable):
     """An answer did not come in time, or came too slowly."""
+
+
+class ChangeUnderWay(Unreachable):
+    """A change of the account's secrets was sent, and whether it took place is not known yet."""
 
 
 class BadReply(Unreachable):

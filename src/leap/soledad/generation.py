@@ -8,6 +8,7 @@ Invariants:
 * The wraps have to hold the root key that this device has pinned; nothing the provider shows is taken for it.
 * The new keyset lists every device, epoch and inbox key that this device or the provider knows: what either of them
   revoked stays revoked.
+* Under a passphrase from before an epoch, that epoch is not wrapped: whoever knew that passphrase would have it.
 * It may be repeated at any point: each time makes one more generation.
 """
 
@@ -15,34 +16,57 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
 
 from leap.soledad.envelope import RandomBytes
-from leap.soledad.errors import BadKeyset, ForgedEnvelope, KeysetMoved, MissingSecrets, Unreachable
+from leap.soledad.errors import (
+    BadKeyset,
+    ForgedEnvelope,
+    KeysetMoved,
+    MissingSecrets,
+    SoledadError,
+    Unreachable,
+)
 from leap.soledad.inbox_seal import InboxPrivateKey
 from leap.soledad.keyset import Device, Keyset, open_keyset, sign_keyset
+from leap.soledad.login import identity_of, srp_verifier
 from leap.soledad.material import AccountMaterial
 from leap.soledad.remote.client import ProviderClient
-from leap.soledad.secrets import AccountSecrets, derive_passphrase, unwrap, wrap, wrap_context
+from leap.soledad.secrets import (
+    AccountSecrets,
+    derive_passphrase,
+    new_kdf_params,
+    unwrap,
+    wrap,
+    wrap_context,
+)
 from leap.soledad.store import Soledad
-from leap.soledad.wire import KeysetPut, Wraps
+from leap.soledad.wire import KdfParams, KeysetPut, Verifier, Wraps
 
 ATTEMPTS = 5  # changes of the keyset by other devices that may come between
+
+
+class OldPassphrase(SoledadError):
+    """The wraps are from before an epoch that is known here: they are not filled up under that passphrase."""
 
 
 async def begin_generation(
     store: Soledad,
     client: ProviderClient,
     passphrase: str,
+    new_passphrase: str | None = None,
     *,
+    kdf: Callable[[], KdfParams] = new_kdf_params,
     random_bytes: RandomBytes = os.urandom,
 ) -> int:
     """Puts a keyset of the next generation, keeps it here, and answers the generation.
 
-    Raises AuthFailed (after a restore from a backup, the passphrase of that time is the right one), MissingSecrets,
-    ForgedEnvelope or BadKeyset when what the provider gives cannot be true, Unreachable.
+    `passphrase` is the one which the provider knows now; `new_passphrase` takes its place in the same step. Raises
+    AuthFailed (after a restore from a backup, the passphrase of that time is the right one), OldPassphrase,
+    MissingSecrets, ForgedEnvelope or BadKeyset when what the provider gives cannot be true, Unreachable.
     """
     material = store.material
     assert material is not None, "a store that syncs has material"
@@ -51,6 +75,12 @@ async def begin_generation(
     keys = await client.log_in_with(address, derive, device.device_id, device.name)
     token = client.token
     await store.update_material(lambda now: now.with_token(token))
+    chosen, verifier = keys, None
+    if new_passphrase is not None:
+        params = kdf()
+        chosen = await asyncio.to_thread(derive_passphrase, new_passphrase, params)
+        salt, srp = await asyncio.to_thread(srp_verifier, identity_of(address), chosen.auth_key)
+        verifier = Verifier(kdf=params, srp_salt=salt, srp_verifier=srp)
     error: Exception | None = None
     for _ in range(ATTEMPTS):
         reply = await client.secrets()
@@ -68,11 +98,17 @@ async def begin_generation(
             raise BadKeyset("the provider counts another version than the keyset itself")
         signed = sign_keyset(merged(material.open_keyset(), shown), secrets.root_key)
         whole = with_what_is_here(secrets, material)
-        wrapped = wrap(whole, keys.wrap_key, wrap_context(address), random_bytes)
+        if verifier is None and len(whole.epochs) > len(secrets.epochs):
+            raise OldPassphrase(
+                "the provider was set back to before your passphrase was changed; give the passphrase of that time,"
+                " and the one from now on"
+            )
+        wrapped = wrap(whole, chosen.wrap_key, wrap_context(address), random_bytes)
         put = KeysetPut(
             expected_version=shown.version,
             keyset=signed,
             wraps=Wraps(passphrase=wrapped, recovery=reply.wraps.recovery),
+            passphrase=verifier,
         )
         try:
             await client.put_keyset(put)

@@ -9,10 +9,14 @@ Every device has an entry in the record: a version vector, as in SUNDR (Li, Kroh
 * `last_hash` is the hash of that device's newest head; in a head it wrote itself, of the one before (a record
   cannot hold its own hash), or empty if there was none.
 * `acked_seq` is how far that device had applied the log.
+* `time` is when it wrote its newest head, in seconds since 1970 (0 in heads of older versions): for people only.
 
 Invariants:
 * Signed, then encrypted: the provider sees neither counters nor digest, and cannot put a head together.
-* Only a listed device that is not revoked signs. The record names keyset version and hash.
+* Only a listed device signs; of a revoked one, only heads up to the counter in the keyset count. The record names
+  keyset version and hash.
+* A head is sealed under the newest epoch of the keyset version it names: a device that was told of a new epoch cannot
+  be made to go on under an old one, and who knows only old ones cannot write under a new version.
 * A head is accepted only if this device's own entry is its last committed or a pending attempt, no counter falls,
   and equal counters have equal hashes. So a lost reply is recognised, a rollback or a joined fork is not accepted,
   and old heads need not be kept.
@@ -30,9 +34,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from leap.soledad.digest import DIGEST_SIZE
-from leap.soledad.envelope import Epoch, open_envelope, seal, with_lengths
+from leap.soledad.envelope import HEADER, Epoch, open_envelope, seal, with_lengths
 from leap.soledad.errors import ForgedHead, ForkJoined, ForkShown, KeysetBehind, RolledBack
-from leap.soledad.keyset import DeviceId, Hash, Keyset
+from leap.soledad.keyset import Device, DeviceId, Hash, Keyset
 
 FIRST_GENERATION = 1
 NO_PARENT = b""
@@ -196,8 +200,9 @@ def open_head(
         key.verify(signature, _signed_bytes(body, account))
     except (InvalidSignature, ValueError):
         raise ForgedHead(f"a head is not signed by the device {device.name!r} it names") from None
-    if device.revoked_at is not None:
-        raise ForgedHead(f"a head is signed by the device {device.name!r}, which was revoked")
+    _check_not_revoked(device, record)
+    if HEADER.unpack_from(sealed)[1] != keyset.epoch_at(record.keyset_version):
+        raise ForgedHead("a head is sealed under another epoch than the one then in force")
     if record.keyset_version == keyset.version and record.keyset_hash != keyset.hash:
         raise ForgedHead("a head names another keyset than the one the provider gave")
     problem = _contradiction(record)
@@ -309,6 +314,15 @@ def check_successor(
             raise RolledBack("a device appears to have taken back what it acknowledged")
     if new.record.parent == seen.hash:
         _check_direct(seen, new)
+
+
+def _check_not_revoked(device: Device, record: HeadRecord) -> None:
+    """A revoked device's heads count up to the one which the revocation names, for that one stays in place."""
+    if device.revoked_at is None:
+        return
+    entry = record.devices.get(device.device_id)
+    if entry is None or entry.counter > (device.revoked_counter or 0):
+        raise ForgedHead(f"a head is signed by the device {device.name!r}, which was revoked")
 
 
 def _check_own(own: OwnHeads, seen: Head | None, new: Head) -> None:

@@ -50,7 +50,7 @@ PREFIX_SIZE = 1 + KEY_ID_SIZE
 KeyId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
 Moment = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # seconds since 1970, UTC
 
-_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+HPKE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 class InboxKey(msgspec.Struct, frozen=True):
@@ -98,9 +98,9 @@ def seal_to_inbox(data: bytes, key: InboxKey, account: str) -> bytes:
         raise UnknownSuite(
             f"the inbox key is of suite {key.suite}, which this version does not know"
         )
-    public, prefix = _load_public(key.public), _prefix(key.key_id)
+    public, prefix = load_public(key.public), _prefix(key.key_id)
     try:
-        return prefix + _SUITE.encrypt(data, public, info=_info(account, key.key_id))
+        return prefix + HPKE.encrypt(data, public, info=_info(account, key.key_id))
     except ValueError:  # an X25519 point of low order
         raise BadKeyset("the inbox key is not a key one can seal to") from None
 
@@ -123,7 +123,7 @@ def open_sealed(sealed: bytes, seeds: dict[str, bytes], account: str) -> bytes:
     if seed is None:
         raise ForgedEnvelope("a mail is sealed to a key this account does not hold")
     try:
-        return _SUITE.decrypt(
+        return HPKE.decrypt(
             memoryview(sealed)[PREFIX_SIZE:], private_of(seed), info=_info(account, key_id)
         )
     except (InvalidTag, ValueError):
@@ -154,7 +154,8 @@ def public_of(seed: bytes) -> bytes:
     )
 
 
-def _load_public(public: bytes) -> MLKEM768X25519PublicKey:
+def load_public(public: bytes) -> MLKEM768X25519PublicKey:
+    """The HPKE public key; raises BadKeyset when the octets are none."""
     if len(public) != PUBLIC_SIZE:
         raise BadKeyset("the inbox key has the wrong size")
     try:

@@ -2,7 +2,8 @@
 
     0      format     0x01
     1..64  signature  Ed25519 by the root key over label ‖ body
-    65..   body       MessagePack of `Keyset`, in the one canonical form (fields in order, no unknown ones)
+    65..   body       MessagePack of `Keyset`, in the one canonical form (fields in order, no unknown ones; those of
+                      `LEFT_OUT` only where they say something)
 
 Readable by the provider: it seals incoming mail to the inbox key listed here. It can replace nothing, as devices
 pin the root key.
@@ -12,6 +13,8 @@ Invariants:
   an id.
 * A successor has version + 1, names its predecessor's hash, keeps root and address, and drops or un-revokes no
   device. One of a new generation may follow another branch: a provider restored from a backup shows an old keyset.
+* An epoch says since which version of the keyset it is in force: heads which name that version, or a later one, are
+  sealed under it or a newer one.
 * Bytes from outside raise BadKeyset and nothing else.
 """
 
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -31,7 +34,11 @@ from leap.soledad.inbox_seal import PUBLIC_SIZE, InboxKey, Moment
 FORMAT = 1
 SIGNATURE_SIZE = 64
 BODY_START = 1 + SIGNATURE_SIZE
-MAX_SIZE = 4 * 1024 * 1024  # a device is about 1.4 kB: this is some thousand devices and keys
+# A device is about 1.4 kB, and 1.4 kB more for each epoch which began while it was there.
+MAX_SIZE = 4 * 1024 * 1024
+# Fields which came after the first keysets were signed: without them those keep their one form, and their hash.
+LEFT_OUT = {"generation": 1, "revoked_counter": None, "since_version": 1}
+RECOVERY = "recovery"  # to whom an epoch is sealed besides devices
 
 _LABEL = b"leap.soledad keyset 1\0"
 
@@ -47,7 +54,10 @@ EpochNumber = Annotated[int, msgspec.Meta(ge=1, lt=2**32)]
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One device: its Ed25519 key signs heads, its HPKE key receives new epochs. Times are seconds since 1970."""
+    """One device: its Ed25519 key signs heads, its HPKE key receives new epochs. Times are seconds since 1970.
+
+    Of a revoked one, heads count up to `revoked_counter`, the last that was accepted (None: no head counts).
+    """
 
     device_id: DeviceId
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=320)]
@@ -55,14 +65,19 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sealing_public: SealingPublic
     added: Moment
     revoked_at: Moment | None = None
+    revoked_counter: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] | None = None
 
 
 class EpochEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An epoch's public face: `sealed` holds its key, sealed to devices (by id) and to "recovery"."""
+    """An epoch's public face: `sealed` holds its key, sealed to devices (by id) and to "recovery".
+
+    `since_version` is the version of the keyset which brought it. See `epoch_seal`.
+    """
 
     number: EpochNumber
     created: Moment
     sealed: dict[str, bytes] = {}
+    since_version: Annotated[int, msgspec.Meta(ge=1, lt=2**53)] = 1
 
 
 class Keyset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,7 +100,7 @@ class Keyset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def hash(self) -> bytes:
         """SHA-256 of the body."""
-        return hashlib.sha256(msgspec.msgpack.encode(self)).digest()
+        return hashlib.sha256(encode_keyset(self)).digest()
 
     def device(self, device_id: str) -> Device | None:
         """The device of this id, revoked or not."""
@@ -97,6 +112,10 @@ class Keyset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not usable:
             raise BadKeyset("the keyset lists no inbox key in use")
         return max(usable, key=lambda key: (key.created, key.key_id))
+
+    def epoch_at(self, version: int) -> int:
+        """The number of the newest epoch that was in force in a version of the keyset, this one or one before."""
+        return max((e.number for e in self.epochs if e.since_version <= version), default=0)
 
     def with_device(self, device: Device) -> Keyset:
         """The next version, with one device more."""
@@ -134,7 +153,7 @@ def sign_keyset(keyset: Keyset, root_key: Ed25519PrivateKey) -> bytes:
     if root_key.public_key().public_bytes_raw() != keyset.root_public:
         raise BadKeyset("the keyset names another root key than the one that is to sign it")
     _check_consistent(keyset)
-    body = msgspec.msgpack.encode(keyset)
+    body = encode_keyset(keyset)
     return bytes([FORMAT]) + root_key.sign(_LABEL + body) + body
 
 
@@ -153,7 +172,7 @@ def open_keyset(data: bytes, *, root_public: bytes | None) -> Keyset:
         _check_signature(root_public, signature, body)
     try:
         keyset = msgspec.msgpack.decode(body, type=Keyset)
-        canonical = msgspec.msgpack.encode(keyset)
+        canonical = encode_keyset(keyset)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise BadKeyset("a keyset is malformed") from None
     if canonical != body:
@@ -189,14 +208,28 @@ def check_successor(known: Keyset, new: Keyset) -> None:
         later = new.device(device.device_id)
         if later is None:
             raise BadKeyset(f"the new keyset has lost the device {device.name!r}")
-        if msgspec.structs.replace(later, revoked_at=device.revoked_at) != device:
+        revoked = (device.revoked_at, device.revoked_counter)
+        if (
+            msgspec.structs.replace(later, revoked_at=revoked[0], revoked_counter=revoked[1])
+            != device
+        ):
             raise BadKeyset(f"the new keyset changes the keys of the device {device.name!r}")
-        if device.revoked_at is not None and later.revoked_at != device.revoked_at:
+        if device.revoked_at is not None and revoked != (later.revoked_at, later.revoked_counter):
             raise BadKeyset(
                 f"the new keyset takes back the revocation of the device {device.name!r}"
             )
-    if not {epoch.number for epoch in known.epochs} <= {epoch.number for epoch in new.epochs}:
-        raise BadKeyset("the new keyset has lost an epoch")
+    later_epochs = {epoch.number: epoch for epoch in new.epochs}
+    for epoch in known.epochs:
+        after = later_epochs.pop(epoch.number, None)
+        if after is None:
+            raise BadKeyset("the new keyset has lost an epoch")
+        if (after.created, after.since_version) != (epoch.created, epoch.since_version):
+            raise BadKeyset("the new keyset changes when an epoch began")
+    if any(
+        epoch.since_version <= known.version or epoch.number < known.epochs[-1].number
+        for epoch in later_epochs.values()
+    ):
+        raise BadKeyset("the new keyset has an epoch which began before it")
 
 
 def _check_signature(root_public: bytes, signature: bytes, body: bytes) -> None:
@@ -221,6 +254,24 @@ def _check_consistent(keyset: Keyset) -> None:
     numbers = [epoch.number for epoch in keyset.epochs]
     if numbers != sorted(set(numbers)):
         raise BadKeyset("the keyset's epochs are not in order")
+    since = [epoch.since_version for epoch in keyset.epochs]
+    if since != sorted(set(since)) or since[0] != 1 or since[-1] > keyset.version:
+        raise BadKeyset("the keyset's epochs did not begin one after the other")
+    if any(
+        device.revoked_at is None and device.revoked_counter is not None
+        for device in keyset.devices
+    ):
+        raise BadKeyset("the keyset counts the heads of a device as if it were revoked")
+
+
+def encode_keyset(keyset: Keyset) -> bytes:
+    """The one form of a body."""
+    body: dict[str, Any] = msgspec.to_builtins(keyset, builtin_types=(bytes,))
+    for part in (body, *body["devices"], *body["epochs"]):
+        for name, value in LEFT_OUT.items():
+            if name in part and part[name] == value:
+                del part[name]
+    return msgspec.msgpack.encode(body)
 
 
 def _check_distinct(what: str, values: Iterable[object]) -> None:

@@ -33,8 +33,8 @@ from leap.soledad.inbox_seal import (
     public_of,
 )
 from leap.soledad.keyset import Device, DeviceId, Keyset, account_id_of
-from leap.soledad.login import srp_verifier as srp_verifier
-from leap.soledad.wire import KdfParams
+from leap.soledad.login import identity_of, srp_verifier
+from leap.soledad.wire import KdfParams, Verifier, Wraps
 
 TIME_COST = 3  # with 64 MiB the second recommended choice of RFC 9106 section 4
 MEMORY_KIB = 64 * 1024
@@ -65,7 +65,10 @@ class PassphraseKeys(NamedTuple):
 
 
 class AccountSecrets(msgspec.Struct, frozen=True):
-    """Everything that is wrapped."""
+    """Everything that is wrapped.
+
+    `recovery_entropy` is the recovery code's, to show its words again: it is in the wrap under the passphrase only.
+    """
 
     account_id: str
     address: str
@@ -73,6 +76,7 @@ class AccountSecrets(msgspec.Struct, frozen=True):
     id_key: Seed
     epochs: list[Epoch]
     inbox_keys: list[InboxPrivateKey]
+    recovery_entropy: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
 
     def __repr__(self) -> str:
         return f"AccountSecrets(account_id={self.account_id!r})"
@@ -80,6 +84,13 @@ class AccountSecrets(msgspec.Struct, frozen=True):
     @property
     def root_key(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self.root_seed)
+
+    @property
+    def recovery_code(self) -> str | None:
+        """The 24 words; None for an account made before they were kept."""
+        if len(self.recovery_entropy) != 32:
+            return None
+        return _words().to_mnemonic(self.recovery_entropy)
 
     @property
     def root_public(self) -> bytes:
@@ -195,19 +206,31 @@ def derive_passphrase(passphrase: str, params: KdfParams) -> PassphraseKeys:
     return _split(stretched, "passphrase")
 
 
+def make_verifier(address: str, keys: PassphraseKeys, kdf: KdfParams) -> Verifier:
+    """What the provider checks the passphrase's log-ins with. A few ms of CPU."""
+    salt, verifier = srp_verifier(identity_of(address), keys.auth_key)
+    return Verifier(kdf=kdf, srp_salt=salt, srp_verifier=verifier)
+
+
+def make_recovery_verifier(address: str, keys: PassphraseKeys) -> Verifier:
+    """What the provider checks the recovery code's log-ins with."""
+    salt, verifier = srp_verifier(identity_of(address, with_recovery=True), keys.auth_key)
+    return Verifier(kdf=RECOVERY_KDF, srp_salt=salt, srp_verifier=verifier)
+
+
 def new_recovery_code(random_bytes: RandomBytes = os.urandom) -> str:
-    """24 words (BIP 39, English) for 256 random bits; shown once and to be kept on paper."""
+    """24 words (BIP 39, English) for 256 random bits; to be kept on paper."""
     return _words().to_mnemonic(random_bytes(32))
 
 
 def derive_recovery(code: str) -> PassphraseKeys:
     """The two keys of a recovery code; raises WrongKey when its words or checksum are wrong."""
-    return _split(_recovery_entropy(code), "recovery")
+    return _split(recovery_entropy(code), "recovery")
 
 
 def recovery_sealing_seed(code: str) -> bytes:
     """Seeds of the HPKE key to which new epochs are sealed for the recovery code."""
-    return derive_key(_recovery_entropy(code), b"", b"leap.soledad recovery sealing 1", SEED_SIZE)
+    return derive_key(recovery_entropy(code), b"", b"leap.soledad recovery sealing 1", SEED_SIZE)
 
 
 def wrap(
@@ -223,6 +246,22 @@ def wrap(
         epoch=Epoch(_WRAP_EPOCH, wrap_key),
         compress=False,
         random_bytes=random_bytes,
+    )
+
+
+def wrap_both(
+    secrets: AccountSecrets,
+    passphrase: PassphraseKeys,
+    recovery: PassphraseKeys,
+    random_bytes: RandomBytes = os.urandom,
+) -> Wraps:
+    """The secrets under passphrase and recovery code; the latter's wrap does not hold the code itself."""
+    address, bare = secrets.address, msgspec.structs.replace(secrets, recovery_entropy=b"")
+    return Wraps(
+        passphrase=wrap(secrets, passphrase.wrap_key, wrap_context(address), random_bytes),
+        recovery=wrap(
+            bare, recovery.wrap_key, wrap_context(address, with_recovery=True), random_bytes
+        ),
     )
 
 
@@ -271,7 +310,8 @@ def _words() -> Mnemonic:
     return Mnemonic("english")
 
 
-def _recovery_entropy(code: str) -> bytes:
+def recovery_entropy(code: str) -> bytes:
+    """The 256 bits of 24 words; raises WrongKey when a word or the checksum is wrong."""
     words = code.lower().split()
     if len(words) != RECOVERY_WORDS:
         raise WrongKey(f"a recovery code has {RECOVERY_WORDS} words, this one has {len(words)}")

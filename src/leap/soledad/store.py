@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 MATERIAL = "soledad.material"
 LOCAL_KEYS = "soledad.local_keys"
+OWN_MERGES: dict[str, Merge] = {"device-name": "fields"}  # see `devices`: the later name wins
 REPLICA = "soledad.replica"
 INLINE_BYTES = 32 * 1024  # sealed in under a millisecond; above it the work leaves the event loop
 
@@ -76,7 +77,7 @@ class Soledad(DocumentStore):
         merges: Mapping[str, Merge],
         now: Callable[[], float],
     ) -> None:
-        self.merges = merges
+        self.merges = {**OWN_MERGES, **merges}
         self.tables = tables
         self.blobs = LocalBlobs(database.path.with_name(database.path.name + "-blobs"), now)
         self.replica = ""

@@ -14,7 +14,6 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import unicodedata
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from leap.soledad.argon2 import argon2id
 from leap.soledad.errors import SoledadError, WrongKey
+from leap.soledad.private_file import move_private, remove_private, write_private
 
 FORMAT = 1
 TIME_COST, MEMORY_KIB, LANES = 3, 64 * 1024, 4
@@ -75,6 +75,49 @@ async def open_vault(path: Path, passphrase: str) -> bytes:
     return await asyncio.to_thread(_open, path, passphrase)
 
 
+async def open_either_vault(path: Path, passphrase: str) -> tuple[bytes, bool]:
+    """The store key, by the vault or by the one beside it, and whether it was that one.
+
+    There is one beside it while a change of the passphrase is under way. Raises WrongKey.
+    """
+    try:
+        return await open_vault(path, passphrase), False
+    except WrongKey:
+        if not next_vault(path).exists():
+            raise
+        return await open_vault(next_vault(path), passphrase), True
+
+
+def next_vault(path: Path) -> Path:
+    """Where a change of the passphrase puts the new vault before it is known to hold."""
+    return path.with_name(path.name + ".next")
+
+
+async def write_next_vault(path: Path, key: bytes, passphrase: str) -> None:
+    """Writes the vault of a new passphrase beside the old one; both open from then on."""
+    await write_vault(next_vault(path), key, passphrase)
+
+
+async def keep_next_vault(path: Path) -> None:
+    """The new passphrase holds: its vault takes the place of the old one, if that did not happen before."""
+
+    def work() -> None:
+        if next_vault(path).exists():
+            move_private(next_vault(path), path)
+
+    await asyncio.to_thread(work)
+
+
+async def drop_next_vault(path: Path) -> None:
+    """The new passphrase does not hold."""
+
+    def work() -> None:
+        if next_vault(path).exists():
+            remove_private(next_vault(path))
+
+    await asyncio.to_thread(work)
+
+
 def _normal(passphrase: str) -> bytes:
     return unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogateescape")
 
@@ -106,7 +149,7 @@ def _write(path: Path, key: bytes, passphrase: str, random: Callable[[int], byte
     )
     wrapping_key = _wrapping_key(_normal(passphrase), vault)
     vault.sealed_key = AESGCM(wrapping_key).encrypt(_NONCE, key, _bound(vault))
-    replace_file(path, msgspec.json.encode(vault) + b"\n")
+    write_private(path, msgspec.json.encode(vault) + b"\n")
 
 
 def _open(path: Path, passphrase: str) -> bytes:
@@ -142,23 +185,3 @@ def _open(path: Path, passphrase: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise WrongKey("the vault file is damaged; restore it from a copy")
     return key
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Writes `data` to `path` (mode 0600) so that a crash leaves the old file or the new one."""
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -115,12 +115,18 @@ class SecretsReply(Body, frozen=True, kw_only=True):
 
 
 class KeysetPut(Body, frozen=True, kw_only=True):
-    """Replaces the keyset if the stored version is `expected_version`, else 409 `keyset-moved`."""
+    """Replaces the keyset if the stored version is `expected_version`, else 409 `keyset-moved`.
+
+    What else is given is replaced in the same step. With `head`, the SHA-256 of the log's newest head (b"" if there
+    is none), it is done only while that is so, else 409 `head-moved`.
+    """
 
     expected_version: Counter
     keyset: bytes
     wraps: Wraps | None = None
     passphrase: Verifier | None = None
+    recovery: Verifier | None = None
+    head: bytes | None = None
 
 
 class ErrorReply(Body, frozen=True, kw_only=True):

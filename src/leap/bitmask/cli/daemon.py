@@ -123,3 +123,6 @@ def _show(result: dict[str, Any]) -> None:
             for a in result["accounts"]
         ]
     )
+    for account in result["accounts"]:
+        if account.get("notice"):
+            click.echo(account["notice"])

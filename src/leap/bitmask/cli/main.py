@@ -24,6 +24,13 @@ _COMMANDS = {
     "sync": ("sync", "sync", "How sync is; sync now; go on after an alarm."),
     "doctor": ("doctor", "doctor", "Verify, export, import, rebuild or compact the store."),
     "keys": ("keys", "keys", "List and export OpenPGP keys."),
+    "device": ("device", "device", "List, rename and remove the devices of an account."),
+    "passphrase": ("passphrase_change", "passphrase", "Change the passphrase of an account."),
+    "recovery": (
+        "recovery",
+        "recovery",
+        "Show the recovery code; get back into an account by it.",
+    ),
 }
 
 

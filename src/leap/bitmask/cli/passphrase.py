@@ -18,7 +18,8 @@ def read_passphrase(prompt: str, *, descriptor: int | None = None, twice: bool =
     """
     if descriptor is not None:
         try:
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
+            with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+                # Not buffered: the next line is for who reads next.
                 data = file.readline()
         except OSError as error:
             raise click.UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -22,10 +23,18 @@ def sync() -> None:
 
 def _ask(home: Home, command: str, address: str | None, **arguments: Any) -> dict[str, Any]:
     async def work() -> Any:
-        return await ask(home, command, address=one_account(home, address), **arguments)
+        address_of = one_account(home, address)
+        return await ask(home, command, on_progress=_show, address=address_of, **arguments)
 
     result: dict[str, Any] = run(work())
     return result
+
+
+def _show(progress: dict[str, Any]) -> None:
+    """One line at a terminal, which the next one replaces."""
+    if sys.stderr.isatty():
+        line = "{kind}: {items} of {total}".format(**progress)
+        click.echo(f"\r{line:<40}", err=True, nl=progress["items"] == progress["total"])
 
 
 def _say(result: dict[str, Any]) -> None:
@@ -127,11 +136,21 @@ def fingerprint(home: Home, address: str | None, as_json: bool) -> None:
 @click.option(
     "--passphrase-fd", type=int, metavar="N", help="Read the passphrase from this descriptor."
 )
+@click.option(
+    "--set-passphrase",
+    is_flag=True,
+    help="Give two passphrases: the one that the provider knows, and the one from now on.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask whether this is the right device.")
 @json_option
 @pass_home
 def refound(
-    home: Home, address: str | None, passphrase_fd: int | None, yes: bool, as_json: bool
+    home: Home,
+    address: str | None,
+    passphrase_fd: int | None,
+    set_passphrase: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Make what this device has the account's log at the provider, whatever that shows now.
 
@@ -144,6 +163,7 @@ def refound(
             abort=True,
         )
     passphrase = read_passphrase("Passphrase of the account", descriptor=passphrase_fd)
-    result = _ask(home, "sync-refound", address, passphrase=passphrase)
+    new = read_passphrase("Passphrase from now on", twice=True) if set_passphrase else None
+    result = _ask(home, "sync-refound", address, passphrase=passphrase, new_passphrase=new)
     _fail_unless_synced(result)
     answer(result, as_json=as_json, words=_say)

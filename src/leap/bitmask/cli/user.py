@@ -27,13 +27,13 @@ class _Address(click.ParamType):  # type: ignore[type-arg]  # not generic at run
 
 
 ADDRESS = _Address()
-_api = click.option("--api", metavar="URL", help="The provider's address, https://…")
-_ca = click.option(
+api_option = click.option("--api", metavar="URL", help="The provider's address, https://…")
+ca_option = click.option(
     "--ca",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Certificate authority of a provider that is not publicly certified.",
 )
-_device = click.option(
+device_option = click.option(
     "--device-name", default=platform.node() or "device", help="What to call this device."
 )
 _fd = click.option(
@@ -46,7 +46,8 @@ def user() -> None:
     """Create an account, log in on this device, log out, list accounts."""
 
 
-def _where(api: str | None, ca: Path | None) -> dict[str, Any]:
+def where(api: str | None, ca: Path | None) -> dict[str, Any]:
+    """The arguments of a command that say where the provider is."""
     if api is not None:
         _check_api(api)
     return {"api": api, "ca": _read_authority(ca) if ca is not None else None}
@@ -80,9 +81,9 @@ def _read_authority(path: Path) -> str:
 
 @user.command()
 @click.argument("address", type=ADDRESS)
-@_api
-@_ca
-@_device
+@api_option
+@ca_option
+@device_option
 @_fd
 @json_option
 @pass_home
@@ -110,7 +111,7 @@ def create(
             address=address,
             passphrase=passphrase,
             device_name=device_name,
-            **_where(api, ca),
+            **where(api, ca),
         )
 
     def words(result: dict[str, Any]) -> None:
@@ -130,9 +131,9 @@ def create(
 
 @user.command()
 @click.argument("address", type=ADDRESS)
-@_api
-@_ca
-@_device
+@api_option
+@ca_option
+@device_option
 @_fd
 @json_option
 @pass_home
@@ -160,12 +161,14 @@ def auth(
             address=address,
             passphrase=passphrase,
             device_name=device_name,
-            **_where(api, ca),
+            **where(api, ca),
         )
 
     def words(result: dict[str, Any]) -> None:
         click.echo(f"{address} is unlocked.")
-        if not result["online"]:
+        if result["notice"]:
+            click.echo(result["notice"])
+        elif not result["online"]:
             click.echo(
                 "The provider cannot be reached now; the mail that is here already can be read."
             )

@@ -17,7 +17,8 @@ from rich.table import Table
 from leap.bitmask.control import ask
 from leap.bitmask.demo.letters import Letter, Received, read, send
 from leap.bitmask.demo.processes import Child, DemoFailure
-from leap.bitmask.home import Home, write_private
+from leap.bitmask.home import Home
+from leap.soledad.private_file import write_private
 
 DOMAIN = "example.test"
 PEOPLE = ("alice", "bob")

@@ -12,7 +12,6 @@ All functions block; callers run them in a thread. They raise OSError as the sys
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -20,10 +19,11 @@ import secrets
 from collections.abc import Collection
 from pathlib import Path
 
+from leap.soledad.private_file import sync_folder
+
 _NAME = re.compile(r"^[0-9a-f]{32}$")
 _KEY = re.compile(r"^[0-9]{1,19}-[0-9a-f]{32}$")
 _HASH_PIECE = 1024 * 1024
-_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}  # what file systems without it answer
 
 
 class FileStore:
@@ -167,31 +167,3 @@ def _checked_key(key: str) -> str:
     if not _KEY.match(key):
         raise ValueError("not the key of an upload")
     return key
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable, where the file system can."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replaces a small file (0600) in one step, durably."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)

@@ -91,13 +91,7 @@ async def _send_again(store: Soledad, finding: Finding, remote: MendingRemote | 
         if remote is None:
             return "no"
         await remote.delete_blobs([blob_id])
-    await store.write(
-        lambda c: c.execute(
-            "INSERT INTO blob_unsent (blob_id) SELECT ?1 WHERE NOT EXISTS"
-            " (SELECT 1 FROM blob_unsent WHERE blob_id = ?1)",
-            (blob_id,),
-        )
-    )
+    await store.write(lambda c: store.blobs.send_again(c, blob_id))
     return "sent-again"
 
 

@@ -6,6 +6,7 @@ REINDEX), and the column `type` of each document. What a projection has to keep 
 
 from __future__ import annotations
 
+from leap.soledad import document_indexes
 from leap.soledad.changes import Rebuildable
 from leap.soledad.documents import decode_content, type_of
 from leap.soledad.sqlite import Connection
@@ -24,6 +25,7 @@ async def rebuild(store: Soledad) -> list[str]:
     def job(connection: Connection) -> None:
         connection.execute("REINDEX")
         _retype(connection)
+        document_indexes.rebuild(connection)
         for projection in projections:
             projection.drop(connection)
         for projection in projections:

@@ -5,7 +5,7 @@ Runs inside one transaction of the writer; nothing here has to be verified any m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -26,32 +26,30 @@ _payloads = msgspec.msgpack.Decoder(LogItem)
 
 
 class VerifiedItem(NamedTuple):
-    """An item whose envelope opened, whose payload was found well formed, and which the signed digest counts in.
-
-    The payload is kept, not what it decodes to: that is some times as large.
-    """
+    """An item whose envelope opened and which the signed digest counts in."""
 
     item_id: bytes
     version: int
     ct_hash: bytes
-    payload: bytes
+    item: LogItem
     seq: int
-
-    def __repr__(self) -> str:
-        return f"VerifiedItem({self.version})"
 
 
 def apply_items(
     tx: Transaction,
-    items: Sequence[VerifiedItem],
+    items: Iterable[VerifiedItem],
     tables: Mapping[str, RowTable],
     merges: Mapping[str, Merge],
+    *,
+    many: bool = False,
 ) -> bool:
-    """Rebases local changes on the items, in order; True if a row moved to another page by that."""
+    """Rebases local changes on the items, in order; True if a row moved to another page by that.
+
+    With `many`, new rows are recorded as arrivals of their schema, and not one by one.
+    """
     pages: dict[str, PageMerge] = {}
-    many = len(items) > MANY_PAGES
     for verified in items:
-        item: LogItem = _payloads.decode(verified.payload)
+        item = verified.item
         if isinstance(item, DocumentItem):
             _apply_document(tx, item, merges)
         elif not item.schema:
@@ -150,7 +148,7 @@ def acknowledge(
     """
     found = connection.execute(
         "SELECT position, item_id, version, payload FROM pending_item ORDER BY position"
-    ).fetchall()
+    )
     first = pending.record.seq - pending.count + 1
     for position, item_id, version, payload in found:
         item = _payloads.decode(payload)
@@ -158,7 +156,7 @@ def acknowledge(
             _acknowledge_document(connection, item)
         elif item.schema in tables:
             acknowledge_page(connection, tables[item.schema], item)
-        verified = VerifiedItem(item_id, version, hashes[item_id], payload, first + position)
+        verified = VerifiedItem(item_id, version, hashes[item_id], item, first + position)
         save_log_item(connection, verified, name_of(item))
     connection.execute("DELETE FROM pending_item")
 

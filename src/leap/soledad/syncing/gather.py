@@ -28,7 +28,7 @@ from leap.soledad.syncing.state import KeptPush
 # Of one commit; what is over it follows in the next one. A provider takes twice as much in one push: it is as much
 # as may be in memory twice, as it is and sealed.
 MAX_ITEMS = 10_000
-MAX_BYTES = 16 * 1024 * 1024  # by the estimate below
+MAX_BYTES = 12 * 1024 * 1024  # by the estimate below
 MAX_NEW_ROWS = 200_000
 LEAST_SEALED = 1_100  # what the smallest item has when it is sealed and padded
 

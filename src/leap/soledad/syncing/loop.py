@@ -297,7 +297,8 @@ class SyncEngine:
             _, found = await self._store.read(lambda c: due(c, tables, record, keyset, now))
             await self._store.write(lambda c: save_setting(c, PURGED_AT, int(now)))
             purge = bool(found)
-        if not purge and not self._is_silent(record, state.device_id):
+        quiet = not self._is_silent(record, state.device_id) and not self._has_news_of_keys(state)
+        if not purge and quiet:
             return False
         await self._pusher.push(even_empty=True, purge=purge)
         return True
@@ -310,12 +311,41 @@ class SyncEngine:
 
     async def _is_founded_anew(self) -> bool:
         """Whether the root key signed another generation since: then what raised the alarm is history."""
-        state = await self._puller.state()
+        state, material = await self._puller.state(), self._store.material
+        assert material is not None
+        known = state.record.generation if state.record else material.open_keyset().generation
         try:
             keyset = await self._puller.fetch_keyset()
         except SoledadError:
             return False
-        return state.record is not None and keyset.generation > state.record.generation
+        return keyset.generation > known
+
+    def _has_news_of_keys(self, state: SyncState) -> bool:
+        """Whether there is a newer epoch than the log's: until a head is under it, other devices do not hear of it."""
+        material = self._store.material
+        return (
+            state.record is not None
+            and material is not None
+            and material.epoch.number > state.epoch
+        )
+
+    async def adopt_keyset(self, signed: bytes) -> None:
+        """Goes over to a newer keyset between two syncs; raises BadKeyset, DeviceRevoked."""
+        async with self._lock:
+            await self._puller.adopt_keyset(signed)
+        self.wake()
+
+    async def refresh_keyset(self) -> None:
+        """Fetches the newest keyset, which says who belongs to the account, without waiting for a head that names it.
+
+        Raises Unreachable, Refused, DeviceRevoked, and ProviderLies (then an alarm is set).
+        """
+        async with self._lock:
+            try:
+                await self._puller.adopt_keyset((await self._remote.secrets()).keyset)
+            except ProviderLies as error:
+                await self._alarm(error)
+                raise
 
     async def _alarm(self, error: ProviderLies) -> None:
         text = error.sentence
@@ -408,7 +438,7 @@ class SyncEngine:
                 delay = FIRST_DELAY
                 pause = QUIET_POLL_SECONDS if self._notices.listening else self._poll
             except (ProviderLies, SyncStopped):
-                await wait(self._cleared, POLL_SECONDS)  # it may be founded anew meanwhile
+                await wait(self._cleared, self._poll)  # it may be founded anew meanwhile
                 continue
             except NotOpen:
                 return

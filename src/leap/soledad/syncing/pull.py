@@ -10,8 +10,11 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,12 +28,11 @@ from leap.soledad.errors import (
     UnknownEpoch,
 )
 from leap.soledad.head import Head, HeadRecord, head_hash, open_head
-from leap.soledad.keyset import Keyset, open_keyset
-from leap.soledad.keyset import check_successor as check_keyset_successor
-from leap.soledad.material import AccountMaterial
+from leap.soledad.keyset import Keyset
+from leap.soledad.material import AccountMaterial, follow_keyset
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
-from leap.soledad.syncing.apply import VerifiedItem, acknowledge, apply_items
+from leap.soledad.syncing.apply import MANY_PAGES, VerifiedItem, acknowledge, apply_items
 from leap.soledad.syncing.fetch import Progress, fetch_news
 from leap.soledad.syncing.items import KIND, decode_item
 from leap.soledad.syncing.rejoin import drop_missing, keep_unshared, retire_log
@@ -50,9 +52,18 @@ from leap.soledad.syncing.tombstones import Tombstone, count_out, forget, list_t
 from leap.soledad.transaction import Transaction, find_setting, save_setting
 
 
+class Pulled(NamedTuple):
+    """An item that lies aside and counts in the digest; it is opened when it is applied, one after the other."""
+
+    item_id: bytes
+    version: int
+    ct_hash: bytes
+    seq: int
+
+
 @dataclass
 class _Verified:
-    items: list[VerifiedItem]
+    items: list[Pulled]
     digest: SetDigest
     epoch: Epoch
     committed: bool  # the pending commit is in the log
@@ -160,12 +171,16 @@ class Puller:
         return await self._fetch_keyset()
 
     async def _fetch_keyset(self) -> Keyset:
-        """The newest keyset, kept if it may follow the one known; raises BadKeyset."""
-        reply = await self._remote.secrets()
+        """The newest keyset, kept if it may follow the one known; raises BadKeyset, DeviceRevoked."""
+        return await self.adopt_keyset((await self._remote.secrets()).keyset)
+
+    async def adopt_keyset(self, signed: bytes) -> Keyset:
+        """Keeps a keyset that may follow the one known, with the epochs and inbox keys it brings this device."""
         material = self._material
-        keyset = open_keyset(reply.keyset, root_public=material.root_public)
-        check_keyset_successor(material.open_keyset(), keyset)
-        await self._store.update_material(lambda now: now.with_keyset(reply.keyset))
+        if signed == material.keyset:
+            return material.open_keyset()
+        keyset, brought = await asyncio.to_thread(follow_keyset, material, signed)
+        await self._store.update_material(lambda now: now.with_keyset(signed, brought))
         return keyset
 
     def _epoch_of(self, sealed: bytes) -> Epoch:
@@ -174,7 +189,7 @@ class Puller:
     def _verify(
         self, connection: Connection, state: SyncState, head: Head, epoch: Epoch
     ) -> _Verified:
-        """Opens what lies aside and compares the sum of all with the head; runs in a reader thread."""
+        """Compares the sum of what lies aside with the head; runs in a reader thread."""
         material = self._material
         whole = find_setting(connection, STAGED_WHOLE) is not None
         known: dict[bytes, tuple[int, bytes]] = {}
@@ -195,7 +210,7 @@ class Puller:
                 hashes[item_id] = hashlib.sha256(sealed).digest()
                 if not whole:  # else it is among the pulled ones
                     _count(digest, known, item_id, version, hashes[item_id])
-        items: list[VerifiedItem] = []
+        items: list[Pulled] = []
         for item_id, version, sealed, seq in connection.execute(
             "SELECT item_id, version, sealed, seq FROM pulled_item ORDER BY seq"
         ):
@@ -207,16 +222,7 @@ class Puller:
                 raise RolledBack(
                     "an item of the log is shown in an older version, or in another form"
                 )
-            payload = open_envelope(
-                sealed,
-                kind=KIND,
-                account=material.account_id,
-                item_id=item_id,
-                version=version,
-                epochs=material.epochs_by_number,
-            )
-            decode_item(payload, item_id, material.id_key)
-            items.append(VerifiedItem(item_id, version, ct_hash, payload, seq))
+            items.append(Pulled(item_id, version, ct_hash, seq))
             _count(digest, known, item_id, version, ct_hash)
         purged: list[Tombstone] = []
         if (
@@ -269,7 +275,9 @@ class Puller:
             if founded_anew:
                 unshared = keep_unshared(connection, tables, head.record.founded_on)
                 save_setting(connection, CHECK_BLOBS, 1)
-            adopted = apply_items(tx, verified.items, tables, merges)
+            many = len(verified.items) > MANY_PAGES
+            opened = self._opened(connection, verified.items)
+            adopted = apply_items(tx, opened, tables, merges, many=many)
             if verified.whole or founded_anew:
                 drop_missing(tx, tables, unshared)
             forget(connection, [tombstone.item_id for tombstone in verified.purged])
@@ -281,6 +289,25 @@ class Puller:
 
         await self._store.transact_as(job, durable=False, from_sync=True)
         return len(verified.items)
+
+    def _opened(self, connection: Connection, items: Sequence[Pulled]) -> Iterator[VerifiedItem]:
+        """What the items hold. Raises ForgedEnvelope, which undoes the transaction."""
+        material = self._material
+        epochs = material.epochs_by_number
+        for item_id, version, ct_hash, seq in items:
+            (sealed,) = connection.execute(
+                "SELECT sealed FROM pulled_item WHERE item_id = ?", (item_id,)
+            ).fetchone()
+            payload = open_envelope(
+                sealed,
+                kind=KIND,
+                account=material.account_id,
+                item_id=item_id,
+                version=version,
+                epochs=epochs,
+            )
+            item = decode_item(payload, item_id, material.id_key)
+            yield VerifiedItem(item_id, version, ct_hash, item, seq)
 
 
 def _count(

@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import msgspec
 
 from leap.soledad.digest import SetDigest
-from leap.soledad.envelope import seal
+from leap.soledad.envelope import HEADER, seal
 from leap.soledad.errors import BadReply, BeingFounded, HeadMoved, Refused
 from leap.soledad.head import Head, founding_record, head_hash, next_record, sign_and_seal
 from leap.soledad.material import AccountMaterial
@@ -334,7 +334,8 @@ class Pusher:
     async def _acknowledge(self, pending: Pending) -> None:
         tables = self._store.tables
         device_id = self._material.device.device_id
-        epoch = self._material.epoch
+        # Not the newest: a new epoch may have come while the reply was on its way.
+        epoch = self._material.epochs_by_number[HEADER.unpack_from(pending.head)[1]]
         head = Head(pending.record, pending.hash)
         digest = SetDigest(epoch, self._material.account_id, pending.digest)
 
