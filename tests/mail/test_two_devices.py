@@ -19,7 +19,7 @@ from leap.mail.contract import (
 )
 from leap.mail.model import MAIL_ROWS
 from leap.soledad.blobs import BlobRef
-from leap.soledad.syncing import apply
+from leap.soledad.syncing import pull
 from leap.soledad.transaction import Transaction
 from tests.conformance.account_backend import ENCODED, PLAIN
 from tests.mail.devices import MailDevice, MailWorld
@@ -168,7 +168,7 @@ async def test_header_records_that_sync_fetched_are_opened_without_another_reque
 async def test_a_large_first_pull_is_numbered_by_date_behind_what_was_here(
     world: MailWorld, laptop: MailDevice, phone: MailDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apply, "MANY_PAGES", 1)
+    monkeypatch.setattr(pull, "MANY_PAGES", 1)
     first = await add(phone)
 
     def fill(tx: Transaction) -> None:

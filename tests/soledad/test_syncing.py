@@ -10,7 +10,7 @@ from leap.soledad.errors import (
     SoledadError,
 )
 from leap.soledad.rows import SetEdit
-from leap.soledad.syncing import SyncEngine, apply
+from leap.soledad.syncing import SyncEngine, pull
 from tests.soledad.memory_provider import Account, Device
 from tests.soledad.schemas import open_store
 from tests.soledad.two_devices import equal, pair
@@ -127,7 +127,7 @@ async def test_of_many_pages_new_rows_are_told_of_by_schema_and_changed_ones_by_
     await laptop.store.transact(fill)
     await laptop.update("r", flags="x")
     await laptop.sync()
-    monkeypatch.setattr(apply, "MANY_PAGES", 2)
+    monkeypatch.setattr(pull, "MANY_PAGES", 2)
     await phone.sync()
     assert seen == [(1, frozenset(), 1), (1, frozenset({"note"}), 601)]
     assert [(len(one.rows), one.arrived) for one in heard] == [(1, frozenset()), (1, {"note"})]

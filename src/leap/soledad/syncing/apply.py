@@ -45,7 +45,7 @@ def apply_items(
 ) -> bool:
     """Rebases local changes on the items, in order; True if a row moved to another page by that.
 
-    With `many`, new rows are not noted one by one.
+    With `many`, new rows are recorded as arrivals of their schema, and not one by one.
     """
     pages: dict[str, PageMerge] = {}
     for verified in items:

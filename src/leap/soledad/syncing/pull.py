@@ -275,13 +275,9 @@ class Puller:
             if founded_anew:
                 unshared = keep_unshared(connection, tables, head.record.founded_on)
                 save_setting(connection, CHECK_BLOBS, 1)
-            adopted = apply_items(
-                tx,
-                self._opened(connection, verified.items),
-                tables,
-                merges,
-                many=len(verified.items) > MANY_PAGES,
-            )
+            many = len(verified.items) > MANY_PAGES
+            opened = self._opened(connection, verified.items)
+            adopted = apply_items(tx, opened, tables, merges, many=many)
             if verified.whole or founded_anew:
                 drop_missing(tx, tables, unshared)
             forget(connection, [tombstone.item_id for tombstone in verified.purged])
