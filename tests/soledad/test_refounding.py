@@ -391,3 +391,17 @@ async def test_a_running_device_leaves_its_alarm_by_the_new_generation(account: 
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     await equal(laptop, phone)
+
+
+async def test_a_founding_whose_reply_was_lost_and_on_which_others_built(account: Account) -> None:
+    laptop, phone, tablet = await restored(account)
+    laptop.remote.faults["commit"] = [lost_reply]
+    with pytest.raises(Unreachable):
+        await laptop.refound()
+    await phone.put("built", v="on it")
+    await phone.sync()
+    before = await laptop.view()
+    await laptop.put("more", v=1)
+    view = await equal(laptop, phone, tablet)
+    assert docs(view).keys() == docs(before).keys() | {"built", "more"}
+    assert view["rows"] == before["rows"]

@@ -34,7 +34,12 @@ from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import VerifiedItem, acknowledge, apply_items
 from leap.soledad.syncing.fetch import Progress, fetch_news
 from leap.soledad.syncing.items import KIND, decode_item
-from leap.soledad.syncing.rejoin import drop_missing, keep_unshared, retire_log
+from leap.soledad.syncing.rejoin import (
+    drop_missing,
+    keep_unshared,
+    retire_log,
+    settle_former,
+)
 from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.syncing.state import (
     CHECK_BLOBS,
@@ -258,7 +263,8 @@ class Puller:
             elif not verified.whole:
                 kept = _keep_staged(connection, state, verified)
             unshared: set[str] = set()
-            founded_anew = state.founding is not None or (
+            # A founding of this device's own that took place, and whose reply was lost, is a commit like others.
+            founded_anew = (state.founding is not None and not verified.committed) or (
                 state.record is not None and state.record.generation < head.record.generation
             )
             if verified.whole or founded_anew:
@@ -269,6 +275,8 @@ class Puller:
             adopted = apply_items(tx, self._opened(connection, verified.items), tables, merges)
             if verified.whole or founded_anew:
                 drop_missing(tx, tables, unshared)
+            elif state.bringing_all and not head.record.partial:
+                settle_former(connection)
             forget(connection, [tombstone.item_id for tombstone in verified.purged])
             forget_aside(connection)
             save_accepted(

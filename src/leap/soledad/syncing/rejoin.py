@@ -101,7 +101,11 @@ def drop_missing(
             merge.apply(page_of(page_id, table.schema, []))
         tx.doom_blobs(merge.orphaned)
     connection.execute(f"DELETE FROM unknown_page WHERE page_id {_AMONG}", (page_ids,))  # noqa: S608
-    # What is left says only from which version on an item may be pushed again.
+    settle_former(connection)
+
+
+def settle_former(connection: Connection) -> None:
+    """The new log is whole here: what is left of the former one says only from which version on items may go."""
     connection.execute(
         "DELETE FROM former_item AS f"
         " WHERE EXISTS (SELECT 1 FROM log_item l WHERE l.item_id = f.item_id)"
