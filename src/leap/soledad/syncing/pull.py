@@ -102,6 +102,8 @@ class Puller:
             # device counts: only all of the log, fresh, proves anything.
             state = await self.state()
             whole = state.record.generation if state.record is not None else None
+            if state.founding is not None:
+                whole = state.founding.generation
             await self._store.write(lambda c: forget_aside(c, whole))
             try:
                 return await self._pull_once()
@@ -273,7 +275,7 @@ class Puller:
                 unshared = keep_unshared(connection, tables, head.record.founded_on)
                 save_setting(connection, CHECK_BLOBS, 1)
             adopted = apply_items(tx, self._opened(connection, verified.items), tables, merges)
-            if verified.whole or founded_anew:
+            if (verified.whole or founded_anew) and not head.record.partial:
                 drop_missing(tx, tables, unshared)
             elif state.bringing_all and not head.record.partial:
                 settle_former(connection)
