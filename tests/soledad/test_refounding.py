@@ -391,3 +391,41 @@ async def test_a_running_device_leaves_its_alarm_by_the_new_generation(account: 
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     await equal(laptop, phone)
+
+
+async def test_a_founding_whose_reply_was_lost_and_on_which_others_built(account: Account) -> None:
+    laptop, phone, tablet = await restored(account)
+    laptop.remote.faults["commit"] = [lost_reply]
+    with pytest.raises(Unreachable):
+        await laptop.refound()
+    await phone.put("built", v="on it")
+    await phone.sync()
+    before = await laptop.view()
+    await laptop.put("more", v=1)
+    view = await equal(laptop, phone, tablet)
+    assert docs(view).keys() == docs(before).keys() | {"built", "more"}
+    assert view["rows"] == before["rows"]
+
+
+async def test_a_device_that_comes_with_the_reply_still_lost_waits_or_joins(
+    account: Account,
+) -> None:
+    """The order of the others, days later, with deletions not pushed yet."""
+    laptop, phone = await pair(account, merges={"box": "fields"})
+    tablet = await account.device("tablet", merges={"box": "fields"})
+    await equal(laptop, phone, tablet)
+    await tablet.put("box-d1", type="box", value=1)
+    for device in (laptop, phone, tablet):
+        device.now += 86400
+    await laptop.sync()
+    await laptop.insert("r1")
+    await tablet.store.transact(lambda tx: tx.delete("box-d1"))
+    await tablet.put("note-d1", type="note", value=2)
+    await phone.put("box-d2", type="box", value=3)
+    for device in (laptop, phone, tablet):
+        device.now += 32 * 86400
+    tablet.remote.faults["commit"] = [lost_reply]
+    with pytest.raises(Unreachable):
+        await tablet.refound()
+    view = await equal(laptop, phone, tablet)
+    assert {"note-d1", "box-d2"} <= docs(view).keys()

@@ -35,7 +35,12 @@ from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import MANY_PAGES, VerifiedItem, acknowledge, apply_items
 from leap.soledad.syncing.fetch import Progress, fetch_news
 from leap.soledad.syncing.items import KIND, decode_item
-from leap.soledad.syncing.rejoin import drop_missing, keep_unshared, retire_log
+from leap.soledad.syncing.rejoin import (
+    drop_missing,
+    keep_unshared,
+    retire_log,
+    settle_former,
+)
 from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.syncing.state import (
     CHECK_BLOBS,
@@ -119,8 +124,7 @@ class Puller:
             if afresh:
                 await self._store.write(forget_aside)
                 raise
-            counted = isinstance(error, DigestMismatch) and state.record is not None
-            whole = state.record.generation if counted and state.record is not None else None
+            whole = _generation_of(state) if isinstance(error, DigestMismatch) else None
             await self._store.write(lambda c: forget_aside(c, whole))
             return None
         return await self._accept(state, head, verified)
@@ -267,7 +271,8 @@ class Puller:
             elif not verified.whole:
                 kept = _keep_staged(connection, state, verified)
             unshared: set[str] = set()
-            founded_anew = state.founding is not None or (
+            # A founding of this device's own that took place, and whose reply was lost, is a commit like others.
+            founded_anew = (state.founding is not None and not verified.committed) or (
                 state.record is not None and state.record.generation < head.record.generation
             )
             if verified.whole or founded_anew:
@@ -278,8 +283,10 @@ class Puller:
             many = len(verified.items) > MANY_PAGES
             opened = self._opened(connection, verified.items)
             adopted = apply_items(tx, opened, tables, merges, many=many)
-            if verified.whole or founded_anew:
+            if (verified.whole or founded_anew) and not head.record.partial:
                 drop_missing(tx, tables, unshared)
+            elif state.bringing_all and not head.record.partial:
+                settle_former(connection)
             forget(connection, [tombstone.item_id for tombstone in verified.purged])
             forget_aside(connection)
             save_accepted(
@@ -308,6 +315,13 @@ class Puller:
             )
             item = decode_item(payload, item_id, material.id_key)
             yield VerifiedItem(item_id, version, ct_hash, item, seq)
+
+
+def _generation_of(state: SyncState) -> int | None:
+    """Of the log that this device follows, or is founding."""
+    if state.founding is not None:
+        return state.founding.generation
+    return state.record.generation if state.record is not None else None
 
 
 def _count(

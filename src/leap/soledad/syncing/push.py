@@ -31,6 +31,7 @@ from leap.soledad.syncing.apply import acknowledge
 from leap.soledad.syncing.gather import Outgoing, assign_pages, gather, rest_of_former
 from leap.soledad.syncing.items import KIND
 from leap.soledad.syncing.pull import Puller
+from leap.soledad.syncing.rejoin import settle_former
 from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.syncing.state import (
     Founding,
@@ -343,6 +344,8 @@ class Pusher:
             state = load_state(connection, device_id)
             acknowledge(connection, tables, pending, _hashes(connection))
             forget(connection, pending.purged)
+            if state.bringing_all and not pending.record.partial:
+                settle_former(connection)
             save_accepted(connection, state.accepted(head, digest, epoch, None))
 
         await self._store.write(job)

@@ -95,13 +95,21 @@ def drop_missing(
         if stored is not None and not stored.dirty:
             tx.note_document(stored.item, documents.DocumentItem(doc_id, "", None))
     forget_documents(connection, doc_ids)
+    connection.execute(  # a deletion which the founder never saw, of what its log does not hold
+        f"DELETE FROM document WHERE dirty = 0 AND content IS NULL AND doc_id {_AMONG}",  # noqa: S608
+        (_keys(missing)[0],),
+    )
     for table in tables.values():
         merge = PageMerge(tx, table)
         for page_id in json.loads(page_ids):
             merge.apply(page_of(page_id, table.schema, []))
         tx.doom_blobs(merge.orphaned)
     connection.execute(f"DELETE FROM unknown_page WHERE page_id {_AMONG}", (page_ids,))  # noqa: S608
-    # What is left says only from which version on an item may be pushed again.
+    settle_former(connection)
+
+
+def settle_former(connection: Connection) -> None:
+    """The new log is whole here: what is left of the former one says only from which version on items may go."""
     connection.execute(
         "DELETE FROM former_item AS f"
         " WHERE EXISTS (SELECT 1 FROM log_item l WHERE l.item_id = f.item_id)"
