@@ -57,8 +57,6 @@ class _Fetching:
         open_head: OpenHead,
         progress: Progress | None,
     ) -> None:
-        assert store.material is not None
-        self._material = store.material
         self._store = store
         self._remote = remote
         self._state = state
@@ -97,9 +95,13 @@ class _Fetching:
 
     def _founded(self) -> int:
         """The generation in the newest keyset known here; opening a head may have fetched it."""
-        material = self._store.material
-        assert material is not None
-        return material.open_keyset().generation
+        return self._material.open_keyset().generation
+
+    @property
+    def _material(self) -> AccountMaterial:
+        """As it is now: opening a head may have brought a keyset with new epochs."""
+        assert self._store.material is not None
+        return self._store.material
 
     async def _take(self, page: PullPage) -> bool:
         """Puts one page aside; False if the log has to be taken from its beginning instead."""
