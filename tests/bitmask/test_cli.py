@@ -264,7 +264,7 @@ def test_sync_is_told_done_and_resumed_after_an_alarm(made: World, run: Run) -> 
     assert status["address"] == dave
     assert status["online"]
     assert status["contents_missing"] == 0
-    assert run("sync", "status", dave).stdout == "Online, everything is synced.\n"
+    assert run("sync", "status", dave).stdout.startswith("Online, everything is synced.\n")
     nothing = run("sync", "resume", dave).stdout
     assert nothing.startswith("Sync had not stopped.")
 
@@ -287,7 +287,7 @@ def test_sync_is_told_done_and_resumed_after_an_alarm(made: World, run: Run) -> 
     resumed = as_json(run("sync", "resume", dave, "--json"))
     assert "empty log" in resumed["alarm_was"]
     assert (resumed["alarm"], resumed["online"]) == ("", True)
-    assert run("sync", "now", dave).stdout == "Online, everything is synced.\n"
+    assert run("sync", "now", dave).stdout.startswith("Online, everything is synced.\n")
     # the others of this home may have seen the lie as well
     for address in ("alice@example.test", "bob@example.test"):
         if address in accounts_of(run):

@@ -327,11 +327,11 @@ class BombItem(PullAttack):
     """Puts in an item of a few kilobytes that unpacks to more than 64 MiB; a stolen epoch key sealed it."""
 
     guarantee = "G12"
-    # Without the limit it is unpacked, and only then refused as no item: by then the memory is gone.
+    # Without the limit it is unpacked, and only then found not to belong to the log: by then the memory is gone.
     expected = CompressionBomb
     says = "unpacks to more"
     checks = (Raise("leap.soledad.envelope", "zstd_decompress", "unpacks to more"),)
-    instead = ForgedEnvelope
+    instead = DigestMismatch
 
     async def on_pull(self, request: PullRequest, page: PullPage) -> PullPage:
         item = next(i for i in page.items if i.item_id == self.id_of("d1"))
