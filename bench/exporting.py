@@ -102,9 +102,11 @@ async def _measure(folder: Path, messages: int) -> dict[str, dict[str, Any]]:
 
 def run(messages: int = MESSAGES) -> dict[str, dict[str, Any]]:
     """Messages a second each way."""
-    with tempfile.TemporaryDirectory() as name:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_measure(Path(name), messages))
+    with (
+        tempfile.TemporaryDirectory() as name,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        return runner.run(_measure(Path(name), messages))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from leap.soledad.blobs import BlobRef, SealedBlob, SealedFile
+from leap.soledad.blobs.download import LARGE
 from leap.soledad.changes import Row
 from leap.soledad.documents import decode_content, type_of
 from leap.soledad.maintenance.archive import ArchiveReader, NotAnExport
@@ -196,11 +197,14 @@ class _Import:
         sealed: dict[int, SealedFile] = {}
         try:
             for entry in row.record.blobs:
-                if entry.here:
-                    pieces = stream.content(entry.size)
-                    sealed[entry.place] = await self._store.seal_stream(
-                        in_threads(pieces), entry.size
-                    )
+                if not entry.here:
+                    continue
+                pieces = stream.content(entry.size)
+                if entry.size > LARGE:
+                    file = await self._store.seal_stream(in_threads(pieces), entry.size)
+                    sealed[entry.place] = file
+                else:
+                    row.contents[entry.place] = await asyncio.to_thread(b"".join, pieces)
             await self._keep([row], sealed)
         except RowWithdrawn:
             pass

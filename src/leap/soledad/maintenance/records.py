@@ -1,7 +1,7 @@
 """The records of an export, in the order in which they come.
 
     Opening
-    for each row:       RowRecord, then the plaintext of each of its blobs that comes here for the first time, in Pieces;
+    for each row:       RowRecord, then the plaintext of each blob that comes here for the first time, in Pieces;
                         Withdrawn in the place of a Piece when a large content could not be had to its end
     for each document:  DocumentRecord
     Closing
