@@ -26,7 +26,7 @@ class _Named(NamedTuple):
     """An index, and what programs call it."""
 
     name: str
-    index: Index
+    kept: Index
 
 
 async def check_indexes(store: Soledad, report: Report, progress: Progress) -> None:

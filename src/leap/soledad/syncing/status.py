@@ -109,7 +109,7 @@ _IN_LOTS = " + ".join(
     for lot, sizes in WANTED.items()
 )
 _TO_FETCH = (
-    f"SELECT {_IN_LOTS} - (SELECT count(*) FROM blob_lost CROSS JOIN blob_wanted USING (blob_id)"
+    f"SELECT {_IN_LOTS} - (SELECT count(*) FROM blob_lost CROSS JOIN blob_wanted USING (blob_id)"  # noqa: S608
     " WHERE missing = 0 AND priority < :below)"
 )
 
