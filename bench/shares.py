@@ -15,7 +15,7 @@ WAITING = ("EpollSelector.select", "Runner.run", "_worker (concurrent", "Databas
 ABOUT = {
     "daemon": (
         ("commits: pages encrypted and written", ("Database._run_group",)),
-        ("which blobs are wanted next", ("_load_wanted", "next_retry")),
+        ("which blobs are wanted next", ("load_wanted", "next_retry")),
         ("counting for the status", ("count_waiting",)),
         ("blobs put into the store and read from it", ("LocalBlobs.",)),
         ("blobs checked and opened", ("soledad/blobs/format.py", "soledad/envelope.py")),

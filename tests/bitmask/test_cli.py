@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -268,21 +268,20 @@ def test_sync_is_told_done_and_resumed_after_an_alarm(made: World, run: Run) -> 
     nothing = run("sync", "resume", dave).stdout
     assert nothing.startswith("Sync had not stopped.")
 
-    (path,) = made.folder.rglob("provider.sqlite")
-    with closing(sqlite3.connect(path, isolation_level=None)) as provider:  # which lies now
-        heads = provider.execute("SELECT account, head, head_hash, seq FROM head").fetchall()
+    columns = "account, head, head_hash, seq"
+    with stopped(made) as provider:  # it lies afterwards
+        heads = provider.execute(f"SELECT {columns} FROM head").fetchall()
         provider.execute("DELETE FROM head")
-        lie = json.loads(run("sync", "now", dave, "--json", code=1).stdout)
-        assert lie["error"] == "alarm"
-        assert "empty log" in lie["message"]
-        assert "sync resume" in run("sync", "status", dave).stdout
-        still = run("sync", "resume", dave, code=1)  # it still shows the same
-        assert "empty log" in still.stdout
-        assert "SYNC STOPPED" in still.stderr
+    lie = json.loads(run("sync", "now", dave, "--json", code=1).stdout)
+    assert lie["error"] == "alarm"
+    assert "empty log" in lie["message"]
+    assert "sync resume" in run("sync", "status", dave).stdout
+    still = run("sync", "resume", dave, code=1)  # it still shows the same
+    assert "empty log" in still.stdout
+    assert "SYNC STOPPED" in still.stderr
+    with stopped(made) as provider:
         provider.executemany(
-            "INSERT INTO head (account, head, head_hash, seq) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING",
-            heads,
+            f"INSERT INTO head ({columns}) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", heads
         )
     resumed = as_json(run("sync", "resume", dave, "--json"))
     assert "empty log" in resumed["alarm_was"]
@@ -292,6 +291,16 @@ def test_sync_is_told_done_and_resumed_after_an_alarm(made: World, run: Run) -> 
     for address in ("alice@example.test", "bob@example.test"):
         if address in accounts_of(run):
             run("sync", "resume", address)
+
+
+@contextmanager
+def stopped(made: World) -> Iterator[sqlite3.Connection]:
+    """The provider's database while the provider does not run."""
+    made.provider.stop()
+    (path,) = made.folder.rglob("provider.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as provider:
+        yield provider
+    made.provider.start()
 
 
 def accounts_of(run: Run) -> list[str]:

@@ -19,6 +19,7 @@ from leap.soledad.maintenance.records import (
     Opening,
     Piece,
     RowRecord,
+    Withdrawn,
 )
 from tests.formats.making_account import plain
 from tests.soledad.people import seeded
@@ -114,6 +115,15 @@ RECORDS: list[Any] = [
     Closing(1, 1, 1, {}),
 ]
 
+# The second row's content could not be had to its end: as if the row were not there.
+WITHDRAWN: list[Any] = [
+    *RECORDS[:3],
+    RowRecord("note", "r2", {"folder": "in"}, [BlobEntry(0, "cd" * 16, 9, True, False)]),
+    Piece(False, b"crane"),
+    Withdrawn(),
+    *RECORDS[3:],
+]
+
 
 def _file(records: list[Any]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +159,15 @@ def export() -> dict[str, Any]:
                     msgspec.json.decode(msgspec.json.encode(plain_record(r))) for r in RECORDS
                 ],
                 "file": good.hex(),
-            }
+            },
+            {
+                "name": "with a row that was withdrawn",
+                "passphrase": PASSPHRASE,
+                "records": [
+                    msgspec.json.decode(msgspec.json.encode(plain_record(r))) for r in WITHDRAWN
+                ],
+                "file": _file(WITHDRAWN).hex(),
+            },
         ],
         "refused": [
             refused("another magic", "NotAnExport", "it is something else", b"x" + good[1:]),
@@ -187,6 +205,12 @@ def export() -> dict[str, Any]:
                 "NotAnExport",
                 "a row's blob is not whole",
                 _file([RECORDS[0], RECORDS[1], *RECORDS[3:]]),
+            ),
+            refused(
+                "a complete row withdrawn",
+                "NotAnExport",
+                "only a row whose contents are not whole can be",
+                _file([*RECORDS[:3], Withdrawn(), *RECORDS[3:]]),
             ),
         ],
     }

@@ -4,6 +4,8 @@ import asyncio
 import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -198,3 +200,32 @@ async def test_a_folder_that_cannot_be_synced_is_used_all_the_same(
 
     monkeypatch.setattr(os, "fsync", fsync)
     await (await _filled(tmp_path / "x.db")).close()
+
+
+async def test_another_process_that_looks_into_the_file_leaves_its_log_alone(
+    tmp_path: Path,
+) -> None:
+    """Had this process given up its locks, the other one's end would remove the log of a database in use."""
+    path = tmp_path / "plain.sqlite"
+    look = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
+        " print(c.execute('SELECT count(*) FROM t').fetchone()[0]); c.close()"
+    )
+    database = await Database.open(path, key=None)
+    try:
+        await database.write(lambda c: c.execute("CREATE TABLE t (n INTEGER)"))
+        for n in range(3):
+            await database.write(lambda c, n=n: c.execute("INSERT INTO t VALUES (?)", (n,)))  # type: ignore[misc]
+            await database.read(lambda c: c.execute("SELECT count(*) FROM t").fetchone())
+            await database.apart(lambda c: c.execute("SELECT count(*) FROM t").fetchone())
+            log = path.with_name("plain.sqlite-wal").stat().st_ino
+            seen = await asyncio.to_thread(
+                subprocess.run, [sys.executable, "-c", look, str(path)], capture_output=True
+            )
+            assert seen.stdout.strip() == str(n + 1).encode(), seen.stderr
+            assert path.with_name("plain.sqlite-wal").stat().st_ino == log
+    finally:
+        await database.close()
+    again = await Database.open(path, key=None)
+    assert await again.read(lambda c: c.execute("SELECT n FROM t").fetchall()) == [(0,), (1,), (2,)]
+    await again.close()

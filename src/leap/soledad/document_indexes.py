@@ -104,10 +104,14 @@ class Index:
             for doc_id, text in rows:
                 self._insert(connection, doc_id, documents.decode_content(text))
 
+    @property
+    def parts(self) -> list[str]:
+        """What the index consists of, by its names in the database's schema."""
+        parts = [f"document_entry_{self.number}", f"document_entry_{self.number}_doc"]
+        return [*parts, f"document_by_{self.number}"] if self.in_sql else parts
+
     def drop(self, connection: Connection) -> None:
-        connection.execute(f"DROP TABLE document_entry_{self.number}")
-        if self.in_sql:
-            connection.execute(f"DROP INDEX document_by_{self.number}")
+        _drop(connection, self.number)
 
     def follow(self, connection: Connection, doc_id: str, old: bool, new: Content | None) -> None:
         """Keeps the table in step; `old`: the document had content before."""
@@ -126,6 +130,19 @@ class Index:
                 f"INSERT INTO document_entry_{self.number} VALUES ({marks})",  # noqa: S608
                 [(*key, doc_id) for key in sorted(keys)],
             )
+
+    def entries_between(
+        self, connection: Connection, after: str, upper: str | None
+    ) -> set[tuple[str, ...]]:
+        """The table's entries of documents behind one id and up to another, each with its id last; for maintenance."""
+        bound, ids = ("", (after,)) if upper is None else (" AND doc_id <= ?", (after, upper))
+        return set(
+            connection.execute(
+                f"SELECT {', '.join(self.entry_columns)}, doc_id FROM document_entry_{self.number}"  # noqa: S608
+                f" WHERE doc_id > ?{bound}",
+                ids,
+            ).fetchall()
+        )
 
     # -- asking -------------------------------------------------------------------------------
 
@@ -247,10 +264,23 @@ def delete_index(connection: Connection, name: str) -> None:
 
 
 def rebuild(connection: Connection) -> None:
-    """Derives all indexes from the documents again."""
-    for index in load_all(connection):
-        index.drop(connection)
-        index.create(connection)
+    """Derives all indexes from the documents again; one whose definition cannot be read is gone."""
+    for number, definition in connection.execute(
+        "SELECT number, definition FROM document_index ORDER BY number"
+    ).fetchall():
+        _drop(connection, number)
+        try:
+            index = _index(number, definition)
+        except (IndexDefinitionParseError, msgspec.MsgspecError):
+            connection.execute("DELETE FROM document_index WHERE number = ?", (number,))
+        else:
+            index.create(connection)
+
+
+def _drop(connection: Connection, number: int) -> None:
+    """Removes what there is of an index but its definition."""
+    connection.execute(f"DROP TABLE IF EXISTS document_entry_{number}")
+    connection.execute(f"DROP INDEX IF EXISTS document_by_{number}")
 
 
 def list_indexes(connection: Connection) -> list[tuple[str, list[str]]]:

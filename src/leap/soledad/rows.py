@@ -124,6 +124,11 @@ class RowTable:
             f"CREATE INDEX IF NOT EXISTS {schema.name}_dirty ON {schema.name} (page_id)"
             " WHERE dirty = 1"
         )
+        for column, _, _ in schema.blobs:  # whether any row names a blob is asked before each push
+            connection.execute(
+                f"CREATE INDEX IF NOT EXISTS {schema.name}_by_{column} ON {schema.name} ({column})"
+                f" WHERE {column} IS NOT NULL"
+            )
 
     def as_row(self, values: Sequence[Any]) -> Row:
         """A dict of what `shown` selects."""

@@ -102,6 +102,7 @@ class Database:
         self._read_connections: list[Any] = []
         try:
             with _named_errors():
+                _make_file(path, encrypted=key is not None)
                 self._writer: Any = self._connect(WRITER_CACHE_KIB)
                 self._check_cipher()
                 _sync_folder(path.parent)
@@ -162,8 +163,6 @@ class Database:
     # -- opening ------------------------------------------------------------------------------
 
     def _connect(self, cache_kib: int) -> Any:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.close(descriptor)
         connection = dbapi2.connect(
             str(self.path), isolation_level=None, check_same_thread=False, timeout=10.0
         )
@@ -186,12 +185,10 @@ class Database:
         return connection
 
     def _check_cipher(self) -> None:
-        with self.path.open("rb") as file:
-            plain = file.read(16) == PLAIN_HEADER
         if self._key is None:
             return
         status = self._writer.execute("PRAGMA cipher_status").fetchall()
-        if plain or status != [("1",)]:
+        if status != [("1",)]:
             self._writer.close()
             raise WrongKey("the store is not encrypted; it is not used")
 
@@ -337,6 +334,21 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _make_file(path: Path, *, encrypted: bool) -> None:
+    """Makes the file, if there is none; raises WrongKey for a plain one that should be encrypted.
+
+    Only before the first connection: whoever closes the file gives up all locks of this process on it (fcntl(2)),
+    SQLite's as well, and the next process that looks into the database takes it for closed and removes its log.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        plain = os.pread(descriptor, len(PLAIN_HEADER), 0) == PLAIN_HEADER
+    finally:
+        os.close(descriptor)
+    if encrypted and plain:
+        raise WrongKey("the store is not encrypted; it is not used")
 
 
 def _take_lock(path: Path) -> int:

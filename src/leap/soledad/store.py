@@ -273,6 +273,15 @@ class Soledad(DocumentStore):
             return seal_blob(data, account=keys.account, epoch=keys.epoch)
         return await asyncio.to_thread(seal_blob, data, account=keys.account, epoch=keys.epoch)
 
+    async def seal_many(self, contents: Sequence[bytes]) -> list[SealedBlob]:
+        """Seals many contents in one turn of a thread."""
+        keys = self._keys
+
+        def seal() -> list[SealedBlob]:
+            return [seal_blob(data, account=keys.account, epoch=keys.epoch) for data in contents]
+
+        return await asyncio.to_thread(seal)
+
     async def seal_file(self, path: Path) -> SealedFile:
         """Seals a file of any size for `Transaction.put_blob`, in constant memory.
 

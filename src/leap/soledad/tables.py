@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from leap.soledad import document_indexes
+from leap.soledad.blobs.download import LARGE
 from leap.soledad.errors import SoledadError
 from leap.soledad.sqlite import Connection
 
 FORMAT = 1
+WANTED = {
+    "small": f"size <= {LARGE}",
+    "large": f"size > {LARGE}",
+}  # the lots of blobs to be fetched
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID",
@@ -93,7 +98,13 @@ TABLES = (
         newest INTEGER NOT NULL,
         missing INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS blob_wanted_order ON blob_wanted (missing, priority, newest DESC)",
+    # What is to be fetched next is read from these alone: ids are random, so each look into the table is another page.
+    *(
+        f"CREATE INDEX IF NOT EXISTS blob_wanted_{lot} ON blob_wanted (priority, newest DESC, sha256, size)"
+        f" WHERE missing = 0 AND {sizes}"
+        for lot, sizes in WANTED.items()
+    ),
+    "DROP INDEX IF EXISTS blob_wanted_order",  # of earlier versions
     # Wanted, but what the provider gave last was nothing or something else: asked for again at `retry_at`.
     """CREATE TABLE IF NOT EXISTS blob_lost (
         blob_id TEXT PRIMARY KEY,
@@ -115,6 +126,8 @@ TABLES = (
         blob_id TEXT PRIMARY KEY,
         time INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
+    # Those that are files, for whoever looks for strays.
+    "CREATE INDEX IF NOT EXISTS blob_file ON blob (blob_id) WHERE sealed IS NULL",
     # Sent in the last days: until its row is committed it could be taken for an orphan.
     """CREATE TABLE IF NOT EXISTS blob_sent (
         blob_id TEXT PRIMARY KEY,

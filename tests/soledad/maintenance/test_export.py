@@ -25,7 +25,7 @@ from leap.soledad.maintenance.archive import (
     NotAnExport,
 )
 from leap.soledad.maintenance.exporting import WITHOUT_CONTENTS, ContentMissing
-from leap.soledad.maintenance.records import Closing, Opening, Piece, Record, RowRecord
+from leap.soledad.maintenance.records import Closing, Opening, Piece, Record, RowRecord, Withdrawn
 from leap.soledad.store import Soledad
 from tests.soledad.maintenance.damage import fill_and_sync
 from tests.soledad.memory_provider import Account, Device
@@ -326,6 +326,22 @@ OPENING = Opening("a" * 32, "alice@example.test", 0, {"note": ["folder"]})
         [OPENING, ["row", "note", "r", {}, [[0, "b", 5, False, True]]], Closing(1, 0, 0, {})],
         [OPENING, ["row", "note", "r", {}, [[7, "b", 0, True, False]]], Closing(1, 0, 1, {})],
         [OPENING, ["row", "other", "r", {}, []], Closing(1, 0, 0, {})],
+        [OPENING, Withdrawn(), Closing(0, 0, 0, {})],
+        [OPENING, RowRecord("note", "r", {}, []), Withdrawn(), Closing(0, 0, 0, {})],
+        [
+            OPENING,
+            ["row", "note", "r", {}, [[0, "b", 5, True, False]]],
+            Withdrawn(),
+            Closing(1, 0, 1, {}),
+        ],
+        [OPENING, ["row", "note", "r", {}, [[0, "b", -1, True, False]]], Closing(1, 0, 1, {})],
+        [
+            OPENING,
+            ["row", "note", "r", {}, [[0, "b", 5, True, True]]],
+            Withdrawn(),
+            ["row", "note", "s", {}, [[0, "b", 5, False, True]]],
+            Closing(1, 0, 0, {}),
+        ],
         [OPENING, ["something"]],
         [17],
     ],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from leap.soledad.errors import SoledadError
-from leap.soledad.maintenance import verify
+from leap.soledad.maintenance import index_check, rebuild, verify
 from tests.soledad.maintenance.damage import blob_files, classes, fill, fill_and_sync, scribble, sql
 from tests.soledad.memory_provider import Account, Device
 
@@ -171,3 +171,42 @@ async def test_verify_changes_nothing(laptop: Device) -> None:
     assert (
         laptop.store.database.commits <= commits + 1
     )  # the job behind which files have their rows
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM document_entry_1 WHERE doc_id = 'd1'",
+        "UPDATE document_entry_1 SET c0 = 'third' WHERE c0 = 'second'",
+        "INSERT INTO document_entry_1 VALUES ('other', 'd2')",
+        "INSERT INTO document_entry_1 VALUES ('other', 'zzz')",  # behind the last document
+        "INSERT INTO document_entry_2 VALUES ('beta', 'd1')",  # which stands in the SQLite index
+        "DROP TABLE document_entry_1",
+        "DROP INDEX document_by_2",
+        "UPDATE document_index SET definition = '[\"words(\"]' WHERE number = 1",
+        "UPDATE document_index SET definition = 'x' WHERE number = 1",
+    ],
+)
+async def test_an_index_over_documents_that_is_wrong_is_found_and_derived_anew(
+    account: Account, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    monkeypatch.setattr(index_check, "SLICE", 2)
+    laptop = await account.device("laptop")
+    await fill_and_sync(laptop)
+    for n in range(3):
+        await laptop.put(f"d{n}", words="first second", name=["alpha", "beta", "gamma"][n])
+    await laptop.store.create_index("words", "split_words(words)")
+    await laptop.store.create_index("name", "name")
+    await laptop.sync()
+    report = await verify(laptop.store)
+    assert report.clean, report.findings
+    assert report.checked["indexes"] == 2
+    await laptop.store.write(lambda c: c.execute(statement))
+    assert await classes(laptop.store) == {"index-wrong"}
+    await rebuild(laptop.store)
+    assert await classes(laptop.store) == set()
+    found = await laptop.store.get_from_index("name", "beta")
+    assert [one.doc_id for one in found] == ["d1"]
+    await laptop.store.create_index("words", "split_words(words)")
+    found = await laptop.store.get_from_index("words", "second")
+    assert [one.doc_id for one in found] == ["d0", "d1", "d2"]

@@ -145,6 +145,17 @@ class LocalBlobs:
             )
         return freed
 
+    def ask_again(self, connection: Connection, ref: BlobRef, priority: int, newest: int) -> None:
+        """What a row names is wanted, whatever is here under its id: it has other bytes, or nothing says so yet."""
+        self.evict(connection, [ref.blob_id])
+        connection.execute("DELETE FROM blob_evicted WHERE blob_id = ?", (ref.blob_id,))
+        connection.execute(
+            "INSERT INTO blob_wanted (blob_id, sha256, size, priority, newest)"
+            " VALUES (?, ?, ?, ?, ?) ON CONFLICT (blob_id) DO UPDATE SET"
+            " sha256 = excluded.sha256, size = excluded.size, missing = 0",
+            (ref.blob_id, ref.sha256, ref.size, priority, newest),
+        )
+
     def _trash_files(self, connection: Connection, ids: str) -> None:
         connection.execute(
             "INSERT OR IGNORE INTO blob_trash (blob_id) SELECT blob_id FROM blob"
@@ -234,8 +245,8 @@ class LocalBlobs:
     def find_strays(self, connection: Connection, names: Sequence[str]) -> list[str]:
         """Those of these files which no row names."""
         found = connection.execute(
-            "SELECT value FROM json_each(?) WHERE value NOT IN"
-            " (SELECT blob_id FROM blob WHERE sealed IS NULL)",
+            "SELECT value FROM json_each(?) WHERE NOT EXISTS"
+            " (SELECT 1 FROM blob WHERE blob_id = value AND sealed IS NULL)",
             (json.dumps(list(names)),),
         )
         return [name for (name,) in found]

@@ -35,11 +35,16 @@ FEW = 4  # so many times smaller than the blob has a range to be, so that only i
 MAX_USED = 10_000  # blobs of which the last use is remembered until it is written down
 
 
-class BlobSource(StreamSource, Protocol):
+class RangeSource(Protocol):
+    """Where blobs can be read in part."""
+
+    async def get_blob_range(self, blob_id: str, start: int, length: int) -> bytes: ...
+
+
+class BlobSource(StreamSource, RangeSource, Protocol):
     """Where blobs come from: a `ProviderClient`."""
 
     async def get_blobs(self, blob_ids: Sequence[str]) -> BlobsFound: ...
-    async def get_blob_range(self, blob_id: str, start: int, length: int) -> bytes: ...
 
 
 class Fetched(NamedTuple):
@@ -223,8 +228,8 @@ class BlobReader:
             raise Unreachable("this content is still at the provider, which is not connected")
         return self.source
 
-    def _there(self, ref: BlobRef) -> _There:
-        return _There(self._connected(), ref)
+    def _there(self, ref: BlobRef) -> AtProvider:
+        return AtProvider(self._connected(), ref)
 
     async def _read_there(self, ref: BlobRef, start: int, length: int) -> bytes:
         at = self._there(ref)
@@ -298,10 +303,10 @@ class BlobReader:
         return self._store.open_sealed(place, ref, start, max(0, end - start))
 
 
-class _There:
-    """Reads a blob where it lies at the provider."""
+class AtProvider:
+    """Reads a blob where it lies at the provider; raises BlobMissing, BlobAltered (cut short), Unreachable, Refused."""
 
-    def __init__(self, source: BlobSource, ref: BlobRef) -> None:
+    def __init__(self, source: RangeSource, ref: BlobRef) -> None:
         self._source = source
         self._ref = ref
 
@@ -310,7 +315,7 @@ class _There:
             data = await self._source.get_blob_range(self._ref.blob_id, start, length)
         except Refused as error:
             if error.status == 404:
-                raise BlobAltered(f"the provider does not have blob {self._ref.blob_id}") from error
+                raise BlobMissing(f"the provider does not have blob {self._ref.blob_id}") from error
             raise
         if len(data) != length:
             raise BlobAltered(f"blob {self._ref.blob_id} is cut short")

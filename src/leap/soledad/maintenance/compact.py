@@ -8,11 +8,10 @@ if it is small enough for that.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from leap.soledad.maintenance.blob_check import blob_folder, stray_files
+from leap.soledad.maintenance.blob_check import stray_files
 from leap.soledad.maintenance.findings import Progress, no_progress
 from leap.soledad.sqlite import Connection, Database
 from leap.soledad.store import Soledad
@@ -39,13 +38,14 @@ class Freed(NamedTuple):
 
 async def compact(store: Soledad, *, progress: Progress = no_progress) -> Freed:
     """Compacts a store in use; answers what was freed. Raises StoreFull."""
-    folder = blob_folder(store)
+    blobs = store.blobs
+    folder = blobs.files.folder
     before = await asyncio.to_thread(_octets, store.path, folder)
-    strays = await stray_files(store)
-    files = 0
+    files = await store.empty_trash() + await store.remove_strays()
+    strays = await stray_files(store)  # those, too, which are too young for `remove_strays`
     for first in range(0, len(strays), SLICE_FILES):
         some = strays[first : first + SLICE_FILES]
-        files += await store.write(partial(_remove, folder=folder, names=some))
+        files += await store.write(lambda c, some=some: blobs.remove_files(c, some))  # type: ignore[misc]
     rewritten, too_large = await compact_file(store.database, progress)
     after = await asyncio.to_thread(_octets, store.path, folder)
     return Freed(before, after, files, rewritten, too_large)
@@ -103,16 +103,3 @@ def _rewrite(connection: Connection) -> None:
 def _octets(path: Path, folder: Path) -> int:
     files = [path, path.with_name(path.name + "-wal"), *folder.glob("*/*")]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _remove(connection: Connection, *, folder: Path, names: list[str]) -> int:
-    """In the writer's thread, where files are stored: so none that has just come to be named is hit."""
-    count = 0
-    for name in names:
-        named = connection.execute(
-            "SELECT 1 FROM blob WHERE blob_id = ? AND sealed IS NULL", (name,)
-        ).fetchone()
-        if named is None:
-            (folder / name[:2] / name).unlink(missing_ok=True)
-            count += 1
-    return count

@@ -26,6 +26,11 @@ from leap.soledad.syncing.state import SyncState, load_state
 SLICE = 500
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DOCUMENT, _PAGE = "document/", "page/"
+# What is known of a blob, wherever its bytes are: here, to be fetched, or given back on purpose to save room.
+_KNOWN = " UNION ALL ".join(
+    f"SELECT sha256, size FROM {place} WHERE blob_id = ?1"  # noqa: S608
+    for place in ("blob", "blob_wanted", "blob_evicted")
+)
 
 
 async def check_documents(store: Soledad, report: Report, progress: Progress) -> None:
@@ -157,40 +162,21 @@ def _check_references(
         blob_id = row[id_column]
         if not blob_id:
             continue
-        kept = connection.execute(
-            "SELECT sha256, size FROM blob WHERE blob_id = ?", (blob_id,)
-        ).fetchone()
-        if kept is None:
-            wanted = connection.execute(
-                "SELECT 1 FROM blob_wanted WHERE blob_id = ?", (blob_id,)
-            ).fetchone()
-            if wanted is None and not _is_evicted(connection, blob_id):
-                report.add(
-                    "blob-unlisted",
-                    blob_id,
-                    f"Content {blob_id} is not here, and nothing says that it should be fetched;"
-                    " `--repair` asks for it.",
-                )
-        elif tuple(kept) != (row[sha256], row[size]):
+        known = connection.execute(_KNOWN, (blob_id,)).fetchone()
+        if known is None:
+            report.add(
+                "blob-unlisted",
+                blob_id,
+                f"Content {blob_id} is not here, and nothing says that it should be fetched;"
+                " `--repair` asks for it.",
+            )
+        elif tuple(known) != (row[sha256], row[size]):
             report.add(
                 "blob-mismatched",
                 blob_id,
-                f"Content {blob_id} as kept here is not the one that row {row['row_id']} names;"
+                f"Content {blob_id} as noted here is not the one that row {row['row_id']} names;"
                 " `--repair` asks for the right one.",
             )
-
-
-def _is_evicted(connection: Connection, blob_id: str) -> bool:
-    """Whether it was given back on purpose, for it is safe at the provider."""
-    known = connection.execute(
-        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'blob_evicted'"
-    ).fetchone()
-    return bool(
-        known
-        and connection.execute(
-            "SELECT 1 FROM blob_evicted WHERE blob_id = ?", (blob_id,)
-        ).fetchone()
-    )
 
 
 async def check_log(store: Soledad, report: Report, progress: Progress) -> None:

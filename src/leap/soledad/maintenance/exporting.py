@@ -1,15 +1,14 @@
 """Export: everything of a store in one file, sealed under a passphrase, while the store is in use.
 
 Rows and documents are read in slices, each a snapshot: what changes meanwhile is in the file as it was before or after.
-Documents come last, so what rows refer to (a mailbox) is there. At most a slice and one blob are in memory.
+Documents come last. At most a slice and its small contents are in memory; large contents are streamed.
 
-Blobs that are not kept here are fetched, verified, and not kept.
+Contents that are not kept here are fetched, verified, and not kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import secrets
 import time
@@ -17,15 +16,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from leap.soledad import documents
 from leap.soledad.blobs.format import BlobRef
 from leap.soledad.documents import Stored, decode_content, type_of
 from leap.soledad.envelope import RandomBytes, zstd_compress
-from leap.soledad.errors import BlobAltered, SoledadError
+from leap.soledad.errors import SoledadError
 from leap.soledad.maintenance.archive import ArchiveWriter
 from leap.soledad.maintenance.carrying import CarryAll, Carrying
+from leap.soledad.maintenance.finding_contents import (
+    ContentLost,
+    Contents,
+    ContentSource,
+    is_large,
+)
 from leap.soledad.maintenance.findings import Progress, no_progress
 from leap.soledad.maintenance.records import (
     PIECE,
@@ -35,21 +40,16 @@ from leap.soledad.maintenance.records import (
     Opening,
     Piece,
     RowRecord,
+    Withdrawn,
 )
 from leap.soledad.rows import RowTable
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.vault import LANES, MEMORY_KIB, TIME_COST
-from leap.soledad.wire import BlobsFound
 
-SLICE = 200
+SLICE = 500
+SLICE_BYTES = 4 * 1024 * 1024  # of small contents
 WITHOUT_CONTENTS = "rows-without-contents"
-
-
-class BlobSource(Protocol):
-    """Where blobs come from that are not here; may raise Unreachable and Refused."""
-
-    async def get_blobs(self, blob_ids: Sequence[str]) -> BlobsFound: ...
 
 
 class Exported(NamedTuple):
@@ -71,7 +71,7 @@ async def export_store(
     path: Path,
     passphrase: str,
     *,
-    source: BlobSource | None = None,
+    source: ContentSource | None = None,
     carrying: Carrying | None = None,
     allow_missing: bool = False,
     progress: Progress = no_progress,
@@ -93,19 +93,28 @@ async def export_store(
         await asyncio.to_thread(writer.discard)
 
 
+class _Row(NamedTuple):
+    """A row as it is here, and by place what it refers to."""
+
+    rowid: int
+    row_id: str
+    values: dict[str, Any]
+    refs: list[tuple[int, BlobRef]]
+
+
 class _Export:
     def __init__(
         self,
         store: Soledad,
         writer: ArchiveWriter,
-        source: BlobSource | None,
+        source: ContentSource | None,
         carrying: Carrying,
         allow_missing: bool,
         progress: Progress,
     ) -> None:
         self._store = store
         self._writer = writer
-        self._source = source
+        self._contents = Contents(store, source)
         self._carrying = carrying
         self._allow_missing = allow_missing
         self._progress = progress
@@ -143,82 +152,137 @@ class _Export:
         shared = await self._store.read(partial(_shared, table=table))
         last, done = -(2**63), 0
         while True:
-            found = await self._store.read(partial(_rows_after, table=table, last=last))
-            for rowid, row in found:
-                self._progress("rows", done, total)
-                await self._export_row(table, row, shared)
-                last, done = rowid, done + 1
-            if len(found) < SLICE:
+            self._progress("rows", done, total)
+            rows, contents = await self._store.read(partial(self._slice, table=table, last=last))
+            if not rows:
                 return
+            await self._export_slice(table, rows, contents, shared)
+            last, done = rows[-1].rowid, done + len(rows)
 
-    async def _export_row(self, table: RowTable, row: dict[str, Any], shared: set[str]) -> None:
-        schema = table.schema
-        named = {column for columns in schema.blobs for column in columns}
-        entries: list[BlobEntry] = []
-        contents: list[bytes] = []
-        for place, columns in enumerate(schema.blobs):
-            blob_id, sha256, size = (row[column] for column in columns)
-            if not blob_id:
-                continue
-            here = blob_id not in self._written
-            entries.append(BlobEntry(place, blob_id, size, here, blob_id in shared))
-            if here:
-                data = await self._content(BlobRef(blob_id, sha256, size))
-                if data is None:
-                    if not await self._still_there(table, row["row_id"]):
-                        return
-                    if not self._allow_missing:
-                        raise ContentMissing(
-                            f"content {blob_id} is neither here nor at the provider;"
-                            " `bitmask doctor verify --repair` asks your other devices for it"
-                        )
-                    self._left_out[WITHOUT_CONTENTS] += 1
-                    return
-                contents.append(data)
-        values = {k: v for k, v in row.items() if k not in named and k != "row_id"}
-        record = RowRecord(schema.name, row["row_id"], values, entries)
-        await asyncio.to_thread(self._add_row, record, contents)
-        self._written.update(entry.blob_id for entry in entries if entry.shared)
+    def _slice(
+        self, connection: Connection, *, table: RowTable, last: int
+    ) -> tuple[list[_Row], dict[str, bytes]]:
+        """The next rows, and those of their small contents that are here; some megabytes at most."""
+        named = {column for columns in table.schema.blobs for column in columns}
+        rows: list[_Row] = []
+        contents: dict[str, bytes] = {}
+        size = 0
+        for values in connection.execute(
+            f"SELECT t.rowid, {table.shown} FROM {table.schema.name} t"  # noqa: S608
+            " WHERE t.rowid > ? AND t.deleted = 0 ORDER BY t.rowid LIMIT ?",
+            (last, SLICE),
+        ):
+            row = table.as_row(values[1:])
+            refs = [
+                (place, BlobRef(*(row[column] for column in columns)))
+                for place, columns in enumerate(table.schema.blobs)
+                if row[columns[0]]
+            ]
+            plain = {k: v for k, v in row.items() if k not in named and k != "row_id"}
+            rows.append(_Row(values[0], row["row_id"], plain, refs))
+            for _, ref in refs:
+                if is_large(ref) or ref.blob_id in self._written or ref.blob_id in contents:
+                    continue
+                size += ref.size
+                data = self._contents.open_here(connection, ref)
+                if data is not None:
+                    contents[ref.blob_id] = data
+            if size >= SLICE_BYTES:
+                break
+        return rows, contents
+
+    async def _export_slice(
+        self, table: RowTable, rows: Sequence[_Row], contents: dict[str, bytes], shared: set[str]
+    ) -> None:
+        absent = {
+            ref.blob_id: ref
+            for row in rows
+            for _, ref in row.refs
+            if not is_large(ref) and not (ref.blob_id in contents or ref.blob_id in self._written)
+        }
+        contents |= await self._contents.fetch(list(absent.values()))
+        together: list[tuple[RowRecord, list[bytes]]] = []
+        for row in rows:
+            record, due = self._record_of(table, row, shared)
+            if any(not is_large(ref) and ref.blob_id not in contents for ref in due):
+                await self._leave_out(table, row, due)
+            elif any(is_large(ref) for ref in due):
+                await asyncio.to_thread(self._add_rows, together)
+                together = []
+                await self._export_large(table, row, record, due, contents)
+            else:
+                together.append((record, [contents[ref.blob_id] for ref in due]))
+                self._note(record, len(due))
+        await asyncio.to_thread(self._add_rows, together)
+
+    def _record_of(
+        self, table: RowTable, row: _Row, shared: set[str]
+    ) -> tuple[RowRecord, list[BlobRef]]:
+        """The row as it is written, and the contents that come with it."""
+        entries = [
+            BlobEntry(
+                place,
+                ref.blob_id,
+                ref.size,
+                ref.blob_id not in self._written,
+                ref.blob_id in shared,
+            )
+            for place, ref in row.refs
+        ]
+        due = [ref for (_, ref), entry in zip(row.refs, entries, strict=True) if entry.here]
+        return RowRecord(table.schema.name, row.row_id, row.values, entries), due
+
+    def _note(self, record: RowRecord, contents: int) -> None:
+        self._written.update(entry.blob_id for entry in record.blobs if entry.shared)
         self._rows += 1
-        self._blobs += len(contents)
+        self._blobs += contents
 
-    def _add_row(self, record: RowRecord, contents: Sequence[bytes]) -> None:
-        self._writer.add(record)
-        for data in contents:
-            for first in range(0, len(data), PIECE):
-                piece = data[first : first + PIECE]
-                packed = zstd_compress(piece)
-                smaller = len(packed) < len(piece)
-                self._writer.add(Piece(smaller, packed if smaller else piece))
+    async def _leave_out(self, table: RowTable, row: _Row, due: Sequence[BlobRef]) -> None:
+        """Counts a row whose contents cannot be had; raises ContentMissing unless that is permitted."""
+        if await self._store.read(lambda c: table.find(c, row.row_id)) is None:
+            return  # deleted meanwhile, and its contents with it
+        if not self._allow_missing:
+            raise ContentMissing(
+                f"content {' or '.join(ref.blob_id for ref in due)} is neither here nor at the provider;"
+                " `bitmask doctor verify --repair` asks your other devices for it"
+            )
+        self._left_out[WITHOUT_CONTENTS] += 1
 
-    async def _content(self, ref: BlobRef) -> bytes | None:
-        """The plaintext from here, else from the provider; None if neither has it as it was."""
-
-        def here(connection: Connection) -> bytes | None:
-            sealed = self._store.blobs.find(connection, ref.blob_id)
-            if sealed is None:
-                return None
+    async def _export_large(
+        self,
+        table: RowTable,
+        row: _Row,
+        record: RowRecord,
+        due: Sequence[BlobRef],
+        contents: dict[str, bytes],
+    ) -> None:
+        """A row with contents that do not fit into memory; withdrawn if they cannot be had to their end."""
+        await self._add([record])
+        for ref in due:
+            if not is_large(ref):
+                await asyncio.to_thread(self._add_content, contents[ref.blob_id])
+                continue
             try:
-                return self._store.open_sealed(sealed, ref, 0, None)
-            except BlobAltered:
-                return None
+                async for data in self._contents.stream(ref):
+                    await asyncio.to_thread(self._add_content, data)
+            except ContentLost:
+                await self._leave_out(table, row, [ref])
+                await self._add([Withdrawn()])
+                return
+        self._note(record, len(due))
 
-        found = await self._store.read(here)
-        if found is not None or self._source is None:
-            return found
-        reply = await self._source.get_blobs([ref.blob_id])
-        if not reply.blobs or reply.blobs[0].blob_id != ref.blob_id:
-            return None
-        sealed = reply.blobs[0].sealed
-        return await asyncio.to_thread(self._opened, sealed, ref)
+    def _add_rows(self, rows: Sequence[tuple[RowRecord, list[bytes]]]) -> None:
+        for record, contents in rows:
+            self._writer.add(record)
+            for data in contents:
+                self._add_content(data)
 
-    def _opened(self, sealed: bytes, ref: BlobRef) -> bytes | None:
-        if hashlib.sha256(sealed).hexdigest() != ref.sha256:
-            return None
-        return self._store.open_sealed(sealed, ref, 0, None)
-
-    async def _still_there(self, table: RowTable, row_id: str) -> bool:
-        return await self._store.read(lambda c: table.find(c, row_id)) is not None
+    def _add_content(self, data: bytes) -> None:
+        for first in range(0, len(data), PIECE):
+            piece = data[first : first + PIECE]
+            packed = zstd_compress(piece)
+            smaller = len(packed) < len(piece)
+            self._writer.add(Piece(smaller, packed if smaller else piece))
 
     # -- documents ----------------------------------------------------------------------------
 
@@ -247,17 +311,6 @@ class _Export:
             self._left_out[kind] += 1
             return None
         return DocumentRecord(item.doc_id, item.revision, item.content, item.conflicts)
-
-
-def _rows_after(
-    connection: Connection, *, table: RowTable, last: int
-) -> list[tuple[int, dict[str, Any]]]:
-    found = connection.execute(
-        f"SELECT t.rowid, {table.shown} FROM {table.schema.name} t"  # noqa: S608
-        " WHERE t.rowid > ? AND t.deleted = 0 ORDER BY t.rowid LIMIT ?",
-        (last, SLICE),
-    )
-    return [(values[0], table.as_row(values[1:])) for values in found]
 
 
 def _shared(connection: Connection, *, table: RowTable) -> set[str]:

@@ -15,6 +15,7 @@ Kind = Literal[
     "row-unreadable",  # a row holds what no page could have brought
     "change-unmarked",  # a document or row differs from what was synced, and nothing says so
     "log-inconsistent",  # log items misnamed, without their document or page, or not the set the head signs for
+    "index-wrong",  # an index over documents does not follow from them
     "derived-wrong",  # a projection does not follow from documents and rows
     "blob-damaged",  # the sealed bytes here are not those of the reference, are cut short, or do not open
     "blob-file-lost",  # the row of a blob names a file that is not there

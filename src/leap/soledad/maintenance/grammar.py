@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from leap.soledad.blobs.format import MAX_SIZE
 from leap.soledad.documents import check_doc_id, decode_content
 from leap.soledad.envelope import zstd_decompress
 from leap.soledad.errors import ForgedEnvelope, SoledadError
@@ -19,6 +20,7 @@ from leap.soledad.maintenance.records import (
     Piece,
     Record,
     RowRecord,
+    Withdrawn,
 )
 from leap.soledad.rows import RowTable
 
@@ -56,6 +58,8 @@ class Grammar:
         self._opening: Opening | None = None
         self._closing: Closing | None = None
         self._rows = self._documents = self._blobs = 0
+        self._row_blobs = 0  # of the row whose pieces are due
+        self._row_shared: set[str] = set()
         self._due: list[int] = []  # octets that are still to come, of each blob of the row
         self._shared: set[str] = set()
 
@@ -103,6 +107,9 @@ class Grammar:
         if isinstance(record, Piece):
             self._piece(record)
             return
+        if isinstance(record, Withdrawn):
+            self._withdraw()
+            return
         if self._due:
             raise NotAnExport("the export lacks a part of a content")
         if isinstance(record, RowRecord):
@@ -122,6 +129,19 @@ class Grammar:
         self._due[0] -= size
         if not self._due[0]:
             del self._due[0]
+            self._complete()
+
+    def _complete(self) -> None:
+        """Counts the row, once all of its contents are there."""
+        if not self._due:
+            self._rows += 1
+            self._blobs += self._row_blobs
+            self._shared |= self._row_shared
+
+    def _withdraw(self) -> None:
+        if not self._due:
+            raise NotAnExport("the export withdraws a row that is complete")
+        self._due.clear()
 
     def _row(self, record: RowRecord) -> None:
         table = self._tables.get(record.schema)
@@ -141,16 +161,16 @@ class Grammar:
         places = [entry.place for entry in record.blobs]
         if len(set(places)) != len(places) or not set(places) <= set(range(len(schema.blobs))):
             raise NotAnExport("the export holds a row with contents it cannot have")
+        self._row_blobs = sum(entry.here for entry in record.blobs)
+        self._row_shared = {entry.blob_id for entry in record.blobs if entry.shared}
         for entry in record.blobs:
-            if entry.here:
-                self._blobs += 1
-                if entry.size:
-                    self._due.append(entry.size)
-            elif entry.blob_id not in self._shared:
+            if not 0 <= entry.size <= MAX_SIZE:
+                raise NotAnExport("the export holds a content that is too large")
+            if entry.here and entry.size:
+                self._due.append(entry.size)
+            elif not entry.here and entry.blob_id not in self._shared:
                 raise NotAnExport("the export names a content that it does not hold")
-            if entry.shared:
-                self._shared.add(entry.blob_id)
-        self._rows += 1
+        self._complete()
 
 
 def _check_document(record: DocumentRecord) -> None:

@@ -11,40 +11,47 @@ What it means:
 
 Invariants:
 * The whole file is verified before anything is taken; then each part again as it is taken.
-* Each transaction brings rows with all their blobs, and is durable. At most a batch and one blob are in memory.
+* Each transaction brings rows with all their blobs, and is durable. At most a batch with its small
+  contents is in memory; large ones are sealed as they come.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from leap.soledad.blobs.format import BlobRef, SealedBlob
+from leap.soledad.blobs import BlobRef, SealedBlob, SealedFile
+from leap.soledad.blobs.download import LARGE
+from leap.soledad.changes import Row
 from leap.soledad.documents import decode_content, type_of
 from leap.soledad.maintenance.archive import ArchiveReader, NotAnExport
 from leap.soledad.maintenance.arriving import take_documents
 from leap.soledad.maintenance.carrying import CarryAll, Carrying
 from leap.soledad.maintenance.findings import Progress, no_progress
-from leap.soledad.maintenance.grammar import STEP, Grammar, some_records, unpacked
+from leap.soledad.maintenance.grammar import STEP, Grammar
 from leap.soledad.maintenance.records import (
     BlobEntry,
     Closing,
     DocumentRecord,
     Opening,
-    Piece,
     Record,
     RowRecord,
 )
+from leap.soledad.maintenance.row_stream import (
+    BATCH_ROWS,
+    ArrivedRow,
+    RowStream,
+    RowWithdrawn,
+    in_threads,
+)
+from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 
-BATCH_BYTES = 4 * 1024 * 1024  # of sealed blobs in one transaction
-BATCH_ROWS = 200
 _FOREIGN = "of-the-other-account"
 
 
@@ -59,20 +66,14 @@ class Imported(NamedTuple):
     opening: Opening
 
 
-@dataclass
-class _Due:
-    """A row whose blobs are being read."""
+class _Taken(NamedTuple):
+    """How many rows a transaction brought, and which blobs, by their new ids."""
 
-    record: RowRecord
-    skip: bool
-    contents: list[tuple[BlobEntry, bytearray]] = field(default_factory=list)
+    rows: int
+    blobs: set[str]
 
 
-@dataclass
-class _Ready:
-    record: RowRecord
-    blobs: list[tuple[BlobEntry, SealedBlob]]
-    known: list[tuple[BlobEntry, BlobRef]]
+_Content = BlobRef | SealedBlob | SealedFile  # here already, or to be put
 
 
 async def import_store(
@@ -156,114 +157,124 @@ class _Import:
     # -- rows -----------------------------------------------------------------------------------
 
     async def _take_rows(self, closing: Closing) -> None:
-        records = self._reader.records(Record)
-        ready: list[_Ready] = []
-        size = done = 0
-        due: _Due | None = None
-        while True:
-            some = await asyncio.to_thread(some_records, records)
-            for record in some:
-                if isinstance(record, Piece):
-                    if due is not None and not due.skip:
-                        _append(due, record)
-                    continue
-                if due is not None and not due.skip:
-                    made = await self._sealed(due)
-                    ready.append(made)
-                    size += sum(len(blob.sealed) for _, blob in made.blobs)
-                due = None
-                if isinstance(record, RowRecord):
-                    done += 1
-                    if len(ready) >= BATCH_ROWS or size >= BATCH_BYTES:
-                        await self._keep(ready)
-                        ready, size = [], 0
-                        self._progress("rows", done, closing.rows)
-                    due = await self._begin(record)
-            if not some:
-                await self._keep(ready)
-                self._progress("rows", done, closing.rows)
-                return
+        stream = RowStream(self._reader.records(Record))
+        done = 0
+        while rows := await asyncio.to_thread(stream.take):
+            present = await self._store.read(partial(self._present_of, rows=rows))
+            for row, found in present:
+                self._pass_over(row.record, found)
+            here = {row.record.row_id for row, _ in present}
+            arriving = [row for row in rows if row.record.row_id not in here]
+            await self._keep([row for row in arriving if not row.large], {})
+            if rows[-1].large and rows[-1] in arriving:
+                await self._take_large(stream, rows[-1])
+            elif rows[-1].large:
+                await asyncio.to_thread(stream.skip, rows[-1])
+            done += len(rows)
+            self._progress("rows", done, closing.rows)
 
-    async def _begin(self, record: RowRecord) -> _Due:
-        table = self._store.tables[record.schema]
-        present = await self._store.read(lambda c: table.find(c, record.row_id))
-        if present is None:
-            return _Due(record, skip=False)
+    def _present_of(
+        self, connection: Connection, rows: Sequence[ArrivedRow]
+    ) -> list[tuple[ArrivedRow, Row]]:
+        """Those which are here already, and as what."""
+        found: list[tuple[ArrivedRow, Row]] = []
+        for name, table in self._store.tables.items():
+            mine = {row.record.row_id: row for row in rows if row.record.schema == name}
+            found += [(mine[row["row_id"]], row) for row in table.find_many(connection, list(mine))]
+        return found
+
+    def _pass_over(self, record: RowRecord, present: Row) -> None:
         self._present += 1
+        schema = self._store.tables[record.schema].schema
         for entry in record.blobs:
             if entry.shared:
-                columns = table.schema.blobs[entry.place]
-                blob_id, sha256, size = (present[column] for column in columns)
+                blob_id, sha256, size = (present[column] for column in schema.blobs[entry.place])
                 if blob_id and size == entry.size:
                     self._refs.setdefault(entry.blob_id, BlobRef(blob_id, sha256, size))
-        return _Due(record, skip=True)
 
-    async def _sealed(self, due: _Due) -> _Ready:
-        """Seals what the row brings; what it shares with an earlier row is named as that one has it."""
-        blobs: list[tuple[BlobEntry, SealedBlob]] = []
-        known: list[tuple[BlobEntry, BlobRef]] = []
-        contents = {entry.place: data for entry, data in due.contents}
-        for entry in due.record.blobs:
-            ref = self._refs.get(entry.blob_id)
-            if ref is not None:
-                known.append((entry, ref))
-                continue
-            data = bytes(contents.get(entry.place, b""))
-            if len(data) != entry.size:
-                raise NotAnExport("the export names a content that it does not hold")
-            blob = await self._store.seal_blob(data)
-            blobs.append((entry, blob))
-            if entry.shared:
-                self._refs[entry.blob_id] = blob.ref
-        return _Ready(due.record, blobs, known)
+    async def _take_large(self, stream: RowStream, row: ArrivedRow) -> None:
+        """A row whose contents are sealed as they come, into files."""
+        sealed: dict[int, SealedFile] = {}
+        try:
+            for entry in row.record.blobs:
+                if not entry.here:
+                    continue
+                pieces = stream.content(entry.size)
+                if entry.size > LARGE:
+                    file = await self._store.seal_stream(in_threads(pieces), entry.size)
+                    sealed[entry.place] = file
+                else:
+                    row.contents[entry.place] = await asyncio.to_thread(b"".join, pieces)
+            await self._keep([row], sealed)
+        except RowWithdrawn:
+            pass
+        finally:
+            for file in sealed.values():
+                await asyncio.to_thread(file.discard)  # unless the transaction took it
 
-    async def _keep(self, ready: list[_Ready]) -> None:
-        if not ready:
+    async def _keep(self, rows: Sequence[ArrivedRow], files: Mapping[int, SealedFile]) -> None:
+        """Brings rows in, each with all its blobs; what one shares with an earlier row is named as that one has it."""
+        if not rows:
             return
-        tables = self._store.tables
+        known = dict(self._refs)
+        fresh: dict[tuple[int, int], SealedFile | SealedBlob] = {
+            (0, p): f for p, f in files.items()
+        }
+        due = [
+            (number, entry)
+            for number, row in enumerate(rows)
+            for entry in row.record.blobs
+            if entry.here and (number, entry.place) not in fresh and entry.blob_id not in known
+        ]
+        contents = [rows[number].contents[entry.place] for number, entry in due]
+        for (number, entry), blob in zip(due, await self._store.seal_many(contents), strict=True):
+            fresh[number, entry.place] = blob
+        shared: dict[str, SealedFile | SealedBlob] = {}
+        ready: list[tuple[RowRecord, list[tuple[BlobEntry, _Content]]]] = []
+        for number, row in enumerate(rows):
+            named: list[tuple[BlobEntry, _Content]] = []
+            for entry in row.record.blobs:
+                content = (
+                    known.get(entry.blob_id)
+                    or fresh.get((number, entry.place))
+                    or shared.get(entry.blob_id)
+                )
+                if content is None:
+                    raise NotAnExport("the export names a content that it does not hold")
+                if entry.shared and not isinstance(content, BlobRef):
+                    shared[entry.blob_id] = content
+                named.append((entry, content))
+            ready.append((row.record, named))
+        taken = await self._store.transact(partial(self._insert, ready=ready), durable=True)
+        self._rows += taken.rows
+        self._blobs += len(taken.blobs)
+        self._present += len(rows) - taken.rows
+        for blob_id, content in shared.items():
+            if content.ref.blob_id in taken.blobs:
+                self._refs[blob_id] = content.ref
 
-        def job(tx: Transaction) -> tuple[int, int]:
-            rows = blobs = 0
-            for one in ready:
-                record = one.record
-                if tx.row(record.schema, record.row_id) is not None:
-                    continue  # it came by sync a moment ago
-                values = dict(record.values)
-                schema = tables[record.schema].schema
-                for entry, blob in one.blobs:
-                    tx.put_blob(blob)
-                    blobs += 1
-                    values.update(_columns(schema.blobs[entry.place], blob.ref))
-                for entry, ref in one.known:
-                    values.update(_columns(schema.blobs[entry.place], ref))
-                tx.insert_row(record.schema, record.row_id, values)
-                rows += 1
-            return rows, blobs
-
-        rows, blobs = await self._store.transact(job, durable=True)
-        self._rows += rows
-        self._blobs += blobs
-        self._present += len(ready) - rows
+    def _insert(
+        self, tx: Transaction, ready: Sequence[tuple[RowRecord, list[tuple[BlobEntry, _Content]]]]
+    ) -> _Taken:
+        taken = _Taken(0, set())
+        for record, named in ready:
+            if tx.row(record.schema, record.row_id) is not None:
+                continue  # it came by sync a moment ago
+            values = dict(record.values)
+            schema = self._store.tables[record.schema].schema
+            for entry, content in named:
+                ref = content if isinstance(content, BlobRef) else content.ref
+                if not isinstance(content, BlobRef) and ref.blob_id not in taken.blobs:
+                    tx.put_blob(content)
+                    taken.blobs.add(ref.blob_id)
+                values.update(_columns(schema.blobs[entry.place], ref))
+            tx.insert_row(record.schema, record.row_id, values)
+            taken = taken._replace(rows=taken.rows + 1)
+        return taken
 
 
 def _columns(names: tuple[str, str, str], ref: BlobRef) -> dict[str, Any]:
     return dict(zip(names, (ref.blob_id, ref.sha256, ref.size), strict=True))
-
-
-def _append(due: _Due, piece: Piece) -> None:
-    """Adds octets to the first blob of the row that is not complete."""
-    data = unpacked(piece)
-    filled = {entry.place: held for entry, held in due.contents}
-    for entry in due.record.blobs:
-        if not entry.here:
-            continue
-        held = filled.get(entry.place)
-        if held is None:
-            held = bytearray()
-            due.contents.append((entry, held))
-        if len(held) < entry.size:
-            held += data
-            return
 
 
 def _documents(records: Iterator[Record]) -> tuple[list[DocumentRecord], bool]:

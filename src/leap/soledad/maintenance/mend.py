@@ -9,12 +9,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
-from leap.soledad.maintenance.blob_check import blob_folder
+from leap.soledad.blobs.files import hash_file
+from leap.soledad.blobs.format import BlobRef
 from leap.soledad.maintenance.findings import Finding, Mend, Report
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -37,6 +40,7 @@ async def mend(store: Soledad, report: Report, remote: MendingRemote | None = No
         elif finding.kind == "change-unmarked":
             done = await store.write(lambda c, f=finding: _mark(c, store, f.what))  # type: ignore[misc]
         report.findings[number] = replace(finding, mended=done)
+    await store.empty_trash()
 
 
 def _ask_again(connection: Connection, store: Soledad, finding: Finding) -> Mend:
@@ -46,15 +50,11 @@ def _ask_again(connection: Connection, store: Soledad, finding: Finding) -> Mend
     ).fetchone()
     if unsent:
         return "no"  # the provider never had it
-    if not _want(connection, store, blob_id):
-        return "no"
-    connection.execute("DELETE FROM blob WHERE blob_id = ?", (blob_id,))
-    (blob_folder(store) / blob_id[:2] / blob_id).unlink(missing_ok=True)  # it is of no use any more
-    return "asked-for"
+    return "asked-for" if _want(connection, store, blob_id) else "no"
 
 
 def _want(connection: Connection, store: Soledad, blob_id: str) -> bool:
-    """Puts a blob on the list of those to fetch, as a row names it; False if none does."""
+    """Forgets the bytes here, and asks for the blob as a row names it; False if none does."""
     for table in store.tables.values():
         for priority, columns in enumerate(table.schema.blobs):
             found = connection.execute(
@@ -63,19 +63,15 @@ def _want(connection: Connection, store: Soledad, blob_id: str) -> bool:
                 (blob_id,),
             ).fetchone()
             if found is not None:
-                connection.execute(
-                    "INSERT INTO blob_wanted (blob_id, sha256, size, priority, newest)"
-                    " VALUES (?, ?, ?, ?, ?) ON CONFLICT (blob_id) DO UPDATE SET"
-                    " sha256 = excluded.sha256, size = excluded.size, missing = 0",
-                    (blob_id, found[0], found[1], priority, int(found[2] or 0)),
-                )
+                ref = BlobRef(blob_id, found[0], found[1])
+                store.blobs.ask_again(connection, ref, priority, int(found[2] or 0))
                 return True
     return False
 
 
 async def _send_again(store: Soledad, finding: Finding, remote: MendingRemote | None) -> Mend:
     blob_id = finding.what
-    if not await store.read(lambda c: _is_whole(c, store, blob_id)):
+    if not await _is_whole(store, blob_id):
         here = await store.read(lambda c: store.blobs.find_ref(c, blob_id) is not None)
         if here:
             return "no"  # what is here is damaged too: that is a finding of its own
@@ -95,12 +91,18 @@ async def _send_again(store: Soledad, finding: Finding, remote: MendingRemote | 
     return "sent-again"
 
 
-def _is_whole(connection: Connection, store: Soledad, blob_id: str) -> bool:
-    sealed = store.blobs.find(connection, blob_id)
-    ref = store.blobs.find_ref(connection, blob_id)
-    return (
-        sealed is not None and ref is not None and hashlib.sha256(sealed).hexdigest() == ref.sha256
-    )
+async def _is_whole(store: Soledad, blob_id: str) -> bool:
+    """Whether a blob is here bit for bit; of a file, some of it is in memory at a time."""
+    ref = await store.read(lambda c: store.blobs.find_ref(c, blob_id))
+    place = await store.read(lambda c: store.blobs.find_place(c, blob_id))
+    if ref is None or place is None:
+        return False
+    if isinstance(place, Path):
+        try:
+            return await asyncio.to_thread(hash_file, place) == ref.sha256
+        except FileNotFoundError:
+            return False
+    return hashlib.sha256(place).hexdigest() == ref.sha256
 
 
 def _mark(connection: Connection, store: Soledad, what: str) -> Mend:

@@ -2,7 +2,8 @@
 
 The log is pulled from its beginning into memory as (version, hash) and compared with what was applied here; every
 item is opened as a new device would do. Blobs are compared by the provider's own list, and a sample of them is fetched
-and hashed, those that are not kept here first: a list is only what a provider says.
+and hashed, evicted ones first, then others that are not kept here: a list is only what a provider says. Of blobs too
+large for that, some parts are fetched and opened.
 
 Invariants:
 * Nothing of what is fetched is kept, and nothing here is changed.
@@ -17,10 +18,13 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from leap.soledad.blobs.format import BlobRef
+from leap.soledad.blobs.download import LARGE
+from leap.soledad.blobs.format import CHUNK, BlobRef
+from leap.soledad.blobs.reader import AtProvider, RangeSource
+from leap.soledad.blobs.streams import Indexes, read_span
 from leap.soledad.digest import SetDigest
 from leap.soledad.envelope import open_envelope
-from leap.soledad.errors import ProviderLies, Refused
+from leap.soledad.errors import BlobMissing, ProviderLies, Refused
 from leap.soledad.head import Head, head_hash, open_head
 from leap.soledad.keyset import open_keyset
 from leap.soledad.maintenance.findings import Progress, Report
@@ -39,6 +43,7 @@ from leap.soledad.wire import (
 )
 
 ATTEMPTS = 4  # pulls until log and store stand at one head
+PARTS = 4  # places drawn by chance in a large blob
 SAMPLE_BYTES = 4 * 1024 * 1024  # of plaintext in one request
 _REFOUND = (
     "if the provider was restored from a backup, `bitmask sync refound` founds the log anew from this device;"
@@ -46,7 +51,7 @@ _REFOUND = (
 )
 
 
-class CheckedRemote(Protocol):
+class CheckedRemote(RangeSource, Protocol):
     """What is asked of the provider (`ProviderClient`); all may raise Unreachable and Refused."""
 
     async def pull(self, request: PullRequest) -> PullPage: ...
@@ -288,16 +293,19 @@ async def _fetch_sample(
     sample: int,
     choose: random.Random,
 ) -> None:
+    evicted = await store.read(
+        lambda c: {n for (n,) in c.execute("SELECT blob_id FROM blob_evicted")}
+    )
     kept = await store.read(lambda c: {n for (n,) in c.execute("SELECT blob_id FROM blob")})
     candidates = [ref for blob_id, ref in named.items() if blob_id not in lost]
     choose.shuffle(candidates)
-    candidates.sort(
-        key=lambda ref: ref.blob_id in kept
-    )  # stable: those not here first, else by chance
-    waiting = candidates[:sample]
-    total = len(waiting)
+    # Stable: those first which nobody but the provider may have, then others that are not here, each by chance.
+    candidates.sort(key=lambda ref: (ref.blob_id not in evicted, ref.blob_id in kept))
+    chosen = candidates[:sample]
+    small, large = [r for r in chosen if r.size <= LARGE], [r for r in chosen if r.size > LARGE]
+    waiting = small
     while waiting:
-        progress("sample", total - len(waiting), total)
+        progress("sample", len(small) - len(waiting), len(chosen))
         batch: list[BlobRef] = []
         size = 0
         for ref in waiting:
@@ -307,7 +315,27 @@ async def _fetch_sample(
             batch.append(ref)
         waiting = waiting[len(batch) :]
         waiting = await _fetch(remote, batch, report) + waiting
-    report.checked["sampled"] += total
+    for number, ref in enumerate(large, len(small)):
+        progress("sample", number, len(chosen))
+        await _read_parts(store, remote, ref, report, choose)
+    report.checked["sampled"] += len(chosen)
+
+
+async def _read_parts(
+    store: Soledad, remote: CheckedRemote, ref: BlobRef, report: Report, choose: random.Random
+) -> None:
+    """Opens the beginning, the end and some places drawn by chance of a blob too large to fetch for a look."""
+    chunks = (ref.size + CHUNK - 1) // CHUNK
+    at = AtProvider(remote, ref)
+    try:
+        index = await store.load_index(Indexes(), ref, at)
+        for number in (0, chunks - 1, *(choose.randrange(chunks) for _ in range(PARTS))):
+            await read_span(index, at, number * CHUNK, CHUNK)
+    except BlobMissing:
+        _missing(report, ref.blob_id)
+    except ProviderLies:
+        _differs(report, ref.blob_id)
+    report.checked["sampled_in_part"] += 1
 
 
 async def _fetch(remote: CheckedRemote, batch: Sequence[BlobRef], report: Report) -> list[BlobRef]:
@@ -318,12 +346,14 @@ async def _fetch(remote: CheckedRemote, batch: Sequence[BlobRef], report: Report
     except Refused as error:
         if error.status not in (404, 413):
             raise
-        if len(batch) > 1:  # one of them is too large for a batch, or gone: asked for one by one
+        if (
+            len(batch) > 1
+        ):  # one of them is larger there than it should be, or gone: asked for one by one
             left: list[BlobRef] = []
             for ref in batch:
                 left += await _fetch(remote, [ref], report)
             return left
-        report.notes["too_large_to_sample"] = report.notes.get("too_large_to_sample", 0) + 1
+        (_missing if error.status == 404 else _differs)(report, batch[0].blob_id)
         return []
     for blob_id in found.missing:
         if wanted.pop(blob_id, None) is not None:

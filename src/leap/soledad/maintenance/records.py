@@ -1,7 +1,8 @@
 """The records of an export, in the order in which they come.
 
     Opening
-    for each row:       RowRecord, then for each of its blobs that comes here for the first time its plaintext in Pieces
+    for each row:       RowRecord, then the plaintext of each blob that comes here for the first time, in Pieces;
+                        Withdrawn in the place of a Piece when a large content could not be had to its end
     for each document:  DocumentRecord
     Closing
 
@@ -64,6 +65,10 @@ class Piece(msgspec.Struct, frozen=True, array_like=True, tag="piece"):
         return f"Piece({len(self.data)})"
 
 
+class Withdrawn(msgspec.Struct, frozen=True, array_like=True, tag="withdrawn"):
+    """The row before, whose contents are not complete, does not count: as if it and its pieces were not there."""
+
+
 class DocumentRecord(msgspec.Struct, frozen=True, array_like=True, tag="document"):
     """A document that is not deleted, or has conflicts."""
 
@@ -85,4 +90,4 @@ class Closing(msgspec.Struct, frozen=True, array_like=True, tag="closing"):
     left_out: dict[str, int]
 
 
-Record = Opening | RowRecord | Piece | DocumentRecord | Closing
+Record = Opening | RowRecord | Piece | Withdrawn | DocumentRecord | Closing

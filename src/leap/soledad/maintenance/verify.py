@@ -15,6 +15,7 @@ from leap.soledad.maintenance.blob_check import check_blobs
 from leap.soledad.maintenance.content_check import check_documents, check_log, check_rows
 from leap.soledad.maintenance.database_check import check_database, check_projections
 from leap.soledad.maintenance.findings import Progress, Report, no_progress
+from leap.soledad.maintenance.index_check import check_indexes
 from leap.soledad.maintenance.mend import MendingRemote, mend
 from leap.soledad.maintenance.provider_check import (
     CheckedRemote,
@@ -50,6 +51,7 @@ async def verify(
         await check_rows(store, report, progress)
         await check_log(store, report, progress)
         await check_blobs(store, report, progress)
+        await check_indexes(store, report, progress)
         await check_projections(store, report, progress)
     else:
         return report  # what a damaged file gives out proves nothing about the rest

@@ -11,6 +11,7 @@ from leap.soledad.keyset import Keyset
 from leap.soledad.rows import RowTable
 from leap.soledad.sqlite import Connection
 from leap.soledad.syncing.gather import count_dirty
+from leap.soledad.tables import WANTED
 
 STALE_SECONDS = 3 * 24 * 3600  # three of the heads that a running device signs daily are missing
 
@@ -101,16 +102,24 @@ def list_devices(
     return tuple(sorted(words, key=lambda word: (word.name, word.device_id)))
 
 
+# All that is not counted as lost; what is lost and due again is among the wanted ones, too.
+_IN_LOTS = " + ".join(
+    f"(SELECT count(*) FROM blob_wanted INDEXED BY blob_wanted_{lot}"  # noqa: S608
+    f" WHERE missing = 0 AND {sizes} AND priority < :below)"
+    for lot, sizes in WANTED.items()
+)
+_TO_FETCH = (
+    f"SELECT {_IN_LOTS} - (SELECT count(*) FROM blob_lost CROSS JOIN blob_wanted USING (blob_id)"  # noqa: S608
+    " WHERE missing = 0 AND priority < :below)"
+)
+
+
 def count_waiting(
     connection: Connection, tables: Mapping[str, RowTable], below: int
 ) -> dict[str, int]:
     """How much waits to be pushed, sent and fetched; in the background, blobs of priorities below one are."""
     to_send = connection.execute("SELECT count(*) FROM blob_unsent").fetchone()[0]
-    to_fetch = connection.execute(
-        "SELECT count(*) FROM blob_wanted WHERE priority < ?"
-        " AND blob_id NOT IN (SELECT blob_id FROM blob_lost)",
-        (below,),
-    ).fetchone()[0]
+    to_fetch = connection.execute(_TO_FETCH, {"below": below}).fetchone()[0]
     lost = connection.execute("SELECT count(*) FROM blob_lost").fetchone()[0]
     return {
         "pending": count_dirty(connection, tables),

@@ -21,6 +21,7 @@ from leap.soledad.errors import Refused, SoledadError, Unreachable
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.remote import SyncRemote
+from leap.soledad.tables import WANTED
 from leap.soledad.wire import MAX_BATCH_BLOBS, MAX_BATCH_BYTES, Blob
 
 FETCH_BYTES = MAX_BATCH_BYTES // 2  # plaintext; sealed it still fits one answer
@@ -215,21 +216,30 @@ class Transfer:
         blobs, policy = self._store.blobs, self._store.policy
         if await self._store.read(blobs.next_retry) is not None:
             await self._store.write(blobs.retry_due)
-        return await self._store.read(lambda c: _load_wanted(c, most, policy.below, large=large))
+        return await self._store.read(lambda c: load_wanted(c, most, policy.below, large=large))
 
 
-def _load_wanted(connection: Connection, most: int, below: int, *, large: bool) -> list[BlobRef]:
-    """What is wanted next: of the first columns of the schemas (`below`), or read before and lost."""
+def load_wanted(connection: Connection, most: int, below: int, *, large: bool) -> list[BlobRef]:
+    """What is wanted next: of the first columns of the schemas (`below`), then what was read before and lost."""
+    lot = "large" if large else "small"
     refs: list[BlobRef] = []
     size = 0
-    for blob_id, sha256, length in connection.execute(
-        "SELECT blob_id, sha256, size FROM blob_wanted WHERE missing = 0 AND (size > ?) = ?"
-        " AND (priority < ? OR blob_id IN (SELECT blob_id FROM blob_lost))"
-        " ORDER BY priority, newest DESC LIMIT ?",
-        (LARGE, large, below, most),
-    ):
-        size += length
-        if refs and size > FETCH_BYTES and not large:
-            break
-        refs.append(BlobRef(blob_id, sha256, length))
+    for query in (NEXT_WANTED, NEXT_LOST):
+        for blob_id, sha256, length in connection.execute(query[lot], (below, most - len(refs))):
+            size += length
+            if refs and size > FETCH_BYTES and not large:
+                return refs
+            refs.append(BlobRef(blob_id, sha256, length))
     return refs
+
+
+NEXT_WANTED = {
+    lot: f"SELECT blob_id, sha256, size FROM blob_wanted INDEXED BY blob_wanted_{lot}"  # noqa: S608
+    f" WHERE missing = 0 AND {sizes} AND priority < ? ORDER BY priority, newest DESC LIMIT ?"
+    for lot, sizes in WANTED.items()
+}
+NEXT_LOST = {  # few, so looked up one by one
+    lot: "SELECT blob_id, sha256, size FROM blob_lost CROSS JOIN blob_wanted USING (blob_id)"  # noqa: S608
+    f" WHERE missing = 0 AND {sizes} AND priority >= ? ORDER BY priority, newest DESC LIMIT ?"
+    for lot, sizes in WANTED.items()
+}
