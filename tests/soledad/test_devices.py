@@ -375,17 +375,17 @@ async def test_a_device_kept_in_the_dark_about_a_revocation_finds_it_out_when_th
     before = await https.provider.log.pull(number, PullRequest(since=0))
     await revoke(laptop, tablet)
     after = await https.provider.log.pull(number, PullRequest(since=0))
-    pull = phone.client.pull
+    pull_pages = phone.client.pull_pages
 
     async def in_the_dark(request):
-        return REPLACE(before, head=dark, items=[])
+        yield REPLACE(before, head=dark, items=[])
 
     # The provider lets the tablet write on top of the old head, and shows that to the phone alone.
     dark, _ = await late_head(tablet)
-    phone.client.pull = in_the_dark
+    phone.client.pull_pages = in_the_dark
     await phone.engine._puller.pull()
     assert not phone.engine.status.alarm, "this is a fork, which nobody can see from one side"
-    phone.client.pull = pull
+    phone.client.pull_pages = pull_pages
     assert after.head != before.head
     with pytest.raises((ForkJoined, RolledBack)):
         await phone.sync()

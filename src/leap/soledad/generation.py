@@ -134,7 +134,8 @@ async def begin_generation(
             error = moved
             continue
         except Unreachable as unreachable:  # it may have been put all the same
-            if (await client.secrets()).keyset != signed:
+            now_there = await client.secrets()
+            if (now_there.keyset, now_there.wraps.passphrase) != (signed, wrapped):
                 error = unreachable
                 continue
         brought = _payloads(whole)
