@@ -158,15 +158,16 @@ class MailConvergence(RuleBasedStateMachine):
     def rename(self, number: int, where: int) -> None:
         device, mailbox = self.mailbox(number, where)
         name = f"Box{next(self.numbers)}"
+        merged = self.run(device.store.read(DirectoryReader().read)).same_name(mailbox)
         try:
             self.run(device.account.rename_mailbox(mailbox, name))
         except AccountError:
             return
         if mailbox == INBOX:  # RFC 9051 6.3.6: its mail goes into a new mailbox, and it stays
             return
-        if str(mailbox) in self.deleted:  # on another device
-            return
-        self.names.setdefault(str(mailbox), set()).add(name)
+        for one in map(str, merged):  # those of one name go together
+            if one not in self.deleted:  # on another device
+                self.names.setdefault(one, set()).add(name)
 
     @rule(number=devices, where=places)
     def delete(self, number: int, where: int) -> None:

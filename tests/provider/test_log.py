@@ -105,6 +105,23 @@ async def test_staging_may_be_repeated_and_resumed(provider: Provider, alice: in
     ).staged == 3
 
 
+async def test_what_is_staged_is_counted_once_for_many_small_requests(
+    provider: Provider, alice: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting is as long as all that is staged; the writer is everybody's."""
+    counted: list[int] = []
+    count = sync_log._staged_too_much
+
+    def counting(*arguments: Any) -> bool:
+        counted.append(1)
+        return count(*arguments)
+
+    monkeypatch.setattr(sync_log, "_staged_too_much", counting)
+    requests = [StageRequest(push_id="push", first=n, items=[item(str(n))]) for n in range(200)]
+    assert (await provider.log.stage(alice, *requests)).staged == 200
+    assert len(counted) == 1
+
+
 async def test_other_bytes_at_a_staged_index_are_refused(provider: Provider, alice: int) -> None:
     await provider.log.stage(alice, StageRequest(push_id="push", first=0, items=[item("a")]))
     with pytest.raises(StageDiffers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from leap.soledad.blobs.format import BlobRef
 from leap.soledad.blobs.policy import ContentsPolicy
 from leap.soledad.errors import Unreachable
+from leap.soledad.syncing import orphans
 from leap.soledad.syncing.deletion import DOOMED_SECONDS, STALE_SECONDS
 from leap.soledad.syncing.orphans import LOOK_SECONDS, ORPHAN_SECONDS
-from leap.soledad.wire import Blob
+from leap.soledad.wire import Blob, BlobsListed, ListedBlob
 from tests.soledad.memory_provider import NOW, Account, Device, lost_request
 from tests.soledad.two_devices import equal
 
@@ -428,7 +430,9 @@ async def test_what_a_document_or_an_unknown_row_names_is_no_orphan(account: Acc
     )
     made.later(ORPHAN_SECONDS + DAY)
     await background(laptop)
-    assert await laptop.engine._orphans.remove() == 0
+    record, material = (await laptop.engine._puller.state()).record, laptop.store.material
+    assert material is not None
+    assert await laptop.engine._orphans.remove(record, material.open_keyset()) == 0
     assert sorted(made.provider.blobs) == [in_document, in_row]
 
 
@@ -494,3 +498,56 @@ async def test_a_device_behind_an_alarm_removes_no_orphans(account: Account) -> 
     assert made.there(refs[0])
     assert made.there(refs[1])
     assert made.provider.now > NOW
+
+
+async def test_in_a_log_founded_anew_no_orphan_goes_before_every_device_wrote_in_it(
+    account: Account,
+) -> None:
+    """The phone's row is on the phone alone, since the provider was set back; its bytes are at the provider alone."""
+    made = await family(account, "laptop", "phone")
+    laptop, phone = made.devices
+    backup = account.provider.snapshot()
+    refs = await phone.add_blobs("r", b"head", b"body" * 1000)
+    await phone.sync()
+    ids = [ref.blob_id for ref in refs]
+    await phone.store.write(lambda c: phone.store.blobs.evict(c, ids))
+    kept = dict(account.provider.blobs)
+    account.provider.restore(backup)
+    account.provider.blobs = {**account.provider.blobs, **kept}
+    await laptop.refound()
+    made.later(ORPHAN_SECONDS + DAY)
+    await made.settle(laptop)
+    assert all(made.there(ref) for ref in refs)
+    await made.settle(phone, laptop)
+    assert await opened(laptop, refs[1]) == b"body" * 1000
+    blob_id = await orphan(made)
+    made.later(ORPHAN_SECONDS + DAY)
+    await made.settle()
+    assert blob_id not in made.provider.blobs
+
+
+async def test_a_list_without_end_is_read_so_far_and_no_further(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "MOST_SUSPECTS", 50)
+    monkeypatch.setattr(orphans, "MOST_PAGES", 20)
+    made = await family(account, "laptop")
+    (laptop,) = made.devices
+    made.later(DAY)
+    for age, most in ((ORPHAN_SECONDS, 60), (0, 200)):
+        asked = 0
+
+        async def endless(after: str, age: int = age) -> BlobsListed:
+            nonlocal asked
+            asked += 1
+            first = int(after or "0", 16) + 1
+            ids = [f"{n:032x}" for n in range(first, first + 10)]
+            listed = [ListedBlob(blob_id=n, size=1, sha256=bytes(32), age=age) for n in ids]
+            return BlobsListed(blobs=listed, more=True)
+
+        monkeypatch.setattr(laptop.remote, "list_blobs", endless)
+        made.later(LOOK_SECONDS + 1)
+        async with asyncio.timeout(10):
+            assert await laptop.engine._orphans.look() <= most
+        assert asked <= 20
+        laptop.engine._orphans._suspects.clear()

@@ -38,7 +38,7 @@ from leap.soledad.secrets import (
     unwrap,
     wrap_context,
 )
-from leap.soledad.wire import Wraps
+from leap.soledad.wire import KeysetPut, LoginReply, Wraps
 from tests.provider.world import DOMAIN, Served, opened, served
 
 ALICE = f"alice@{DOMAIN}"
@@ -364,3 +364,12 @@ async def test_what_is_enrolled_shows_no_words(https: Served):
         enrolled = await made(client)
         assert enrolled.recovery_code not in repr(enrolled)
         assert client.token not in repr(enrolled)
+
+
+async def test_bodies_of_the_protocol_never_show_what_they_carry() -> None:
+    reply = LoginReply(srp_m2=b"proof", token="a-token")
+    put = KeysetPut(
+        expected_version=1, keyset=b"keyset", wraps=Wraps(passphrase=b"wrapped", recovery=b"too")
+    )
+    assert (repr(reply), repr(put)) == ("LoginReply()", "KeysetPut()")
+    assert repr(put.wraps) == "Wraps()"

@@ -20,6 +20,7 @@ from leap.soledad.errors import (
     BlobAltered,
     ChangeUnderWay,
     ForgedEnvelope,
+    KeysetMoved,
     PassphraseChanged,
     SoledadError,
     UnknownEpoch,
@@ -39,6 +40,7 @@ from leap.soledad.secrets import (
     wrap_context,
 )
 from leap.soledad.syncing.items import KIND
+from leap.soledad.vault import open_vault
 from leap.soledad.wire import PullRequest
 from tests.provider.world import Served, opened, served
 from tests.soledad.members import (
@@ -287,6 +289,29 @@ async def test_a_change_that_was_made_before_the_keyset_moved_on_is_not_undone(
     await phones[0].close()
 
 
+async def test_of_two_changes_at_the_same_time_one_takes_place(
+    laptop: Member, https: Served, tmp_path: Path
+):
+    """Their keysets are the same octets: the second is not taken for the first one sent again."""
+    phone = await Member.enrolling(https, tmp_path, "phone")
+    put = laptop.client.put_keyset
+
+    async def late(change):
+        laptop.client.put_keyset = put
+        await change_passphrase(phone.keys, OLD, THIRD)
+        await put(change)
+
+    laptop.client.put_keyset = late
+    with pytest.raises((KeysetMoved, PassphraseChanged)):
+        await change_passphrase(laptop.keys, OLD, NEW)
+    assert await phone.settled_on(OLD, NEW, THIRD) == THIRD
+    assert await laptop.opens_with(OLD, NEW, THIRD) == [OLD]
+    assert await laptop.keys.pending() is None
+    await laptop.keys.take_passphrase(THIRD, await open_vault(laptop.vault, OLD))
+    assert await laptop.settled_on(OLD, NEW, THIRD) == THIRD
+    await phone.close()
+
+
 # --- lost replies --------------------------------------------------------------------------------------
 
 
@@ -347,6 +372,24 @@ async def test_when_others_wrapped_anew_the_typed_passphrase_decides(
     assert await laptop.opens_with(OLD, NEW) == [OLD, NEW]
     await laptop.keys.settle(typed)
     assert await laptop.settled_on(OLD, NEW) == typed
+    await phone.close()
+
+
+async def test_a_passphrase_that_opens_neither_vault_settles_nothing(
+    laptop: Member, https: Served, tmp_path: Path
+):
+    """The provider takes it, for another device has set it since: neither old nor new is known to hold."""
+    phone = await Member.enrolling(https, tmp_path, "phone")
+    laptop.client.lose["put_keyset"] = ["request", "request"]
+    with pytest.raises(ChangeUnderWay):
+        await change_passphrase(laptop.keys, OLD, NEW)
+    await change_passphrase(phone.keys, OLD, THIRD)
+    await replace_recovery_code(phone.keys, THIRD)
+    assert await laptop.keys.settle(THIRD) == "open"
+    assert await laptop.opens_with(OLD, NEW, THIRD) == [OLD, NEW]
+    await laptop.keys.take_passphrase(THIRD, await open_vault(laptop.vault, OLD))
+    assert await laptop.keys.settle(THIRD) == "undone"
+    assert await laptop.settled_on(OLD, NEW, THIRD) == THIRD
     await phone.close()
 
 

@@ -429,3 +429,25 @@ async def test_a_device_that_comes_with_the_reply_still_lost_waits_or_joins(
         await tablet.refound()
     view = await equal(laptop, phone, tablet)
     assert {"note-d1", "box-d2"} <= docs(view).keys()
+
+
+async def test_a_provider_that_counts_too_far_does_not_use_up_the_numbers_of_the_new_log(
+    account: Account,
+) -> None:
+    """A founding head lies above all that the provider counts: it may not say so much that nothing fits behind it."""
+    laptop, phone = await pair(account)
+    await laptop.put("d", v=1)
+    await equal(laptop, phone)
+    provider, pull = account.provider, account.provider.pull
+
+    def counts_too_far(request: Any) -> Any:
+        return msgspec.structs.replace(pull(request), head_seq=2**53 - 2_000)
+
+    provider.pull = counts_too_far  # type: ignore[method-assign]
+    with pytest.raises(SoledadError, match="counts"):
+        await laptop.refound()
+    provider.pull = pull  # type: ignore[method-assign]
+    await equal(laptop, phone)
+    assert provider.head_seq < 2**20
+    await phone.put("d", v=2)
+    await equal(phone, laptop)

@@ -269,3 +269,25 @@ async def test_purges_in_any_order_bring_nothing_back(account: Account, seed: in
     record = (await devices[0].engine._puller.state()).record
     assert record is not None
     assert all(isinstance(entry, DeviceEntry) for entry in record.devices.values())
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_what_is_made_again_after_a_purge_is_news_for_who_has_not_seen_the_purge(
+    account: Account, edited: bool
+) -> None:
+    """Its versions begin anew, below that of the tombstone which the other device still counts."""
+    laptop, phone = await deleted(account)
+    await phone.put("kept", v=2)
+    await phone.sync()
+    await a_day_later(laptop, phone)
+    await laptop.sync()
+    assert len(account.provider.items) == 1
+    await laptop.put("gone", v="made again")
+    await laptop.sync()
+    if edited:
+        await phone.put("gone", v="also made again")
+    await equal(phone, laptop)
+    assert phone.engine.status.alarm == laptop.engine.status.alarm == ""
+    versions = {doc.content["v"] for doc in await laptop.store.get_doc_conflicts("gone")}
+    assert (versions or {"made again"}) >= {"made again"}
+    assert ("also made again" in versions) == edited

@@ -95,7 +95,8 @@ class DeviceCommands:
                 if kept is None:
                     raise CommandRefused(
                         "no-code",
-                        "This account was made before its recovery code was kept, so it cannot be shown again;"
+                        "The recovery code of this account cannot be shown: it was made before codes were kept, or"
+                        " the provider was set back to before it was replaced;"
                         " `bitmask recovery show --new` makes a new one.",
                     )
                 code = kept

@@ -30,13 +30,14 @@ from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.sender import Sender
 from leap.soledad.account_keys import AccountKeys
 from leap.soledad.enrol import log_in_again
-from leap.soledad.errors import AuthFailed, SoledadError
-from leap.soledad.generation import begin_generation
+from leap.soledad.errors import AuthFailed, ChangeUnderWay, SoledadError, WrongKey
+from leap.soledad.generation import OldPassphrase, begin_generation
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.loop import SyncEngine
 from leap.soledad.syncing.status import EngineStatus
 from leap.soledad.transaction import Transaction
+from leap.soledad.vault import open_vault
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +194,27 @@ class AccountSession:
         }
 
     async def refound(self, passphrase: str, new_passphrase: str | None = None) -> None:
-        """Makes this device's state the account's log at the provider. Raises what `SyncEngine.refound` does."""
+        """Makes this device's state the account's log at the provider, under the passphrase that opens this device.
+
+        Raises what `SyncEngine.refound` does, ChangeUnderWay, CommandRefused for another new passphrase, and
+        OldPassphrase when the provider takes one that does not open this device.
+        """
+        if await self.account_keys.settle(passphrase) == "open":
+            raise ChangeUnderWay("whether a change before took place is not known yet")
+        try:
+            await open_vault(self.vault, new_passphrase or passphrase)
+        except WrongKey:
+            if new_passphrase is not None:
+                raise CommandRefused(
+                    "wrong-passphrase",
+                    "The passphrase from now on has to be the one that opens the account on this device; `bitmask"
+                    " passphrase change` sets another one afterwards.",
+                ) from None
+            if await self.account_keys.is_passphrase(passphrase):
+                raise OldPassphrase(
+                    "the provider takes another passphrase than this device"
+                ) from None
+            raise AuthFailed("the passphrase is wrong") from None
         await self.engine.refound(
             lambda: begin_generation(self.store, self.client, passphrase, new_passphrase)
         )

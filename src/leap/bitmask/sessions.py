@@ -352,16 +352,24 @@ class AccountSessions:
     async def refound(
         self, address: str, passphrase: str, new_passphrase: str | None
     ) -> AccountSession:
-        """Founds the log of an unlocked account anew from this device. Raises CommandRefused."""
-        session = self.get(address)
+        """Founds the log of an unlocked account anew from this device. Raises CommandRefused.
+
+        Afterwards the account opens at the provider by the passphrase which opens it here.
+        """
         async with self._change(address), self._refusals():
+            session = self.get(address)
             try:
                 await session.refound(passphrase, new_passphrase)
+            except ChangeUnderWay:
+                session.settle_later()
+                raise
             except OldPassphrase as error:
                 raise CommandRefused(
                     "old-passphrase",
                     "The provider was set back to before your passphrase was changed: run this again with"
-                    " --set-passphrase, and give the passphrase of that time, then the one from now on.",
+                    " --set-passphrase, and give the passphrase of that time, then the one that opens the account on"
+                    " this device. (If it was changed on another device instead, run `bitmask user auth` with the new"
+                    " one first.)",
                 ) from error
             except AuthFailed as error:
                 raise CommandRefused(

@@ -113,6 +113,9 @@ class NewMessage(Value, frozen=True, kw_only=True):
     internal_date: int | None = None
     zone: int = 0
 
+    def __repr__(self) -> str:
+        return f"NewMessage({len(self.raw)} octets)"
+
 
 class Transferred(Value, frozen=True, kw_only=True):
     """COPYUID (RFC 4315): uids of the source and of the target, pairwise."""

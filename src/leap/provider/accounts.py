@@ -211,13 +211,16 @@ class Accounts:
 
         def job(connection: Connection) -> tuple[list[bytes], str]:
             row = connection.execute(
-                "SELECT address, keyset, keyset_version, root_public FROM account WHERE number = ?",
+                "SELECT address, keyset, keyset_version, root_public, wrap_passphrase, wrap_recovery"
+                " FROM account WHERE number = ?",
                 (account,),
             ).fetchone()
             if row is None:
                 raise Unauthorized
-            address, stored, version, root_public = row
-            if change.keyset == stored and change.expected_version < version:
+            address, stored, version, root_public, *wraps = row
+            # Keysets of two changes of the passphrase are alike, down to the signature: the wraps are not.
+            same = change.wraps is None or [change.wraps.passphrase, change.wraps.recovery] == wraps
+            if change.keyset == stored and change.expected_version < version and same:
                 return [], address
             if change.expected_version != version:
                 raise KeysetMoved(f"the keyset has version {version} now")

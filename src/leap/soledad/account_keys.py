@@ -59,6 +59,7 @@ from leap.soledad.transaction import save_setting
 from leap.soledad.vault import (
     drop_next_vault,
     keep_next_vault,
+    next_vault,
     open_vault,
     write_next_vault,
     write_vault,
@@ -93,6 +94,9 @@ class _Note(msgspec.Struct, frozen=True):
     put: bytes
     before: bytes  # SHA-256 of the passphrase's wrap which the change replaces
     passphrase: bool  # whether it brings a new passphrase
+
+    def __repr__(self) -> str:
+        return f"_Note(passphrase={self.passphrase})"
 
 
 class AccountKeys:
@@ -277,7 +281,11 @@ class AccountKeys:
         if reply.wraps.passphrase == put.wraps.passphrase or self._follows(reply, put):
             await self._finish(note)
             return "done"
-        if hashlib.sha256(reply.wraps.passphrase).digest() == note.before or not note.passphrase:
+        theirs = open_keyset(reply.keyset, root_public=self.material.root_public)
+        as_before = hashlib.sha256(reply.wraps.passphrase).digest() == note.before
+        # What replaced the version which this change was to replace brought the wraps that are there.
+        instead = theirs.version == put.expected_version + 1
+        if as_before or instead or not note.passphrase:
             await self._undo()
             return "undone"
         return await self._by_passphrase(note, passphrase)
@@ -294,13 +302,20 @@ class AccountKeys:
         if await _opens(self._vault, passphrase):
             await self._undo()
             return "undone"
+        if not await _opens(next_vault(self._vault), passphrase):
+            return "open"  # neither: one from a backup, or which another device has set since
         await self._finish(note)
         return "done"
 
     def _follows(self, reply: SecretsReply, put: KeysetPut) -> bool:
-        """Whether the keyset at the provider comes right after the one of the change."""
+        """Whether the keyset at the provider comes right after the one of the change, and of no other change.
+
+        A change of nothing but the passphrase leaves no mark in the keyset: that of any other device is the same.
+        """
         pinned = self.material.root_public
         ours = open_keyset(put.keyset, root_public=pinned)
+        if put.recovery is None and ours.epochs[-1].since_version != ours.version:
+            return False
         theirs = open_keyset(reply.keyset, root_public=pinned)
         return theirs.hash == ours.hash or theirs.previous == ours.hash
 

@@ -186,11 +186,17 @@ def open_keyset(data: bytes, *, root_public: bytes | None) -> Keyset:
 
 
 def check_successor(known: Keyset, new: Keyset) -> None:
-    """Raise BadKeyset unless `new`, already opened, may replace `known`: the same one, or a later version of it."""
+    """Raise BadKeyset unless `new`, already opened, may replace `known`: the same one, or a later version of it.
+
+    One of a later generation may come from another line of keysets, which went on from an older backup: when an epoch
+    began, and when a device was revoked, may differ there. That both lines' devices are revoked, and known by the same
+    keys, may not.
+    """
     if new.account_id != known.account_id or new.root_public != known.root_public:
         raise BadKeyset("the new keyset belongs to another account")
     if new.address != known.address:
         raise BadKeyset("the new keyset names another address")
+    founded = new.generation > known.generation
     if new.version < known.version:
         raise BadKeyset(
             f"keyset version {new.version} is shown after version {known.version}: it was rolled back"
@@ -214,7 +220,12 @@ def check_successor(known: Keyset, new: Keyset) -> None:
             != device
         ):
             raise BadKeyset(f"the new keyset changes the keys of the device {device.name!r}")
-        if device.revoked_at is not None and revoked != (later.revoked_at, later.revoked_counter):
+        taken_back = (
+            later.revoked_at is None
+            if founded
+            else revoked != (later.revoked_at, later.revoked_counter)
+        )
+        if device.revoked_at is not None and taken_back:
             raise BadKeyset(
                 f"the new keyset takes back the revocation of the device {device.name!r}"
             )
@@ -223,9 +234,12 @@ def check_successor(known: Keyset, new: Keyset) -> None:
         after = later_epochs.pop(epoch.number, None)
         if after is None:
             raise BadKeyset("the new keyset has lost an epoch")
-        if (after.created, after.since_version) != (epoch.created, epoch.since_version):
+        if not founded and (after.created, after.since_version) != (
+            epoch.created,
+            epoch.since_version,
+        ):
             raise BadKeyset("the new keyset changes when an epoch began")
-    if any(
+    if not founded and any(
         epoch.since_version <= known.version or epoch.number < known.epochs[-1].number
         for epoch in later_epochs.values()
     ):

@@ -108,7 +108,7 @@ def renew(
             )
         )
         assert payload.inbox_key is not None
-        inbox_keys = [*(_retired(key, now) for key in inbox_keys), payload.inbox_key.public]
+        inbox_keys = [*(retired(key, now) for key in inbox_keys), payload.inbox_key.public]
         secrets = with_epochs(secrets, [payload])
     after = keyset.successor(
         devices=devices, epochs=epochs, inbox_keys=inbox_keys, recovery_public=recovery_public
@@ -188,5 +188,6 @@ def _kept_seals(entry: EpochEntry, inside: Collection[str], *, recovery: bool) -
     return msgspec.structs.replace(entry, sealed=kept)
 
 
-def _retired(key: InboxKey, now: float) -> InboxKey:
+def retired(key: InboxKey, now: float) -> InboxKey:
+    """The key, which nobody seals to any more from `now` (seconds since 1970)."""
     return key if key.retired is not None else msgspec.structs.replace(key, retired=int(now))

@@ -41,7 +41,10 @@ class WireError(ValueError):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all bodies."""
+    """Base of all bodies; tokens, verifiers and sealed bytes are in them, so that no log shows more than their kind."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
 
 
 # --- accounts and log-in -------------------------------------------------------------------------

@@ -16,6 +16,7 @@ Invariants:
 * What another device pushed before its claim on an item ended is known here before the item is stored, so
   nothing it expunged comes back: the pull comes after the claim.
 * A device whose first pull is not complete claims nothing.
+* Notices with nothing behind them, and items that come again and again, cost ever less (`looks`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from typing import Any, Protocol
 
 from leap.mail.contract import AccountError, RowId
 from leap.mail.incoming import consumed, quarantine
+from leap.mail.incoming.looks import Looks
 from leap.mail.incoming.quarantine import Quarantined
 from leap.mail.incoming.ready import Ready, Refused
 from leap.mail.incoming.senders import SignerKeys
@@ -132,6 +134,7 @@ class IncomingMail:
         may_claim: Callable[[], bool] = lambda: True,
         now: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`may_claim` says no while the device is provisional; `jitter` gives [0, 1)."""
         self._account = account
@@ -142,6 +145,8 @@ class IncomingMail:
         self._now = now
         self._jitter = jitter
         self.workshop = Workshop(store, keymanager, domain_of(account.address), now)
+        self._looks = Looks(clock)
+        self._news = 0  # items of the last batch that were not stored before
         self._woken = asyncio.Event()
         self._slot = 0  # of the documents of consumed ids: where this batch notes its items
         self._retry_quarantine = True
@@ -163,14 +168,15 @@ class IncomingMail:
                 try:
                     if self._retry_quarantine or self._keys_tried != self._key_ids():
                         await self.retry_quarantine()
-                    while await self.process_once():
-                        pass
+                    await self._look()
                     failures = 0
                 except Exception as error:
+                    self._looks.in_vain()
                     logger.info("receiving stops for now: %s", type(error).__name__)
                     timeout = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 12))
                     timeout *= 0.75 + self._jitter() / 2
                     failures += 1
+                await asyncio.sleep(self._looks.pause())
                 # Not wait_for: before Python 3.12 it can swallow a cancellation (gh-86296).
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(timeout):
@@ -179,6 +185,17 @@ class IncomingMail:
             unsubscribe()
             if self._pushing is not None:
                 self._pushing.cancel()
+
+    async def _look(self) -> None:
+        """Takes batch after batch until nothing is there."""
+        news = 0
+        while await self.process_once():
+            news += self._news
+            if not self._news:
+                self._looks.in_vain()  # a crash leaves one such batch; a provider could go on for ever
+                await asyncio.sleep(self._looks.pause())
+        if not news:
+            self._looks.in_vain()
 
     async def process_once(self) -> int:
         """Takes one batch all the way; answers how many items it had.
@@ -192,6 +209,7 @@ class IncomingMail:
             return 0
         await self._learn_what_others_stored(claimed.items)
         known = await self._begin_batch()
+        self._news = 0
         results = await self._store_all(claimed.items, known)
         failed = [one for one in results if isinstance(one[1], BaseException)]
         stored = [(item, row_id) for item, row_id in results if isinstance(row_id, str)]
@@ -300,6 +318,7 @@ class IncomingMail:
             if consumed.item_key(row_id) in known:
                 results.append((one, row_id))
             else:
+                self._news += 1
                 items.append((one, _Item(row_id, one.key_id, one.received, one.sealed)))
         making: deque[tuple[_Lot, asyncio.Task[list[Ready | Refused]]]] = deque()
         lots = _lots(items)

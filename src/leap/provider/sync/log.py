@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from leap.provider.errors import BadRequest, HeadMoved, StageDiffers, TooLarge
 from leap.provider.storage.room import Room
@@ -78,7 +78,7 @@ class Log:
                 raise TooLarge(f"a push holds at most {MAX_PUSH_ITEMS} items")
         created = int(self._now())
         return await self._db.write(
-            lambda connection: [_stage(connection, account, r, created) for r in requests][-1],
+            lambda connection: _stage(connection, account, requests, created),
             durable=True,
         )
 
@@ -148,12 +148,31 @@ def _staged_too_much(connection: Connection, account: int) -> bool:
     return bool(count > MAX_STAGED_ITEMS or size > MAX_STAGED_BYTES)
 
 
-def _stage(connection: Connection, account: int, request: StageRequest, created: int) -> StageReply:
+def _stage(
+    connection: Connection, account: int, requests: Sequence[StageRequest], created: int
+) -> StageReply:
+    """All of one push. What is staged is counted once for all: it may be some hundred thousand rows."""
+    push_id = requests[-1].push_id
     if _staged_too_much(connection, account):
         # An account must not be shut out for a day by the pushes of a device that crashed.
         connection.execute(
-            "DELETE FROM staged WHERE account = ? AND push_id <> ?", (account, request.push_id)
+            "DELETE FROM staged WHERE account = ? AND push_id <> ?", (account, push_id)
         )
+    for request in requests:
+        _stage_items(connection, account, request, created)
+    size, last, count = connection.execute(
+        "SELECT coalesce(sum(length(sealed)), 0), coalesce(max(position), -1), count(*)"
+        " FROM staged WHERE account = ? AND push_id = ?",
+        (account, push_id),
+    ).fetchone()
+    if size > MAX_PUSH_BYTES:
+        raise TooLarge(f"a push holds at most {MAX_PUSH_BYTES} bytes of items")
+    if count == last + 1:
+        return StageReply(staged=count)
+    return StageReply(staged=_without_gap(connection, account, push_id))
+
+
+def _stage_items(connection: Connection, account: int, request: StageRequest, created: int) -> None:
     for offset, item in enumerate(request.items):
         position = request.first + offset
         added = connection.execute(
@@ -178,16 +197,6 @@ def _stage(connection: Connection, account: int, request: StageRequest, created:
         ).fetchone()
         if there != (item.item_id, item.version, item.sealed):
             raise StageDiffers(f"item {position} of this push was staged with other bytes")
-    size, last, count = connection.execute(
-        "SELECT coalesce(sum(length(sealed)), 0), coalesce(max(position), -1), count(*)"
-        " FROM staged WHERE account = ? AND push_id = ?",
-        (account, request.push_id),
-    ).fetchone()
-    if size > MAX_PUSH_BYTES:
-        raise TooLarge(f"a push holds at most {MAX_PUSH_BYTES} bytes of items")
-    if count == last + 1:
-        return StageReply(staged=count)
-    return StageReply(staged=_without_gap(connection, account, request.push_id))
 
 
 def _without_gap(connection: Connection, account: int, push_id: str) -> int:

@@ -30,6 +30,7 @@ from leap.soledad.syncing.state import (
     save_state,
 )
 from leap.soledad.transaction import save_setting
+from leap.soledad.wire import MAX_BATCH_BLOBS
 
 
 async def begin(store: Soledad, generation: int) -> None:
@@ -78,18 +79,26 @@ async def resend_blobs(store: Soledad, remote: SyncRemote) -> None:
     """Puts blobs that are here and not at the provider on the list of those to send. Does nothing unless due."""
     if await store.setting(CHECK_BLOBS) is None:
         return
-    there = await _blobs_there(remote)
+    known = await store.read(
+        lambda c: [
+            blob_id
+            for (blob_id,) in c.execute(
+                "SELECT blob_id FROM blob UNION SELECT blob_id FROM blob_evicted ORDER BY blob_id"
+            )
+        ]
+    )
+    there = json.dumps(await _those_there(remote, known))
 
     def job(connection: Connection) -> None:
         connection.execute(
             "INSERT OR IGNORE INTO blob_unsent (blob_id, again) SELECT blob_id, 1 FROM blob"
             " WHERE blob_id NOT IN (SELECT value FROM json_each(?1))"
             " AND blob_id NOT IN (SELECT blob_id FROM blob_doomed)",
-            (json.dumps(there),),
+            (there,),
         )
         gone = connection.execute(
             "SELECT blob_id FROM blob_evicted WHERE blob_id NOT IN (SELECT value FROM json_each(?))",
-            (json.dumps(there),),
+            (there,),
         )
         store.blobs.give_up(connection, [blob_id for (blob_id,) in gone])  # others may have them
         save_setting(connection, CHECK_BLOBS, None)
@@ -97,19 +106,17 @@ async def resend_blobs(store: Soledad, remote: SyncRemote) -> None:
     await store.write(job, durable=True)
 
 
-async def _blobs_there(remote: SyncRemote) -> list[str]:
-    """The ids of the blobs that the provider lists; none if it cannot: being sent all of them does no harm."""
-    list_blobs = getattr(remote, "list_blobs", None)
-    if list_blobs is None:
-        return []
+async def _those_there(remote: SyncRemote, blob_ids: list[str]) -> list[str]:
+    """Those of these which the provider lists; none if it cannot: being sent all of them does no harm.
+
+    It is asked for what is known here, and not for its list, which it could go on with for ever.
+    """
     there: list[str] = []
-    while True:
+    for first in range(0, len(blob_ids), MAX_BATCH_BLOBS):
         try:
-            listed = await list_blobs(there[-1] if there else "")
+            there += await remote.find_listed(blob_ids[first : first + MAX_BATCH_BLOBS])
         except Refused as error:
             if error.status != 404:
                 raise
             return []
-        there += [blob.blob_id for blob in listed.blobs]
-        if not listed.more or not listed.blobs:
-            return there
+    return there

@@ -244,8 +244,11 @@ class SyncEngine:
         await resend_blobs(self._store, self._remote)
         self.pulled.set()
         await self._deletion.before_push((await self._puller.state()).seq)
+        material = self._store.material
+        assert material is not None
         if not founding:
-            await self._orphans.remove()
+            record = (await self._puller.state()).record
+            await self._orphans.remove(record, material.open_keyset())
         pushed, sent = await self._push_all()
         state = await self._puller.state()
         if await self._speak(state):

@@ -214,6 +214,7 @@ class Puller:
                 hashes[item_id] = hashlib.sha256(sealed).digest()
                 if not whole:  # else it is among the pulled ones
                     _count(digest, known, item_id, version, hashes[item_id])
+        due = {} if whole else self._purged_by(connection, state, head)
         items: list[Pulled] = []
         for item_id, version, sealed, seq in connection.execute(
             "SELECT item_id, version, sealed, seq FROM pulled_item ORDER BY seq"
@@ -222,32 +223,31 @@ class Puller:
             before = known.get(item_id)
             if before == (version, ct_hash):
                 continue
-            if before is not None and version <= before[0]:
+            # What was made again in the place of a purged tombstone counts from one.
+            if before is not None and version <= before[0] and item_id not in due:
                 raise RolledBack(
                     "an item of the log is shown in an older version, or in another form"
                 )
             items.append(Pulled(item_id, version, ct_hash, seq))
             _count(digest, known, item_id, version, ct_hash)
-        purged: list[Tombstone] = []
-        if (
-            not whole
-            and state.record is not None
-            and head.record.purge_seq > state.record.purge_seq
-        ):
-            fresh = {item.item_id for item in items}
-            purged = [
-                tombstone
-                for tombstone in list_tombstones(
-                    connection, self._store.tables, head.record.purge_seq
-                )
-                if tombstone.item_id not in fresh
-            ]
-            count_out(digest, purged)
+        fresh = {item.item_id for item in items} | hashes.keys()
+        purged = [tombstone for item_id, tombstone in due.items() if item_id not in fresh]
+        count_out(digest, purged)
         if not digest.matches(head.record.digest):
             raise DigestMismatch(
                 "the provider withholds items of the log, or shows some that do not belong to it"
             )
         return _Verified(items, digest, epoch, committed, hashes, whole, purged)
+
+    def _purged_by(
+        self, connection: Connection, state: SyncState, head: Head
+    ) -> dict[bytes, Tombstone]:
+        """The tombstones known here which left the log since the head accepted last, unless made again."""
+        purge_seq = head.record.purge_seq
+        if state.record is None or purge_seq <= state.record.purge_seq:
+            return {}
+        found = list_tombstones(connection, self._store.tables, purge_seq)
+        return {tombstone.item_id: tombstone for tombstone in found}
 
     def _digest(
         self, state: SyncState, epoch: Epoch, known: dict[bytes, tuple[int, bytes]]

@@ -22,7 +22,7 @@ import msgspec
 
 from leap.soledad.digest import SetDigest
 from leap.soledad.envelope import HEADER, seal
-from leap.soledad.errors import BadReply, BeingFounded, HeadMoved, Refused
+from leap.soledad.errors import BadPage, BadReply, BeingFounded, HeadMoved, Refused
 from leap.soledad.head import Head, founding_record, head_hash, next_record, sign_and_seal
 from leap.soledad.material import AccountMaterial
 from leap.soledad.sqlite import Connection
@@ -56,6 +56,9 @@ CHUNK_ITEMS, CHUNK_BYTES = 256, 256 * 1024  # of one frame of what is staged
 # Octets of items that travel with the commit itself. What is sent while another device commits is sent in vain, so
 # that larger ones go ahead; and a second attempt should be quick.
 WITH_COMMIT, WITH_RETRY = 256 * 1024, 16 * 1024
+MOST_COUNTED = (
+    2**48
+)  # of 2**53: no account comes near it, and a founding that believed more could be the last one
 FOUNDING_MARGIN = 1_000  # items that others may still write while a log is founded anew
 MAX_ATTEMPTS = 30  # commits refused in a row before the others have their turn without us
 
@@ -208,8 +211,15 @@ class Pusher:
         return pending
 
     async def _first_free_seq(self, founding: Founding) -> int:
-        """A seq above every one that this device or the provider knows, and some that are just being written."""
+        """A seq above every one that this device or the provider knows, and some that are just being written.
+
+        Raises BadPage.
+        """
         page = await self._remote.pull(PullRequest(since=2**53 - 1, max_items=1))
+        if page.head_seq > max(founding.seq, MOST_COUNTED):
+            raise BadPage(
+                "the provider counts more items than any account has; nothing was founded"
+            )
         return max(founding.seq, page.head_seq) + FOUNDING_MARGIN
 
     def _seal_all(self, outgoing: Sequence[Outgoing]) -> list[bytes]:
