@@ -129,9 +129,8 @@ class SyncEngine:
 
     async def refresh_status(self) -> EngineStatus:
         """Counts again what waits."""
-        tables = self._store.tables
-        below = self._store.policy.below
-        waiting = await self._store.read(lambda c: count_waiting(c, tables, below))
+        tables, policy = self._store.tables, self._store.policy
+        waiting = await self._store.read(lambda c: count_waiting(c, tables, policy))
         state = await self._puller.state()
         alarm = await self._store.setting(ALARM) or ""
         self._notices.seq = state.seq

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from leap.soledad.blobs.holdings import wanted_unasked
+from leap.soledad.blobs.policy import ContentsPolicy
 from leap.soledad.head import HeadRecord
 from leap.soledad.keyset import Keyset
 from leap.soledad.rows import RowTable
@@ -102,14 +104,15 @@ def list_devices(
 
 
 def count_waiting(
-    connection: Connection, tables: Mapping[str, RowTable], below: int
+    connection: Connection, tables: Mapping[str, RowTable], policy: ContentsPolicy
 ) -> dict[str, int]:
-    """How much waits to be pushed, sent and fetched; in the background, blobs of priorities below one are."""
+    """How much waits to be pushed, sent, and fetched in the background."""
     to_send = connection.execute("SELECT count(*) FROM blob_unsent").fetchone()[0]
+    unasked, values = wanted_unasked(connection, policy)
     to_fetch = connection.execute(
-        "SELECT count(*) FROM blob_wanted WHERE priority < ?"
+        f"SELECT count(*) FROM blob_wanted WHERE {unasked}"  # noqa: S608
         " AND blob_id NOT IN (SELECT blob_id FROM blob_lost)",
-        (below,),
+        values,
     ).fetchone()[0]
     lost = connection.execute("SELECT count(*) FROM blob_lost").fetchone()[0]
     return {

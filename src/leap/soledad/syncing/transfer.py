@@ -17,6 +17,8 @@ from pathlib import Path
 from leap.soledad.blobs.download import LARGE
 from leap.soledad.blobs.files import hash_file
 from leap.soledad.blobs.format import BlobRef
+from leap.soledad.blobs.holdings import size_here, wanted_unasked
+from leap.soledad.blobs.policy import ContentsPolicy
 from leap.soledad.errors import Refused, SoledadError, Unreachable
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -215,21 +217,27 @@ class Transfer:
         blobs, policy = self._store.blobs, self._store.policy
         if await self._store.read(blobs.next_retry) is not None:
             await self._store.write(blobs.retry_due)
-        return await self._store.read(lambda c: _load_wanted(c, most, policy.below, large=large))
+        return await self._store.read(lambda c: _load_wanted(c, most, policy, large=large))
 
 
-def _load_wanted(connection: Connection, most: int, below: int, *, large: bool) -> list[BlobRef]:
-    """What is wanted next: of the first columns of the schemas (`below`), or read before and lost."""
+def _load_wanted(
+    connection: Connection, most: int, policy: ContentsPolicy, *, large: bool
+) -> list[BlobRef]:
+    """What is wanted next: fetched unasked, or read before and lost."""
+    unasked, values = wanted_unasked(connection, policy)
+    limit = FETCH_BYTES
+    if policy.keep_bytes is not None and (room := policy.keep_bytes - size_here(connection)) > 0:
+        limit = min(limit, room)
     refs: list[BlobRef] = []
     size = 0
     for blob_id, sha256, length in connection.execute(
-        "SELECT blob_id, sha256, size FROM blob_wanted WHERE missing = 0 AND (size > ?) = ?"
-        " AND (priority < ? OR blob_id IN (SELECT blob_id FROM blob_lost))"
+        "SELECT blob_id, sha256, size FROM blob_wanted WHERE missing = 0 AND (size > ?) = ?"  # noqa: S608
+        f" AND ({unasked} OR blob_id IN (SELECT blob_id FROM blob_lost))"
         " ORDER BY priority, newest DESC LIMIT ?",
-        (LARGE, large, below, most),
+        (LARGE, large, *values, most),
     ):
         size += length
-        if refs and size > FETCH_BYTES and not large:
+        if refs and size > limit and not large:
             break
         refs.append(BlobRef(blob_id, sha256, length))
     return refs
