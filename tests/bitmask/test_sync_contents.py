@@ -58,6 +58,15 @@ def subjects(device: Device) -> int:
         return sum(b"Letter " in line for line in data)
 
 
+def read(device: Device, number: int) -> bytes | None:
+    """The mail of this number as a mail program is given it; None when it is refused."""
+    with device.imap("alice") as imap:
+        imap.select("INBOX", readonly=True)
+        _, found = imap.uid("SEARCH", "SUBJECT", f'"Letter {number}"')
+        typ, data = imap.uid("FETCH", found[0].decode(), "(UID BODY.PEEK[])")
+        return None if typ == "NO" else fetched(data)[int(found[0])]
+
+
 def test_contents_are_kept_fetched_and_evicted_as_was_decided(made: World) -> None:
     laptop = made.device("laptop")
     laptop.create("alice")
@@ -82,9 +91,7 @@ def test_contents_are_kept_fetched_and_evicted_as_was_decided(made: World) -> No
     assert held["absent"]["count"] == 3
     assert held["absent"]["bytes"] == sum(map(len, raws))
     assert subjects(phone) == 3
-    with phone.imap("alice") as imap:
-        imap.select("INBOX", readonly=True)
-        assert fetched(imap.uid("FETCH", "2", "(UID BODY.PEEK[])")[1]) == {2: raws[1]}
+    assert read(phone, 1) == raws[1]
     assert contents(phone, "--json")["absent"]["count"] == 2
 
     # The decision is kept over a restart; without the provider lists are there, contents are not.
@@ -93,10 +100,8 @@ def test_contents_are_kept_fetched_and_evicted_as_was_decided(made: World) -> No
     made.provider.stop()
     assert contents(phone, "--json")["contents"] == "on-demand"
     assert subjects(phone) == 3
-    with phone.imap("alice") as imap:
-        imap.select("INBOX", readonly=True)
-        assert fetched(imap.uid("FETCH", "2", "(UID BODY.PEEK[])")[1]) == {2: raws[1]}
-        assert imap.uid("FETCH", "3", "(UID BODY.PEEK[])")[0] == "NO"
+    assert read(phone, 1) == raws[1]
+    assert read(phone, 2) is None
     made.provider.start()
 
     # A budget of nothing: what is safely at the provider goes, and comes when it is read.
@@ -105,7 +110,7 @@ def test_contents_are_kept_fetched_and_evicted_as_was_decided(made: World) -> No
     held = until_held(laptop, "evicted", 3)
     assert held["here"]["count"] == 3
     assert "Gone from here to save room: 3 contents" in contents(laptop)
-    assert laptop.messages("alice") == dict(enumerate(raws, 1))
+    assert sorted(laptop.messages("alice").values()) == sorted(raws)
 
     # Everything again.
     for device in (laptop, phone):

@@ -12,7 +12,8 @@ from leap.bitmask.contents import contents_held, contents_policy
 from leap.bitmask.device_commands import device_commands
 from leap.bitmask.doctor import Doctor
 from leap.bitmask.local_api import Command, Progress, text, text_or_none
-from leap.bitmask.session import AccountSession, sync_sentence
+from leap.bitmask.sentences import sync_sentence
+from leap.bitmask.session import AccountSession
 
 if TYPE_CHECKING:
     from leap.bitmask.daemon import Daemon

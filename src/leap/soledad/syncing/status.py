@@ -41,6 +41,7 @@ class DeviceWord:
 class EngineStatus:
     """`provisional` until the first pull is complete; `alarm` and `error` are sentences for people.
 
+    `logged_out`: the provider does not know this device's token any more.
     `contents_missing` counts blobs of which the provider last gave nothing, or other bytes: they are asked for again.
     """
 
@@ -53,6 +54,7 @@ class EngineStatus:
     contents_missing: int = 0
     alarm: str = ""
     error: str = ""
+    logged_out: bool = False
     devices: tuple[DeviceWord, ...] = ()
 
     @property
