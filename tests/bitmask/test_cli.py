@@ -61,6 +61,7 @@ def _where(made: World) -> list[str]:
 def test_a_first_day_with_bitmask(made: World, run: Run, tmp_path: Path) -> None:
     assert as_json(run("user", "list", "--json")) == []
     assert "no account" in run("user", "list").stdout
+    assert "`bitmask user create`" in run("sync", "status", code=1).stderr
     assert as_json(run("status", "--json")) == {"running": False, "accounts": []}
 
     created = as_json(
@@ -204,6 +205,7 @@ def test_devices_passphrase_and_recovery_code(made: World, run: Run) -> None:
     assert "kitchen" in listed
     assert "this device" in listed
     assert "no device" in run("device", "rename", "nobody", "x", *account, code=1).stderr
+    assert "1 to 100" in run("device", "rename", "phone", "", *account, code=1).stderr
 
     shown = run("recovery", "show", erin, stdin=old).stdout
     assert shown.split() == created["recovery_code"].split()
@@ -212,6 +214,8 @@ def test_devices_passphrase_and_recovery_code(made: World, run: Run) -> None:
 
     short = run("passphrase", "change", erin, stdin=f"{old}\nshort\n", code=2)
     assert "at least 8" in short.stderr
+    same = run("passphrase", "change", erin, "--leaked", stdin=f"{old}\n{old}\n", code=1)
+    assert "choose another one" in same.stderr
     itself = run("device", "revoke", "kitchen", "--keep-passphrase", *account, stdin=old, code=1)
     assert "cannot remove itself" in itself.stderr
     reading, writing = os.pipe()
@@ -235,6 +239,9 @@ def test_devices_passphrase_and_recovery_code(made: World, run: Run) -> None:
     assert removed["name"] == "phone"
     assert len(removed["recovery_code"].split()) == 24
     assert removed["recovery_code"] != created["recovery_code"]
+    let_out = other.ask("sync-now", address=erin)["sentence"]
+    assert let_out.startswith("Online, but sync fails: ")
+    assert f"`bitmask user auth {erin}`" in let_out
     back = run("passphrase", "change", erin, stdin=f"{new}\n{old}\n")
     assert "holds from now on" in back.stdout
     newer = as_json(run("recovery", "show", erin, "--new", "--json", stdin=old))["recovery_code"]
@@ -264,7 +271,7 @@ def test_sync_is_told_done_and_resumed_after_an_alarm(made: World, run: Run) -> 
     assert status["address"] == dave
     assert status["online"]
     assert status["contents_missing"] == 0
-    assert run("sync", "status", dave).stdout.startswith("Online, everything is synced.\n")
+    assert run("sync", "status", dave).stdout.splitlines()[0] == "Online, everything is synced."
     nothing = run("sync", "resume", dave).stdout
     assert nothing.startswith("Sync had not stopped.")
 

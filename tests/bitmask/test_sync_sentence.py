@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from leap.bitmask.session import sync_sentence
+from leap.bitmask.sentences import sync_sentence
 from leap.mail.contract import SyncStatus
 
 SYNCED: dict[str, Any] = {
@@ -27,6 +27,16 @@ SYNCED: dict[str, Any] = {
         ),
         ({"online": False, "error": "no route"}, "Offline, everything is synced. No route."),
         ({"blobs_to_fetch": 3}, "Online, 3 contents are still to be fetched."),
+        ({"pending": 1, "blobs_to_send": 2}, "Online, 1 change and 2 contents wait to be sent."),
+        (
+            {"error": "this device is not logged in; run `bitmask user auth alice@example.org`"},
+            "Online, but sync fails: this device is not logged in; run `bitmask user auth alice@example.org`.",
+        ),
+        (
+            {"error": "the provider is full", "pending": 2},
+            "Online, but sync fails: the provider is full. 2 changes and 0 contents wait to be sent.",
+        ),
+        ({"provisional": True, "error": "no"}, "Online, but sync fails: no."),
     ],
 )
 def test_each_state_has_its_sentence(what: dict[str, Any], sentence: str) -> None:

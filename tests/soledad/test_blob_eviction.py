@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from leap.soledad.blobs.format import BlobRef
+from leap.soledad.blobs.holdings import count_holdings, size_here
 from leap.soledad.blobs.policy import ContentsPolicy
 from leap.soledad.errors import BlobAltered, Unreachable
 from leap.soledad.syncing.eviction import Eviction
@@ -27,11 +28,11 @@ async def budget(device: Device, octets: int, always: int = 0) -> None:
     await device.store.set_policy(ContentsPolicy(keep_bytes=octets, always=always))
 
 
-async def filled(device: Device, count: int) -> list[list[BlobRef]]:
+async def filled(device: Device, count: int, first: int = 0) -> list[list[BlobRef]]:
     """So many rows, each newer than the one before, with a small head and a body of SIZE."""
     return [
         await device.add_blobs(f"r{n}", b"head %d" % n, os.urandom(SIZE), date=n)
-        for n in range(count)
+        for n in range(first, first + count)
     ]
 
 
@@ -328,3 +329,60 @@ async def test_a_provider_brought_back_from_an_old_copy_gets_what_is_here_and_as
     await equal(laptop, phone)
     await phone.engine._contents._wishes.grant()
     assert account.provider.blobs == saved
+
+
+async def test_a_new_device_fetches_the_newest_up_to_its_budget_and_nothing_twice(
+    account: Account,
+) -> None:
+    laptop, phone = await pair(account)
+    refs = await filled(laptop, 600)  # more than one request brings
+    await laptop.sync()
+    await budget(phone, 100 * SIZE, always=1)
+    async with running(phone):
+        await until(phone, lambda s: s.last_sync is not None and s.blobs_to_fetch == 0)
+        heads = {head.blob_id for head, _ in refs}
+        assert heads <= await here(phone)
+        async with asyncio.timeout(10):
+            while await phone.store.read(size_here) > 100 * SIZE:  # noqa: ASYNC110 - the engine's own pass
+                await asyncio.sleep(0.01)
+        kept = await here(phone) - heads
+        held = await phone.store.read(count_holdings)
+        assert held.evicted.blobs + len(kept) <= 101  # all bodies that came
+        assert held.absent.blobs >= 499
+        newest = [body.blob_id for _, body in refs[-len(kept) :]]
+        assert kept == set(newest)
+        assert 80 <= len(kept) <= 90
+        late = (await filled(laptop, 1, 600))[0][1]
+        await laptop.sync()
+        await phone.sync()
+        await until(phone, lambda s: s.blobs_to_fetch == 0)
+        assert await here(phone) - heads >= kept | {late.blob_id}  # what is newer still comes
+        asked = phone.remote.requests.count("get_blobs")
+        phone.engine._contents.wake()
+        await phone.engine.refresh_status()
+        assert phone.engine.status.blobs_to_fetch == 0
+        assert phone.remote.requests.count("get_blobs") == asked
+        assert await phone.store.read_blob(refs[0][1])  # the oldest comes when it is read
+
+
+async def test_what_went_comes_back_when_everything_is_to_be_kept_again(account: Account) -> None:
+    laptop, _ = await pair(account)
+    refs = await filled(laptop, 5)
+    await laptop.sync()
+    await budget(laptop, 0, always=1)
+    assert await evict(laptop) == 5
+    held = await laptop.store.read(count_holdings)
+    assert (held.here.blobs, held.evicted) == (5, (5, 5 * SIZE))
+    assert (await laptop.engine.refresh_status()).blobs_to_fetch == 0
+    await laptop.store.set_policy(ContentsPolicy(contents="on-demand", always=1))
+    assert await laptop.engine._transfer.fetch_batch() == 0
+    await laptop.store.set_policy(ContentsPolicy())
+    assert (await laptop.engine.refresh_status()).blobs_to_fetch == 5
+    while await laptop.engine._transfer.fetch_batch():
+        pass
+    held = await laptop.store.read(count_holdings)
+    assert (held.here.blobs, held.evicted.blobs, held.absent.blobs) == (10, 0, 0)
+    laptop.store.attach(None)
+    assert [len(body) for body in await laptop.store.read_blobs([two[1] for two in refs])] == [
+        SIZE
+    ] * 5

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from leap.soledad.blobs.download import LARGE
+from leap.soledad.blobs.policy import ContentsPolicy
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.naming import find_named
@@ -47,6 +48,11 @@ async def store(tmp_path: Path) -> Any:
         yield store
 
 
+def background(below: int) -> ContentsPolicy:
+    """Fetches the blobs of priorities below this one."""
+    return ContentsPolicy() if below > 8 else ContentsPolicy(contents="on-demand", always=below)
+
+
 def want(connection: Connection) -> None:
     """Small and large ones of two priorities; some of them lost, one of these due again."""
     for n in range(8):
@@ -74,7 +80,7 @@ async def test_what_is_fetched_next_is_read_from_the_index_alone(store: Soledad)
             (True, 1, 9, []),
         ):
             with explained(connection) as noting:
-                found = load_wanted(noting, most, below, large=large)
+                found = load_wanted(noting, most, background(below), large=large)
             assert [int(ref.blob_id, 16) for ref in found] == expected
             assert all(ref.sha256 == f"{int(ref.blob_id, 16):064x}" for ref in found)
             assert "COVERING INDEX" in noting.plan[0]
@@ -86,7 +92,9 @@ async def test_what_is_fetched_next_is_read_from_the_index_alone(store: Soledad)
 async def test_what_waits_to_be_fetched_is_counted_without_what_is_lost(store: Soledad) -> None:
     await store.write(want)
     for below, expected in ((9, 6), (1, 4), (0, 0)):
-        counts = await store.read(lambda c, below=below: count_waiting(c, store.tables, below))  # type: ignore[misc]
+        counts = await store.read(
+            lambda c, below=below: count_waiting(c, store.tables, background(below))
+        )  # type: ignore[misc]
         assert counts["blobs_to_fetch"] == expected
         assert counts["contents_missing"] == 2
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from leap.bitmask.contents import contents_held, contents_policy
 from leap.bitmask.device_commands import device_commands
 from leap.bitmask.doctor import Doctor
 from leap.bitmask.local_api import Command, Progress, text, text_or_none
-from leap.bitmask.session import AccountSession, sync_sentence
+from leap.bitmask.sentences import sync_sentence
+from leap.bitmask.session import AccountSession
 
 if TYPE_CHECKING:
     from leap.bitmask.daemon import Daemon
@@ -38,6 +40,7 @@ class Commands:
             "sync-status": self.sync_status,
             "sync-resume": self.sync_resume,
             "sync-fingerprint": self.sync_fingerprint,
+            "sync-contents": self.sync_contents,
             "keys-list": self.keys_list,
             "keys-export": self.keys_export,
             "recovery-restore": self.recovery_restore,
@@ -168,6 +171,12 @@ class Commands:
     async def sync_fingerprint(self, arguments: dict[str, Any]) -> dict[str, Any]:
         session = self._session(arguments)
         return {"address": session.address, **await session.sync_fingerprint()}
+
+    async def sync_contents(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        session = self._session(arguments)
+        if (wanted := contents_policy(arguments)) is not None:
+            await session.store.set_policy(wanted)
+        return {"address": session.address, **await contents_held(session.store)}
 
     async def sync_refound(self, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         session = self._session(arguments)

@@ -47,7 +47,7 @@ class DeviceCommands:
         return [msgspec.to_builtins(device) for device in await list_devices(session.store)]
 
     async def device_rename(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        name = text(arguments, "name")
+        name = str(arguments.get("name", ""))
         async with self._sessions.changing(text(arguments, "address")) as session:
             device = await find_device(session.store, text(arguments, "device"))
             try:
@@ -61,7 +61,7 @@ class DeviceCommands:
     async def device_revoke(self, arguments: dict[str, Any]) -> dict[str, Any]:
         new = text_or_none(arguments, "new_passphrase")
         if new is not None:
-            check_new_passphrase(new)
+            check_new_passphrase(new, before=text(arguments, "passphrase"))
         async with self._sessions.changing(text(arguments, "address")) as session:
             await session.engine.sync()  # a device that was just enrolled or named is known by it
             device = await find_device(session.store, text(arguments, "device"))
@@ -76,7 +76,7 @@ class DeviceCommands:
 
     async def passphrase_change(self, arguments: dict[str, Any]) -> dict[str, Any]:
         new, leaked = text(arguments, "new_passphrase"), bool(arguments.get("leaked"))
-        check_new_passphrase(new)
+        check_new_passphrase(new, before=text(arguments, "passphrase"))
         async with self._sessions.changing(text(arguments, "address")) as session:
             code = await change_passphrase(
                 session.account_keys, text(arguments, "passphrase"), new, leaked=leaked

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leap.bitmask.local_api import Command, CommandRefused, Progress
+from leap.bitmask.local_api import Command, CommandRefused, Progress, text
+from leap.bitmask.sentences import sentence
 from leap.bitmask.session import AccountSession
 from leap.mail.export_rules import MailCarrying
 from leap.soledad.errors import SoledadError, StoreFull, Unreachable, WrongKey
@@ -61,7 +62,7 @@ class Doctor:
 
     async def export(self, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         session = self._session(arguments)
-        path, passphrase = _text(arguments, "path"), _text(arguments, "passphrase")
+        path, passphrase = text(arguments, "path"), text(arguments, "passphrase")
         with _refusals():
             made = await export_store(
                 session.store,
@@ -94,8 +95,8 @@ class Doctor:
         with _refusals():
             taken = await import_store(
                 session.store,
-                Path(_text(arguments, "path")),
-                _text(arguments, "passphrase"),
+                Path(text(arguments, "path")),
+                text(arguments, "passphrase"),
                 carrying=MailCarrying(),
                 progress=_told(progress),
             )
@@ -129,14 +130,7 @@ class Doctor:
         }
 
     def _session(self, arguments: dict[str, Any]) -> AccountSession:
-        return self._sessions.get(_text(arguments, "address"))
-
-
-def _text(arguments: dict[str, Any], name: str) -> str:
-    value = arguments.get(name)
-    if not isinstance(value, str) or not value:
-        raise CommandRefused("bad-request", f"The command lacks {name!r}.")
-    return value
+        return self._sessions.get(text(arguments, "address"))
 
 
 def _told(progress: Progress, clock: Callable[[], float] = time.monotonic) -> Steps:
@@ -159,19 +153,14 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except NotAnExport as error:
-        raise CommandRefused("not-an-export", _sentence(error)) from error
+        raise CommandRefused("not-an-export", sentence(error)) from error
     except WrongKey as error:
-        raise CommandRefused("wrong-passphrase", _sentence(error)) from error
+        raise CommandRefused("wrong-passphrase", sentence(error)) from error
     except ContentMissing as error:
-        raise CommandRefused("content-missing", _sentence(error)) from error
+        raise CommandRefused("content-missing", sentence(error)) from error
     except StoreFull as error:
-        raise CommandRefused("storage-full", _sentence(error)) from error
+        raise CommandRefused("storage-full", sentence(error)) from error
     except Unreachable as error:
-        raise CommandRefused("unreachable", _sentence(error)) from error
+        raise CommandRefused("unreachable", sentence(error)) from error
     except SoledadError as error:
-        raise CommandRefused("store", _sentence(error)) from error
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error).strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+        raise CommandRefused("store", sentence(error)) from error

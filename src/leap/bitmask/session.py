@@ -20,6 +20,7 @@ from leap.bitmask.app_password import app_password, matches, new_seed
 from leap.bitmask.home import Lock
 from leap.bitmask.local_api import CommandRefused
 from leap.bitmask.provider_client.submission import ProviderSubmission
+from leap.bitmask.sentences import sentence
 from leap.keymanager.errors import KeyManagerError
 from leap.keymanager.keys import KeyManager
 from leap.mail.contract import SyncDevice, SyncStatus
@@ -154,6 +155,9 @@ class AccountSession:
 
     async def sync_status(self) -> SyncStatus:
         status = await self.engine.refresh_status()
+        error = status.error
+        if status.logged_out:
+            error += f"; run `bitmask user auth {self.address}`"
         return SyncStatus(
             online=status.online,
             provisional=status.provisional,
@@ -163,7 +167,7 @@ class AccountSession:
             blobs_to_fetch=status.blobs_to_fetch,
             contents_missing=status.contents_missing,
             alarm=status.alarm,
-            error=status.error,
+            error=error,
             devices=tuple(SyncDevice(**asdict(device)) for device in status.devices),
         )
 
@@ -214,7 +218,7 @@ class AccountSession:
                 raise OldPassphrase(
                     "the provider takes another passphrase than this device"
                 ) from None
-            raise AuthFailed("the passphrase is wrong") from None
+            raise AuthFailed("bad-login", "the passphrase is wrong", 401) from None
         await self.engine.refound(
             lambda: begin_generation(self.store, self.client, passphrase, new_passphrase)
         )
@@ -319,7 +323,7 @@ class AccountSession:
         try:
             return (await self.keys.export(address, secret=secret)).decode("ascii")
         except KeyManagerError as error:
-            raise CommandRefused("no-key", _sentence(str(error))) from error
+            raise CommandRefused("no-key", sentence(error)) from error
 
     # -- in the background --------------------------------------------------------------------
 
@@ -390,37 +394,3 @@ class AccountSession:
             tx.set_setting(name, value)
 
         await self.store.transact(job, durable=True)
-
-
-def sync_sentence(status: SyncStatus) -> str:
-    """How sync is, for a person."""
-    if status.alarm:
-        return f"SYNC STOPPED: {status.alarm}. To let it go on: bitmask sync resume."
-    if status.provisional:
-        return "Fetching the mail of this account for the first time."
-    parts = []
-    if status.pending or status.blobs_to_send:
-        parts.append(
-            f"{status.pending} changes and {status.blobs_to_send} contents wait to be sent"
-        )
-    if status.blobs_to_fetch:
-        parts.append(f"{status.blobs_to_fetch} contents are still to be fetched")
-    if status.contents_missing:
-        lost = status.contents_missing
-        parts.append(
-            f"{_count(lost, 'content')} {'is' if lost == 1 else 'are'} missing or damaged at the provider"
-            " (your other devices are asked, and the provider again at least daily)"
-        )
-    state = "; ".join(parts) or "everything is synced"
-    if status.online:
-        return f"Online, {state}."
-    return f"Offline, {state}." + (f" {_sentence(status.error)}" if status.error else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from leap.bitmask.home import Home, HomeError, Lock, normal_address
 from leap.bitmask.local_api import CommandRefused
+from leap.bitmask.sentences import sentence
 from leap.bitmask.session import AccountSession
 from leap.mail.contract import AccountBackend
 from leap.mail.local import open_mail_store
@@ -168,7 +169,7 @@ class AccountSessions:
                         f"These words do not open {address}: it is another address, or the recovery code was replaced.",
                     ) from error
                 except WrongKey as error:
-                    raise CommandRefused("wrong-words", f"{_capital(str(error))}.") from error
+                    raise CommandRefused("wrong-words", sentence(error)) from error
                 await self._make_folder(address, passphrase, enrolled, client.token)
             session = await self._start(address, passphrase)
             await session.first_sync()
@@ -423,27 +424,29 @@ class AccountSessions:
                 "alarm", f"Sync stopped: {error}; `bitmask sync resume` tries again."
             ) from error
         except DeviceRevoked as error:
-            raise CommandRefused("device-revoked", f"{_capital(str(error))}.") from error
+            raise CommandRefused("device-revoked", sentence(error)) from error
         except NoSuchDevice as error:
-            raise CommandRefused("no-device", f"{_capital(str(error))}.") from error
+            raise CommandRefused("no-device", sentence(error)) from error
         except BadCertificate as error:
-            raise CommandRefused("bad-certificate", str(error)) from error
+            raise CommandRefused("bad-certificate", sentence(error)) from error
         except Unreachable as error:
-            raise CommandRefused("unreachable", str(error)) from error
+            raise CommandRefused("unreachable", sentence(error)) from error
         except Refused as error:
-            raise CommandRefused(error.error, str(error)) from error
+            raise CommandRefused(error.error, sentence(error)) from error
         except StoreFull as error:
-            raise CommandRefused("storage-full", str(error)) from error
+            raise CommandRefused("storage-full", sentence(error)) from error
         except ProviderLies as error:
-            raise CommandRefused("provider", error.sentence) from error
+            raise CommandRefused("provider", sentence(error.sentence)) from error
         except SoledadError as error:
-            raise CommandRefused("provider", str(error)) from error
+            raise CommandRefused("provider", sentence(error)) from error
         except OSError as error:
             raise CommandRefused("home", f"{error.strerror}: {error.filename}") from error
 
 
-def check_new_passphrase(passphrase: str) -> None:
-    """Raises CommandRefused for a passphrase that is too short to choose."""
+def check_new_passphrase(passphrase: str, before: str | None = None) -> None:
+    """Raises CommandRefused for a passphrase that is too short to choose, or is the one of before."""
+    if passphrase == before:
+        raise CommandRefused("same", "That is the passphrase of before; choose another one.")
     if len(passphrase) < MIN_PASSPHRASE:
         raise CommandRefused(
             "weak", f"Choose a passphrase of at least {MIN_PASSPHRASE} characters."
@@ -456,7 +459,3 @@ def wrong_here(address: str) -> str:
         f"That passphrase does not open {address} on this device. If it was changed on another one, unlock with the old"
         " one here first, then run `bitmask user auth` once more with the new one."
     )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -67,6 +67,8 @@ MAIL_ROWS = RowSchema(
     newest="internal_date",
 )
 
+HEADERS = 1  # of the blobs of a row, so many stay on each device: lists and searches of headers read them all
+
 # Mailboxes every account has from the start, without any document: two devices agree on them unasked
 DEFAULTS: dict[MailboxId, MailboxInfo] = {
     INBOX: MailboxInfo(mailbox_id=INBOX, name="INBOX"),

@@ -46,7 +46,7 @@ class Document:
     @classmethod
     def new(cls, content: Content, doc_id: str | None = None) -> Document:
         """A document that is not stored yet, under a random id if none is given."""
-        return cls(doc_id or f"D-{os.urandom(16).hex()}", None, content)
+        return cls(f"D-{os.urandom(16).hex()}" if doc_id is None else doc_id, None, content)
 
     def __repr__(self) -> str:
         return f"Document({self.doc_id!r}, {self.revision!r})"

@@ -34,6 +34,7 @@ from typing import Any, Protocol, TypeVar
 from sqlcipher3 import dbapi2
 
 from leap.soledad.errors import NotOpen, SoledadError, StoreFull, StoreLocked, WrongKey
+from leap.soledad.private_file import sync_folder
 
 T = TypeVar("T")
 
@@ -44,7 +45,6 @@ MAX_WAL_BYTES = 32 * 1024 * 1024  # what the WAL is cut back to after a large tr
 WRITER_CACHE_KIB = 16_384
 READER_CACHE_KIB = 8_192
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
-_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}  # what file systems without it answer
 _SQLITE_BUSY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_NOTADB = 5, 10, 13, 26
 _SQLITE_CORRUPT = 11
 
@@ -105,7 +105,7 @@ class Database:
                 _make_file(path, encrypted=key is not None)
                 self._writer: Any = self._connect(WRITER_CACHE_KIB)
                 self._check_cipher()
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
         except BaseException:
             os.close(self._lock)
             raise
@@ -322,18 +322,6 @@ def _resolve(entries: list[_Job]) -> None:
             entry.future.set_exception(entry.error)
         else:
             entry.future.set_result(entry.result)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes new names in a folder durable, where the file system can."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _make_file(path: Path, *, encrypted: bool) -> None:

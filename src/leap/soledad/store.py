@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from leap.soledad.blobs.format import BlobIndex, BlobRef, SealedBlob, Sealer, open_blob, seal_blob
+from leap.soledad.blobs.holdings import follow_policy
 from leap.soledad.blobs.local import PART_SECONDS, STRAY_SECONDS, LocalBlobs
 from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, decode_policy
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched
@@ -362,6 +363,7 @@ class Soledad(DocumentStore):
         def job(connection: Connection) -> None:
             save_setting(connection, CONTENTS, msgspec.msgpack.encode(policy))
             count_by_index(connection, policy)
+            follow_policy(connection, policy, self.tables.values())
 
         await self.write(job, durable=True)
         self.policy = policy

@@ -203,9 +203,11 @@ def rebuild(home: Home, address: str | None, as_json: bool) -> None:
     Mail programs are logged out and fetch their lists again: UIDs start anew.
     """
     result = _ask(home, "doctor-rebuild", address, as_json)
-    answer(
-        result, as_json=as_json, words=lambda r: click.echo(f"Rebuilt: {', '.join(r['rebuilt'])}.")
-    )
+    answer(result, as_json=as_json, words=_say_rebuilt)
+
+
+def _say_rebuilt(result: dict[str, Any]) -> None:
+    click.echo(f"Indexes, counts and lists of {result['address']} were derived anew.")
 
 
 @doctor.command()

@@ -25,9 +25,13 @@ def one_account(home: Home, address: str | None) -> str:
         if address not in accounts:
             raise Failure("unknown-account", f"There is no account {address} here.")
         return address
-    if len(accounts) != 1:
-        listed = ", ".join(accounts) or "none yet"
-        raise Failure("which-account", f"Say which account you mean (here: {listed}).")
+    if not accounts:
+        raise Failure(
+            "unknown-account",
+            "There is no account here yet; `bitmask user create` makes one, `bitmask user auth` logs in to one.",
+        )
+    if len(accounts) > 1:
+        raise Failure("which-account", f"Say which account you mean (here: {', '.join(accounts)}).")
     return accounts[0]
 
 

@@ -21,7 +21,7 @@ _COMMANDS = {
     "status": ("daemon", "status", "Show what the daemon does and how each account is."),
     "user": ("user", "user", "Create an account, log in on this device, log out, list accounts."),
     "mail": ("mail", "mail", "Settings for your mail program, state of the mail, import."),
-    "sync": ("sync", "sync", "How sync is; sync now; go on after an alarm."),
+    "sync": ("sync", "sync", "How sync is; sync now; what is kept here; go on after an alarm."),
     "doctor": ("doctor", "doctor", "Verify, export, import, rebuild or compact the store."),
     "keys": ("keys", "keys", "List and export OpenPGP keys."),
     "device": ("device", "device", "List, rename and remove the devices of an account."),

@@ -1,4 +1,4 @@
-"""`bitmask sync`: how sync is, sync now, comparing two devices, and going on after an alarm."""
+"""`bitmask sync`: how sync is, sync now, what is kept here, comparing two devices, going on after an alarm."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import Failure, answer, json_option, pass_home, run
 from leap.bitmask.cli.passphrase import read_passphrase
+from leap.bitmask.cli.size import SIZE, show_size
 from leap.bitmask.cli.user import ADDRESS
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home
@@ -18,7 +19,7 @@ from leap.bitmask.home import Home
 
 @click.group()
 def sync() -> None:
-    """How sync is; sync now; compare devices; go on after an alarm."""
+    """How sync is; sync now; what is kept here; compare devices; go on after an alarm."""
 
 
 def _ask(home: Home, command: str, address: str | None, **arguments: Any) -> dict[str, Any]:
@@ -129,6 +130,60 @@ def fingerprint(home: Home, address: str | None, as_json: bool) -> None:
     """
     result = _ask(home, "sync-fingerprint", address)
     answer(result, as_json=as_json, words=_say_words)
+
+
+@sync.command()
+@click.argument("address", type=ADDRESS, required=False)
+@click.option(
+    "--all", "all_", is_flag=True, help="Keep the contents of all mail here (the default)."
+)
+@click.option("--on-demand", is_flag=True, help="Fetch a mail's content when it is read.")
+@click.option(
+    "--keep",
+    type=SIZE,
+    help="Keep at most so many bytes here (20G, 500M): the newest mail, and what was read lately.",
+)
+@json_option
+@pass_home
+def contents(
+    home: Home,
+    address: str | None,
+    all_: bool,
+    on_demand: bool,
+    keep: int | None,
+    as_json: bool,
+) -> None:
+    """Show or decide which contents of mail are kept on this device.
+
+    What is not here lies at the provider, encrypted, and comes when it is read. What goes to save room goes
+    only when the provider has it. The lists of mail are always kept. Without an option nothing is changed.
+    --on-demand and --keep may stand together: then of what was read, at most so much stays.
+    """
+    if all_ and (on_demand or keep is not None):
+        raise click.UsageError("--all keeps everything: it cannot stand with the others.")
+    mode = "all" if all_ else "on-demand" if on_demand else None
+    result = _ask(home, "sync-contents", address, contents=mode, keep_bytes=keep)
+    answer(result, as_json=as_json, words=_say_contents)
+
+
+def _say_contents(result: dict[str, Any]) -> None:
+    kept = result["keep_bytes"]
+    if result["contents"] == "on-demand":
+        click.echo("A mail's content is fetched when it is read, and kept.")
+    elif kept is None:
+        click.echo("The contents of all mail are kept on this device.")
+    else:
+        click.echo("The contents of the newest mail are kept on this device.")
+    if kept is not None:
+        click.echo(f"At most {show_size(kept)} stay here; the lists of mail stay in any case.")
+    here, evicted, absent = result["here"], result["evicted"], result["absent"]
+    click.echo(f"Here, with the lists: {here['blobs']} contents, {show_size(here['bytes'])}.")
+    if absent["blobs"]:
+        click.echo(f"Not fetched: {absent['blobs']} contents, {show_size(absent['bytes'])}.")
+    if evicted["blobs"]:
+        click.echo(
+            f"Gone from here to save room: {evicted['blobs']} contents, {show_size(evicted['bytes'])}."
+        )
 
 
 @sync.command()

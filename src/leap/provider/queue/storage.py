@@ -23,6 +23,7 @@ from typing import Literal
 from leap.mail.smtp.address import split_address
 from leap.provider.contract import SUBMISSION_MEMORY, normal_address
 from leap.soledad.envelope import Epoch, open_envelope, seal
+from leap.soledad.private_file import write_private
 from leap.soledad.sqlite import Connection, Database
 
 KEY_FILE = "queue.key"
@@ -352,18 +353,5 @@ def load_key(path: Path) -> bytes:
             raise ValueError(f"{path} does not hold a key of {KEY_SIZE} octets")
         return key
     key = os.urandom(KEY_SIZE)
-    draft = path.with_name(path.name + ".new")
-    with contextlib.suppress(FileNotFoundError):
-        draft.unlink()
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_private(path, key)
     return key

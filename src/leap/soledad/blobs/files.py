@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from leap.soledad.errors import SoledadError, StoreFull
+from leap.soledad.private_file import sync_folder
 
 PIECE = 1024 * 1024  # read and hashed at a time
 _NAME = re.compile(r"^[0-9a-f]{32}$")
 _FOLDER = re.compile(r"^[0-9a-f]{2}$")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP}  # what file systems without it answer
 
 
 class BlobFiles:
@@ -86,7 +86,7 @@ class BlobFiles:
             except FileNotFoundError:
                 if not target.exists():
                     raise SoledadError("a blob's file is gone; seal it again") from None
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
 
     def remove(self, blob_id: str) -> None:
         """Forgets a file; one that is not there is forgotten already."""
@@ -157,14 +157,3 @@ def disk_errors() -> Iterator[None]:
         raise SoledadError(
             f"the disk failed while the store was in use: {error.strerror}"
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
-    finally:
-        os.close(descriptor)

@@ -12,11 +12,11 @@ import msgspec
 from leap.soledad.sqlite import Connection
 
 CONTENTS = "soledad.contents"
-ANY_COLUMN = 1_000_000
 
 
 class ContentsPolicy(msgspec.Struct, frozen=True):
-    """`contents`: "all" are fetched in the background, newest first; "on-demand" ones when they are read.
+    """`contents`: "all" are fetched in the background, newest first, as far as `keep_bytes` goes; "on-demand" ones when
+    they are read.
 
     `keep_bytes`: how many octets of content (as plaintext) stay here; what is over it goes, contents before
     headers and the least recently read first, if it is safely at the provider. None keeps everything.
@@ -27,11 +27,6 @@ class ContentsPolicy(msgspec.Struct, frozen=True):
     contents: Literal["all", "on-demand"] = "all"
     keep_bytes: Annotated[int, msgspec.Meta(ge=0)] | None = None
     always: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
-
-    @property
-    def below(self) -> int:
-        """Blobs of the columns below this number are fetched in the background."""
-        return ANY_COLUMN if self.contents == "all" else self.always
 
 
 def decode_policy(setting: bytes | None) -> ContentsPolicy:

@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from leap.soledad.envelope import TAG_SIZE, RandomBytes, derive_key
 from leap.soledad.errors import SoledadError, WrongKey
+from leap.soledad.private_file import sync_folder
 from leap.soledad.vault import (
     LANES,
     MAX_LANES,
@@ -120,11 +121,7 @@ class ArchiveWriter:
         else:
             self._new.unlink()
         self._new = None
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._path.parent)
         return self.octets
 
     def discard(self) -> None:
@@ -162,7 +159,7 @@ class ArchiveReader:
         try:
             self._header = os.pread(self._descriptor, HEADER.size, 0)
             if len(self._header) < HEADER.size or not self._header.startswith(MAGIC):
-                raise NotAnExport(f"{path.name} is not an export of a store")
+                raise NotAnExport(f"{path} is not an export of a store")
             _, number, *costs, salt, check = HEADER.unpack(self._header)
             if number != FORMAT:
                 raise NotAnExport(

@@ -16,10 +16,12 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 from leap.soledad.blobs.format import CHUNK, BlobRef
+from leap.soledad.blobs.holdings import note_evicted, size_here
 from leap.soledad.errors import ProviderLies
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -63,21 +65,21 @@ class Eviction:
         if budget is None:
             return 0
         await self._note_used()
-        size = await self._store.read(_size)
+        size = await self._store.read(size_here)
         if size <= budget:
             return 0
         goal, count = budget - budget // LEEWAY, 0
         passed_over: set[str] = set()
         while size > goal:
-            lot = await self._store.read(lambda c: self._choose(c, passed_over))
-            lot = _enough(lot, size - goal)
+            ranks = await self._store.read(lambda c: self._choose(c, passed_over))
+            lot = _enough(list(ranks), size - goal)
             if not lot:
                 break
             safe = await self._safe(lot)
             if safe is None:
                 break
             passed_over.update(ref.blob_id for ref in lot if ref not in safe)
-            freed = await self._store.write(partial(self._evict, safe=safe))
+            freed = await self._store.write(partial(self._evict, safe=safe, ranks=ranks))
             if safe and not freed:  # sent again or dropped at this moment
                 passed_over.update(ref.blob_id for ref in safe)
             size -= freed
@@ -94,8 +96,8 @@ class Eviction:
                 )
             )
 
-    def _choose(self, connection: Connection, passed_over: Collection[str]) -> list[BlobRef]:
-        """Contents before headers; of these the least recently read ones, then the oldest."""
+    def _choose(self, connection: Connection, passed_over: Collection[str]) -> dict[BlobRef, int]:
+        """Contents before headers; of these the least recently read ones, then the oldest. With the rank of each."""
         always = self._store.policy.always
         parts: list[str] = []
         for table in self._store.tables.values():
@@ -113,15 +115,15 @@ class Eviction:
                     + _AT_HOME.format(id=f"t.{blob_id}")
                 )
         if not parts:
-            return []
+            return {}
         union = " UNION ALL ".join(parts)
         rows = connection.execute(
-            f"SELECT blob_id, sha256, size FROM ({union})"  # noqa: S608
+            f"SELECT blob_id, sha256, size, CAST(newest AS INTEGER) FROM ({union})"  # noqa: S608
             " ORDER BY priority DESC, used, newest LIMIT ?",
             (LOT + len(passed_over),),
         )
-        refs = dict.fromkeys(BlobRef(*row) for row in rows if row[0] not in passed_over)
-        return list(refs)[:LOT]
+        found = ((BlobRef(*ref), rank) for *ref, rank in rows if ref[0] not in passed_over)
+        return dict(islice(found, LOT))
 
     async def _safe(self, lot: Sequence[BlobRef]) -> list[BlobRef] | None:
         """Those of the lot that are safe; None when the provider is not to be believed."""
@@ -161,19 +163,18 @@ class Eviction:
             await self._remote.delete_blobs([ref.blob_id])
             await self._store.write(lambda c: self._store.blobs.send_again(c, ref.blob_id))
 
-    def _evict(self, connection: Connection, safe: Sequence[BlobRef]) -> int:
+    def _evict(
+        self, connection: Connection, safe: Sequence[BlobRef], ranks: Mapping[BlobRef, int]
+    ) -> int:
         query = "SELECT 1 FROM blob WHERE blob_id = ?1" + _AT_HOME.format(id="?1")  # noqa: S608
         still = [
             ref.blob_id
             for ref in safe
             if connection.execute(query, (ref.blob_id,)).fetchone() is not None
         ]
+        if still:
+            note_evicted(connection, max(ranks[ref] for ref in safe))
         return self._store.blobs.evict(connection, still)
-
-
-def _size(connection: Connection) -> int:
-    found: int = connection.execute("SELECT coalesce(sum(size), 0) FROM blob").fetchone()[0]
-    return found
 
 
 def _enough(lot: Sequence[BlobRef], size: int) -> list[BlobRef]:

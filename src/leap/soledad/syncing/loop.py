@@ -18,7 +18,14 @@ import time
 from collections.abc import Awaitable, Callable
 
 from leap.soledad.changes import ChangeSet
-from leap.soledad.errors import NotOpen, ProviderLies, Refused, SoledadError, Unreachable
+from leap.soledad.errors import (
+    AuthFailed,
+    NotOpen,
+    ProviderLies,
+    Refused,
+    SoledadError,
+    Unreachable,
+)
 from leap.soledad.head import HeadRecord
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import apply_set_aside
@@ -129,9 +136,8 @@ class SyncEngine:
 
     async def refresh_status(self) -> EngineStatus:
         """Counts again what waits."""
-        tables = self._store.tables
-        below = self._store.policy.below
-        waiting = await self._store.read(lambda c: count_waiting(c, tables, below))
+        tables, policy = self._store.tables, self._store.policy
+        waiting = await self._store.read(lambda c: count_waiting(c, tables, policy))
         state = await self._puller.state()
         alarm = await self._store.setting(ALARM) or ""
         self._notices.seq = state.seq
@@ -221,13 +227,17 @@ class SyncEngine:
                 await self._alarm(error)
                 raise
             except (Unreachable, Refused) as error:
-                self._board.update(online=isinstance(error, Refused), error=str(error))
+                self._board.update(
+                    online=isinstance(error, Refused),
+                    error=str(error),
+                    logged_out=isinstance(error, AuthFailed),
+                )
                 raise
             except SoledadError as error:
                 self._board.update(error=str(error))
                 raise
             await self.refresh_status()
-            self._board.update(online=True, error="", last_sync=int(self._now()))
+            self._board.update(online=True, error="", logged_out=False, last_sync=int(self._now()))
             return result
 
     async def _sync(self) -> SyncResult:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from leap.soledad.blobs.holdings import wanted_unasked
+from leap.soledad.blobs.policy import ContentsPolicy
 from leap.soledad.head import HeadRecord
 from leap.soledad.keyset import Keyset
 from leap.soledad.rows import RowTable
@@ -40,6 +42,7 @@ class DeviceWord:
 class EngineStatus:
     """`provisional` until the first pull is complete; `alarm` and `error` are sentences for people.
 
+    `logged_out`: the provider does not know this device's token any more.
     `contents_missing` counts blobs of which the provider last gave nothing, or other bytes: they are asked for again.
     """
 
@@ -52,6 +55,7 @@ class EngineStatus:
     contents_missing: int = 0
     alarm: str = ""
     error: str = ""
+    logged_out: bool = False
     devices: tuple[DeviceWord, ...] = ()
 
     @property
@@ -102,24 +106,25 @@ def list_devices(
     return tuple(sorted(words, key=lambda word: (word.name, word.device_id)))
 
 
-# All that is not counted as lost; what is lost and due again is among the wanted ones, too.
-_IN_LOTS = " + ".join(
-    f"(SELECT count(*) FROM blob_wanted INDEXED BY blob_wanted_{lot}"  # noqa: S608
-    f" WHERE missing = 0 AND {sizes} AND priority < :below)"
-    for lot, sizes in WANTED.items()
-)
-_TO_FETCH = (
-    f"SELECT {_IN_LOTS} - (SELECT count(*) FROM blob_lost CROSS JOIN blob_wanted USING (blob_id)"  # noqa: S608
-    " WHERE missing = 0 AND priority < :below)"
-)
-
-
 def count_waiting(
-    connection: Connection, tables: Mapping[str, RowTable], below: int
+    connection: Connection, tables: Mapping[str, RowTable], policy: ContentsPolicy
 ) -> dict[str, int]:
-    """How much waits to be pushed, sent and fetched; in the background, blobs of priorities below one are."""
+    """How much waits to be pushed, sent, and fetched in the background."""
     to_send = connection.execute("SELECT count(*) FROM blob_unsent").fetchone()[0]
-    to_fetch = connection.execute(_TO_FETCH, {"below": below}).fetchone()[0]
+    unasked, values = wanted_unasked(connection, policy)
+    to_fetch = 0
+    for lot, sizes in WANTED.items():
+        to_fetch += connection.execute(
+            f"SELECT count(*) FROM blob_wanted INDEXED BY blob_wanted_{lot}"  # noqa: S608
+            f" WHERE missing = 0 AND {sizes} AND {unasked}",
+            values,
+        ).fetchone()[0]
+    # What is lost and due again is among the wanted ones, too.
+    to_fetch -= connection.execute(
+        "SELECT count(*) FROM blob_lost CROSS JOIN blob_wanted USING (blob_id)"  # noqa: S608
+        f" WHERE missing = 0 AND {unasked}",
+        values,
+    ).fetchone()[0]
     lost = connection.execute("SELECT count(*) FROM blob_lost").fetchone()[0]
     return {
         "pending": count_dirty(connection, tables),

@@ -17,6 +17,8 @@ from pathlib import Path
 from leap.soledad.blobs.download import LARGE
 from leap.soledad.blobs.files import hash_file
 from leap.soledad.blobs.format import BlobRef
+from leap.soledad.blobs.holdings import size_here, wanted_unasked
+from leap.soledad.blobs.policy import ContentsPolicy
 from leap.soledad.errors import Refused, SoledadError, Unreachable
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -216,30 +218,38 @@ class Transfer:
         blobs, policy = self._store.blobs, self._store.policy
         if await self._store.read(blobs.next_retry) is not None:
             await self._store.write(blobs.retry_due)
-        return await self._store.read(lambda c: load_wanted(c, most, policy.below, large=large))
+        return await self._store.read(lambda c: load_wanted(c, most, policy, large=large))
 
 
-def load_wanted(connection: Connection, most: int, below: int, *, large: bool) -> list[BlobRef]:
-    """What is wanted next: of the first columns of the schemas (`below`), then what was read before and lost."""
+def load_wanted(
+    connection: Connection, most: int, policy: ContentsPolicy, *, large: bool
+) -> list[BlobRef]:
+    """What is wanted next: fetched unasked, then what was read before and lost."""
+    unasked, values = wanted_unasked(connection, policy)
     lot = "large" if large else "small"
+    limit = FETCH_BYTES
+    if policy.keep_bytes is not None and (room := policy.keep_bytes - size_here(connection)) > 0:
+        limit = min(limit, room)
     refs: list[BlobRef] = []
     size = 0
-    for query in (NEXT_WANTED, NEXT_LOST):
-        for blob_id, sha256, length in connection.execute(query[lot], (below, most - len(refs))):
+    for query in (_NEXT_WANTED[lot], _NEXT_LOST[lot]):
+        for blob_id, sha256, length in connection.execute(
+            query.format(unasked=unasked), (*values, most - len(refs))
+        ):
             size += length
-            if refs and size > FETCH_BYTES and not large:
+            if refs and size > limit and not large:
                 return refs
             refs.append(BlobRef(blob_id, sha256, length))
     return refs
 
 
-NEXT_WANTED = {
+_NEXT_WANTED = {
     lot: f"SELECT blob_id, sha256, size FROM blob_wanted INDEXED BY blob_wanted_{lot}"  # noqa: S608
-    f" WHERE missing = 0 AND {sizes} AND priority < ? ORDER BY priority, newest DESC LIMIT ?"
+    f" WHERE missing = 0 AND {sizes} AND {{unasked}} ORDER BY priority, newest DESC LIMIT ?"
     for lot, sizes in WANTED.items()
 }
-NEXT_LOST = {  # few, so looked up one by one
+_NEXT_LOST = {  # few, so looked up one by one
     lot: "SELECT blob_id, sha256, size FROM blob_lost CROSS JOIN blob_wanted USING (blob_id)"  # noqa: S608
-    f" WHERE missing = 0 AND {sizes} AND priority >= ? ORDER BY priority, newest DESC LIMIT ?"
+    f" WHERE missing = 0 AND {sizes} AND NOT {{unasked}} ORDER BY priority, newest DESC LIMIT ?"
     for lot, sizes in WANTED.items()
 }
