@@ -214,7 +214,7 @@ class AccountSession:
                 raise OldPassphrase(
                     "the provider takes another passphrase than this device"
                 ) from None
-            raise AuthFailed("the passphrase is wrong") from None
+            raise AuthFailed("auth-failed", "the passphrase is wrong", 401) from None
         await self.engine.refound(
             lambda: begin_generation(self.store, self.client, passphrase, new_passphrase)
         )
