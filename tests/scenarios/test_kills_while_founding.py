@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import threading
@@ -138,13 +139,41 @@ def test_another_passphrase_than_this_devices_is_not_set_by_founding(made: World
     laptop = made.device("laptop")
     laptop.create("alice")
     old = PASSPHRASES["alice"]
-    for new, kind in (("never heard of it", "wrong-passphrase"),):
-        with pytest.raises(ControlError) as refused:
-            laptop.ask("sync-refound", address=ALICE, passphrase=old, new_passphrase=new)
-        assert refused.value.kind == kind
-        assert "opens the account on this device" in str(refused.value)
+    wrong = "never heard of it"
+    with pytest.raises(ControlError, match="opens the account on this device") as refused:
+        laptop.ask("sync-refound", address=ALICE, passphrase=old, new_passphrase=wrong)
+    assert refused.value.kind == "wrong-passphrase"
+    with pytest.raises(ControlError, match="does not take this passphrase") as refused:
+        laptop.ask("sync-refound", address=ALICE, passphrase=wrong)
+    assert refused.value.kind == "wrong-passphrase"
     assert laptop.ask("recovery-show", address=ALICE, passphrase=old)["recovery_code"]
     assert laptop.ask("sync-fingerprint", address=ALICE)["generation"] in (0, 1)
     laptop.ask("sync-refound", address=ALICE, passphrase=old, new_passphrase=old)
     assert laptop.ask("sync-fingerprint", address=ALICE)["generation"] == 2
     assert laptop.ask("recovery-show", address=ALICE, passphrase=old)["recovery_code"]
+
+
+def test_at_a_provider_set_back_the_passphrase_of_this_device_is_set_again(made: World) -> None:
+    laptop = made.device("laptop")
+    laptop.create("alice")
+    old, new = PASSPHRASES["alice"], "chosen after the backup"
+    folder, backup = made.folder / "provider", made.folder / "backup"
+    made.provider.stop()
+    shutil.copytree(folder, backup)
+    made.provider.start()
+    laptop.ask("passphrase-change", address=ALICE, passphrase=old, new_passphrase=new)
+    made.provider.kill()
+    shutil.rmtree(folder)
+    backup.rename(folder)
+    made.provider.start()
+    with pytest.raises(ControlError, match="--set-passphrase") as refused:
+        laptop.ask("sync-refound", address=ALICE, passphrase=old)
+    assert refused.value.kind == "old-passphrase"
+    laptop.ask("sync-refound", address=ALICE, passphrase=old, new_passphrase=new)
+    assert laptop.ask("recovery-show", address=ALICE, passphrase=new)["recovery_code"]
+    phone = made.device("phone")
+    where = {"api": made.provider.said["api"], "ca": Path(made.provider.said["ca"]).read_text()}
+    asked = {"address": ALICE, "device_name": "phone", **where}
+    with pytest.raises(ControlError):
+        phone.ask("user-auth", passphrase=old, **asked)
+    assert phone.ask("user-auth", passphrase=new, **asked)["fingerprint"]

@@ -1,11 +1,14 @@
 """The devices of an account: listed, renamed, let out; and what a revoked one can still do, which is nothing new."""
 
+import asyncio
 import hashlib
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from yarl import URL
 
 from leap.soledad.devices import (
     NoSuchDevice,
@@ -30,7 +33,7 @@ from leap.soledad.head import OwnHeads, next_record, open_head, sign_and_seal
 from leap.soledad.material import AccountMaterial, follow_keyset
 from leap.soledad.renewal import Revocation, Wanted
 from leap.soledad.syncing.state import load_state
-from leap.soledad.wire import CommitRequest, PullRequest
+from leap.soledad.wire import BlobsDelete, CommitRequest, PullRequest, encode
 from tests.provider.world import Served, opened, served
 from tests.soledad.members import NEW, OLD, Crash, Member, Tripwire, quick_stretching
 
@@ -434,3 +437,56 @@ async def test_a_crash_at_any_step_leaves_the_device_in_or_out(
     assert outs == [False, *[True] * 7]
     assert not laptop.engine.status.alarm
     await laptop.close()
+
+
+async def test_a_commit_on_its_way_while_its_device_is_revoked_does_not_take_place(
+    three, https: Served, monkeypatch: pytest.MonkeyPatch
+):
+    """The log-in was good when the request came; if the head moved then, all other devices would stop at it."""
+    laptop, phone, tablet = three
+    log, arrived, go_on = https.provider.log, asyncio.Event(), asyncio.Event()
+    commit = log.commit
+
+    async def late(*arguments, **options):
+        log.commit = commit
+        arrived.set()
+        await go_on.wait()
+        return await commit(*arguments, **options)
+
+    monkeypatch.setattr(log, "commit", late)
+    await tablet.put("on its way", v=1)
+    pushing = asyncio.ensure_future(tablet.sync())
+    await arrived.wait()
+    await revoke_device(phone.keys, tablet.device_id, OLD, None, _nothing)
+    go_on.set()
+    with pytest.raises(SoledadError):
+        await pushing
+    for member in (laptop, phone):
+        await member.sync()
+        assert not member.engine.status.alarm
+        assert await member.content("on its way") is None
+
+
+async def _nothing() -> None:
+    """Instead of a sync: it would be what waits."""
+
+
+async def test_what_a_device_asked_before_it_was_revoked_is_not_done_after(three, https: Served):
+    """A body may come as slowly as it likes: the log-in is looked at again when all of it is there."""
+    laptop, _, tablet = three
+    url = URL(https.url)
+    body = encode(BlobsDelete(blob_ids=["0" * 32]))
+    context = ssl.create_default_context(cafile=str(https.ca_file))
+    reader, writer = await asyncio.open_connection(url.host, url.port, ssl=context)
+    head = (
+        "POST /1/blobs/delete HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {tablet.material.token}\r\nContent-Type: application/msgpack\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    writer.write(head.encode() + body[:5])
+    await writer.drain()
+    await laptop.client.info()  # a round trip later the head is read
+    await revoke(laptop, tablet, None)
+    writer.write(body[5:])
+    assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+    writer.close()

@@ -153,6 +153,24 @@ def test_a_revoked_devices_heads_count_up_to_the_one_its_revocation_names():
         open_head(hidden, revoked, EPOCHS, ACCOUNT)
 
 
+def test_in_a_log_founded_anew_a_revoked_device_has_no_counters_of_before():
+    """It was revoked in the former log, up to 7, which it never wrote in the new one: so it cannot begin there."""
+    revoked = KEYSET.successor(
+        devices=[REPLACE(KEYSET.devices[0], revoked_at=9, revoked_counter=7), KEYSET.devices[1]],
+        generation=2,
+    )
+
+    def head(counter: int) -> bytes:
+        entry = {LAPTOP.device_id: DeviceEntry(counter, b"", 3, int(NOW))}
+        founded_on = {LAPTOP.device_id: 5}
+        return forced(record_by(devices=entry, generation=2, founded_on=founded_on))
+
+    for counter in (1, 5, 8):
+        with pytest.raises(ForgedHead, match="revoked"):
+            open_head(head(counter), revoked, EPOCHS, ACCOUNT)
+    assert open_head(head(6), revoked, EPOCHS, ACCOUNT).author == LAPTOP.device_id
+
+
 SECOND_EPOCH = Epoch(2, b"2" * 32)
 RENEWED = KEYSET.successor(epochs=[*KEYSET.epochs, EpochEntry(2, int(NOW), since_version=2)])
 BOTH = {**EPOCHS, 2: SECOND_EPOCH}

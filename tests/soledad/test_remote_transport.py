@@ -18,9 +18,9 @@ from leap.soledad.errors import (
     TooSlow,
     Unreachable,
 )
-from leap.soledad.remote import ProviderClient
+from leap.soledad.remote import ProviderClient, large_blobs
 from leap.soledad.remote.transport import MAX_REPLY, Patience, printable
-from leap.soledad.wire import BlobsFound, ErrorReply, PullRequest
+from leap.soledad.wire import BlobsFound, ErrorReply, PullRequest, UploadState, encode
 from tests.soledad.hostile_server import hostile_server
 
 
@@ -296,3 +296,27 @@ async def test_a_token_is_forgotten_even_if_the_provider_is_gone(client):
     with pytest.raises(Unreachable):
         await client.log_out()
     assert client.token is None
+
+
+async def test_an_upload_that_gets_one_octet_further_with_each_cut_ends(
+    eve, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(large_blobs, "MAX_CUTS", 3)
+    stored = 0
+
+    async def answer(reader, writer):
+        nonlocal stored
+        if eve.requests[-1].startswith(b"GET"):
+            body = encode(UploadState(stored=stored))
+            stored += 1
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\n"
+            writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        # To a PUT nothing is said: the connection ends.
+
+    eve.answer = answer
+    path = tmp_path / "blob"
+    path.write_bytes(bytes(1000))
+    async with ProviderClient(eve.url, ca_file=eve.ca_file) as client, asyncio.timeout(20):
+        with pytest.raises(Unreachable):
+            await client.put_blob_file("0" * 32, path, bytes(32))
+    assert 3 <= sum(one.startswith(b"PUT") for one in eve.requests) <= 8

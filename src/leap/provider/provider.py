@@ -128,9 +128,11 @@ class Provider:
 
     # -- what changes and is told ---------------------------------------------------------------
 
-    async def commit(self, account: int, request: CommitRequest) -> CommitReply:
+    async def commit(
+        self, account: int, request: CommitRequest, *, by: bytes | None = None
+    ) -> CommitReply:
         """`Log.commit`, told to all devices."""
-        reply = await self.log.commit(account, request)
+        reply = await self.log.commit(account, request, by=by)
         self.events.publish(account, "head", reply.head_seq)
         return reply
 

@@ -317,11 +317,15 @@ def check_successor(
 
 
 def _check_not_revoked(device: Device, record: HeadRecord) -> None:
-    """A revoked device's heads count up to the one which the revocation names, for that one stays in place."""
+    """A revoked device's heads count up to the one which the revocation names, for that one stays in place.
+
+    Counters are never used again: in a log that was founded anew, what it had used before counts no more.
+    """
     if device.revoked_at is None:
         return
     entry = record.devices.get(device.device_id)
-    if entry is None or entry.counter > (device.revoked_counter or 0):
+    used = record.founded_on.get(device.device_id, 0)
+    if entry is None or not used < entry.counter <= (device.revoked_counter or 0):
         raise ForgedHead(f"a head is signed by the device {device.name!r}, which was revoked")
 
 

@@ -60,8 +60,10 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
 
     def known(kind: type[T], limit: int, work: Callable[[Principal, T], Awaitable[Any]]) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
-            who = await authorized(provider, request)
-            return answer(await work(who, await read_value(request, kind, limit)))
+            await authorized(provider, request)
+            value = await read_value(request, kind, limit)
+            # A body takes its time to come; a device that was let out meanwhile changes nothing any more.
+            return answer(await work(await authorized(provider, request), value))
 
         return handler
 
@@ -102,7 +104,11 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
         ),
         web.post(
             API + "/commit",
-            known(CommitRequest, LOG_BODY, lambda who, body: p.commit(who.account, body)),
+            known(
+                CommitRequest,
+                LOG_BODY,
+                lambda who, body: p.commit(who.account, body, by=who.token_hash),
+            ),
         ),
         web.post(
             API + "/blobs/put",

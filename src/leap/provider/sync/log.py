@@ -6,6 +6,7 @@ Invariants:
 * The i-th item (from 0) of a commit on parent seq P has seq P + 1 + i; the head then has P + count.
 * A commit whose head is the current head already happened; it is answered as the first time.
 * A page and the head in it come from one snapshot.
+* Whose commit it is, is checked in that transaction: no head of a device comes after its token has ended.
 * An index of a push is staged once; the same bytes again change nothing, other bytes are refused.
 * A log is founded anew once for each generation, and only for the one which the stored keyset names: a founding
   commit that comes again, or late, deletes nothing.
@@ -17,7 +18,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 
-from leap.provider.errors import BadRequest, HeadMoved, StageDiffers, TooLarge
+from leap.provider.errors import BadRequest, HeadMoved, StageDiffers, TooLarge, Unauthorized
 from leap.provider.storage.room import Room
 from leap.soledad.keyset import open_keyset
 from leap.soledad.sqlite import Connection, Database
@@ -82,14 +83,24 @@ class Log:
             durable=True,
         )
 
-    async def commit(self, account: int, request: CommitRequest) -> CommitReply:
-        """Swaps the head. Raises HeadMoved, StageDiffers, BadRequest, TooLarge; then nothing changed."""
+    async def commit(
+        self, account: int, request: CommitRequest, *, by: bytes | None = None
+    ) -> CommitReply:
+        """Swaps the head. Raises HeadMoved, StageDiffers, BadRequest, TooLarge; then nothing changed.
+
+        `by` is the hash of the device's token. Raises Unauthorized when it has ended: a device that was revoked while
+        its commit was on its way must not move the head, for all others would stop at it.
+        """
         self._room.need(_check_items(request.items) + len(request.head))
         if not 0 < len(request.head) <= MAX_HEAD_BYTES:
             raise TooLarge("a head has between 1 and 262144 bytes")
-        return await self._db.write(
-            lambda connection: _commit(connection, account, request), durable=True
-        )
+
+        def job(connection: Connection) -> CommitReply:
+            if by is not None:
+                _check_token(connection, account, by)
+            return _commit(connection, account, request)
+
+        return await self._db.write(job, durable=True)
 
     async def expire_staged(self) -> int:
         """Forgets pushes nobody finished within a day; how many items."""
@@ -99,6 +110,14 @@ class Log:
                 connection.execute("DELETE FROM staged WHERE created < ?", (before,)).rowcount
             )
         )
+
+
+def _check_token(connection: Connection, account: int, token_hash: bytes) -> None:
+    found = connection.execute(
+        "SELECT 1 FROM token WHERE account = ? AND token_hash = ?", (account, token_hash)
+    ).fetchone()
+    if found is None:
+        raise Unauthorized
 
 
 def _check_items(items: list[Item]) -> int:

@@ -2,7 +2,8 @@
 
 Invariants:
 * An upload asks first how far it has come, and announces the SHA-256 of the whole: the provider keeps no other bytes.
-* After a cut it goes on at once while the provider has got more each time; else the cut is the caller's to wait out.
+* After a cut it goes on at once while the provider has got more each time, `MAX_CUTS` times; else the cut is the
+  caller's to wait out.
 * Memory holds a few pieces, however large the blob.
 """
 
@@ -19,29 +20,31 @@ from leap.soledad.remote.transport import Transport
 from leap.soledad.wire import API, UploadState, WireError, decode
 
 PIECE = 256 * 1024
+MAX_CUTS = 100  # a provider could say of each cut that it got one octet more
 
 
 async def send_file(http: Transport, blob_id: str, path: Path, sha256: bytes) -> None:
     """Stores the octets of a file as a blob, durably. Refused: blob-differs, bad-digest, storage-full, too-large."""
     size = (await asyncio.to_thread(path.stat)).st_size
-    best, cut, garbled = -1, None, False
+    best, cut, cuts, garbled = -1, None, 0, False
     while True:
         state = await upload_state(http, blob_id)
         if state.sha256 or state.stored > size:
             if state.sha256 == sha256:
                 return
             raise Refused("blob-differs", "the provider has another blob of this id", 409)
-        if state.stored <= best:
+        if state.stored <= best or cuts > MAX_CUTS:
             assert cut is not None
             raise cut
         best = state.stored
         try:
             await _send_from(http, blob_id, path, state.stored, size, sha256)
         except Unreachable as error:
-            cut = error
+            cut, cuts = error, cuts + 1
         except Refused as error:
             if error.error == "bad-range":  # it got more, or less, than it said
                 cut = Unreachable(f"{http.host} does not know how far an upload has come")
+                cuts += 1
             elif error.error == "bad-digest" and not garbled:
                 garbled, best = True, -1
             else:
