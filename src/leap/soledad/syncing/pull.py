@@ -214,6 +214,15 @@ class Puller:
                 hashes[item_id] = hashlib.sha256(sealed).digest()
                 if not whole:  # else it is among the pulled ones
                     _count(digest, known, item_id, version, hashes[item_id])
+        gone: list[Tombstone] = []
+        if (
+            not whole
+            and state.record is not None
+            and head.record.purge_seq > state.record.purge_seq
+        ):
+            gone = list_tombstones(connection, self._store.tables, head.record.purge_seq)
+        # What was made anew under a name whose tombstone was purged begins at version 1 again.
+        forgotten = {tombstone.item_id for tombstone in gone}
         items: list[Pulled] = []
         for item_id, version, sealed, seq in connection.execute(
             "SELECT item_id, version, sealed, seq FROM pulled_item ORDER BY seq"
@@ -222,26 +231,15 @@ class Puller:
             before = known.get(item_id)
             if before == (version, ct_hash):
                 continue
-            if before is not None and version <= before[0]:
+            if before is not None and version <= before[0] and item_id not in forgotten:
                 raise RolledBack(
                     "an item of the log is shown in an older version, or in another form"
                 )
             items.append(Pulled(item_id, version, ct_hash, seq))
             _count(digest, known, item_id, version, ct_hash)
-        purged: list[Tombstone] = []
-        if (
-            not whole
-            and state.record is not None
-            and head.record.purge_seq > state.record.purge_seq
-        ):
-            fresh = {item.item_id for item in items}
-            purged = [
-                tombstone
-                for tombstone in list_tombstones(
-                    connection, self._store.tables, head.record.purge_seq
-                )
-                if tombstone.item_id not in fresh
-            ]
+        fresh = {item.item_id for item in items}
+        purged = [tombstone for tombstone in gone if tombstone.item_id not in fresh]
+        if purged:
             count_out(digest, purged)
         if not digest.matches(head.record.digest):
             raise DigestMismatch(
