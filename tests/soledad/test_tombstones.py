@@ -291,3 +291,24 @@ async def test_what_is_made_again_after_a_purge_is_news_for_who_has_not_seen_the
     versions = {doc.content["v"] for doc in await laptop.store.get_doc_conflicts("gone")}
     assert (versions or {"made again"}) >= {"made again"}
     assert ("also made again" in versions) == edited
+
+
+async def test_what_is_made_anew_where_a_tombstone_was_just_purged_is_no_older_version(
+    account: Account,
+) -> None:
+    laptop, phone, tablet = [await account.device(name) for name in ("laptop", "phone", "tablet")]
+    await laptop.put("anew", v=1)
+    await equal(laptop, phone, tablet)
+    await laptop.put("anew", v=2)
+    await laptop.sync()
+    await delete(laptop, "anew")
+    await equal(laptop, phone, tablet)
+    await laptop.put("anew", v=3)
+    await a_day_later(laptop, phone, tablet, days=31)
+    await tablet.sync()  # it purges the tombstone: the name is free, and begins at version 1
+    await laptop.sync()
+    assert await purge_seq(laptop) > 0
+    await phone.sync()  # which still counts the tombstone, of version 3
+    assert not phone.engine.status.alarm
+    assert await phone.content("anew") == {"v": 3}
+    await equal(laptop, phone, tablet)

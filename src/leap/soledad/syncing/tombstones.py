@@ -9,6 +9,8 @@ Invariants:
 * A device that had applied the log up to P finds the same tombstones by itself. Whether it did, the digest tells:
   if not, it takes the whole log again (`rejoin`). The provider's list of what it deleted is never believed.
 * A device behind P takes the whole log again: what is not in it was deleted.
+* What is made anew under a purged name begins at version 1 again: to a device that still counts the tombstone, that is
+  no older version of it, if the head which says P signs for it.
 """
 
 from __future__ import annotations
