@@ -221,12 +221,14 @@ class _Log(Log):
         page = await super().pull(account, request)
         return await self.attack.on_pull(request, page) if self.attack.lies_to(account) else page
 
-    async def commit(self, account: int, request: wire.CommitRequest) -> wire.CommitReply:
+    async def commit(
+        self, account: int, request: wire.CommitRequest, *, by: bytes | None = None
+    ) -> wire.CommitReply:
         if account == self.attack.alice:
             reply = await self.attack.on_commit(request)
             if reply is not None:
                 return reply
-        return await super().commit(account, request)
+        return await super().commit(account, request, by=by)
 
 
 class _Blobs(Blobs):

@@ -118,7 +118,7 @@ class Eviction:
             return {}
         union = " UNION ALL ".join(parts)
         rows = connection.execute(
-            f"SELECT blob_id, sha256, size, CAST(newest AS INTEGER) FROM ({union})"  # noqa: S608
+            f"SELECT blob_id, sha256, size, coalesce(CAST(newest AS INTEGER), 0) FROM ({union})"  # noqa: S608
             " ORDER BY priority DESC, used, newest LIMIT ?",
             (LOT + len(passed_over),),
         )
