@@ -101,7 +101,7 @@ def read_armor(text: bytes) -> Iterator[tuple[str, bytes]]:
         end = _line_start(text, _END, at)
         if end < 0:
             raise Malformed("an armored block has no last line")
-        yield title.decode("ascii", "replace"), _body(text[at:end])
+        yield title.decode("ascii", "replace"), _body(text, at, end)
         at = end + len(_END)
 
 
@@ -113,21 +113,24 @@ def _line_start(text: bytes, needle: bytes, at: int) -> int:
     return -1
 
 
-def _body(block: bytes) -> bytes:
-    """Base64 between the header lines and the checksum, decoded."""
-    at = block.find(b"\n") + 1
+def _body(text: bytes, start: int, stop: int) -> bytes:
+    """Base64 between the header lines and the checksum of the block text[start:stop], decoded."""
+    at = text.find(b"\n", start, stop) + 1
     while at:
-        end = block.find(b"\n", at)
-        line = block[at : end if end >= 0 else len(block)]
+        end = text.find(b"\n", at, stop)
+        line = text[at : end if end >= 0 else stop]
         if not line.strip():
             break
         if b":" not in line:  # some mail systems eat the empty line
             break
         at = end + 1
-    encoded = block[at:].rstrip(_WHITESPACE)
-    last = max(encoded.rfind(b"\n"), encoded.rfind(b"\r"))
-    if len(encoded) - last == 6 and encoded[last + 1 : last + 2] == b"=":
-        encoded = encoded[: max(last, 0)]
+    at = at or start
+    while stop > at and text[stop - 1] in _WHITESPACE:
+        stop -= 1
+    last = max(text.rfind(b"\n", at, stop), text.rfind(b"\r", at, stop), at - 1)
+    if stop - last == 6 and text[last + 1 : last + 2] == b"=":
+        stop = max(last, at)
+    encoded = text[at:stop]
     encoded = encoded.translate(None, _WHITESPACE)
     if 0 <= encoded.find(b"=") < len(encoded) - 2:
         raise Malformed("an armored block is not proper base64")

@@ -25,6 +25,7 @@ from leap.keymanager.openpgp.verdict import Owners, RawSignature, Verdict
 
 INLINE = 64 * 1024
 THREAD = 256 * 1024
+IDLE_SECONDS = 120.0  # a process takes 40 MB, and a quarter of a second to start
 LARGE_CERTIFICATE = (
     4 * 1024
 )  # an ordinary one has under 1 kB; 4 kB hold 24 signatures of the slowest kind
@@ -46,6 +47,8 @@ class Workers:
         )
         self._pool: ProcessPoolExecutor | None = None
         self._warming: Future[None] | None = None
+        self._busy = 0
+        self._idle: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Workers:
         return self
@@ -56,6 +59,9 @@ class Workers:
     async def close(self) -> None:
         """Ends the processes; new work starts new ones."""
         pool, self._pool, self._warming = self._pool, None, None
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
         if pool is not None:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
 
@@ -73,10 +79,35 @@ class Workers:
             return await self._run_in_process(partial(work, *args, **kwargs))
         return await asyncio.to_thread(work, *args, **kwargs)
 
+    def warm(self, first: Callable[[], None]) -> None:
+        """Starts the processes before there is work for them; each does `first`, which imports what the work needs.
+
+        They end when they had nothing to do for `IDLE_SECONDS`.
+        """
+        if self._processes and self._warming is None:
+            pool = self._started_pool()
+            started = [pool.submit(first) for _ in range(self._processes)]
+            self._warming = started[-1]
+            self._end_when_idle()
+
     def _is_warm(self) -> bool:
         if self._warming is None:
-            self._warming = self._started_pool().submit(_nothing)
-        return self._warming.done()
+            self.warm(_nothing)
+        return self._warming is not None and self._warming.done()
+
+    def _end_when_idle(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        loop = asyncio.get_running_loop()
+        self._idle = loop.call_later(IDLE_SECONDS, self._end_idle)
+
+    def _end_idle(self) -> None:
+        self._idle = None
+        if self._busy:
+            self._end_when_idle()
+        elif self._pool is not None:
+            pool, self._pool, self._warming = self._pool, None, None
+            pool.shutdown(wait=False)
 
     def _started_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -86,12 +117,16 @@ class Workers:
         return self._pool
 
     async def _run_in_process(self, work: Callable[[], T]) -> T:
+        self._busy += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._started_pool(), work)
         except BrokenProcessPool:
             # a program without an importable main module cannot have child processes, and the system
             # may end one when memory is short: the work itself is still to be done
             self._pool, self._processes = None, 0
+        finally:
+            self._busy -= 1
+            self._end_when_idle()
         return await asyncio.to_thread(work)
 
     async def encrypt(
@@ -171,6 +206,7 @@ def _at(work: Callable[..., T], now: float | None, *args: object, **kwargs: obje
 
 _WORKERS = Workers()
 run_batch = _WORKERS.run_batch
+warm = _WORKERS.warm
 encrypt = _WORKERS.encrypt
 sign_detached = _WORKERS.sign_detached
 decrypt = _WORKERS.decrypt

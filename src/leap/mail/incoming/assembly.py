@@ -25,6 +25,7 @@ from leap.mail.outgoing.addresses import normal, only_address
 from leap.mail.outgoing.field_lines import (
     Field,
     begins_with_continuation,
+    header_fields,
     join_fields,
     split_header,
     values_of,
@@ -56,7 +57,7 @@ def from_address_of(message: bytes) -> str | None:
     Two readers must agree: the one that sees a field wherever some program could, and the one whose
     ENVELOPE is served.
     """
-    strict = only_address(values_of(split_header(message)[0], "from"))
+    strict = only_address(values_of(header_fields(message), "from"))
     if strict is None:
         return None
     body_start, _ = header_end(message, 0, len(message))
@@ -112,7 +113,7 @@ def _outer(outer: bytes, own_domain: str) -> tuple[list[Field], str | None]:
     Lines that are no fields are left behind: some programs take what follows one for the body, which the
     outer message must not give.
     """
-    fields = drop_forged(split_header(outer)[0], own_domain)
+    fields = drop_forged(header_fields(outer), own_domain)
     return [one for one in fields if begins_field(one.raw)], only_address(values_of(fields, "from"))
 
 

@@ -53,8 +53,8 @@ logger = logging.getLogger(__name__)
 LEASE = 120  # seconds; a batch takes one or two, and a slow line some more
 BATCH = 500
 FEW, FEW_OCTETS = (
-    32,
-    512 * 1024,
+    50,
+    1024 * 1024,
 )  # items, sealed octets, that share one transaction; larger ones go alone
 AHEAD = 2  # so many lots are being opened while one is stored
 PULL_PATIENCE = 20.0  # seconds of the lease; a sync under way may be sending a large import
@@ -310,7 +310,7 @@ class IncomingMail:
         self, claimed: Sequence[InboxItem], known: Mapping[str, int]
     ) -> list[_Result]:
         """Stores items in the order they came; what this machine fails at is told for each."""
-        self.workshop.forget_senders()
+        self.workshop.begin_batch(len(claimed))
         results: list[_Result] = []
         items: list[tuple[InboxItem, _Item]] = []
         for one in claimed:

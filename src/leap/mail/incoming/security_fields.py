@@ -26,9 +26,9 @@ from leap.mail.outgoing.field_lines import (
     Field,
     begins_with_continuation,
     drop_fields,
+    header_fields,
     is_reserved,
-    join_fields,
-    split_header,
+    with_fields,
 )
 from leap.mail.outgoing.names import ENCRYPTION_FIELD, GUARD, SIGNATURE_FIELD
 
@@ -49,9 +49,9 @@ _FINGERPRINT = re.compile(r"[0-9A-F]{16,64}")
 
 def without_forged(message: bytes, own_domain: str = "") -> bytes:
     """The message without forged fields in its header section, every other byte as it was."""
-    fields, rest = split_header(message)
+    fields = header_fields(message)
     kept = drop_forged(fields, own_domain)
-    return message if kept == fields else join_fields(kept) + rest
+    return message if kept == fields else with_fields(kept, message)
 
 
 def drop_forged(fields: Sequence[Field], own_domain: str) -> list[Field]:

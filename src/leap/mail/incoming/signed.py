@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from leap.mail.message.decoding import decode_body
 from leap.mail.message.scanner import scan
-from leap.mail.outgoing.field_lines import is_plain, split_header, values_of
+from leap.mail.outgoing.field_lines import header_fields, is_plain, values_of
 from leap.mail.outgoing.pgp_mime import content_type_of
 
 _SIGNATURE_HEAD = b"-----BEGIN PGP SIGNATURE-----"
@@ -34,7 +34,7 @@ class SignedParts:
 
 def find_signed(message: bytes) -> SignedParts | None:
     """The parts of a signed mail, given as it will be served but for our own fields; None when it is none."""
-    fields, _ = split_header(message)
+    fields = header_fields(message)
     kind = content_type_of(fields)
     if kind is None or kind.media_type != "multipart/signed" or not kind.plain:
         return None

@@ -18,6 +18,9 @@ from leap.soledad.errors import SoledadError
 from leap.soledad.store import Soledad
 
 
+MANY = 200  # items for which it is worth starting a process, which takes a quarter of a second
+
+
 class Workshop:
     """Makes the mail of one account ready."""
 
@@ -29,10 +32,12 @@ class Workshop:
         self._own_domain = own_domain
         self._now = now
         self._senders = Senders()
+        self._many = False
 
-    def forget_senders(self) -> None:
-        """The next mail's senders are looked up again: keys may have changed since."""
+    def begin_batch(self, count: int) -> None:
+        """So many items follow. Their senders are looked up again: keys may have changed since."""
         self._senders = Senders()
+        self._many = count >= MANY
 
     async def make(self, items: Sequence[bytes]) -> list[Ready | Refused]:
         """The outcome of each item. Raises what the store raises, MemoryError, OSError."""
@@ -66,6 +71,6 @@ class Workshop:
 
     async def _run(self, items: Sequence[bytes], desk: Desk) -> list[Outcome]:
         """Never in place: a small mail can unpack to much, and its signer's certificate can be large."""
-        if len(items) == 1:
+        if len(items) == 1 or not self._many:
             return await asyncio.to_thread(make_all_ready, items, desk)
         return await offload.run_batch(make_all_ready, items, desk)

@@ -62,6 +62,16 @@ def split_header(message: bytes) -> tuple[list[Field], bytes]:
     return split_fields(message[:end]), message[end:]
 
 
+def header_fields(message: bytes) -> list[Field]:
+    """The lines of the header section as fields; what follows it is not copied, which counts with large mail."""
+    return split_fields(message[: empty_line(message)])
+
+
+def with_fields(fields: Iterable[Field], message: bytes) -> bytes:
+    """The message with these lines in the place of its header section."""
+    return b"".join((join_fields(fields), memoryview(message)[empty_line(message) :]))
+
+
 def split_fields(header: bytes) -> list[Field]:
     """The fields of a header section given without its empty line."""
     if not _ODD_LINE_END.search(header):

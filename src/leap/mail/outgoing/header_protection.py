@@ -27,7 +27,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leap.mail.outgoing.content_type import ContentType, parse_content_type
-from leap.mail.outgoing.field_lines import Field, is_plain, join_fields, split_header
+from leap.mail.outgoing.field_lines import (
+    Field,
+    header_fields,
+    is_plain,
+    join_fields,
+    split_header,
+    with_fields,
+)
 from leap.mail.outgoing.names import PAYLOAD_FIELD
 
 HP_CIPHER = b'hp="cipher"'
@@ -102,13 +109,13 @@ def restore(payload: bytes) -> Restored | None:
     if marker[1] == b"fresh":
         return Restored(added, message)
     suffix = (_APPENDED if marker[1] == b"appended" else _OPENED) + b"\r\n"
-    fields, rest = split_header(message)
+    fields = header_fields(message)
     for index, field in enumerate(fields):
         if field.name == "content-type":
             if not field.raw.endswith(suffix):
                 return None
             fields[index] = Field(field.name, field.raw[: -len(suffix)] + b"\r\n")
-            return Restored(added, join_fields(fields) + rest)
+            return Restored(added, with_fields(fields, message))
     return None
 
 

@@ -21,10 +21,12 @@ import quopri
 import re
 from collections.abc import Sequence
 
+from leap.mail.message.header_lines import empty_line
 from leap.mail.outgoing.content_type import ContentType, parse_content_type
-from leap.mail.outgoing.field_lines import Field, split_header, values_of
+from leap.mail.outgoing.field_lines import Field, header_fields, split_fields, values_of
 from leap.mail.outgoing.header_protection import fold
 
+_LONG_HEADER = 64 * 1024  # octets of an entity within which its header nearly always ends
 ARMOR_HEAD = b"-----BEGIN PGP MESSAGE-----"
 ARMOR_TAIL = b"-----END PGP MESSAGE-----"
 
@@ -87,29 +89,28 @@ def content_type_of(fields: Sequence[Field]) -> ContentType | None:
 
 def find_ciphertext(message: bytes) -> bytes | None:
     """The OpenPGP message of a PGP/MIME encrypted mail (RFC 3156 4), decoded, or None."""
-    fields, rest = split_header(message)
-    kind = content_type_of(fields)
+    kind = content_type_of(header_fields(message))
     if kind is None or kind.media_type != "multipart/encrypted":
         return None
     if kind.parameters.get("protocol", "").lower() != "application/pgp-encrypted":
         return None
-    parts = _parts(rest, kind.parameters.get("boundary", ""))
+    parts = _parts(message, kind.parameters.get("boundary", ""))
     if len(parts) != 2:
         return None
-    control_fields, _ = split_header(parts[0])
-    control = content_type_of(control_fields)
+    (first, end), content = parts
+    control = content_type_of(header_fields(message[first:end]))
     if control is None or control.media_type != "application/pgp-encrypted":
         return None
-    data = _decoded_body(parts[1])
+    data = _decoded_body(message, *content)
     start, end = data.find(ARMOR_HEAD), data.rfind(ARMOR_TAIL)
     if start < 0 or end < start or data[:start].strip():
         return None
-    return data[start : end + len(ARMOR_TAIL)] + b"\r\n"
+    return _block(data, start, end)
 
 
 def find_inline_ciphertext(message: bytes) -> bytes | None:
     """The OpenPGP message when the whole text is one ("inline PGP"), or None."""
-    fields, _ = split_header(message)
+    fields = header_fields(message)
     kind = content_type_of(fields)
     if kind is None and values_of(fields, "content-type"):
         return None
@@ -119,8 +120,7 @@ def find_inline_ciphertext(message: bytes) -> bytes | None:
     start = body.find(ARMOR_HEAD, 0, 4096)  # cheap look before the careful one
     if start < 0 or body[:start].strip() or not _INLINE.match(body):
         return None
-    end = body.rfind(ARMOR_TAIL)
-    return body[start : end + len(ARMOR_TAIL)] + b"\r\n"
+    return _block(body, start, body.rfind(ARMOR_TAIL))
 
 
 def is_encrypted(message: bytes) -> bool:
@@ -132,8 +132,7 @@ def is_encrypted(message: bytes) -> bool:
 
 def is_smime_encrypted(message: bytes) -> bool:
     """Whether it is an application/pkcs7-mime that hides its content (RFC 8551 3.2.2)."""
-    fields, _ = split_header(message)
-    kind = content_type_of(fields)
+    kind = content_type_of(header_fields(message))
     if kind is None or kind.media_type not in (
         "application/pkcs7-mime",
         "application/x-pkcs7-mime",
@@ -144,10 +143,22 @@ def is_smime_encrypted(message: bytes) -> bool:
     return der[:1] == b"\x30" and any(der.find(oid, 1, 24) > 0 for oid in _CMS_ENCRYPTED)
 
 
-def _decoded_body(entity: bytes) -> bytes:
-    fields, rest = split_header(entity)
-    body = rest.partition(b"\n")[2]
-    encodings = values_of(fields, "content-transfer-encoding")
+def _block(data: bytes, start: int, tail: int) -> bytes:
+    """The armored block from `start` to the line at `tail`, ending in CRLF."""
+    return b"".join((memoryview(data)[start : tail + len(ARMOR_TAIL)], b"\r\n"))
+
+
+def _decoded_body(message: bytes, start: int = 0, end: int | None = None) -> bytes:
+    """The body of the entity in message[start:end], its transfer encoding undone."""
+    end = len(message) if end is None else end
+    head = message[start : min(end, start + _LONG_HEADER)]
+    stop = empty_line(head)
+    if stop == len(head) < end - start:
+        head = message[start:end]
+        stop = empty_line(head)
+    encodings = values_of(split_fields(head[:stop]), "content-transfer-encoding")
+    newline = message.find(b"\n", start + stop, end)
+    body = message[newline + 1 : end] if newline >= 0 else b""
     encoding = encodings[0].lower() if encodings else b""
     if encoding == b"base64":
         try:
@@ -159,33 +170,33 @@ def _decoded_body(entity: bytes) -> bytes:
     return body
 
 
-def _parts(rest: bytes, boundary: str) -> list[bytes]:
-    """The body parts between the delimiters of a multipart (RFC 2046 5.1.1), at most 3 of them."""
+def _parts(message: bytes, boundary: str) -> list[tuple[int, int]]:
+    """Where the body parts of a multipart begin and end (RFC 2046 5.1.1), at most 3 of them."""
     if not boundary or len(boundary) > 200:
         return []
     delimiter = b"--" + boundary.encode("ascii")
-    parts: list[bytes] = []
+    parts: list[tuple[int, int]] = []
     start: int | None = None
-    position = 0
+    begin = position = empty_line(message)
     while len(parts) < 3:
-        found = rest.find(delimiter, position)
+        found = message.find(delimiter, position)
         if found < 0:
             break
         position = found + len(delimiter)
-        if found > 0 and rest[found - 1 : found] != b"\n":
+        if found > begin and message[found - 1 : found] != b"\n":
             continue
-        line_end = rest.find(b"\n", position)
-        tail = rest[position : len(rest) if line_end < 0 else line_end]
+        line_end = message.find(b"\n", position)
+        tail = message[position : len(message) if line_end < 0 else line_end]
         last = tail.startswith(b"--")
         if tail[2 * last :].strip(b" \t\r"):
             continue  # a longer boundary that begins with ours, or text
         if start is not None:
-            end = found - 2 if rest[found - 2 : found] == b"\r\n" else found - 1
-            parts.append(rest[start : max(start, end)])
+            end = found - 2 if message[found - 2 : found] == b"\r\n" else found - 1
+            parts.append((start, max(start, end)))
             start = None
         if last or line_end < 0:
             break
         start = position = line_end + 1
     if start is not None and len(parts) < 3:
-        parts.append(rest[start:])
+        parts.append((start, len(message)))
     return parts
