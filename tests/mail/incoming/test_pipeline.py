@@ -13,7 +13,7 @@ import pytest
 
 from leap.keymanager.openpgp import offload
 from leap.mail.contract import INBOX, TooLarge
-from leap.mail.incoming import consumed, pipeline, ready
+from leap.mail.incoming import consumed, pipeline, ready, workshop
 from leap.mail.incoming.consumed import (
     ids_of,
 )
@@ -582,6 +582,7 @@ async def test_a_large_batch_is_opened_in_another_process(
 ) -> None:
     async with offload.Workers(processes=1) as workers:
         monkeypatch.setattr(offload, "run_batch", workers.run_batch)
+        monkeypatch.setattr(workshop, "MANY", 10)
         await workers.run_batch(os.getpid)  # it starts
         assert workers._warming is not None
         await asyncio.wrap_future(workers._warming)

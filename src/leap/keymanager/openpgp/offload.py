@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from importlib import import_module
 from typing import ParamSpec, TypeVar
 
 from leap.keymanager.openpgp import generation, message, verdict
@@ -75,25 +76,21 @@ class Workers:
 
     async def run_batch(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Much short work at once: in a process of its own, or in a thread while that one is still starting."""
-        if self._processes and self._is_warm():
+        if self._processes and self._is_warm(work.__module__):
             return await self._run_in_process(partial(work, *args, **kwargs))
         return await asyncio.to_thread(work, *args, **kwargs)
 
-    def warm(self, first: Callable[[], None]) -> None:
-        """Starts the processes before there is work for them; each does `first`, which imports what the work needs.
+    def _is_warm(self, module: str) -> bool:
+        """Whether the processes are up and have loaded `module`; starts them if they were not started.
 
         They end when they had nothing to do for `IDLE_SECONDS`.
         """
-        if self._processes and self._warming is None:
-            pool = self._started_pool()
-            started = [pool.submit(first) for _ in range(self._processes)]
-            self._warming = started[-1]
-            self._end_when_idle()
-
-    def _is_warm(self) -> bool:
         if self._warming is None:
-            self.warm(_nothing)
-        return self._warming is not None and self._warming.done()
+            pool = self._started_pool()
+            loaded = [pool.submit(_load, module) for _ in range(self._processes)]
+            self._warming = loaded[-1]
+            self._end_when_idle()
+        return self._warming.done()
 
     def _end_when_idle(self) -> None:
         if self._idle is not None:
@@ -193,8 +190,9 @@ class Workers:
         return await self.run(0, partial(_at, generation.generate, now), address, name=name)
 
 
-def _nothing() -> None:
+def _load(module: str) -> None:
     """The first thing a new process does."""
+    import_module(module)
 
 
 def _at(work: Callable[..., T], now: float | None, *args: object, **kwargs: object) -> T:
@@ -205,11 +203,16 @@ def _at(work: Callable[..., T], now: float | None, *args: object, **kwargs: obje
 
 
 _WORKERS = Workers()
-run_batch = _WORKERS.run_batch
-warm = _WORKERS.warm
+_FOR_BATCHES = Workers(processes=max(1, min(2, os.cpu_count() or 1)))  # they end when they are idle
+run_batch = _FOR_BATCHES.run_batch
 encrypt = _WORKERS.encrypt
 sign_detached = _WORKERS.sign_detached
 decrypt = _WORKERS.decrypt
 verify_signatures = _WORKERS.verify_signatures
 generate = _WORKERS.generate
-close = _WORKERS.close
+
+
+async def close() -> None:
+    """Ends all processes; new work starts new ones."""
+    await _WORKERS.close()
+    await _FOR_BATCHES.close()

@@ -55,10 +55,6 @@ class Refused(NamedTuple):
 Outcome = Ready | Refused | SendersWanted
 
 
-def load() -> None:
-    """Loads this module, and all it needs, in a new process."""
-
-
 def make_ready(sealed: bytes, desk: Desk) -> Outcome:
     """Opens and prepares one item. Raises MemoryError, OSError: faults of this machine, not of the mail."""
     try:

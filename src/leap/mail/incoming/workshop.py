@@ -17,7 +17,6 @@ from leap.mail.incoming.senders import Senders, SendersWanted, SignerKeys, look_
 from leap.soledad.errors import SoledadError
 from leap.soledad.store import Soledad
 
-
 MANY = 200  # items for which it is worth starting a process, which takes a quarter of a second
 
 
