@@ -22,10 +22,10 @@ from leap.provider.storage.files import FileStore
 from leap.provider.storage.orphans import remove_unnamed
 from leap.provider.storage.room import Room
 from leap.soledad.sqlite import Connection, Database
-from leap.soledad.wire import MAX_BATCH_BYTES, InboxClaim, InboxItem, InboxItems
+from leap.soledad.wire import MAX_CLAIM_BYTES, InboxClaim, InboxItem, InboxItems
 
 INLINE_BYTES = 256 * 1024  # most mail goes without a file of its own: two fsyncs less each
-MAX_CLAIM_ITEMS = 500
+MAX_CLAIM_ITEMS = 1000
 MAX_LEASE = 3600  # seconds; a device that needs longer claims again
 MAX_IDS = 1000
 
@@ -103,7 +103,7 @@ class Inbox:
         now = int(self._now())
         until = now + min(max(request.ttl, 1), MAX_LEASE)
         limit = min(max(request.limit, 1), MAX_CLAIM_ITEMS)
-        max_bytes = min(request.max_bytes, MAX_BATCH_BYTES)
+        max_bytes = min(request.max_bytes, MAX_CLAIM_BYTES)
 
         def job(connection: Connection) -> tuple[list[tuple[InboxItem, str | None]], int]:
             taken: list[tuple[InboxItem, str | None]] = []

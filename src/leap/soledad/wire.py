@@ -23,6 +23,7 @@ MAX_COMMIT_ITEMS = 2_000
 MAX_COMMIT_BYTES = 2 * 1024 * 1024
 MAX_BATCH_BLOBS = 500
 MAX_BATCH_BYTES = 8 * 1024 * 1024
+MAX_CLAIM_BYTES = 16 * 1024 * 1024  # each batch of mail costs some round trips, so they are larger
 MAX_LISTED_BLOBS = 5_000  # about 400 kB of reply
 MAX_BLOB_BYTES = 2 * 1024 * 1024 * 1024
 MAX_MESSAGE_BYTES = 50 * 1024 * 1024  # one mail, as SMTP SIZE counts it (RFC 1870)
@@ -299,7 +300,7 @@ class InboxClaim(Body, frozen=True, kw_only=True):
     """
 
     limit: Counter = 100
-    max_bytes: Counter = MAX_BATCH_BYTES
+    max_bytes: Counter = MAX_CLAIM_BYTES
     ttl: Counter = 120
 
 

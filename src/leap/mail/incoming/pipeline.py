@@ -51,7 +51,7 @@ from leap.soledad.wire import InboxClaim, InboxItem, InboxItems
 logger = logging.getLogger(__name__)
 
 LEASE = 120  # seconds; a batch takes one or two, and a slow line some more
-BATCH = 500
+BATCH = 1000
 FEW, FEW_OCTETS = (
     50,
     1024 * 1024,
