@@ -8,21 +8,19 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from leap.keymanager.documents import MERGES as KEY_MERGES
 from leap.mail import listing, mailbox_documents
+from leap.mail.changing import MessageChanges
 from leap.mail.contract import (
     INBOX,
     AccountUnavailable,
     Appended,
     Change,
-    FlagOp,
     MailboxId,
     MailboxInfo,
     MailboxStatus,
@@ -35,7 +33,6 @@ from leap.mail.contract import (
     RowId,
     SecurityStatus,
     SyncStatus,
-    Transferred,
     Uid,
 )
 from leap.mail.feed import ChangeFeed
@@ -45,34 +42,25 @@ from leap.mail.model import (
     MAIL_ROWS,
     MAILBOX_TYPE,
 )
+from leap.mail.new_rows import Arrived as Arrived
+from leap.mail.new_rows import new_row_id, row_values, was_there
 from leap.mail.projection import (
     DirectoryReader,
     MailboxChanged,
     MailboxListChanged,
     MailIndex,
     Report,
-    renumber,
 )
 from leap.mail.reading import MessageReader
 from leap.mail.storing import MAX_SERVED_BYTES, Prepared, Preparing, account_errors
 from leap.soledad.changes import ChangeSet, Projection
-from leap.soledad.rows import RowSchema, SetEdit
+from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 
 T = TypeVar("T")
-# INTERNALDATE has four digits for the year and a zone below a day (RFC 9051 9); what lies beyond is noise
-EARLIEST, LATEST, MAX_ZONE = -2_208_988_800, 253_370_764_800, 24 * 60 - 1  # 1900, 9999, minutes
 LOCAL = SecurityStatus(encryption="local")
-
-
-class Arrived(NamedTuple):
-    """A mail from outside, ready to be stored under an id the caller computed; `internal_date` is in seconds."""
-
-    row_id: RowId
-    prepared: Prepared
-    internal_date: int
 
 
 class Outgoing(Protocol):
@@ -110,7 +98,7 @@ async def open_mail_store(
     )
 
 
-class LocalAccount:
+class LocalAccount(MessageChanges):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(
@@ -254,7 +242,7 @@ class LocalAccount:
         with account_errors():
             prepared = await self._preparing.all([message.raw for message in messages], LOCAL)
         report = Report()
-        row_ids = [_new_row_id() for _ in messages]
+        row_ids = [new_row_id() for _ in messages]
         now = int(self._now())
 
         def job(tx: Transaction, directory: Directory) -> None:
@@ -262,7 +250,7 @@ class LocalAccount:
             tx.tags.add(report)
             for row_id, message, made, text in zip(row_ids, messages, prepared, flags, strict=True):
                 date = now if message.internal_date is None else message.internal_date
-                values = _values(row_id, made.keep(tx), mailbox_id, text, date, message.zone)
+                values = row_values(row_id, made.keep(tx), mailbox_id, text, date, message.zone)
                 tx.insert_row(MAIL_ROWS.name, row_id, values)
 
         await self._edit(job)
@@ -291,7 +279,7 @@ class LocalAccount:
         Raises TooLarge, StorageFull; then nothing was stored.
         """
         text = flags_text(checked_flags(flags))
-        if await self._read(lambda connection: _was_there(connection, row_id)):
+        if await self._read(lambda connection: was_there(connection, row_id)):
             return False
         with account_errors():
             made: Prepared = await self._preparing.one(
@@ -299,9 +287,9 @@ class LocalAccount:
             )
 
         def job(tx: Transaction, _: Directory) -> bool:
-            if _was_there(tx.connection, row_id):
+            if was_there(tx.connection, row_id):
                 return False
-            values = _values(row_id, made.keep(tx), mailbox, text, internal_date, zone)
+            values = row_values(row_id, made.keep(tx), mailbox, text, internal_date, zone)
             tx.insert_row(MAIL_ROWS.name, row_id, values)
             if also is not None:
                 also(tx)
@@ -320,113 +308,13 @@ class LocalAccount:
 
         def job(tx: Transaction, _: Directory) -> None:
             for one in arrived:
-                if not _was_there(tx.connection, one.row_id):
+                if not was_there(tx.connection, one.row_id):
                     fixed = one.prepared.keep(tx)
-                    values = _values(one.row_id, fixed, INBOX, "", one.internal_date, 0)
+                    values = row_values(one.row_id, fixed, INBOX, "", one.internal_date, 0)
                     tx.insert_row(MAIL_ROWS.name, one.row_id, values)
             also(tx)
 
         await self._edit(job, durable=True)
-
-    # -- changing
-
-    async def store_flags(
-        self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
-    ) -> list[MessageRow]:
-        given = checked_flags(flags)
-        report = Report()
-        change: Any = {
-            "set": flags_text(given),
-            "add": SetEdit(add=given),
-            "remove": SetEdit(remove=given),
-        }[op]
-
-        def job(
-            tx: Transaction, directory: Directory
-        ) -> tuple[list[listing.RowValues], dict[str, str]]:
-            directory.require(mailbox_id)
-            tx.tags.add(report)
-            found = listing.row_values(tx.connection, mailbox_id, uids)
-            changes = tx.update_rows(
-                MAIL_ROWS.name, [values[0] for values in found], {"flags": change}
-            )
-            return found, {one.row_id: one.after["flags"] for one in changes if one.after}
-
-        found, changed = await self._edit(job)
-        modseq = report.modseqs.get(mailbox_id, ModSeq(0))
-
-        def answer() -> list[MessageRow]:
-            out: list[MessageRow] = []
-            for values in found:
-                text = changed.get(values[0])
-                if text is not None:
-                    values = (*values[:3], modseq, text, *values[5:])
-                out.append(listing.as_row(*values))
-            return out
-
-        return answer() if len(found) < 1000 else await asyncio.to_thread(answer)
-
-    async def copy(
-        self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
-    ) -> Transferred:
-        report = Report()
-
-        def job(tx: Transaction, directory: Directory) -> list[tuple[Uid, RowId]]:
-            directory.require(mailbox_id)
-            directory.require(target)
-            tx.tags.add(report)
-            copied: list[tuple[Uid, RowId]] = []
-            found = listing.rows_among(tx.connection, mailbox_id, uids)
-            rows = {row["row_id"]: row for row in tx.rows(MAIL_ROWS.name, list(found.values()))}
-            for uid, old in found.items():
-                row = dict(rows[old])
-                del row["row_id"]
-                new = _new_row_id()
-                tx.insert_row(MAIL_ROWS.name, new, {**row, "mailbox": target})
-                copied.append((uid, new))
-            return copied
-
-        copied = await self._edit(job)
-        return await self._transferred(copied, target, report)
-
-    async def move(
-        self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
-    ) -> Transferred:
-        report = Report()
-
-        def job(tx: Transaction, directory: Directory) -> list[tuple[Uid, RowId]]:
-            directory.require(mailbox_id)
-            directory.require(target)
-            tx.tags.add(report)
-            moved = list(listing.rows_among(tx.connection, mailbox_id, uids).items())
-            row_ids = [row_id for _, row_id in moved]
-            if mailbox_id == target:
-                renumber(tx, row_ids, directory)
-            else:
-                tx.update_rows(MAIL_ROWS.name, row_ids, {"mailbox": target})
-            return moved
-
-        moved = await self._edit(job)
-        return await self._transferred(moved, target, report)
-
-    async def _transferred(
-        self, pairs: list[tuple[Uid, RowId]], target: MailboxId, report: Report
-    ) -> Transferred:
-        validity = next((placement.uid_validity for placement in report.placed.values()), 0)
-        return Transferred(
-            uid_validity=validity or (await self.status(target)).uid_validity,
-            source=tuple(uid for uid, _ in pairs),
-            target=tuple(report.placed[row_id].uid for _, row_id in pairs),
-        )
-
-    async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
-        def job(tx: Transaction, directory: Directory) -> list[Uid]:
-            directory.require(mailbox_id)
-            going = listing.deleted_among(tx.connection, mailbox_id, uids)
-            tx.delete_rows(MAIL_ROWS.name, list(going.values()))
-            return list(going)
-
-        return await self._edit(job)
 
     # -- the account as a whole
 
@@ -522,28 +410,3 @@ class OwnedAccount(LocalAccount):
     async def close(self) -> None:
         await super().close()
         await self.store.close()
-
-
-def _new_row_id() -> RowId:
-    return RowId(secrets.token_hex(16))
-
-
-def _values(
-    row_id: RowId, fixed: dict[str, Any], mailbox: MailboxId, flags: str, date: int, zone: int
-) -> dict[str, Any]:
-    """A new row; the message takes its name from its first row, so that two devices name it alike."""
-    return {
-        **fixed,
-        "message_id": row_id,
-        "internal_date": min(max(date, EARLIEST), LATEST),
-        "zone": min(max(zone, -MAX_ZONE), MAX_ZONE),
-        "mailbox": mailbox,
-        "flags": flags,
-    }
-
-
-def _was_there(connection: Connection, row_id: RowId) -> bool:
-    return (
-        connection.execute("SELECT 1 FROM mail_row WHERE row_id = ?", (row_id,)).fetchone()
-        is not None
-    )

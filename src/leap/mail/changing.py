@@ -1,0 +1,138 @@
+"""Changing messages that are there: flags, copies, moves, expunging; each call is one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from leap.mail import listing
+from leap.mail.contract import (
+    FlagOp,
+    MailboxId,
+    MailboxStatus,
+    MessageRow,
+    ModSeq,
+    RowId,
+    Transferred,
+    Uid,
+)
+from leap.mail.flags import checked_flags, flags_text
+from leap.mail.mailboxes import Directory
+from leap.mail.model import MAIL_ROWS
+from leap.mail.new_rows import new_row_id
+from leap.mail.projection import Report, renumber
+from leap.soledad.rows import SetEdit
+from leap.soledad.transaction import Transaction
+
+T = TypeVar("T")
+
+
+class MessageChanges:
+    """The part of an account on Soledad that changes messages; `LocalAccount` is the whole."""
+
+    async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
+        raise NotImplementedError
+
+    async def _edit(
+        self, job: Callable[[Transaction, Directory], T], *, durable: bool = False
+    ) -> T:
+        raise NotImplementedError
+
+    async def store_flags(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
+    ) -> list[MessageRow]:
+        given = checked_flags(flags)
+        report = Report()
+        change: Any = {
+            "set": flags_text(given),
+            "add": SetEdit(add=given),
+            "remove": SetEdit(remove=given),
+        }[op]
+
+        def job(
+            tx: Transaction, directory: Directory
+        ) -> tuple[list[listing.RowValues], dict[str, str]]:
+            directory.require(mailbox_id)
+            tx.tags.add(report)
+            found = listing.row_values(tx.connection, mailbox_id, uids)
+            changes = tx.update_rows(
+                MAIL_ROWS.name, [values[0] for values in found], {"flags": change}
+            )
+            return found, {one.row_id: one.after["flags"] for one in changes if one.after}
+
+        found, changed = await self._edit(job)
+        modseq = report.modseqs.get(mailbox_id, ModSeq(0))
+
+        def answer() -> list[MessageRow]:
+            out: list[MessageRow] = []
+            for values in found:
+                text = changed.get(values[0])
+                if text is not None:
+                    values = (*values[:3], modseq, text, *values[5:])
+                out.append(listing.as_row(*values))
+            return out
+
+        return answer() if len(found) < 1000 else await asyncio.to_thread(answer)
+
+    async def copy(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
+    ) -> Transferred:
+        report = Report()
+
+        def job(tx: Transaction, directory: Directory) -> list[tuple[Uid, RowId]]:
+            directory.require(mailbox_id)
+            directory.require(target)
+            tx.tags.add(report)
+            copied: list[tuple[Uid, RowId]] = []
+            found = listing.rows_among(tx.connection, mailbox_id, uids)
+            rows = {row["row_id"]: row for row in tx.rows(MAIL_ROWS.name, list(found.values()))}
+            for uid, old in found.items():
+                row = dict(rows[old])
+                del row["row_id"]
+                new = new_row_id()
+                tx.insert_row(MAIL_ROWS.name, new, {**row, "mailbox": target})
+                copied.append((uid, new))
+            return copied
+
+        copied = await self._edit(job)
+        return await self._transferred(copied, target, report)
+
+    async def move(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
+    ) -> Transferred:
+        report = Report()
+
+        def job(tx: Transaction, directory: Directory) -> list[tuple[Uid, RowId]]:
+            directory.require(mailbox_id)
+            directory.require(target)
+            tx.tags.add(report)
+            moved = list(listing.rows_among(tx.connection, mailbox_id, uids).items())
+            row_ids = [row_id for _, row_id in moved]
+            if mailbox_id == target:
+                renumber(tx, row_ids, directory)
+            else:
+                tx.update_rows(MAIL_ROWS.name, row_ids, {"mailbox": target})
+            return moved
+
+        moved = await self._edit(job)
+        return await self._transferred(moved, target, report)
+
+    async def _transferred(
+        self, pairs: list[tuple[Uid, RowId]], target: MailboxId, report: Report
+    ) -> Transferred:
+        validity = next((placement.uid_validity for placement in report.placed.values()), 0)
+        return Transferred(
+            uid_validity=validity or (await self.status(target)).uid_validity,
+            source=tuple(uid for uid, _ in pairs),
+            target=tuple(report.placed[row_id].uid for _, row_id in pairs),
+        )
+
+    async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
+        def job(tx: Transaction, directory: Directory) -> list[Uid]:
+            directory.require(mailbox_id)
+            going = listing.deleted_among(tx.connection, mailbox_id, uids)
+            tx.delete_rows(MAIL_ROWS.name, list(going.values()))
+            return list(going)
+
+        return await self._edit(job)
