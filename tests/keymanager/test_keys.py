@@ -30,11 +30,11 @@ async def test_an_own_key_is_made_once_and_found_again(
     store: Soledad, keys: KeyManager, clock: Time
 ) -> None:
     with pytest.raises(NoOwnKey):
-        await keys.own_certificate()
-    key = await keys.ensure_own_key()
+        await keys.own.certificate()
+    key = await keys.own.ensure()
     assert key.certificate.addresses == (ALICE,)
     assert key.certificate.expires == int(clock()) + 2 * YEAR
-    assert (await keys.ensure_own_key()).fingerprint == key.fingerprint
+    assert (await keys.own.ensure()).fingerprint == key.fingerprint
     other = KeyManager(store, ALICE, now=clock)
     assert [own.to_bytes() for own in await other.own_keys()] == [key.to_bytes()]
     other.close()
@@ -44,9 +44,9 @@ async def test_an_own_key_is_made_once_and_found_again(
 
 async def test_old_own_keys_stay_for_reading(keys: KeyManager, clock: Time) -> None:
     old = generate(ALICE, now=lambda: BIRTH, lifetime=DAY // 2)
-    await keys.add_own_key(old)
+    await keys.own.add(old)
     fresh = generate(ALICE, now=clock)
-    await keys.add_own_key(fresh)
+    await keys.own.add(fresh)
     own = await keys.own_keys()
     assert [key.fingerprint for key in own] == [fresh.fingerprint, old.fingerprint]
     message = encrypt(b"old mail", [old.certificate], now=lambda: BIRTH + 1)
@@ -54,7 +54,7 @@ async def test_old_own_keys_stay_for_reading(keys: KeyManager, clock: Time) -> N
 
 
 async def test_secrets_lie_only_in_their_own_documents(store: Soledad, keys: KeyManager) -> None:
-    key = await keys.ensure_own_key()
+    key = await keys.own.ensure()
     documents = (await store.get_all_docs())[1]
     for document in documents:
         assert document.content is not None
@@ -175,7 +175,7 @@ async def test_an_expired_key_is_refreshed_or_shown_as_expired(
 async def test_signers_are_found_by_fingerprint_and_key_id(
     keys: KeyManager, bob: SecretKey, eve: SecretKey
 ) -> None:
-    own = await keys.ensure_own_key()
+    own = await keys.own.ensure()
     assert await keys.find_signers([bob.fingerprint]) == []
     await keys.learn(bob.certificate, BOB, "attached to a mail")
     for issuer in (*bob.certificate.fingerprints, *bob.certificate.key_ids):
@@ -188,14 +188,14 @@ async def test_many_who_look_at_once_find_the_same(
     store: Soledad, keys: KeyManager, clock: Time, bob: SecretKey
 ) -> None:
     """The index of issuers and the own keys are read once; nobody sees them half read."""
-    key = await keys.ensure_own_key()
+    key = await keys.own.ensure()
     await keys.learn(bob.certificate, BOB, "attached to a mail")
     fresh = KeyManager(store, ALICE, now=clock)
     found = await asyncio.gather(*(fresh.find_signers([bob.fingerprint]) for _ in range(5)))
     assert found == [[bob.certificate]] * 5
     other = generate(ALICE, now=lambda: BIRTH)
     reading = asyncio.create_task(fresh.own_keys())
-    await asyncio.gather(reading, fresh.add_own_key(other))
+    await asyncio.gather(reading, fresh.own.add(other))
     own = {one.fingerprint for one in await fresh.own_keys()}
     assert own == {key.fingerprint, other.fingerprint}
     fresh.close()
@@ -205,25 +205,25 @@ async def test_publishing_is_retried_until_it_is_done(
     keys: KeyManager, directory: FakeDirectory
 ) -> None:
     with pytest.raises(NoOwnKey):
-        await keys.publish()
-    key = await keys.ensure_own_key()
+        await keys.publishing.publish()
+    key = await keys.own.ensure()
     directory.down = True
-    assert not await keys.publish()
-    assert not await keys.publish()
-    state = await keys.publication()
+    assert not await keys.publishing.publish()
+    assert not await keys.publishing.publish()
+    state = await keys.publishing.state()
     assert state.attempts == 2
     assert "does not answer" in state.error
     directory.down = False
-    assert await keys.publish()
-    assert await keys.publish()
+    assert await keys.publishing.publish()
+    assert await keys.publishing.publish()
     assert directory.put == [key.certificate.binary]
-    assert (await keys.publication()).error == ""
+    assert (await keys.publishing.state()).error == ""
 
 
 async def test_without_a_directory_publishing_waits(store: Soledad, clock: Time) -> None:
     keys = KeyManager(store, ALICE, now=clock)
-    await keys.ensure_own_key()
-    assert not await keys.publish()
+    await keys.own.ensure()
+    assert not await keys.publishing.publish()
     assert await keys.find_certificate(BOB) is None
     keys.close()
 
@@ -233,7 +233,7 @@ async def test_export_gives_public_parts_and_secrets_only_when_asked(
 ) -> None:
     with pytest.raises(NoOwnKey):
         await keys.export(ALICE, secret=True)
-    key = await keys.ensure_own_key()
+    key = await keys.own.ensure()
     assert Certificate.from_bytes(await keys.export(ALICE)) == key.certificate
     assert b"PRIVATE" not in await keys.export(ALICE)
     locked = await keys.export(ALICE, secret=True, passphrase="x")
@@ -249,12 +249,12 @@ async def test_export_gives_public_parts_and_secrets_only_when_asked(
 async def test_a_key_of_another_device_appears_without_a_restart(
     store: Soledad, keys: KeyManager, clock: Time
 ) -> None:
-    first = await keys.ensure_own_key()
+    first = await keys.own.ensure()
     other = KeyManager(store, ALICE, now=clock)
     assert len(await other.own_keys()) == 1
     clock.at += DAY
     second = generate(ALICE, now=clock)
-    await keys.add_own_key(second)
+    await keys.own.add(second)
     assert [k.fingerprint for k in await other.own_keys()] == [
         second.fingerprint,
         first.fingerprint,

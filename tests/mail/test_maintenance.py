@@ -97,7 +97,7 @@ async def test_keys_come_along_under_the_ids_of_the_new_account(tmp_path: Path) 
     try:
         for doc_id, kind in (("q", QUARANTINE), ("c", CONSUMED)):
             await alice.store.create_doc({"type": kind}, doc_id)
-        own = (await alice.keys.own_key()).fingerprint
+        own = (await alice.keys.own.key()).fingerprint
         made = await export_store(
             alice.store, tmp_path / "export", PASSPHRASE, costs=COSTS, carrying=MailCarrying()
         )
@@ -106,7 +106,7 @@ async def test_keys_come_along_under_the_ids_of_the_new_account(tmp_path: Path) 
         await import_store(bob.store, tmp_path / "export", PASSPHRASE, carrying=MailCarrying())
         keys = KeyManager(bob.store, bob.address, bob.provider)
         # bob goes on signing with his own key, and can read what is encrypted to alice's
-        assert (await keys.own_key()).fingerprint != own
+        assert (await keys.own.key()).fingerprint != own
         assert {key.fingerprint for key in await keys.own_keys()} >= {own}
         bound = await keys.keyring.find(alice.address)
         assert bound is not None

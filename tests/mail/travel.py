@@ -253,8 +253,8 @@ async def open_person(
     provider.accounts[address] = store.material
     keys = KeyManager(store, address, provider, now=clock)
     if with_key and not await keys.own_keys():
-        await keys.add_own_key(own_key(name))
-        await keys.publish()
+        await keys.own.add(own_key(name))
+        await keys.publishing.publish()
     outgoing = Outgoing(Outbox(store, now=clock), keys, address, now=clock)
     account = await LocalAccount.open(store, address, outbox=outgoing, now=clock)
     sender = Sender(

@@ -11,6 +11,7 @@ import msgspec
 from leap.bitmask.contents import contents_held, contents_policy
 from leap.bitmask.device_commands import device_commands
 from leap.bitmask.doctor import Doctor
+from leap.bitmask.key_commands import key_commands
 from leap.bitmask.local_api import Command, Progress, text, text_or_none
 from leap.bitmask.sentences import sync_sentence
 from leap.bitmask.session import AccountSession
@@ -41,10 +42,9 @@ class Commands:
             "sync-resume": self.sync_resume,
             "sync-fingerprint": self.sync_fingerprint,
             "sync-contents": self.sync_contents,
-            "keys-list": self.keys_list,
-            "keys-export": self.keys_export,
             "recovery-restore": self.recovery_restore,
             **device_commands(self._sessions),
+            **key_commands(self._sessions),
         }
         return {
             **{name: _without_progress(command) for name, command in plain.items()},
@@ -188,19 +188,6 @@ class Commands:
             )
         return await _sync_of(session)
 
-    async def keys_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-        return await self._session(arguments).listed_keys()
-
-    async def keys_export(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        session = self._session(arguments)
-        armored = await session.exported_key(
-            text(arguments, "of"), secret=bool(arguments.get("secret"))
-        )
-        return {"address": text(arguments, "of"), "armored": armored}
-
-    def _session(self, arguments: dict[str, Any]) -> AccountSession:
-        return self._sessions.get(text(arguments, "address"))
-
     async def _described(self, session: AccountSession) -> dict[str, Any]:
         sync = await session.account.sync_status()
         return {
@@ -214,6 +201,9 @@ class Commands:
     def _mail_program(self, session: AccountSession) -> dict[str, Any]:
         login = {"user": session.address, "password": session.app_password}
         return {name: {**server, **login} for name, server in self._servers().items()}
+
+    def _session(self, arguments: dict[str, Any]) -> AccountSession:
+        return self._sessions.get(text(arguments, "address"))
 
 
 async def _sync_of(session: AccountSession) -> dict[str, Any]:

@@ -18,10 +18,9 @@ from typing import Any
 
 from leap.bitmask.app_password import app_password, matches, new_seed
 from leap.bitmask.home import Lock
+from leap.bitmask.key_care import KeyCare
 from leap.bitmask.local_api import CommandRefused
 from leap.bitmask.provider_client.submission import ProviderSubmission
-from leap.bitmask.sentences import sentence
-from leap.keymanager.errors import KeyManagerError
 from leap.keymanager.keys import KeyManager
 from leap.mail.contract import SyncDevice, SyncStatus
 from leap.mail.incoming.pipeline import IncomingMail
@@ -46,7 +45,6 @@ DEVICE_REVOKED = "device-revoked"  # the provider's word
 APP_PASSWORD_SEED = "bitmask.app-password-seed"  # noqa: S105 - the name of a setting
 SYNC_PATIENCE = 10.0  # seconds somebody waits for a sync, which goes on without them
 FIRST_PULL_PATIENCE = 30.0  # seconds `user auth` waits for a new device's mail before it answers
-KEY_CARE_INTERVAL = 3600.0  # seconds between looks at the own key and its publication
 SETTLE_INTERVAL = 20.0  # seconds between looks whether a change took place whose reply was lost
 FIRST_RETRY, LONGEST_RETRY = 2.0, 300.0  # seconds
 
@@ -89,9 +87,9 @@ class AccountSession:
         self.incoming = IncomingMail(
             self.account, store, self.keys, client, self.engine, may_claim=self._settled
         )
+        self.key_care = KeyCare(self.keys, self._settled)
         self._seed = b""
         self._tasks: list[asyncio.Task[None]] = []
-        self._key_care_due = asyncio.Event()
         self._change_open = asyncio.Event()
         self._was_online = False
         self._unsubscribe: list[Callable[[], None]] = []
@@ -117,7 +115,7 @@ class AccountSession:
             ("sync", self.engine.run),
             ("sending", self.sender.run),
             ("receiving", self.incoming.run),
-            ("keys", self._care_for_keys),
+            ("keys", self.key_care.run),
             ("settling changes", self._settle_changes),
         ):
             self._tasks.append(
@@ -300,31 +298,6 @@ class AccountSession:
         """How many mails could not be opened yet."""
         return len(await self.incoming.quarantined())
 
-    async def listed_keys(self) -> list[dict[str, Any]]:
-        listed = []
-        for key in await self.keys.list_keys():
-            source = "own" if key.own else key.evidence[-1].source if key.evidence else ""
-            listed.append(
-                {
-                    "address": key.address,
-                    "fingerprint": key.fingerprint,
-                    "own": key.own,
-                    "level": key.level,
-                    "source": source,
-                    "created": key.created,
-                    "expires": key.expires,
-                    "revoked": key.revoked,
-                    "user_ids": list(key.user_ids),
-                }
-            )
-        return listed
-
-    async def exported_key(self, address: str, *, secret: bool) -> str:
-        try:
-            return (await self.keys.export(address, secret=secret)).decode("ascii")
-        except KeyManagerError as error:
-            raise CommandRefused("no-key", sentence(error)) from error
-
     # -- in the background --------------------------------------------------------------------
 
     def _settled(self) -> bool:
@@ -339,7 +312,7 @@ class AccountSession:
         """Coming online, and the end of the first pull, let everything that waits try again."""
         online = status.online and not status.provisional
         if online and not self._was_online:
-            self._key_care_due.set()
+            self.key_care.wake()
             self.incoming.wake()
             self._tasks.append(asyncio.create_task(self.sender.came_online()))
         self._was_online = online
@@ -353,22 +326,6 @@ class AccountSession:
                 self.notice = ""
                 continue
             await asyncio.sleep(SETTLE_INTERVAL)
-
-    async def _care_for_keys(self) -> None:
-        """Sees to it that there is an own key and that the directory has it; tried until it holds."""
-        delay = FIRST_RETRY
-        while True:
-            self._key_care_due.clear()
-            if self._settled():
-                await self.keys.ensure_own_key()
-                published = await self.keys.publish()
-                delay = KEY_CARE_INTERVAL if published else min(LONGEST_RETRY, delay * 2)
-            try:
-                async with asyncio.timeout(delay):
-                    await self._key_care_due.wait()
-            except TimeoutError:
-                continue
-            delay = FIRST_RETRY
 
     async def _kept_going(self, name: str, work: Callable[[], Awaitable[Any]]) -> None:
         delay = FIRST_RETRY

@@ -90,9 +90,9 @@ class AccountSessions:
                 enrolled = await sign_up(client, address, passphrase, device_name)
                 await self._make_folder(address, passphrase, enrolled, client.token)
             session = await self._start(address, passphrase)
-            await session.keys.ensure_own_key()
+            await session.keys.own.ensure()
             await session.sync_now()  # nobody may encrypt to a key that is on this device alone
-            await session.keys.publish()
+            await session.keys.publishing.publish()
             await session.sync_now()
             assert enrolled.recovery_code is not None
             return session, enrolled.recovery_code

@@ -1,16 +1,12 @@
 """The key manager: an account's own keys, keys of others, and finding them. What mail asks, it asks here.
 
-Invariants:
-* Own keys are never thrown away: old ones open old mail.
-* A secret leaves only through `own_keys` (to the engine) and `export(..., secret=True)` (to the person).
-* A key of another is asked about again after a day, so that a revocation is learnt while the key still looks well.
-* Publishing is remembered as undone until the directory took it.
+Invariant: a key of another is asked about again after a day, so that a revocation is learnt while the key still
+looks well.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,24 +16,16 @@ import msgspec
 from leap.keymanager.discovery import Directory, Found, Source, ring, search
 from leap.keymanager.discovery.directory import DirectorySource
 from leap.keymanager.documents import (
-    PUBLICATION,
-    SECRET,
     Change,
     DocumentStore,
-    DocumentTransaction,
     Evidence,
-    Publication,
-    SecretDocument,
-    content_of,
-    secret_document,
-    unpack,
-    value_of,
 )
-from leap.keymanager.errors import KeyRefused, LookupFailed, NoOwnKey, NoSuchKey
+from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.keyring import Keyring
-from leap.keymanager.openpgp import Certificate, SecretKey, offload
+from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.keymanager.own_keys import OwnKeys
+from leap.keymanager.publishing import Publishing
 from leap.keymanager.trust import Decision, Level
-from leap.soledad.errors import SoledadError
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +51,11 @@ class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyManager:
-    """One account's keys. `directory` is where own keys are published and others' found; None while offline."""
+    """One account's keys.
+
+    `directory` is where own keys are published and others' found; None while offline. `remote` are further places
+    to look, in order, after the directory.
+    """
 
     def __init__(
         self,
@@ -71,99 +63,26 @@ class KeyManager:
         address: str,
         directory: Directory | None = None,
         *,
+        remote: Sequence[Source] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         self.address = address.lower()
         self.keyring = Keyring(store, now=now)
-        self._store = store
+        self.own = OwnKeys(store, self.address, self.keyring, now=now)
+        self.publishing = Publishing(store, self.own, directory, now=now)
         self._directory = directory
+        self._remote = tuple(remote)
         self._now = now
-        self._own: list[SecretKey] | None = None
-        self._own_changes = 0
         self._ask_again: dict[str, float] = {}  # address -> not before
-        self._unsubscribe = store.on_change(self._follow)
 
     def close(self) -> None:
         """Stops listening to the store and forgets the secrets it held."""
-        self._unsubscribe()
+        self.own.close()
         self.keyring.close()
-        self._forget_own()
-
-    def _follow(self, changes: object) -> None:
-        docs = getattr(changes, "docs", ())
-        if any(after is not None and after.get("type") == SECRET for _, _, after in docs):
-            self._forget_own()
-
-    def _forget_own(self) -> None:
-        self._own = None
-        self._own_changes += 1
-
-    # --- own keys ---------------------------------------------------------------------------
-
-    async def ensure_own_key(self, *, name: str = "") -> SecretKey:
-        """The key to sign with, made now if there is none.
-
-        To be called only on a device whose first pull is complete: an account's keys are made once.
-        """
-        if keys := await self.own_keys():
-            return keys[0]
-        key = await offload.generate(self.address, name=name, now=self._now())
-        await self.add_own_key(key, source="made here")
-        return (await self.own_keys())[0]
-
-    async def add_own_key(self, key: SecretKey, *, source: str = "imported") -> None:
-        """Keeps a key of one's own, beside those there are; the same key is merged."""
-        document_id = self._store.row_key(f"{SECRET}:{key.fingerprint}".encode())
-
-        def job(tx: DocumentTransaction) -> None:
-            known = tx.get(document_id)
-            merged = key
-            if known is not None:
-                old = SecretKey.from_bytes(unpack(value_of(known, SecretDocument).secret))
-                merged = old.merge(key)
-            document = content_of(secret_document(self.address, merged))
-            if document != known:
-                tx.put(document_id, document)
-
-        await self._store.transact(job, durable=True)
-        self._forget_own()
-        if self.address in key.certificate.addresses:
-            level = Level.KNOWN_KEY
-            await self.keyring.learn(key.certificate, self.address, level, source=source)
 
     async def own_keys(self) -> list[SecretKey]:
         """Every key of this account, the one to sign with first, then the newest first."""
-        own = self._own
-        if own is None:
-            changes = self._own_changes
-            documents = await self._store.find_docs(SECRET)
-            contents = [d.content for d in documents if d.content is not None]
-            keys = [
-                SecretKey.from_bytes(unpack(value_of(content, SecretDocument).secret))
-                for content in contents
-            ]
-            keys.sort(key=self._rank, reverse=True)
-            if changes == self._own_changes:  # else a key came in while these were read
-                self._own = keys
-            own = keys
-        return list(own)
-
-    def _rank(self, key: SecretKey) -> tuple[bool, int, str]:
-        """Usable, then newest; the fingerprint makes all devices agree."""
-        certificate = key.certificate
-        usable = self.address in certificate.addresses and certificate.can_encrypt(self._now())
-        return usable, certificate.created, certificate.fingerprint
-
-    async def own_key(self) -> SecretKey:
-        """The key to sign with; raises NoOwnKey."""
-        keys = await self.own_keys()
-        if not keys:
-            raise NoOwnKey(f"{self.address} has no key of its own yet")
-        return keys[0]
-
-    async def own_certificate(self) -> Certificate:
-        """What others encrypt to; raises NoOwnKey."""
-        return (await self.own_key()).certificate
+        return await self.own.keys()
 
     # --- keys of others ---------------------------------------------------------------------
 
@@ -227,7 +146,7 @@ class KeyManager:
         sources: list[Source] = [ring.RingSource(self.keyring)]
         if self._directory is not None:
             sources.append(DirectorySource(self._directory, self.address))
-        return sources
+        return [*sources, *self._remote]
 
     async def _take(self, found: Found, address: str) -> Found:
         """Learns what a source found; answers the key that stands for the address then. Raises LookupFailed."""
@@ -303,66 +222,13 @@ class KeyManager:
         if secret:
             if address != self.address:
                 raise NoSuchKey(f"{address} is not this account: there is no secret key of it here")
-            await self.own_key()
-            keys = await self.own_keys()
-            return b"".join(key.armored(passphrase) for key in keys)
+            return await self.own.export(passphrase)
         if address == self.address and (own := await self.own_keys()):
             return own[0].certificate.armored()
         bound = await self.keyring.find(address)
         if bound is None:
             raise NoSuchKey(f"no key is known for {address}")
         return bound.certificate.armored()
-
-    # --- publishing -------------------------------------------------------------------------
-
-    async def publish(self) -> bool:
-        """Gives the directory the own certificate if it has not this one yet; False when that must be tried again.
-
-        Why it failed is in `publication`. Raises NoOwnKey.
-        """
-        certificate = (await self.own_certificate()).of_address(self.address)
-        digest = hashlib.sha256(certificate.binary).hexdigest()
-        state = await self.publication()
-        if state.published == digest:
-            return True
-        error = "offline: there is no directory to publish to"
-        if self._directory is not None:
-            try:
-                await self._directory.put_certificate(certificate.binary)
-            except (SoledadError, OSError) as failure:
-                error = f"the key could not be published: {failure}"
-            else:
-                error = ""
-        done = not error
-        await self._save_publication(
-            msgspec.structs.replace(
-                state,
-                published=digest if done else state.published,
-                when=int(self._now()),
-                attempts=0 if done else state.attempts + 1,
-                error=error,
-            )
-        )
-        return done
-
-    async def publication(self) -> Publication:
-        """Whether the directory has the own key, and what stood in the way last."""
-        document = await self._store.get_doc(self._publication_id())
-        if document is None or document.content is None:
-            return Publication(address=self.address)
-        return value_of(document.content, Publication)
-
-    def _publication_id(self) -> str:
-        return self._store.row_key(f"{PUBLICATION}:{self.address}".encode())
-
-    async def _save_publication(self, state: Publication) -> None:
-        content = content_of(state)
-        document_id = self._publication_id()
-
-        def job(tx: DocumentTransaction) -> None:
-            tx.put(document_id, content)
-
-        await self._store.transact(job)
 
 
 def _info(address: str, certificate: Certificate, level: str, now: float, *, own: bool) -> KeyInfo:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
-from leap.keymanager.documents import MERGES as KEY_MERGES
+from leap.keymanager.merges import MERGES as KEY_MERGES
 from leap.mail import listing, mailbox_documents
 from leap.mail.changing import MessageChanges
 from leap.mail.contract import (

@@ -109,7 +109,7 @@ async def test_ones_own_mail_is_valid_by_any_own_key_and_with_a_tag(
     keys: KeyManager, directory: FakeDirectory
 ) -> None:
     former = generate(BOB, now=lambda: NOW - 1000)
-    await keys.add_own_key(former)
+    await keys.own.add(former)
     for key in (own_key("bob"), former):
         for sender in (BOB, f"bob+notes@{DOMAIN}"):
             assert verdict_of(await opened(keys, key, sender)) == ("good", sender)

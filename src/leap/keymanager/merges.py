@@ -1,0 +1,10 @@
+"""How two devices' edits of any document of the key manager become one: what the store's sync is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from leap.keymanager import documents
+from leap.keymanager.documents import Merge
+
+MERGES: Mapping[str, Merge] = {**documents.MERGES}
