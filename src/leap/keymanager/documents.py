@@ -58,12 +58,19 @@ class DocumentStore(Protocol):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a key is believed to be of an address: `source` names a module of `discovery`, or "person"."""
+    """Why a key is believed to be of an address: `source` names a module of `discovery`, or "person".
+
+    `url`: where it was fetched; `mail`: the Message-ID of the mail that brought it; `authentication`: what vouched for
+    that mail, as in "signature good" or "dkim pass".
+    """
 
     source: str
     when: int
     level: str
     detail: str = ""
+    url: str = ""
+    mail: str = ""
+    authentication: str = ""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -123,7 +123,16 @@ class Keyring:
         return sorted(bindings, key=lambda binding: binding.address)
 
     async def learn(
-        self, certificate: Certificate, address: str, level: Level, *, source: str, detail: str = ""
+        self,
+        certificate: Certificate,
+        address: str,
+        level: Level,
+        *,
+        source: str,
+        detail: str = "",
+        url: str = "",
+        mail: str = "",
+        authentication: str = "",
     ) -> Decision:
         """Takes in a certificate for an address, if the rule of replacement allows it; says why or why not.
 
@@ -135,7 +144,15 @@ class Keyring:
         moment = self._now()
         # checking is work, and how much of it the sender of the certificate decides
         offered = await asyncio.to_thread(_offer, certificate, address, moment)
-        evidence = Evidence(source=source, when=int(moment), level=level.word, detail=detail)
+        evidence = Evidence(
+            source=source,
+            when=int(moment),
+            level=level.word,
+            detail=detail,
+            url=url,
+            mail=mail,
+            authentication=authentication,
+        )
 
         def job(tx: DocumentTransaction) -> tuple[Decision, Certificate]:
             return self._learn(tx, offered, address, level, evidence)

@@ -154,7 +154,14 @@ class KeyManager:
             return found
         try:
             await self.keyring.learn(
-                found.certificate, address, found.level, source=found.source, detail=found.evidence
+                found.certificate,
+                address,
+                found.level,
+                source=found.source,
+                detail=found.evidence,
+                url=found.url,
+                mail=found.mail,
+                authentication=found.authentication,
             )
         except KeyRefused as error:
             raise LookupFailed(f"{found.source} gave no proper key: {error}") from error
@@ -177,12 +184,22 @@ class KeyManager:
         *,
         level: Level = Level.WEAK_CHAIN,
         source: str = "mail",
+        mail: str = "",
+        authentication: str = "",
     ) -> Decision:
         """Takes in a key found on the way; says whether it now is the key of the address, and why (not).
 
         Raises KeyRefused when the certificate does not carry the address.
         """
-        return await self.keyring.learn(certificate, address, level, source=source, detail=evidence)
+        return await self.keyring.learn(
+            certificate,
+            address,
+            level,
+            source=source,
+            detail=evidence,
+            mail=mail,
+            authentication=authentication,
+        )
 
     async def note_use(
         self, address: str, *, encrypted_to: bool = False, signature_seen: bool = False

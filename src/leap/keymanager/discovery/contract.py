@@ -11,12 +11,18 @@ from leap.keymanager.trust import Level
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """A certificate for an address. `evidence` says in words where it is from; `source` names the module."""
+    """A certificate for an address. `evidence` says in words where it is from; `source` names the module.
+
+    `url`, `mail` and `authentication` are those of `documents.Evidence`.
+    """
 
     certificate: Certificate
     level: Level
     source: str
     evidence: str
+    url: str = ""
+    mail: str = ""
+    authentication: str = ""
 
 
 class Source(Protocol):
