@@ -29,6 +29,11 @@ from leap.keymanager.openpgp.errors import (
     WrongPassphrase,
 )
 from leap.keymanager.openpgp.generation import NewKey, generate, generate_with_revocation
+from leap.keymanager.openpgp.keyring_form import (
+    armored_certificates,
+    armored_secret_keys,
+    change_passphrase,
+)
 from leap.keymanager.openpgp.message import (
     Decrypted,
     decrypt,
@@ -80,7 +85,10 @@ __all__ = [
     "add_user_id",
     "address_of",
     "apply_revocation",
+    "armored_certificates",
+    "armored_secret_keys",
     "certify",
+    "change_passphrase",
     "decrypt",
     "encrypt",
     "extend",

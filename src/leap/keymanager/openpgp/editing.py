@@ -276,7 +276,7 @@ def add_user_id(
     """
     check_user_id(user_id)
     certificate = key.certificate
-    owner = _owner(key, now, random)
+    owner = _owner(key, _after_others(certificate, now) if primary else now, random)
     body = user_id.encode()
     known = [c for c in certificate.components[1:] if c.tag == Tag.USER_ID and c.body == body]
     name = known[0] if known else Component(Tag.USER_ID, body, ())
@@ -298,12 +298,19 @@ def set_primary_user_id(
 ) -> SecretKey:
     """The key with that user id as the one to show first; raises NoSuchPart when it has none such, or no more."""
     name = user_id_of(key.certificate, user_id)
-    owner = _owner(key, now, random)
+    owner = _owner(key, _after_others(key.certificate, now), random)
     if name not in _names(owner):
         raise NoSuchPart("that user id was revoked: add it again first")
     end = end_of(key.certificate.primary, key.certificate.keys[0].expires)
     signature = owner.renew_on_name(name, end, [_PRIMARY], without=Subpacket.PRIMARY_USER_ID)
     return key.edited(with_signatures(key.certificate, {name: [signature]}))
+
+
+def _after_others(certificate: Certificate, now: float) -> float:
+    """Now, but after every user id was signed: of several primary ones the newest is (RFC 9580 5.2.3.27)."""
+    names = (c for c in certificate.components[1:] if c.tag == Tag.USER_ID)
+    newest = (next(certificate.self_signatures(c, CERTIFICATIONS), None) for c in names)
+    return max(now, *(s.created + 1 for s in newest if s is not None), 0)
 
 
 _PRIMARY = subpacket(Subpacket.PRIMARY_USER_ID, b"\x01")

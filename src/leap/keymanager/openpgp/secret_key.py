@@ -80,7 +80,7 @@ class SecretKey:
     def to_bytes(
         self, passphrase: str | bytes | None = None, *, argon2: bool | None = None
     ) -> bytes:
-        """All of it as packets; in clear unless a passphrase is given.
+        """All of it as packets; in clear unless a passphrase is given, which raises WrongPassphrase if it is empty.
 
         `argon2`: lock so that guessing the passphrase needs much memory, which GnuPG cannot read; None: version 6
         alone, which it cannot read either. Locking takes a quarter of a second for each part: not on the loop.

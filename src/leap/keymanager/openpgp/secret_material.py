@@ -276,12 +276,14 @@ def write_secret(
     """The body of a secret key packet; with a passphrase locked so that GnuPG and old programs can open it.
 
     Iterated SHA-256 at its highest count and AES-256 (RFC 9580 3.7.1.3) for version 4, Argon2id with OCB for 6, or
-    as `argon2` says.
+    as `argon2` says. Raises WrongPassphrase for an empty one.
     """
     public = material.public
     if passphrase is None:
         checksum = (sum(material.raw) & 0xFFFF).to_bytes(2, "big") if public.version == 4 else b""
         return public.body + b"\0" + material.raw + checksum
+    if not passphrase:
+        raise WrongPassphrase("an empty passphrase locks nothing: choose one")
     if argon2 if argon2 is not None else public.version == 6:
         specifier = b"\x04" + random(16) + bytes([3, 4, 16])  # RFC 9106's second choice: 64 MiB
         lock = _Lock(253, 9, 2, specifier, random(15))

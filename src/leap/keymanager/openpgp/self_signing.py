@@ -60,14 +60,19 @@ class Owner:
             signature.created
             for signature in self.certificate.self_signatures(component, _instead_of(kind))
         )
+        born = PublicKey(component.body).created if component.tag == Tag.PUBLIC_SUBKEY else 0
         return make_signature(
             self.secret,
             kind,
             pieces_of(self.certificate.primary, component),
-            created=max(self.at, *(created + 1 for created in earlier), 0),
+            created=max(self._not_before(born), *(created + 1 for created in earlier), 0),
             statements=statements,
             random=self.random,
         )
+
+    def _not_before(self, born: int) -> int:
+        """Now; a signature older than the keys it is about would count for nothing."""
+        return max(self.at, born, self.certificate.created)
 
     def renew_on_key(self, end: bytes) -> bytes:
         """A new signature directly on the primary key; like the one before, with another end."""
@@ -135,7 +140,7 @@ class Owner:
             secret,
             SignatureType.PRIMARY_BINDING,
             pieces_of(self.certificate.primary, component),
-            created=self.at,
+            created=self._not_before(secret.public.created),
             random=self.random,
         )
 
