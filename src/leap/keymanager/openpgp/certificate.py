@@ -260,7 +260,7 @@ class Certificate:
     def _primary_binding(self, at: float | None) -> Signature | None:
         """The newest self-signature that speaks of the primary key: direct, or on a user id."""
         direct = self._first(self.components[0], frozenset({SignatureType.DIRECT_KEY}), at)
-        found = [direct] if direct else []
+        found = [direct] if direct and (self.primary.version == 6 or direct.is_about_key) else []
         if (
             self.primary.version == 4
         ):  # RFC 9580 5.2.3.10: version 6 speaks by direct signatures only
