@@ -272,7 +272,7 @@ def test_no_exception_and_no_log_line_shows_a_secret(
                 attempt(read_certificates, packet(Tag.SECRET_KEY, broken))
                 attempt(_use, broken, tag, wrapped.body)
     locked = keys[0].to_bytes(PHRASE)
-    for wrong in (None, "wrong", PHRASE + "!", PHRASE.upper()):
+    for wrong in (None, "wrong", PHRASE + "!", PHRASE.upper(), PHRASE + "\ud800"):
         attempt(read_secret_keys, locked, wrong)
     attempt(change_passphrase, locked, PHRASE.upper(), PHRASE)
     attempt(change_passphrase, locked, PHRASE, "")

@@ -335,7 +335,7 @@ class Certificate:
         return Certificate(clean_components(self.components, self._own, most_others=0))
 
     def minimal(self, address: str, at: float | None = None) -> Certificate:
-        """As an Autocrypt header carries it: one user id, one encryption key (Autocrypt 1.1, 2.1.1; see `excerpt`).
+        """As an Autocrypt header carries it: one user id, one encryption key (see `excerpt`).
 
         `at`: by what counts and lives at a time. Raises NoSuchPart without a user id of `address`, NoEncryptionKey.
         """

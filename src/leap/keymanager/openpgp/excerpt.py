@@ -1,4 +1,4 @@
-"""What of a certificate fits into a mail header: the minimal form of Autocrypt (Autocrypt 1.1, 2.1.1).
+"""What of a certificate fits into a mail header: Autocrypt's minimal form (Autocrypt 1.1, "OpenPGP Based key data").
 
 Five packets: primary key, one user id with its newest self-signature, one encryption subkey with its newest binding.
 Two things go beyond or beside that:

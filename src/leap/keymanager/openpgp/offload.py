@@ -232,5 +232,20 @@ async def unlock(data: bytes, passphrase: str | bytes | None = None) -> list[Sec
 
 
 async def edit(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """A function of `editing` with its arguments: for the larger RSA keys each signature takes 5 ms and more."""
+    """A function of `editing` with its arguments: with RSA keys it takes 4 to 15 ms, and 1 ms with others."""
     return await asyncio.to_thread(work, *args, **kwargs)
+
+
+async def generate_with_revocation(
+    address: str,
+    *,
+    name: str = "",
+    now: float | None = None,
+    version: int = 4,
+    post_quantum: bool = False,
+) -> generation.NewKey:
+    """See `generation.generate_with_revocation`."""
+    work = partial(_at, generation.generate_with_revocation, now)
+    return await asyncio.to_thread(
+        work, address, name=name, version=version, post_quantum=post_quantum
+    )
