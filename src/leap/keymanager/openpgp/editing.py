@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from leap.keymanager.openpgp.algorithms import ML_KEM
 from leap.keymanager.openpgp.certificate import ENCRYPT, SIGN, Certificate, KeyState
@@ -157,27 +157,31 @@ def _is_signed(owner: Owner, component: Component, kind: SignatureType) -> bool:
 def _in_use(certificate: Certificate, now: float) -> Iterable[tuple[Component, KeyState]]:
     """The subkeys whose end is to move with the key's."""
     head, *states = certificate.keys
-    standing = [state for state in states if state.revoked is None]
-    newest: dict[bool, KeyState] = {}
-    for state in standing:
-        kind = state.key.algorithm == ML_KEM
-        if state.flags & ENCRYPT and (
-            kind not in newest or state.key.created > newest[kind].key.created
-        ):
-            newest[kind] = state
-    for state in standing:
+    encrypting = [s for s in states if s.flags & ENCRYPT]
+    kinds = [
+        [s for s in encrypting if (s.key.algorithm == ML_KEM) is kind] for kind in (True, False)
+    ]
+    newest = [_newest_of(kind, now) for kind in kinds if kind]
+    for state in states:
+        if state.revoked is not None:
+            continue
         if state.flags & ENCRYPT:
-            used = state in newest.values()
+            used = any(state is chosen for chosen in newest)
         else:
-            ended_with_key = (
-                head.expires is not None
-                and state.expires is not None
-                and state.expires >= head.expires
-            )
-            used = not state.has_expired(now) or ended_with_key
+            used = not state.has_expired(now) or _ended_with(state, head)
         if used:
             component = next(c for c in certificate.components[1:] if c.body == state.key.body)
             yield component, state
+
+
+def _newest_of(states: Sequence[KeyState], now: float) -> KeyState:
+    """The one that is written to now; if none lives, the newest, unless that was revoked: older ones were replaced."""
+    alive = [state for state in states if state.is_alive(now)]
+    return max(alive or states, key=lambda state: state.key.created)
+
+
+def _ended_with(state: KeyState, head: KeyState) -> bool:
+    return head.expires is not None and state.expires is not None and state.expires >= head.expires
 
 
 # --- subkeys --------------------------------------------------------------------------------------
