@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from leap.keymanager.openpgp import Certificate, SecretKey
 from leap.keymanager.openpgp.component import Component
-from leap.keymanager.openpgp.packets import Tag, mpi
-from leap.keymanager.openpgp.public_key import PublicKey
-from leap.keymanager.openpgp.secret_material import SecretMaterial
+from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.openpgp.self_signatures import pieces_of
-from leap.keymanager.openpgp.self_signing import Owner, end_of
 from leap.keymanager.openpgp.signature import (
     SignatureType,
     Subpacket,
@@ -90,37 +85,3 @@ def forged_revocations(key: SecretKey, count: int, *, first: int = 0) -> list[by
         body[-1] ^= 1
         made.append(bytes(body))
     return made
-
-
-def key_of(primary: SecretMaterial, *subkeys: SecretMaterial, address: str) -> SecretKey:
-    """A key of any algorithms: a primary one to certify and sign with, subkeys to encrypt to."""
-    head = Component(Tag.PUBLIC_KEY, primary.public.body, ())
-    owner = Owner(Certificate([head]), primary, primary.public.created)
-    end = end_of(primary.public, None)
-    if primary.public.version == 6:
-        body = owner.sign_on(head, SignatureType.DIRECT_KEY, [CERTIFY_AND_SIGN, end])
-        head = with_more(head, [body])
-    name = Component(Tag.USER_ID, address.encode(), ())
-    body = owner.sign_on(name, SignatureType.CERTIFY_POSITIVE, [CERTIFY_AND_SIGN, end])
-    bound = [owner.bind(subkey, 0x0C, end_of(subkey.public, None)) for subkey in subkeys]
-    secrets = {s.public.fingerprint: s for s in (primary, *subkeys)}
-    return SecretKey(Certificate([head, with_more(name, [body]), *bound]), secrets)
-
-
-def rsa_material(created: int, bits: int = 2048) -> SecretMaterial:
-    """A new RSA key as it stands in a packet of version 4."""
-    numbers = rsa.generate_private_key(65537, bits).private_numbers()
-    n, e = numbers.public_numbers.n, numbers.public_numbers.e
-    public = PublicKey(b"\4" + created.to_bytes(4, "big") + b"\1" + number(n) + number(e))
-    d, p, q = (
-        numbers.d,
-        numbers.q,
-        numbers.p,
-    )  # RFC 9580 5.5.5.1: the smaller one first, u its inverse
-    if p > q:
-        p, q = q, p
-    return SecretMaterial(public, number(d) + number(p) + number(q) + number(pow(p, -1, q)))
-
-
-def number(value: int) -> bytes:
-    return mpi(value.to_bytes((value.bit_length() + 7) // 8, "big"))

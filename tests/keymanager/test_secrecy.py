@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from leap.keymanager import openpgp
 from leap.keymanager.openpgp import (
@@ -36,14 +37,16 @@ from leap.keymanager.openpgp import (
     sign_detached,
     verify_signatures,
 )
-from leap.keymanager.openpgp.packets import Packet, Tag, packet, read_packets
+from leap.keymanager.openpgp.component import Component
+from leap.keymanager.openpgp.packets import Packet, Tag, mpi, packet, read_packets
 from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.secret_material import SecretMaterial, read_secret
+from leap.keymanager.openpgp.self_signing import Owner, end_of
 from leap.keymanager.openpgp.session_key import SessionKey, read_wrapped_key, unwrap
-from leap.keymanager.openpgp.signature import Signature
+from leap.keymanager.openpgp.signature import Signature, SignatureType
 
 from .conftest import ALICE, BIRTH
-from .making import key_of, rsa_material
+from .making import CERTIFY_AND_SIGN, with_more
 
 PHRASE = "correct horse battery staple"
 TEXT = b"The treasure lies under the oak. " * 3
@@ -139,6 +142,40 @@ def reachable(roots: Iterable[object]) -> Iterator[object]:
             names = [n for kind in type(thing).__mro__ for n in getattr(kind, "__slots__", ())]
             names += list(getattr(thing, "__dict__", {}))
             todo.extend(getattr(thing, name) for name in names if hasattr(thing, name))
+
+
+def key_of(primary: SecretMaterial, *subkeys: SecretMaterial, address: str) -> SecretKey:
+    """A key of any algorithms: a primary one to certify and sign with, subkeys to encrypt to."""
+    head = Component(Tag.PUBLIC_KEY, primary.public.body, ())
+    owner = Owner(Certificate([head]), primary, primary.public.created)
+    end = end_of(primary.public, None)
+    if primary.public.version == 6:
+        body = owner.sign_on(head, SignatureType.DIRECT_KEY, [CERTIFY_AND_SIGN, end])
+        head = with_more(head, [body])
+    name = Component(Tag.USER_ID, address.encode(), ())
+    body = owner.sign_on(name, SignatureType.CERTIFY_POSITIVE, [CERTIFY_AND_SIGN, end])
+    bound = [owner.bind(subkey, 0x0C, end_of(subkey.public, None)) for subkey in subkeys]
+    secrets = {s.public.fingerprint: s for s in (primary, *subkeys)}
+    return SecretKey(Certificate([head, with_more(name, [body]), *bound]), secrets)
+
+
+def rsa_material(created: int, bits: int = 2048) -> SecretMaterial:
+    """A new RSA key as it stands in a packet of version 4."""
+    numbers = rsa.generate_private_key(65537, bits).private_numbers()
+    n, e = numbers.public_numbers.n, numbers.public_numbers.e
+    public = PublicKey(b"\4" + created.to_bytes(4, "big") + b"\1" + number(n) + number(e))
+    d, p, q = (
+        numbers.d,
+        numbers.q,
+        numbers.p,
+    )  # RFC 9580 5.5.5.1: the smaller one first, u its inverse
+    if p > q:
+        p, q = q, p
+    return SecretMaterial(public, number(d) + number(p) + number(q) + number(pow(p, -1, q)))
+
+
+def number(value: int) -> bytes:
+    return mpi(value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
 def test_no_object_of_the_engine_shows_a_secret(
