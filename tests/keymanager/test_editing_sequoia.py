@@ -119,7 +119,8 @@ def test_sequoia_takes_and_uses_keys_after_our_edits(key: SecretKey) -> None:
 
     edited = rotate_encryption_subkey(edited, now=next(ticks), expires=end, revoke_old=True)
     edited = add_signing_subkey(edited, now=next(ticks), expires=end)
-    seen = judged(edited.certificate)
+    seen = judged(edited.certificate.current())
+    assert end_of(seen) == end_of(judged(edited.certificate)) == end
     mail = pysequoia.encrypt(TEXT, recipients=[seen])
     newest = edited.certificate.encryption_key(now)
     first = key.certificate.key_ids + key.certificate.fingerprints

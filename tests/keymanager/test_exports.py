@@ -24,6 +24,7 @@ from leap.keymanager.openpgp import (
     recipients_of,
     revoke,
     revoke_subkey,
+    revoke_user_id,
     rotate_encryption_subkey,
 )
 from leap.keymanager.openpgp.algorithms import ML_KEM
@@ -130,6 +131,40 @@ def test_what_is_published_has_only_what_the_owner_signed(busy: SecretKey, bob: 
     assert len(lost) == 1  # bob's
     assert published.addresses == busy.certificate.addresses
     assert [c.body for c in published.components] == [c.body for c in busy.certificate.components]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_key_of_many_years_is_published_as_what_it_says_now(version: int) -> None:
+    key = generate(ALICE, now=lambda: BIRTH, version=version, more_user_ids=[f"Al <{AL}>"])
+    key = revoke_user_id(key, f"Al <{AL}>", now=NOW)
+    key = add_user_id(key, "Alice", now=NOW)
+    for year in range(1, 30):
+        at = BIRTH + year * 365 * DAY
+        key = extend(key, expires=at + 730 * DAY, now=at)
+        if year % 10 == 0:
+            key = rotate_encryption_subkey(key, now=at, expires=at + 730 * DAY, old_expires=at)
+    whole, now = key.certificate, BIRTH + 30 * 365 * DAY
+    short = whole.current()
+    assert len(short.binary) < len(whole.binary) / 5
+    assert max(len(c.signatures) for c in short.components) <= 2  # a revocation besides
+    assert short.keys == whole.keys
+    assert short.user_ids == whole.user_ids
+    assert short.cleaned() == short
+    assert whole.merge(short) == whole
+    assert short.encryption_key(now) == whole.encryption_key(now)
+    gone = revoke(key, reason=RevocationReason.COMPROMISED, now=now).certificate
+    assert gone.current().revoked
+
+
+def test_a_statement_with_an_end_is_published_with_the_one_that_counts_after_it(
+    bob: SecretKey,
+) -> None:
+    head, name, subkey = bob.certificate.components
+    for_a_day = subpacket(Subpacket.EXPIRES, DAY.to_bytes(4, "big"))
+    kind = SignatureType.CERTIFY_POSITIVE
+    body = sign_on(name, bob.certificate, bob, kind, says=[CERTIFY_AND_SIGN, for_a_day])
+    both = Certificate([head, with_more(name, [body]), subkey])
+    assert both.current() == both
 
 
 def test_many_certificates_go_in_one_armored_block(alice: SecretKey, bob: SecretKey) -> None:

@@ -170,7 +170,9 @@ def other_gpg() -> Iterator[Gpg]:
 
 def test_what_gpg_leaves_out_of_a_key_comes_back_by_merging(gpg: Gpg) -> None:
     key = generate("mover@example.test", post_quantum=True)
-    gpg("--passphrase", "", "--import", data=key.armored())
+    ring = armored_secret_keys([key, generate("companion@example.test")], None)
+    gpg("--passphrase", "", "--import", data=ring)
+    assert gpg("--list-secret-keys", "companion@example.test")
     exported = SecretKey.from_bytes(gpg("--export-secret-keys", "mover@example.test"))
     assert len(exported.certificate.keys) == 2  # it knows no ML-KEM
     for merged in (exported.merge(key), key.merge(exported)):
