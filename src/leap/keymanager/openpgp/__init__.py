@@ -3,6 +3,23 @@
 from leap.keymanager.openpgp.algorithms import MICALG
 from leap.keymanager.openpgp.certificate import Certificate, read_certificates
 from leap.keymanager.openpgp.component import address_of
+from leap.keymanager.openpgp.editing import (
+    RevocationReason,
+    add_encryption_subkey,
+    add_signing_subkey,
+    add_user_id,
+    apply_revocation,
+    certify,
+    extend,
+    revocation_certificate,
+    revoke,
+    revoke_certification,
+    revoke_subkey,
+    revoke_user_id,
+    rotate_encryption_subkey,
+    set_expiry,
+    set_primary_user_id,
+)
 from leap.keymanager.openpgp.errors import (
     ExpiredCertificate,
     IntegrityError,
@@ -10,13 +27,20 @@ from leap.keymanager.openpgp.errors import (
     NoEncryptionKey,
     NoSecretKey,
     NoSigningKey,
+    NoSuchPart,
     NotEncrypted,
     OpenPGPError,
+    RevokedCertificate,
     TooLarge,
     Unsupported,
     WrongPassphrase,
 )
-from leap.keymanager.openpgp.generation import generate
+from leap.keymanager.openpgp.generation import NewKey, generate, generate_with_revocation
+from leap.keymanager.openpgp.keyring_form import (
+    armored_certificates,
+    armored_secret_keys,
+    change_passphrase,
+)
 from leap.keymanager.openpgp.message import (
     Decrypted,
     decrypt,
@@ -62,4 +86,29 @@ __all__ = [
     "sign_detached",
     "verify_detached",
     "verify_signatures",
+]
+
+__all__ += [  # changing keys of one's own, and files of keys
+    "NewKey",
+    "NoSuchPart",
+    "RevocationReason",
+    "RevokedCertificate",
+    "add_encryption_subkey",
+    "add_signing_subkey",
+    "add_user_id",
+    "apply_revocation",
+    "armored_certificates",
+    "armored_secret_keys",
+    "certify",
+    "change_passphrase",
+    "extend",
+    "generate_with_revocation",
+    "revocation_certificate",
+    "revoke",
+    "revoke_certification",
+    "revoke_subkey",
+    "revoke_user_id",
+    "rotate_encryption_subkey",
+    "set_expiry",
+    "set_primary_user_id",
 ]

@@ -124,3 +124,4 @@ MIN_RSA_BITS: Final = (
     2048  # smaller ones are read, never encrypted to, and their signatures are called weak
 )
 MAX_RSA_BITS: Final = 8_192  # GnuPG makes up to 4096; larger ones only cost the reader time
+ML_KEM: Final = 35  # with X25519: the one post-quantum kind that is made here

@@ -154,6 +154,11 @@ class Signature:
 
     # --- statements -------------------------------------------------------------------------
 
+    def statements(self, wanted: Callable[[int], bool]) -> list[bytes]:
+        """The signed subpackets of the kinds `wanted`, as they stand: for a signature that renews this one."""
+        fields = (field for field in self._hashed if wanted(field.kind))
+        return [subpacket(field.kind, field.data, critical=field.critical) for field in fields]
+
     @property
     def expires(self) -> int | None:
         """When the signature itself ends, in seconds since 1970."""
@@ -167,6 +172,11 @@ class Signature:
         value = self._value(kind)
         span = int.from_bytes(value[:4], "big") if value is not None else 0
         return start + span if span else None
+
+    @property
+    def is_about_key(self) -> bool:
+        """Whether it says what a key is for or when it ends; one that names a revoker, for example, does neither."""
+        return any(f.kind in (Subpacket.KEY_FLAGS, Subpacket.KEY_EXPIRES) for f in self._hashed)
 
     @property
     def key_flags(self) -> int | None:
