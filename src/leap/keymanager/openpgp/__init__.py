@@ -2,6 +2,11 @@
 
 from leap.keymanager.openpgp.algorithms import MICALG
 from leap.keymanager.openpgp.certificate import Certificate, read_certificates
+from leap.keymanager.openpgp.cleartext import (
+    CleartextSigned,
+    is_cleartext_signed,
+    read_cleartext,
+)
 from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.errors import (
     ExpiredCertificate,
@@ -37,6 +42,7 @@ from leap.keymanager.openpgp.verdict import (
 __all__ = [
     "MICALG",
     "Certificate",
+    "CleartextSigned",
     "Decrypted",
     "ExpiredCertificate",
     "IntegrityError",
@@ -58,7 +64,9 @@ __all__ = [
     "encrypt",
     "encrypt_with_passphrase",
     "generate",
+    "is_cleartext_signed",
     "read_certificates",
+    "read_cleartext",
     "read_secret_keys",
     "read_signatures",
     "recipients_of",
