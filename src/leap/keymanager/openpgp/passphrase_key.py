@@ -14,15 +14,13 @@ from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from leap.keymanager.openpgp import algorithms, s2k
+from leap.keymanager.openpgp import aead, algorithms, s2k
 from leap.keymanager.openpgp.errors import Malformed, Unsupported, WrongPassphrase
 from leap.keymanager.openpgp.packets import Cursor, Tag, packet
 from leap.keymanager.openpgp.session_key import SessionKey
 
-_NONCE = {2: 15, 3: 12}  # OCB, GCM
 _WRONG = "the passphrase of the message is wrong"
 
 
@@ -48,9 +46,8 @@ class PassphraseKey(NamedTuple):
         header = bytes([0xC0 | Tag.SKESK, self.version, self.cipher, self.mode])
         if self.version == 6:
             key = HKDF(hashes.SHA256(), len(key), None, header).derive(key)
-        aead = AESOCB3(key) if self.mode == 2 else AESGCM(key)
         try:
-            session = aead.decrypt(self.nonce, self.sealed, header)
+            session = aead.opener(self.mode, key).decrypt(self.nonce, self.sealed, header)
         except (InvalidTag, ValueError):
             raise WrongPassphrase(_WRONG) from None
         return SessionKey(self.cipher if self.version == 5 else None, session)
@@ -83,12 +80,12 @@ def read_passphrase_key(body: bytes) -> PassphraseKey:
     if version == 6:
         cursor.number(1)
     cipher, mode = cursor.number(1), cursor.number(1)
-    if cipher not in algorithms.AES_KEY_SIZES or mode not in _NONCE:
+    if cipher not in algorithms.AES_KEY_SIZES or mode not in aead.NONCE_SIZES:
         raise Unsupported("a passphrase-protected session key with an unsupported cipher")
     if version == 6 and cursor.number(1) not in _SPECIFIER_SIZES:
         raise Malformed("a passphrase-protected session key with impossible lengths")
     specifier = s2k.read_specifier(cursor)
-    nonce = cursor.take(_NONCE[mode])
+    nonce = cursor.take(aead.NONCE_SIZES[mode])
     return PassphraseKey(version, cipher, mode, specifier, nonce, cursor.rest())
 
 
