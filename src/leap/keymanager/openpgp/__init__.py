@@ -24,8 +24,10 @@ from leap.keymanager.openpgp.errors import (
 from leap.keymanager.openpgp.generation import generate
 from leap.keymanager.openpgp.message import (
     Decrypted,
+    SigningHash,
     decrypt,
     encrypt,
+    micalg,
     recipients_of,
     sign_detached,
 )
@@ -54,6 +56,7 @@ __all__ = [
     "OpenPGPError",
     "RawSignature",
     "SecretKey",
+    "SigningHash",
     "TooLarge",
     "Unsupported",
     "Verdict",
@@ -65,6 +68,7 @@ __all__ = [
     "encrypt_with_passphrase",
     "generate",
     "is_cleartext_signed",
+    "micalg",
     "read_certificates",
     "read_cleartext",
     "read_secret_keys",

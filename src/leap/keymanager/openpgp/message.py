@@ -12,7 +12,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
+from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.armor import SIGNATURE, armor_message
 from leap.keymanager.openpgp.armor import armor as armored
 from leap.keymanager.openpgp.certificate import Certificate
@@ -24,6 +26,7 @@ from leap.keymanager.openpgp.errors import (
     NoSecretKey,
     OpenPGPError,
     TooLarge,
+    Unsupported,
 )
 from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.secret_key import SecretKey
@@ -35,6 +38,7 @@ from leap.keymanager.openpgp.signature import (
     Subpacket,
     make_signature,
     subpacket,
+    text_form,
 )
 from leap.keymanager.openpgp.verdict import RawSignature
 
@@ -44,6 +48,11 @@ MAX_ATTEMPTS = (
 )
 
 Random = Callable[[int], bytes]
+SigningHash = Literal["sha256", "sha512"]
+_HASH_NUMBERS: Final[dict[str, int]] = {
+    "sha256": algorithms.SHA256,
+    "sha512": algorithms.SHA512,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +149,31 @@ def sign_detached(
     data: bytes,
     signer: SecretKey,
     *,
+    hash_name: SigningHash = "sha512",
+    text: bool = False,
     now: Callable[[], float] = time.time,
     random: Random = os.urandom,
 ) -> bytes:
-    """An armored signature over exactly these octets, as `application/pgp-signature` wants it (`MICALG`).
+    """An armored signature over exactly these octets, as `application/pgp-signature` wants it (see `micalg`).
 
-    Raises ExpiredCertificate, NoSigningKey.
+    `text`: line ends do not count, all are signed as CRLF. Raises ExpiredCertificate, NoSigningKey; Unsupported when
+    the hash is too short for the key.
     """
     at = now()
     secret = signer.signing_key(at)
-    body = make_signature(secret, SignatureType.BINARY, (data,), created=int(at), random=random)
+    number = _HASH_NUMBERS[hash_name]
+    if algorithms.is_too_short(number, secret.public.algorithm):
+        raise Unsupported(f"{hash_name} is too short for this kind of key")
+    kind, signed = (SignatureType.TEXT, text_form(data)) if text else (SignatureType.BINARY, data)
+    body = make_signature(
+        secret, kind, (signed,), created=int(at), hash_number=number, random=random
+    )
     return armored(packet(Tag.SIGNATURE, body), SIGNATURE, checksum=secret.public.version == 4)
+
+
+def micalg(hash_name: SigningHash) -> str:
+    """The name of a hash in the "micalg" parameter of signed mail (RFC 3156 5)."""
+    return f"pgp-{hash_name}"
 
 
 def decrypt(
