@@ -24,10 +24,12 @@ from leap.keymanager.openpgp.errors import (
 from leap.keymanager.openpgp.generation import generate
 from leap.keymanager.openpgp.message import (
     Decrypted,
+    Signed,
     SigningHash,
     decrypt,
     encrypt,
     micalg,
+    read_signed,
     recipients_of,
     sign_detached,
 )
@@ -56,6 +58,7 @@ __all__ = [
     "OpenPGPError",
     "RawSignature",
     "SecretKey",
+    "Signed",
     "SigningHash",
     "TooLarge",
     "Unsupported",
@@ -73,6 +76,7 @@ __all__ = [
     "read_cleartext",
     "read_secret_keys",
     "read_signatures",
+    "read_signed",
     "recipients_of",
     "sign_detached",
     "verify_detached",

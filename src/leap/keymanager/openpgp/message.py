@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from leap.keymanager.openpgp import algorithms
-from leap.keymanager.openpgp.armor import SIGNATURE, armor_message
+from leap.keymanager.openpgp.armor import SIGNATURE, armor_message, dearmor
 from leap.keymanager.openpgp.armor import armor as armored
 from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.contents import Contents, literal, read_contents
@@ -64,6 +64,14 @@ class Decrypted:
     recipients: tuple[str, ...]
     session_key: bytes = field(repr=False)
     """Opens this one message again without the private key: `decrypt(..., session_key=...)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The content of a message that is signed, or only packed, but not encrypted, and its signatures."""
+
+    plaintext: bytes = field(repr=False)
+    signatures: tuple[RawSignature, ...]
 
 
 def encrypt(
@@ -201,6 +209,15 @@ def decrypt(
         envelope.recipients,
         session.stored,
     )
+
+
+def read_signed(data: bytes, *, max_size: int = MAX_SIZE) -> Signed:
+    """The content of a message that is not encrypted, as "gpg --sign" writes it, armored or not.
+
+    Raises Unsupported for encrypted ones, TooLarge (over `max_size` octets once unpacked), Malformed.
+    """
+    contents = read_contents(dearmor(data), max_size=max_size)
+    return Signed(contents.data, tuple(RawSignature(body) for body in contents.signatures))
 
 
 def recipients_of(data: bytes) -> tuple[str, ...]:
