@@ -29,6 +29,7 @@ from leap.keymanager.openpgp.errors import (
     Unsupported,
 )
 from leap.keymanager.openpgp.packets import Tag, packet
+from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.secret_key import SecretKey
 from leap.keymanager.openpgp.secret_material import SecretMaterial
 from leap.keymanager.openpgp.seipd import seal_v1, seal_v2
@@ -170,13 +171,20 @@ def sign_detached(
     at = now()
     secret = signer.signing_key(at)
     number = _HASH_NUMBERS[hash_name]
-    if algorithms.is_too_short(number, secret.public.algorithm):
+    if _is_too_short(number, secret.public):
         raise Unsupported(f"{hash_name} is too short for this kind of key")
     kind, signed = (SignatureType.TEXT, text_form(data)) if text else (SignatureType.BINARY, data)
     body = make_signature(
         secret, kind, (signed,), created=int(at), hash_number=number, random=random
     )
     return armored(packet(Tag.SIGNATURE, body), SIGNATURE, checksum=secret.public.version == 4)
+
+
+def _is_too_short(hash_number: int, key: PublicKey) -> bool:
+    if algorithms.is_too_short(hash_number, key.algorithm):
+        return True
+    least = algorithms.ECDSA_HASHES.get(key.fields[0], 0) if key.algorithm == 19 else 0
+    return algorithms.new_hash(hash_number).digest_size < least
 
 
 def micalg(hash_name: SigningHash) -> str:
