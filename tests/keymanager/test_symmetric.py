@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
+import pysequoia
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
@@ -25,8 +27,10 @@ from leap.keymanager.openpgp import (
     decrypt_with_passphrase,
     encrypt,
     encrypt_with_passphrase,
+    generate,
     read_secret_keys,
     s2k,
+    verify_signatures,
 )
 from leap.keymanager.openpgp.armor import dearmor
 from leap.keymanager.openpgp.armor_headers import read_armor_headers
@@ -230,6 +234,17 @@ def test_gpg_opens_ours_and_we_open_gpgs(gpg: Gpg) -> None:
         assert decrypt_with_passphrase(theirs, CODE).plaintext == TEXT
         with pytest.raises(WrongPassphrase):
             decrypt_with_passphrase(theirs, CODE + "x")
+
+
+def test_sequoia_opens_ours_and_we_open_sequoias() -> None:
+    key = generate("x@example.test", now=lambda: time.time() - 60)
+    assert pysequoia.decrypt(encrypt_with_passphrase(TEXT, CODE), passwords=[CODE]).bytes == TEXT
+    signer = pysequoia.Tsk.from_bytes(key.to_bytes()).signer()
+    theirs = pysequoia.encrypt(TEXT, passwords=[CODE], signer=signer)
+    opened = decrypt_with_passphrase(theirs, CODE)
+    assert opened.plaintext == TEXT
+    [verdict] = verify_signatures(TEXT, opened.signatures, [key.certificate])
+    assert verdict.state == "good"
 
 
 def test_gpgs_mail_to_a_key_and_a_passphrase(gpg: Gpg, bob: SecretKey) -> None:
