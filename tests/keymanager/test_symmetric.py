@@ -85,7 +85,7 @@ def test_a_setup_message_is_as_autocrypt_asks_for() -> None:
     message = encrypt_with_passphrase(TEXT, CODE, armor_headers=headers)
     assert read_armor_headers(message) == headers
     assert message.startswith(b"-----BEGIN PGP MESSAGE-----\nPassphrase-Format: numeric9x4\n")
-    packets = [item for item in read_packets(dearmor(message)) if item.tag != Tag.MARKER]
+    packets = list(read_packets(dearmor(message)))
     assert [item.tag for item in packets] == [Tag.SKESK, Tag.SEIPD]
     assert packets[0].body[:4] == bytes([4, 7, 3, 8])
     assert packets[1].body[0] == 1
@@ -182,6 +182,20 @@ def test_derivations_that_would_stop_the_machine_are_refused(specifier: bytes) -
     message = packet(Tag.SKESK, b"\x04\x09" + specifier) + seal_v1(literal(TEXT), session)
     with pytest.raises((Unsupported, Malformed), match="passphrase hashing"):
         decrypt_with_passphrase(message, "x")
+
+
+def test_a_message_of_many_passphrases_costs_no_more_than_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = SessionKey(9, bytes(32))
+    dear = b"\x04" + bytes(16) + bytes([16, 1, 10])  # 16 passes over a megabyte
+    locked = [locked_v4(phrase, dear, session) for phrase in (b"a", b"b", b"c")]
+    message = b"".join(locked) + seal_v1(literal(TEXT), session)
+    assert decrypt_with_passphrase(message, "c").plaintext == TEXT
+    monkeypatch.setattr(s2k, "MAX_ARGON2_WORK", 2 * 16 * 1024)
+    assert decrypt_with_passphrase(message, "b").plaintext == TEXT
+    with pytest.raises(WrongPassphrase):
+        decrypt_with_passphrase(message, "c")
 
 
 def test_content_over_the_limit_is_refused() -> None:

@@ -28,7 +28,7 @@ from leap.keymanager.openpgp.errors import (
     TooLarge,
     Unsupported,
 )
-from leap.keymanager.openpgp.packets import Tag, packet
+from leap.keymanager.openpgp.packets import Tag, packet, read_packets
 from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.secret_key import SecretKey
 from leap.keymanager.openpgp.secret_material import SecretMaterial
@@ -224,7 +224,12 @@ def read_signed(data: bytes, *, max_size: int = MAX_SIZE) -> Signed:
 
     Raises Unsupported for encrypted ones, TooLarge (over `max_size` octets once unpacked), Malformed.
     """
-    contents = read_contents(dearmor(data), max_size=max_size)
+    packets = dearmor(data)
+    for tag, _ in read_packets(packets):
+        if tag in (Tag.PKESK, Tag.SKESK, Tag.SEIPD, Tag.SED, Tag.OCB):
+            raise Unsupported("the message is encrypted")
+        break
+    contents = read_contents(packets, max_size=max_size)
     return Signed(contents.data, tuple(RawSignature(body) for body in contents.signatures))
 
 
