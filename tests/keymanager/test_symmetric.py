@@ -36,6 +36,7 @@ from leap.keymanager.openpgp.armor import dearmor
 from leap.keymanager.openpgp.armor_headers import read_armor_headers
 from leap.keymanager.openpgp.contents import literal
 from leap.keymanager.openpgp.packets import Tag, packet, read_packets
+from leap.keymanager.openpgp.passphrase_key import read_passphrase_key
 from leap.keymanager.openpgp.seipd import seal_v1, seal_v2
 from leap.keymanager.openpgp.session_key import SessionKey, wrap
 
@@ -125,7 +126,7 @@ def test_version_6_is_read(mode: int) -> None:
     with pytest.raises(WrongPassphrase):
         decrypt_with_passphrase(message, b"y")
     with pytest.raises(IntegrityError):  # here the passphrase is known to be right
-        decrypt_with_passphrase(message[:-1] + b"x", b"x")
+        decrypt_with_passphrase(message[:-1] + bytes([message[-1] ^ 1]), b"x")
 
 
 def test_old_and_new_parts_do_not_mix() -> None:
@@ -205,6 +206,16 @@ def test_content_over_the_limit_is_refused() -> None:
         decrypt_with_passphrase(message, "x", max_size=1000)
 
 
+def _is_dear(message: bytes) -> bool:
+    """Whether a mutation hit the count or memory of the derivation."""
+    try:
+        locked = read_passphrase_key(next(read_packets(message)).body)
+    except (OpenPGPError, StopIteration):
+        return False
+    kind = locked.specifier[0]
+    return locked.specifier[10] > 0x80 if kind == 3 else kind == 4 and locked.specifier[19] > 12
+
+
 def test_changed_messages_give_nothing_out() -> None:
     source = random.Random(3)
     old, new = SessionKey(9, bytes(32)), SessionKey(None, bytes(32))
@@ -216,8 +227,8 @@ def test_changed_messages_give_nothing_out() -> None:
     outcomes = {"refused": 0, "same": 0}
     for index in range(600):
         changed = mutate(subjects[index % 3], source)
-        if changed[3:6] == subjects[0][3:6] and changed[13:14] > b"\x80":
-            continue  # counts that are allowed, but take 0.1 s each
+        if _is_dear(changed):
+            continue  # it is allowed to take seconds
         try:
             opened = decrypt_with_passphrase(changed, "x")
         except OpenPGPError:
