@@ -1,7 +1,13 @@
 """The OpenPGP engine: RFC 9580 on the primitives of `cryptography`, and nothing of mail in it."""
 
 from leap.keymanager.openpgp.algorithms import MICALG
+from leap.keymanager.openpgp.armor_headers import read_armor_headers
 from leap.keymanager.openpgp.certificate import Certificate, read_certificates
+from leap.keymanager.openpgp.cleartext import (
+    CleartextSigned,
+    is_cleartext_signed,
+    read_cleartext,
+)
 from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.editing import (
     RevocationReason,
@@ -43,12 +49,17 @@ from leap.keymanager.openpgp.keyring_form import (
 )
 from leap.keymanager.openpgp.message import (
     Decrypted,
+    Signed,
+    SigningHash,
     decrypt,
     encrypt,
+    micalg,
+    read_signed,
     recipients_of,
     sign_detached,
 )
 from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
+from leap.keymanager.openpgp.symmetric import decrypt_with_passphrase, encrypt_with_passphrase
 from leap.keymanager.openpgp.verdict import (
     RawSignature,
     Verdict,
@@ -60,6 +71,7 @@ from leap.keymanager.openpgp.verdict import (
 __all__ = [
     "MICALG",
     "Certificate",
+    "CleartextSigned",
     "Decrypted",
     "ExpiredCertificate",
     "IntegrityError",
@@ -71,17 +83,26 @@ __all__ = [
     "OpenPGPError",
     "RawSignature",
     "SecretKey",
+    "Signed",
+    "SigningHash",
     "TooLarge",
     "Unsupported",
     "Verdict",
     "WrongPassphrase",
     "address_of",
     "decrypt",
+    "decrypt_with_passphrase",
     "encrypt",
+    "encrypt_with_passphrase",
     "generate",
+    "is_cleartext_signed",
+    "micalg",
+    "read_armor_headers",
     "read_certificates",
+    "read_cleartext",
     "read_secret_keys",
     "read_signatures",
+    "read_signed",
     "recipients_of",
     "sign_detached",
     "verify_detached",

@@ -12,46 +12,48 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
+from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.armor import SIGNATURE, armor_message, dearmor
 from leap.keymanager.openpgp.armor import armor as armored
 from leap.keymanager.openpgp.certificate import Certificate
-from leap.keymanager.openpgp.contents import Contents, literal, not_encrypted, read_contents
+from leap.keymanager.openpgp.contents import Contents, literal, read_contents
+from leap.keymanager.openpgp.envelope import MAX_RECIPIENTS, Envelope, read_envelope
 from leap.keymanager.openpgp.errors import (
     IntegrityError,
-    Malformed,
     NoEncryptionKey,
     NoSecretKey,
     OpenPGPError,
     TooLarge,
     Unsupported,
 )
-from leap.keymanager.openpgp.packets import Packet, Tag, packet, read_packets
+from leap.keymanager.openpgp.packets import Tag, packet, read_packets
+from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.secret_key import SecretKey
 from leap.keymanager.openpgp.secret_material import SecretMaterial
-from leap.keymanager.openpgp.seipd import open_container, seal_v1, seal_v2
-from leap.keymanager.openpgp.session_key import (
-    SessionKey,
-    WrappedKey,
-    read_wrapped_key,
-    unwrap,
-    wrap,
-)
+from leap.keymanager.openpgp.seipd import seal_v1, seal_v2
+from leap.keymanager.openpgp.session_key import SessionKey, unwrap, wrap
 from leap.keymanager.openpgp.signature import (
     SignatureType,
     Subpacket,
     make_signature,
     subpacket,
+    text_form,
 )
 from leap.keymanager.openpgp.verdict import RawSignature
 
 MAX_SIZE = 64 * 1024 * 1024  # what a mail may unpack to; the providers take 50 MiB
-MAX_RECIPIENTS = 512  # keys written and read; a list that encrypts to more must split its mail
 MAX_ATTEMPTS = (
     1_024  # private key operations for one message; hidden recipients make us try every key
 )
 
 Random = Callable[[int], bytes]
+SigningHash = Literal["sha256", "sha512"]
+_HASH_NUMBERS: Final[dict[str, int]] = {
+    "sha256": algorithms.SHA256,
+    "sha512": algorithms.SHA512,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,14 @@ class Decrypted:
     recipients: tuple[str, ...]
     session_key: bytes = field(repr=False)
     """Opens this one message again without the private key: `decrypt(..., session_key=...)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The content of a message that is signed, or only packed, but not encrypted, and its signatures."""
+
+    plaintext: bytes = field(repr=False)
+    signatures: tuple[RawSignature, ...]
 
 
 def encrypt(
@@ -148,17 +158,38 @@ def sign_detached(
     data: bytes,
     signer: SecretKey,
     *,
+    hash_name: SigningHash = "sha512",
+    text: bool = False,
     now: Callable[[], float] = time.time,
     random: Random = os.urandom,
 ) -> bytes:
-    """An armored signature over exactly these octets, as `application/pgp-signature` wants it (`MICALG`).
+    """An armored signature over exactly these octets, as `application/pgp-signature` wants it (see `micalg`).
 
-    Raises ExpiredCertificate, NoSigningKey.
+    `text`: line ends do not count, all are signed as CRLF. Raises ExpiredCertificate, NoSigningKey; Unsupported when
+    the hash is too short for the key.
     """
     at = now()
     secret = signer.signing_key(at)
-    body = make_signature(secret, SignatureType.BINARY, (data,), created=int(at), random=random)
+    number = _HASH_NUMBERS[hash_name]
+    if _is_too_short(number, secret.public):
+        raise Unsupported(f"{hash_name} is too short for this kind of key")
+    kind, signed = (SignatureType.TEXT, text_form(data)) if text else (SignatureType.BINARY, data)
+    body = make_signature(
+        secret, kind, (signed,), created=int(at), hash_number=number, random=random
+    )
     return armored(packet(Tag.SIGNATURE, body), SIGNATURE, checksum=secret.public.version == 4)
+
+
+def _is_too_short(hash_number: int, key: PublicKey) -> bool:
+    if algorithms.is_too_short(hash_number, key.algorithm):
+        return True
+    least = algorithms.ECDSA_HASHES.get(key.fields[0], 0) if key.algorithm == 19 else 0
+    return algorithms.new_hash(hash_number).digest_size < least
+
+
+def micalg(hash_name: SigningHash) -> str:
+    """The name of a hash in the "micalg" parameter of signed mail (RFC 3156 5)."""
+    return f"pgp-{hash_name}"
 
 
 def decrypt(
@@ -173,19 +204,33 @@ def decrypt(
     Raises NotEncrypted, NoSecretKey, IntegrityError (changed, or not protected against it), TooLarge (over
     `max_size` octets once unpacked), Unsupported, Malformed.
     """
-    wrapped, refused, container = _read_envelope(data)
+    envelope = read_envelope(data)
     if session_key is not None:
-        session = _restore_session(session_key)
-        packets = open_container(container, session)
+        session = SessionKey.restore(session_key)
+        packets = envelope.open(session)
     else:
-        session, packets = _open(wrapped, refused, container, keys)
+        session, packets = _open(envelope, keys)
     contents: Contents = read_contents(packets, max_size=max_size)
     return Decrypted(
         contents.data,
         tuple(RawSignature(body) for body in contents.signatures),
-        tuple(w.recipient.hex().upper() for w in wrapped),
-        bytes([session.cipher or 0]) + session.key,
+        envelope.recipients,
+        session.stored,
     )
+
+
+def read_signed(data: bytes, *, max_size: int = MAX_SIZE) -> Signed:
+    """The content of a message that is not encrypted, as "gpg --sign" writes it, armored or not.
+
+    Raises Unsupported for encrypted ones, TooLarge (over `max_size` octets once unpacked), Malformed.
+    """
+    packets = dearmor(data)
+    for tag, _ in read_packets(packets):
+        if tag in (Tag.PKESK, Tag.SKESK, Tag.SEIPD, Tag.SED, Tag.OCB):
+            raise Unsupported("the message is encrypted")
+        break
+    contents = read_contents(packets, max_size=max_size)
+    return Signed(contents.data, tuple(RawSignature(body) for body in contents.signatures))
 
 
 def recipients_of(data: bytes) -> tuple[str, ...]:
@@ -193,69 +238,22 @@ def recipients_of(data: bytes) -> tuple[str, ...]:
 
     Raises NotEncrypted, Unsupported, IntegrityError, Malformed.
     """
-    return tuple(w.recipient.hex().upper() for w in _read_envelope(data)[0])
+    return read_envelope(data).recipients
 
 
-def _restore_session(value: bytes) -> SessionKey:
-    if len(value) < 17:
-        raise Malformed("a session key of an impossible length")
-    return SessionKey(value[0] or None, value[1:])
-
-
-def _read_envelope(data: bytes) -> tuple[list[WrappedKey], OpenPGPError | None, bytes]:
-    """Wrapped keys, why one could not be read, and the body of the encrypted container."""
-    wrapped: list[WrappedKey] = []
-    refused: OpenPGPError | None = None
-    container: bytes | None = None
-    for item in read_packets(dearmor(data), limit=MAX_RECIPIENTS + 16):
-        if container is not None:
-            _check_after(item)
-        elif item.tag == Tag.PKESK:
-            try:
-                wrapped.append(read_wrapped_key(item.body))
-            except (
-                OpenPGPError
-            ) as error:  # one damaged or future recipient must not lock out the others
-                refused = error
-        elif item.tag == Tag.SKESK:
-            refused = refused or NoSecretKey("the message is encrypted with a password")
-        elif item.tag == Tag.SEIPD:
-            container = item.body
-        elif item.tag == Tag.SED:
-            raise IntegrityError(
-                "the message is encrypted without protection against changes; it was not opened"
-            )
-        elif item.tag == Tag.OCB:
-            raise Unsupported("the message is in GnuPG's own OCB format, which is not supported")
-        elif item.tag not in (Tag.MARKER, Tag.PADDING):
-            raise not_encrypted(item.tag)
-    if container is None:
-        raise Malformed("an encrypted message without its encrypted part")
-    return wrapped, refused, container
-
-
-def _check_after(item: Packet) -> None:
-    if item.tag not in (Tag.MARKER, Tag.PADDING):
-        raise Malformed("something follows the encrypted message that is not part of it")
-
-
-def _open(
-    wrapped: Sequence[WrappedKey],
-    refused: OpenPGPError | None,
-    container: bytes,
-    keys: Sequence[SecretKey],
-) -> tuple[SessionKey, bytes]:
+def _open(envelope: Envelope, keys: Sequence[SecretKey]) -> tuple[SessionKey, bytes]:
     secrets = [secret for key in keys for secret in key.decryption_keys()]
     # named recipients first: a private key operation per hidden one only when it must be
-    pairs = [(w, s) for w in wrapped for s in secrets if w.may_be_for(s.public)]
+    pairs = [(w, s) for w in envelope.wrapped for s in secrets if w.may_be_for(s.public)]
     pairs.sort(key=lambda pair: not pair[0].recipient)
     if len(pairs) > MAX_ATTEMPTS:
         raise TooLarge("the message has absurdly many hidden recipients")
+    refused = envelope.refused
     changed: OpenPGPError | None = None
     for wrapped_key, secret in pairs:
         try:
             session = unwrap(wrapped_key, secret)
-            return session, open_container(container, session)
+            return session, envelope.open(session)
         except IntegrityError as error:
             changed = error
         except OpenPGPError as error:
@@ -263,6 +261,8 @@ def _open(
                 refused = error
     if changed is not None:
         raise changed
-    if refused is not None and (pairs or not wrapped):
+    if refused is not None and (pairs or not envelope.wrapped):
         raise refused
+    if envelope.locked and not envelope.wrapped:
+        raise NoSecretKey("the message is encrypted with a password")
     raise NoSecretKey("the message is encrypted, but to none of your keys")
