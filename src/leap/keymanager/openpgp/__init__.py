@@ -25,6 +25,7 @@ from leap.keymanager.openpgp.message import (
     sign_detached,
 )
 from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
+from leap.keymanager.openpgp.symmetric import decrypt_with_passphrase, encrypt_with_passphrase
 from leap.keymanager.openpgp.verdict import (
     RawSignature,
     Verdict,
@@ -53,7 +54,9 @@ __all__ = [
     "WrongPassphrase",
     "address_of",
     "decrypt",
+    "decrypt_with_passphrase",
     "encrypt",
+    "encrypt_with_passphrase",
     "generate",
     "read_certificates",
     "read_secret_keys",
