@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from leap.keymanager.discovery import Directory, Found, Source, ring, search
+from leap.keymanager.autocrypt.account import Autocrypt
+from leap.keymanager.discovery import Directory, Found, Source, autocrypt, ring, search
+from leap.keymanager.discovery.autocrypt import AutocryptSource
 from leap.keymanager.discovery.directory import DirectorySource
 from leap.keymanager.documents import (
     Change,
@@ -22,6 +24,8 @@ from leap.keymanager.documents import (
 )
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.keyring import Keyring
+from leap.keymanager.lesson import Lesson
+from leap.keymanager.mail_material import KeyMaterial, MailKeys
 from leap.keymanager.openpgp import Certificate, SecretKey
 from leap.keymanager.own_keys import OwnKeys
 from leap.keymanager.publishing import Publishing
@@ -32,6 +36,7 @@ logger = logging.getLogger(__name__)
 # Seconds. Revocations are rare, and each asking tells the provider whom one writes with.
 ASK_AGAIN = 24 * 3600
 ASK_AGAIN_UNANSWERED = 600  # the source could not be reached
+LOCAL = (ring.NAME, autocrypt.NAME)  # sources that ask nobody
 
 
 class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +75,8 @@ class KeyManager:
         self.keyring = Keyring(store, now=now)
         self.own = OwnKeys(store, self.address, self.keyring, now=now)
         self.publishing = Publishing(store, self.own, directory, now=now)
+        self.autocrypt = Autocrypt(store, self.address, now=now)
+        self.mail_keys: MailKeys | None = None  # who judges keys attached to mail
         self._directory = directory
         self._remote = tuple(remote)
         self._now = now
@@ -78,6 +85,7 @@ class KeyManager:
     def close(self) -> None:
         """Stops listening to the store and forgets the secrets it held."""
         self.own.close()
+        self.autocrypt.close()
         self.keyring.close()
 
     async def own_keys(self) -> list[SecretKey]:
@@ -108,7 +116,7 @@ class KeyManager:
             return await self._take(found, address)
 
         def asked(source: Source, answered: bool) -> None:
-            if source.name != ring.NAME:
+            if source.name not in LOCAL:
                 self._ask_again[address] = at + (ASK_AGAIN if answered else ASK_AGAIN_UNANSWERED)
 
         refresh = await self._is_to_be_refreshed(address, sources)
@@ -135,7 +143,7 @@ class KeyManager:
 
     async def _is_to_be_refreshed(self, address: str, sources: Sequence[Source]) -> bool:
         """Whether no source beyond the ring was asked about the key of an address for a day, here or elsewhere."""
-        names = {source.name for source in sources if source.name != ring.NAME}
+        names = {source.name for source in sources if source.name not in LOCAL}
         bound = await self.keyring.find(address) if names else None
         if bound is None:
             return False
@@ -143,7 +151,10 @@ class KeyManager:
         return self._now() >= max(heard + ASK_AGAIN, self._ask_again.get(address, 0))
 
     def _sources(self) -> list[Source]:
-        sources: list[Source] = [ring.RingSource(self.keyring)]
+        sources: list[Source] = [
+            ring.RingSource(self.keyring),
+            AutocryptSource(self.autocrypt, self.keyring),
+        ]
         if self._directory is not None:
             sources.append(DirectorySource(self._directory, self.address))
         return [*sources, *self._remote]
@@ -200,6 +211,26 @@ class KeyManager:
             mail=mail,
             authentication=authentication,
         )
+
+    async def learn_from_mail(self, materials: Sequence[KeyMaterial]) -> Lesson | None:
+        """What mails that are about to be stored say of keys; None when that is nothing new. Takes microseconds then.
+
+        The lesson is kept in the transaction that stores them, and finished after it. Raises what the store raises.
+        """
+        learnt = await self.autocrypt.study(materials)
+        vouched = [
+            one
+            for one in materials
+            if one.authentication and (one.attached or one.url) and not one.is_spam
+        ]
+        if learnt is None and not vouched:
+            return None
+        return Lesson(self.autocrypt, self.keyring, self.mail_keys, learnt, vouched)
+
+    async def autocrypt_header(self, from_address: str) -> str | None:
+        """The value of the Autocrypt field for mail of this account or an alias of it; None without a usable key."""
+        own = await self.own_keys()
+        return await self.autocrypt.own_header(from_address, own[0].certificate) if own else None
 
     async def note_use(
         self, address: str, *, encrypted_to: bool = False, signature_seen: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from leap.keymanager import documents
+from leap.keymanager.autocrypt import peers
 from leap.keymanager.documents import Merge
 
-MERGES: Mapping[str, Merge] = {**documents.MERGES}
+MERGES: Mapping[str, Merge] = {**documents.MERGES, **peers.MERGES}

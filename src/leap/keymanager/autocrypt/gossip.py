@@ -31,19 +31,22 @@ def read_gossip(values: Iterable[bytes], recipients: Collection[str]) -> dict[st
     return {address: keydata for address, keydata in found.items() if address not in doubtful}
 
 
-def write_gossip(certificates: Mapping[str, Certificate]) -> list[str]:
-    """The values of the fields for a mail to the visible recipients given by address, in their order.
+def write_gossip(certificates: Mapping[str, Certificate], at: float) -> list[str]:
+    """The values of the fields for a mail to these visible recipients by address, in their order, at a time.
 
-    None at all for one recipient, who needs no introduction to themselves. CPU: 0.1 ms a recipient.
+    None at all for one recipient, who needs no introduction. CPU: 0.1 ms a recipient.
     """
     if len(certificates) < 2:
         return []
     values = []
     for address, certificate in islice(certificates.items(), MAX_GOSSIP):
+        # a user id of the address where there is one ("Key Gossip Injection in Outbound Messages")
+        named = certificate.addresses
+        chosen = address if address in named else next(iter(named), address)
         try:
-            minimal = certificate.minimal(address)
+            octets = certificate.minimal(chosen, at).binary
         except OpenPGPError:
-            continue  # it does not name the address, or only parts that have ended fit: no word of it
-        if value := header_value(address, minimal.binary):
+            continue  # no user id, or nothing in it that one could encrypt to: no word of it
+        if value := header_value(address, octets):
             values.append(value)
     return values

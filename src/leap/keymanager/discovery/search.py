@@ -32,13 +32,14 @@ async def search(
 
     `learn` takes in what a source found and answers what stands for the address after that (the rule of replacement
     may have kept an older key); it raises LookupFailed for an answer that cannot be true. `refresh`: what the first
-    source (the ring) has does not end the search. `asked` hears of each source whether it answered. Raises
-    LookupFailed.
+    source (the ring) has, and what is a weak chain, does not end the search. `asked` hears of each source whether
+    it answered. Raises LookupFailed.
     """
     best: Found | None = None
     failed: LookupFailed | None = None
     for source in sources:
         answered = False
+        found = None
         try:
             async with asyncio.timeout(REFRESH_SECONDS if _is_good(best, at) else None):
                 found = await source.find(address)
@@ -50,9 +51,10 @@ async def search(
         except TimeoutError:
             failed = failed or LookupFailed("a source of keys took too long to answer")
         asked(source, answered)
-        if _is_good(best, at) and not (refresh and source is sources[0]):
+        knows = found is not None and found.level > Level.WEAK_CHAIN
+        if _is_good(best, at) and (not refresh or (knows and source is not sources[0])):
             return best
-    if failed is not None:
+    if failed is not None and not _is_good(best, at):
         raise failed
     return best
 
