@@ -28,7 +28,8 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp_socks import ProxyError
+from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
+from yarl import URL
 
 from leap.keymanager.discovery.limits import Limits
 from leap.keymanager.discovery.proxy import CONNECTION_REFUSED, HOST_UNREACHABLE, SocksProxy
@@ -112,7 +113,7 @@ class Https:
 
         Raises LookupFailed, of it TlsFailed.
         """
-        host = urlsplit(url).hostname or url
+        host = self._checked(url).hostname
         try:
             async with asyncio.timeout(self._whole), self._gate:
                 return await self._follow(url, most, stays_in)
@@ -189,6 +190,8 @@ class Https:
             if error.error_code == CONNECTION_REFUSED:
                 return Absent.SERVER
             raise LookupFailed(f"the proxy did not reach {host}") from error
+        except ProxyConnectionError as error:
+            raise LookupFailed("the proxy cannot be reached") from error
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError, ssl.SSLError) as e:
             raise TlsFailed(f"{host} could not prove that it is {host}") from e
         except aiohttp.ClientConnectorDNSError as error:
@@ -201,9 +204,11 @@ class Https:
             if error.os_error.errno == errno.ECONNREFUSED and not self.proxied:
                 return Absent.SERVER
             raise LookupFailed(f"{host} cannot be reached") from error
-        except TimeoutError as error:  # aiohttp's and the proxy's are kinds of it
+        except (TimeoutError, ProxyTimeoutError) as error:  # aiohttp's are kinds of it
             raise LookupFailed(f"{host} does not answer in time") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(error.__cause__, ssl.SSLError):  # behind a proxy
+                raise TlsFailed(f"{host} could not prove that it is {host}") from error
             raise LookupFailed(f"{host} does not speak HTTP as it should") from error
 
     @asynccontextmanager
@@ -214,8 +219,9 @@ class Https:
             assert self._context.check_hostname
         session = self._live_session()
         try:
+            # as it is: `%40` is not to become `@`
             async with session.get(
-                url, headers=_HEADERS, allow_redirects=False, ssl=self._context
+                URL(url, encoded=True), headers=_HEADERS, allow_redirects=False, ssl=self._context
             ) as response:
                 yield response
         finally:
