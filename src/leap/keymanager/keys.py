@@ -59,7 +59,7 @@ class KeyManager:
     """One account's keys.
 
     `directory` is where own keys are published and others' found; None while offline. `remote` are further places
-    to look, in order, after the directory.
+    to look, in order, after the directory; the sequence is read anew for each search.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class KeyManager:
         self.autocrypt = Autocrypt(store, self.address, now=now)
         self.mail_keys: MailKeys | None = None  # who judges keys attached to mail
         self._directory = directory
-        self._remote = tuple(remote)
+        self._remote = remote
         self._now = now
         self._ask_again: dict[str, float] = {}  # address -> not before
 
@@ -113,7 +113,7 @@ class KeyManager:
         at = self._now()
 
         async def take(found: Found) -> Found:
-            return await self._take(found, address)
+            return await self.take(found, address)
 
         def asked(source: Source, answered: bool) -> None:
             if source.name not in LOCAL:
@@ -151,32 +151,43 @@ class KeyManager:
         return self._now() >= max(heard + ASK_AGAIN, self._ask_again.get(address, 0))
 
     def _sources(self) -> list[Source]:
-        sources: list[Source] = [
+        local: list[Source] = [
             ring.RingSource(self.keyring),
             AutocryptSource(self.autocrypt, self.keyring),
         ]
-        if self._directory is not None:
-            sources.append(DirectorySource(self._directory, self.address))
-        return [*sources, *self._remote]
+        return [*local, *self.network_sources()]
 
-    async def _take(self, found: Found, address: str) -> Found:
+    def network_sources(self) -> list[Source]:
+        """Those of the sources that ask others: the directory, then what `remote` has now."""
+        directory = self._directory
+        found = [] if directory is None else [DirectorySource(directory, self.address)]
+        return [*found, *self._remote]
+
+    async def take(self, found: Found, address: str) -> Found:
         """Learns what a source found; answers the key that stands for the address then. Raises LookupFailed."""
         if found.source == ring.NAME:
             return found
         try:
-            await self.keyring.learn(
-                found.certificate,
-                address,
-                found.level,
-                source=found.source,
-                detail=found.evidence,
-                url=found.url,
-                mail=found.mail,
-                authentication=found.authentication,
-            )
+            bound = await self.keyring.find(address)
+            for other in found.others:
+                if bound is not None and bound.binding.fingerprint == other.fingerprint:
+                    await self._learn_found(other, found, address)
+            await self._learn_found(found.certificate, found, address)
         except KeyRefused as error:
             raise LookupFailed(f"{found.source} gave no proper key: {error}") from error
         return await ring.RingSource(self.keyring).find(address) or found
+
+    async def _learn_found(self, certificate: Certificate, found: Found, address: str) -> None:
+        await self.keyring.learn(
+            certificate,
+            address,
+            found.level,
+            source=found.source,
+            detail=found.evidence,
+            url=found.url,
+            mail=found.mail,
+            authentication=found.authentication,
+        )
 
     async def find_signers(self, issuers: Iterable[str]) -> list[Certificate]:
         """Certificates with a key of any of these fingerprints or key ids, one's own among them."""

@@ -13,7 +13,6 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -21,8 +20,8 @@ from leap.keymanager.autocrypt.account import Autocrypt, Learnt
 from leap.keymanager.documents import DocumentTransaction
 from leap.keymanager.errors import KeyManagerError
 from leap.keymanager.keyring import Keyring
-from leap.keymanager.mail_material import MAX_ATTACHED, KeyMaterial, MailKeys
-from leap.keymanager.openpgp import Certificate, OpenPGPError, read_certificates
+from leap.keymanager.mail_material import KeyMaterial, MailKeys
+from leap.keymanager.openpgp import Certificate, OpenPGPError
 from leap.keymanager.trust import Level
 
 logger = logging.getLogger(__name__)
@@ -60,11 +59,16 @@ class Lesson:
                 await self._update(address, certificate)
             except (KeyManagerError, OpenPGPError) as error:
                 logger.info("an update of a key was not taken: %s", type(error).__name__)
+        if self._mail_keys is None:
+            return
         for material in self._vouched:
-            try:
-                await self._offer(material)
-            except (KeyManagerError, OpenPGPError) as error:
-                logger.info("a key in mail was not taken: %s", type(error).__name__)
+            await self._mail_keys.offer(
+                material.from_address,
+                material.attached,
+                url=material.url,
+                message_id=material.message_id,
+                authentication=material.authentication,
+            )
 
     async def _update(self, address: str, certificate: Certificate) -> None:
         """Merges what came into the key which the address has: a later end, a new subkey."""
@@ -81,24 +85,3 @@ class Lesson:
             mail="" if peer is None else peer.mail,
             authentication="" if peer is None else peer.authentication,
         )
-
-    async def _offer(self, material: KeyMaterial) -> None:
-        if self._mail_keys is None:
-            return
-        await self._mail_keys.offer(
-            material.from_address,
-            await asyncio.to_thread(_certificates, material.attached),
-            url=material.url,
-            message_id=material.message_id,
-            authentication=material.authentication,
-        )
-
-
-def _certificates(attached: Sequence[bytes]) -> list[Certificate]:
-    found: list[Certificate] = []
-    for octets in attached[:MAX_ATTACHED]:
-        try:
-            found += read_certificates(octets)
-        except OpenPGPError:
-            continue
-    return found[:MAX_ATTACHED]

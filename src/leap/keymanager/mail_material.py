@@ -7,9 +7,9 @@ vouches for it stands in `authentication`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
-from leap.keymanager.openpgp import Certificate
+Authentication = Literal["", "signature good", "dkim pass"]
 
 SIGNATURE_GOOD: Final = "signature good"
 DKIM_PASS: Final = "dkim pass"  # noqa: S105 - a result of DKIM
@@ -39,7 +39,7 @@ class KeyMaterial(NamedTuple):
     recipients: tuple[str, ...] = ()
     attached: tuple[bytes, ...] = ()
     url: str = ""
-    authentication: str = ""
+    authentication: Authentication = ""
     is_report: bool = (
         False  # multipart/report or auto-replied: says nothing of what its sender reads mail with
     )
@@ -50,16 +50,16 @@ class KeyMaterial(NamedTuple):
 
 
 class MailKeys(Protocol):
-    """Who takes in keys attached to mail, or named by it: `discovery.mail_keys`."""
+    """Who takes in keys attached to mail, or named by it: `leap.keymanager.discovery.mail_keys`."""
 
     async def offer(
         self,
         address: str,
-        certificates: Sequence[Certificate],
+        certificates: Sequence[bytes],
         *,
         url: str,
         message_id: str,
-        authentication: str,
+        authentication: Authentication,
     ) -> object:
-        """Takes them in if what vouches for the mail is enough. Raises KeyManagerError."""
+        """Takes them in if what vouches for the mail is enough; returns soon, and raises only what the store raises."""
         ...

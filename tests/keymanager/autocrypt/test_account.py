@@ -13,8 +13,9 @@ from leap.keymanager.autocrypt.header import header_value, parse_header
 from leap.keymanager.autocrypt.peers import PEER, Peer
 from leap.keymanager.autocrypt.recommendation import STALE
 from leap.keymanager.autocrypt.update import KEPT_WITHIN
+from leap.keymanager.discovery.mail_keys import MailKeys
 from leap.keymanager.documents import content_of, pack
-from leap.keymanager.errors import KeyRefused, LookupFailed
+from leap.keymanager.errors import LookupFailed
 from leap.keymanager.keys import ASK_AGAIN, KeyManager
 from leap.keymanager.mail_material import DKIM_PASS, SIGNATURE_GOOD, KeyMaterial
 from leap.keymanager.merges import MERGES
@@ -380,38 +381,22 @@ async def test_a_key_that_has_ended_is_not_announced(
 # --- keys attached to mail --------------------------------------------------------------------
 
 
-class Attached:
-    """Remembers what was offered; raises when it is told to."""
-
-    def __init__(self) -> None:
-        self.offers: list[tuple[str, tuple[str, ...], str, str, str]] = []
-        self.refuses = False
-
-    async def offer(
-        self,
-        address: str,
-        certificates: Sequence[Certificate],
-        *,
-        url: str,
-        message_id: str,
-        authentication: str,
-    ) -> None:
-        fingerprints = tuple(c.fingerprint for c in certificates)
-        self.offers.append((address, fingerprints, url, message_id, authentication))
-        if self.refuses:
-            raise KeyRefused("not this one")
-
-
 async def test_attached_keys_are_handed_on_when_something_vouches_for_the_mail(
     keys: KeyManager, bob: SecretKey
 ) -> None:
-    keys.mail_keys = attached = Attached()
-    one = mail(BOB, attached=(bob.certificate.armored(), b"junk"), url="https://b.test/key")
-    assert not await learn(keys, one)
+    one = mail(BOB, attached=(b"junk", bob.certificate.armored()))
     assert await learn(keys, one._replace(authentication=SIGNATURE_GOOD))
-    assert attached.offers == [
-        (BOB, (bob.fingerprint,), "https://b.test/key", f"<{SENT}@mail>", SIGNATURE_GOOD)
-    ]
-    attached.refuses = True
-    assert await learn(keys, one._replace(authentication=DKIM_PASS))  # nothing is raised
+    assert await keys.keyring.find(BOB) is None  # nobody is there to judge them
+    keys.mail_keys = MailKeys(keys.keyring, None, own_address=ALICE, now=lambda: SENT)
+    assert not await learn(keys, one)
     assert not await learn(keys, one._replace(authentication=DKIM_PASS, is_spam=True))
+    assert await learn(keys, one._replace(authentication=SIGNATURE_GOOD))
+    bound = await keys.keyring.find(BOB)
+    assert bound is not None
+    assert bound.binding.fingerprint == bob.fingerprint
+    (evidence,) = bound.binding.evidence
+    assert (evidence.source, evidence.mail, evidence.authentication) == (
+        "mail",
+        f"<{SENT}@mail>",
+        SIGNATURE_GOOD,
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from leap.bitmask.cli.key_sources import refresh, sources
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import answer, json_option, pass_home, run, table
 from leap.bitmask.cli.user import ADDRESS
@@ -20,6 +21,10 @@ _account = click.option(
 @click.group()
 def keys() -> None:
     """List and export OpenPGP keys."""
+
+
+keys.add_command(sources)
+keys.add_command(refresh)
 
 
 @keys.command(name="list")
