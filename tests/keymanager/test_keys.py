@@ -9,13 +9,13 @@ import pytest
 from leap.keymanager.documents import (
     BINDING,
     CERTIFICATE,
-    MERGES,
     SECRET,
     content_of,
     secret_document,
 )
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoOwnKey, NoSuchKey
 from leap.keymanager.keys import KeyManager
+from leap.keymanager.merges import MERGES
 from leap.keymanager.openpgp import Certificate, SecretKey, decrypt, encrypt, generate
 from leap.keymanager.trust import Level
 from leap.soledad.store import Soledad
@@ -284,7 +284,8 @@ async def test_edits_of_two_devices_become_one(
         assert len(merged["evidence"]) == 2
     assert merge(one, one, two) == two
     assert merge(one, two, one) == two
-    assert merge(one, None, two) == two  # a deletion never wins over an edit
+    assert merge(one, None, two) is None  # the sources may tell of it again; the person deleted it
+    assert merge(one, two, None) is None
     minimal = Certificate(bob.certificate.components[:2])
     other = await Soledad.open(store.path.with_name("other.db"), bytes(32))
     try:
