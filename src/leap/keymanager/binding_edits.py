@@ -50,6 +50,8 @@ def taken(
             history=trimmed((*before, change), MAX_HISTORY),
             refused=() if binding is None else _without(binding.refused, fingerprint),
         )
+    if evidence.source == PERSON and level is Level.FINGERPRINT:
+        binding = kept(binding, moment)  # who verifies the old key has decided against the new one
     raised = level > level_named(binding.level)
     if not raised and any(
         (e.source, e.detail, e.level) == (evidence.source, evidence.detail, evidence.level)

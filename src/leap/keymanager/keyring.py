@@ -170,7 +170,8 @@ class Keyring:
         def job(tx: DocumentTransaction) -> tuple[Decision, Certificate]:
             return self._learn(tx, offered, address, level, evidence)
 
-        decision, merged = await self._store.transact(job)
+        by_person = level is Level.FINGERPRINT
+        decision, merged = await self._store.transact(job, durable=by_person)
         if decision.allowed:
             self._issuers.enter(certificate_document(merged))
         return decision
@@ -261,23 +262,53 @@ class Keyring:
         )
         return may_replace(old, offered, now=now)
 
-    async def edit_binding(
-        self, address: str, change: Callable[[Binding], Binding]
-    ) -> Binding | None:
-        """Keeps what `change` makes of an address's binding; None when there is none."""
+    async def edit(self, address: str, change: Callable[[Binding], Binding]) -> None:
+        """Keeps durably what a decision of the person makes of an address's binding, if it has one."""
         address = address.lower()
+        await self._store.transact(lambda tx: self._edit(tx, address, change), durable=True)
 
-        def job(tx: DocumentTransaction) -> Binding | None:
+    def _edit(
+        self, tx: DocumentTransaction, address: str, change: Callable[[Binding], Binding]
+    ) -> Binding | None:
+        content = tx.get(self._binding_id(address))
+        if content is None:
+            return None
+        binding = value_of(content, Binding)
+        changed = change(binding)
+        if changed != binding:
+            tx.put(self._binding_id(address), content_of(changed))
+        return changed
+
+    async def decide(
+        self,
+        address: str,
+        contact: Callable[[Contact], Contact],
+        binding: Callable[[Binding], Binding],
+    ) -> Contact:
+        """Keeps a decision of the person, about an address and about its key if it has one, durably."""
+
+        def job(tx: DocumentTransaction) -> Contact:
+            decided = self.contacts.edit(tx, address, contact)
+            self._edit(tx, address, binding)
+            return decided
+
+        return await self._store.transact(job, durable=True)
+
+    async def forget(self, address: str, *, keep: frozenset[str]) -> None:
+        """Deletes an address's binding, and the certificates that nothing else needs; not those of `keep`."""
+        others = [one for one in await self.list_bindings() if one.address != address]
+        needed = keep.union(*(_certificates_of(one) for one in others))
+
+        def job(tx: DocumentTransaction) -> None:
             content = tx.get(self._binding_id(address))
             if content is None:
-                return None
-            binding = value_of(content, Binding)
-            changed = change(binding)
-            if changed != binding:
-                tx.put(self._binding_id(address), content_of(changed))
-            return changed
+                return
+            tx.delete(self._binding_id(address))
+            for fingerprint in _certificates_of(value_of(content, Binding)) - needed:
+                if tx.get(self._certificate_id(fingerprint)) is not None:
+                    tx.delete(self._certificate_id(fingerprint))
 
-        return await self._store.transact(job)
+        await self._store.transact(job, durable=True)
 
     async def note_use(
         self,
@@ -304,7 +335,7 @@ class Keyring:
                 binding, encrypted_to=encrypted_to, signature_seen=signature_seen
             )
 
-        await self.edit_binding(address, note)
+        await self._store.transact(lambda tx: self._edit(tx, address.lower(), note))
 
 
 def _offer(certificate: Certificate, address: str, at: float) -> _Offer:
@@ -332,3 +363,8 @@ def usable_until(certificate: Certificate) -> int | None:
     ends = [state.expires for state in certificate.keys if state.flags & ENCRYPT]
     parts = None if not ends or None in ends else max(end for end in ends if end is not None)
     return min((end for end in (certificate.expires, parts) if end is not None), default=None)
+
+
+def _certificates_of(binding: Binding) -> frozenset[str]:
+    offered = () if binding.alert is None else (binding.alert.fingerprint,)
+    return frozenset((binding.fingerprint, *offered))
