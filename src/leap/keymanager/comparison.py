@@ -10,9 +10,11 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 
+import msgspec
 from mnemonic import Mnemonic
 
 from leap.keymanager.errors import KeyRefused
@@ -23,6 +25,26 @@ _COST = {"n": 2**14, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024}
 _HEX = re.compile(r"[0-9A-F]+\Z")
 _LENGTHS = {40: "4", 64: "6"}  # hex digits of a fingerprint, by version of the key (RFC 9580 5.5.4)
 QR_SCHEME = "OPENPGP4FPR:"  # what OpenKeychain and Delta Chat scan
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """One key of another, in every form in which it can be compared."""
+
+    fingerprint: str
+    groups: str
+    words: tuple[str, ...]
+    qr: str
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What two people compare: the key that stands for an address, and the one that an alert offers, if any."""
+
+    address: str
+    own: str
+    own_qr: str
+    verified: bool
+    key: Compared
+    offered: Compared | None = None
 
 
 def grouped(fingerprint: str) -> str:
@@ -62,4 +84,14 @@ def comparison_words(own: tuple[str, str], other: tuple[str, str]) -> tuple[str,
     listed = Mnemonic("english").wordlist
     return tuple(
         listed[(value >> (BITS * (WORDS - 1 - place))) & (2**BITS - 1)] for place in range(WORDS)
+    )
+
+
+async def compare(own: tuple[str, str], other: tuple[str, str]) -> Compared:
+    """All forms of one key; the work leaves the event loop."""
+    return Compared(
+        fingerprint=other[1],
+        groups=grouped(other[1]),
+        words=await asyncio.to_thread(comparison_words, own, other),
+        qr=qr_text(other[1]),
     )

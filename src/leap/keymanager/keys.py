@@ -13,18 +13,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from leap.keymanager.asking import Asked, Noted
+from leap.keymanager.comparison import Comparison, compare, qr_text
 from leap.keymanager.discovery import Directory, Found, Source, ring, search
 from leap.keymanager.discovery.directory import DirectorySource
 from leap.keymanager.documents import DocumentStore
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
-from leap.keymanager.explanation import barred, words_for_blocked
+from leap.keymanager.explanation import alerts_of, barred, words_for_blocked
 from leap.keymanager.importing import Imported, import_certificates
 from leap.keymanager.key_info import KeyInfo, info_of, info_of_own
 from leap.keymanager.keyring import Bound, Keyring
 from leap.keymanager.openpgp import Certificate, SecretKey
 from leap.keymanager.own_keys import OwnKeys
 from leap.keymanager.publishing import Publishing
-from leap.keymanager.trust import Decision, Level
+from leap.keymanager.trust import Decision, Level, level_named
 from leap.keymanager.verifying import Verifying
 
 logger = logging.getLogger(__name__)
@@ -265,7 +266,12 @@ class KeyManager:
 
     async def alerts(self) -> list[str]:
         """What the person must know or decide about keys of others, as sentences."""
-        return [sentence for key in await self.list_keys() for sentence in key.alerts]
+        found: list[str] = []
+        for binding in await self.keyring.list_bindings():
+            if binding.alert is not None or level_named(binding.level) is Level.FINGERPRINT:
+                bound = await self.keyring.find(binding.address)
+                found += [] if bound is None else alerts_of(bound, self._now())
+        return found
 
     async def show(self, wanted: str) -> list[KeyInfo]:
         """The keys of an address, or with a fingerprint (groups allowed); raises NoSuchKey."""
@@ -288,6 +294,31 @@ class KeyManager:
         return await import_certificates(
             self.keyring, self.address, data, origin=origin, verified=verified
         )
+
+    async def comparison(self, address: str) -> Comparison:
+        """What the person and the owner of an address's key compare. Raises NoSuchKey, NoOwnKey, KeyRefused."""
+        bound = await self.verifying.bound(address)
+        own = (await self.own.certificate()).fingerprint
+        mine, address = (self.address, own), bound.binding.address
+        alert = bound.binding.alert
+        stands = await compare(mine, (address, bound.certificate.fingerprint))
+        offered = None if alert is None else await compare(mine, (address, alert.fingerprint))
+        return Comparison(
+            address=address,
+            own=own,
+            own_qr=qr_text(own),
+            verified=bound.level is Level.FINGERPRINT,
+            key=stands,
+            offered=offered,
+        )
+
+    async def export_all(self) -> bytes:
+        """The armored certificates of all keys, one's own first."""
+        certificates = [key.certificate for key in await self.own_keys()]
+        own = {certificate.fingerprint for certificate in certificates}
+        certificates += [bound.certificate for bound in await self._bound_keys(own)]
+        once = {certificate.fingerprint: certificate for certificate in certificates}
+        return b"".join(certificate.armored() for certificate in once.values())
 
     async def export(
         self, address: str, *, secret: bool = False, passphrase: str | None = None

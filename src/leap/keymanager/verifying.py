@@ -47,7 +47,7 @@ class Verifying:
         It may be that of the key which stands, or of the one an alert offers. Raises NoSuchKey, and KeyRefused when
         it is another one, or the key is blocked, or has ended.
         """
-        bound = await self._bound(address)
+        bound = await self.bound(address)
         fingerprint = read_fingerprint(fingerprint)
         certificate = await self._meant(bound, fingerprint)
         decision = await self._keyring.learn(
@@ -59,11 +59,11 @@ class Verifying:
         )
         if not decision.allowed:
             raise KeyRefused(decision.reason)
-        return await self._bound(address)
+        return await self.bound(address)
 
     async def accept(self, address: str) -> Bound:
         """Takes the key of the alert without comparing; it is believed as far as who offered it. Raises as `verify`."""
-        bound = await self._bound(address)
+        bound = await self.bound(address)
         alert = bound.binding.alert
         if alert is None:
             raise KeyRefused(f"no other key was offered for {address}")
@@ -83,20 +83,20 @@ class Verifying:
             )
 
         await self._keyring.edit(address, take)
-        return await self._bound(address)
+        return await self.bound(address)
 
     async def keep(self, address: str) -> Bound:
         """Keeps the key that stands, against the one of the alert. Raises NoSuchKey, KeyRefused."""
-        bound = await self._bound(address)
+        bound = await self.bound(address)
         if bound.binding.alert is None:
             raise KeyRefused(f"no other key was offered for {address}")
         moment = int(self._now())
         await self._keyring.edit(address, lambda b: binding_edits.kept(b, moment))
-        return await self._bound(address)
+        return await self.bound(address)
 
     async def take_back(self, address: str) -> Bound:
         """The person takes back that they compared: the best of the other evidence counts. Raises as `keep`."""
-        bound = await self._bound(address)
+        bound = await self.bound(address)
         if bound.level is not Level.FINGERPRINT:
             raise KeyRefused(f"you have not verified the key of {address}")
         moment = int(self._now())
@@ -104,7 +104,7 @@ class Verifying:
             address,
             lambda b: binding_edits.unverified(b, moment, "you took back that you compared it"),
         )
-        return await self._bound(address)
+        return await self.bound(address)
 
     async def block(self, address: str, fingerprint: str, *, reason: str = "") -> Contact:
         """This key is never used for the address again, whoever offers it. Raises KeyRefused for one's own address."""
@@ -155,7 +155,8 @@ class Verifying:
             raise KeyRefused(f"{address} is your own address: its keys are yours")
         return address
 
-    async def _bound(self, address: str) -> Bound:
+    async def bound(self, address: str) -> Bound:
+        """The key of another that the person speaks of. Raises NoSuchKey, and KeyRefused for one's own address."""
         address = self._others(address)
         bound = await self._keyring.find(address)
         if bound is None:
