@@ -81,7 +81,7 @@ def _of_one_key(was: Binding | None, one: Binding, other: Binding) -> Binding:
     declined = _merged_sets(was.declined if was else (), one.declined, other.declined)
     alert = _changed(was.alert if was else None, one.alert, other.alert, _newest_alert)
     evidence = _merged_evidence(was, one, other)
-    levels = [e.level for e in evidence] or [one.level, other.level]
+    levels = [e.level for e in evidence] or [Level.WEAK_CHAIN.word]
     level = max(levels, key=lambda word: (level_named(word), word))
     decided = level_named(level) is not Level.FINGERPRINT  # nothing verified is at stake any more
     if alert is not None and (decided or alert.fingerprint in declined):
