@@ -80,10 +80,12 @@ class KeyCommands:
 
     async def _shown(self, keys: KeyManager, key: KeyInfo) -> dict[str, Any]:
         published = await keys.publishing.state() if key.own else None
+        advice = "" if key.own else await _autocrypt_advice(keys, key.address)
         return {
-            **_row(key),
             **msgspec.to_builtins(key),
-            "lines": key_lines(key, published),
+            **_row(key),
+            "autocrypt": advice,
+            "lines": key_lines(key, published, advice),
         }
 
     async def keys_find(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -193,6 +195,14 @@ class KeyCommands:
         with told():
             fingerprint = await self._keys(arguments).verifying.delete(of)
         return {"address": of, "fingerprint": fingerprint}
+
+
+async def _autocrypt_advice(keys: KeyManager, address: str) -> str:
+    """What Autocrypt recommends for a mail to an address; "" when nothing is known by it."""
+    autocrypt = getattr(keys, "autocrypt", None)
+    if autocrypt is None or await autocrypt.peer(address) is None:
+        return ""
+    return str((await autocrypt.recommend([address])).advice)
 
 
 def _row(key: KeyInfo) -> dict[str, Any]:
