@@ -15,6 +15,7 @@ from leap.bitmask.local_api import CommandRefused, text, text_or_none
 from leap.bitmask.sentences import sentence
 from leap.bitmask.sessions import AccountSessions
 from leap.keymanager.errors import (
+    HoldsSecretKeys,
     KeyManagerError,
     KeyRefused,
     LookupFailed,
@@ -30,6 +31,7 @@ _KINDS: dict[type[Exception], str] = {
     NoSuchKey: "no-key",
     NoOwnKey: "no-key",
     KeyRefused: "key-refused",
+    HoldsSecretKeys: "secret-keys",
     LookupFailed: "lookup-failed",
 }
 
