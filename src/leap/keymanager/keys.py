@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from leap.keymanager.asking import Asked, Noted
-from leap.keymanager.comparison import Comparison, compare, qr_text
+from leap.keymanager.comparison import Comparison, compare, grouped, qr_text
 from leap.keymanager.discovery import Directory, Found, Source, ring, search
 from leap.keymanager.discovery.directory import DirectorySource
 from leap.keymanager.documents import DocumentStore
@@ -185,7 +185,7 @@ class KeyManager:
         if (
             stands is None and not decision.allowed
         ):  # the search goes on, but it does not end in clear text
-            word = words_for_blocked(address)
+            word = words_for_blocked(address, found.certificate.fingerprint)
             weak = Level.WEAK_CHAIN
             return replace(found, level=weak, barred=word.reason, remedy=word.remedy)
         return stands or found
@@ -273,7 +273,10 @@ class KeyManager:
             or (len(digits) >= 16 and any(p.fingerprint.endswith(digits) for p in info.parts))
         ]
         if not found:
-            raise NoSuchKey(f"no key is known for {wanted.strip()}")
+            contact = await self.contacts.find(plain)
+            blocked = ", ".join(grouped(one.fingerprint) for one in contact.blocked)
+            rest = f"; blocked for it: {blocked}" if blocked else ""
+            raise NoSuchKey(f"no key is known for {wanted.strip()}{rest}")
         return found
 
     async def import_certificates(
