@@ -38,7 +38,7 @@ from leap.mail.incoming import consumed, quarantine
 from leap.mail.incoming.looks import Looks
 from leap.mail.incoming.quarantine import Quarantined
 from leap.mail.incoming.ready import Ready, Refused
-from leap.mail.incoming.senders import Lesson, MailLearner, SignerKeys
+from leap.mail.incoming.senders import Lesson, MailLearner, SignerKeys, key_name
 from leap.mail.incoming.workshop import Workshop
 from leap.mail.local import Arrived
 from leap.mail.outgoing.addresses import domain_of
@@ -149,7 +149,10 @@ class IncomingMail:
         self._may_claim = may_claim
         self._now = now
         self._jitter = jitter
-        self.workshop = Workshop(store, keymanager, domain_of(account.address), now)
+        self._keys = keymanager
+        self._own_domain = domain_of(account.address)
+        self.workshop = Workshop(store, keymanager, self._own_domain, now)
+        self._signed_by: set[str] = set()  # noted in this batch
         self._looks = Looks(clock)
         self._news = 0  # items of the last batch that were not stored before
         self._woken = asyncio.Event()
@@ -314,6 +317,7 @@ class IncomingMail:
     ) -> list[_Result]:
         """Stores items in the order they came; what this machine fails at is told for each."""
         self.workshop.begin_batch(len(claimed))
+        self._signed_by = set()
         results: list[_Result] = []
         items: list[tuple[InboxItem, _Item]] = []
         for one in claimed:
@@ -381,6 +385,15 @@ class IncomingMail:
                 logger.warning("a mail is served as it came: %s", ready.fault)
         note = partial(self._note_stored, [item.row_id for item, _ in made])
         await self._deliver_and_learn(made, note)
+        signed = {
+            key_name(ready.signed_by, self._own_domain) for _, ready in made if ready.signed_by
+        }
+        if new := signed - self._signed_by:
+            self._signed_by |= new
+            with contextlib.suppress(
+                SoledadError
+            ):  # the mail is stored; the next one tells it again
+                await self._keys.note_signed(new)
 
     async def _deliver_and_learn(
         self, made: Sequence[tuple[_Item, Ready]], also: Callable[[Transaction], None]

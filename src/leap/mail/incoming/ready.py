@@ -16,6 +16,7 @@ from typing import NamedTuple
 from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import SecretKey
 from leap.mail.contract import TooLarge
+from leap.mail.incoming.assembly import from_address_of
 from leap.mail.incoming.key_material import find_key_material
 from leap.mail.incoming.opening import Opened, open_mail, unopened
 from leap.mail.incoming.senders import Senders, SendersWanted
@@ -42,11 +43,12 @@ class Desk:
 class Ready(NamedTuple):
     """An item ready to be stored; `fault` names what this version failed at, if it is served as it came.
 
-    `keys` is what it says of keys.
+    `signed_by` is its From address if a good signature of that address's key is on it; `keys` is what it says of keys.
     """
 
     prepared: Prepared
     fault: str = ""
+    signed_by: str = ""
     keys: KeyMaterial | None = None
 
     def __repr__(self) -> str:
@@ -72,7 +74,8 @@ def make_ready(sealed: bytes, desk: Desk) -> Outcome:
             return wanted
         check_size(opened.served, MAX_SERVED_BYTES)
         prepared = _prepared(opened, desk)
-        return Ready(prepared, fault, _key_material(raw, opened, prepared.record))
+        keys = _key_material(raw, opened, prepared.record)
+        return Ready(prepared, fault, _signed_by(opened), keys)
     except (ProviderLies, TooLarge) as error:
         return Refused(str(error))
     except (MemoryError, OSError):
@@ -106,6 +109,11 @@ def _key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMateri
         raise
     except Exception:
         return None
+
+
+def _signed_by(opened: Opened) -> str:
+    good = any(one.state == "good" for one in opened.security.signatures)
+    return (opened.from_address or from_address_of(opened.served) or "") if good else ""
 
 
 def _prepared(opened: Opened, desk: Desk) -> Prepared:
