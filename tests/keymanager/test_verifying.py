@@ -410,18 +410,19 @@ async def test_the_search_tells_what_each_source_answered(
     asked = await keys.ask(BOB)
     assert [(a.source, a.outcome) for a in asked.answers] == [
         ("ring", "none"),
+        ("autocrypt", "none"),
         ("directory", "none"),
     ]
     assert asked.found is None
     directory.down = True
     asked = await keys.ask(BOB)
-    assert asked.answers[1].outcome == "failed"
+    assert asked.answers[2].outcome == "failed"
     assert "does not answer" in asked.failure
     directory.down = False
     directory.keys[BOB] = bob.certificate.binary
     asked = await keys.ask(BOB)
-    assert asked.answers[1].fingerprint == bob.fingerprint
-    assert asked.answers[1].level == "provider-trust"
+    assert asked.answers[2].fingerprint == bob.fingerprint
+    assert asked.answers[2].level == "provider-trust"
     assert asked.found is not None
     asked = await keys.ask(BOB)  # asked again though the ring has it
-    assert [a.outcome for a in asked.answers] == ["found", "found"]
+    assert [a.outcome for a in asked.answers] == ["found", "none", "found"]
