@@ -248,7 +248,11 @@ class Autocrypt:
 
     async def set_prefer_encrypt(self, preference: PreferEncrypt) -> None:
         """From now on, on all devices."""
-        content = content_of(AccountPreference(prefer_encrypt=preference, when=int(self._now())))
+        content = content_of(
+            AccountPreference(
+                address=self._address, prefer_encrypt=preference, when=int(self._now())
+            )
+        )
         await self._store.transact(lambda tx: tx.put(self._account_id(), content))
 
     async def own_header(self, from_address: str, certificate: Certificate) -> str | None:
@@ -271,7 +275,7 @@ class Autocrypt:
         return self._store.row_key(f"{PEER}:{address}".encode())
 
     def _account_id(self) -> str:
-        return self._store.row_key(ACCOUNT.encode())
+        return self._store.row_key(f"{ACCOUNT}:{self._address}".encode())
 
     async def _load(self) -> None:
         if self._unsubscribe is not None:
