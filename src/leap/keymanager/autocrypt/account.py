@@ -168,12 +168,19 @@ class Autocrypt:
     async def study(self, materials: Sequence[KeyMaterial]) -> Learnt | None:
         """What these mails change, in their order; None when it is nothing worth keeping."""
         await self._load()
-        mails = [read for material in materials if (read := self._read(material)) is not None]
+        mails: list[_Read] = []
+        for material in materials:
+            if (read := self._read(material)) is not None:
+                mails.append(read)
+            if material.gossip:
+                await asyncio.sleep(0)  # as much as a millisecond each
         new = [key for mail in mails for address, key in _keys(mail) if self._is_new(address, key)]
         readable = await asyncio.to_thread(_readable, new) if new else {}
         fresh: dict[str, Certificate] = {}
         touched: dict[str, Peer] = {}
         for mail in mails:
+            if mail.gossip:
+                await asyncio.sleep(0)
             for address, peer in self._changes(mail, readable):
                 if peer is not self._known.get(address):
                     self._known[address] = touched[address] = peer
