@@ -12,6 +12,7 @@ from leap.bitmask.contents import contents_held, contents_policy
 from leap.bitmask.device_commands import device_commands
 from leap.bitmask.doctor import Doctor
 from leap.bitmask.key_commands import key_commands
+from leap.bitmask.key_source_commands import key_source_commands
 from leap.bitmask.local_api import Command, Progress, text, text_or_none
 from leap.bitmask.sentences import sync_sentence
 from leap.bitmask.session import AccountSession
@@ -45,6 +46,7 @@ class Commands:
             "recovery-restore": self.recovery_restore,
             **device_commands(self._sessions),
             **key_commands(self._sessions),
+            **key_source_commands(self._sessions),
         }
         return {
             **{name: _without_progress(command) for name, command in plain.items()},
@@ -75,6 +77,7 @@ class Commands:
                         "sync": msgspec.to_builtins(sync),
                         "sentence": sync_sentence(sync),
                         "notice": session.notice,
+                        "key_alerts": await session.keys.alerts(),
                     }
                 )
         return {"pid": os.getpid(), "accounts": accounts, **self._servers()}

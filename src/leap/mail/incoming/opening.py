@@ -27,22 +27,29 @@ from leap.mail.incoming.assembly import Assembled, assemble, assemble_unprotecte
 from leap.mail.incoming.security_fields import MAX_SIGNATURES, with_security_fields, without_forged
 from leap.mail.incoming.senders import Senders
 from leap.mail.incoming.signed import find_signed
+from leap.mail.message.header_lines import empty_line
 from leap.mail.outgoing.pgp_mime import (
     find_ciphertext,
     find_inline_ciphertext,
     is_smime_encrypted,
 )
 
+MAX_INNER_HEADER = 256 * 1024  # octets looked through; one with 64 keys of gossip has some 70 kB
 MAX_PLAINTEXT = 64 * 1024 * 1024  # octets a mail may unpack to; 50 MiB travel
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is stored: the octets served, what to believe, and the mail as it came when it was encrypted."""
+    """What is stored: the octets served, what to believe, and the mail as it came when it was encrypted.
+
+    Of mail encrypted end to end, `inner_header` is that of the payload, and `from_address` whom the served From names.
+    """
 
     served: bytes = field(repr=False)
     security: SecurityStatus
     original: bytes | None = field(repr=False)
+    inner_header: bytes | None = field(repr=False, default=None)
+    from_address: str | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +140,9 @@ class _Reader:
             assembled = assemble_unprotected(raw, payload, self._own_domain)
             note = "The protected From differs from the outer one and no signature backs it."
         status = SecurityStatus(encryption="end-to-end", signatures=verdicts, note=note)
-        return Opened(with_security_fields(status, assembled.message), status, raw)
+        served = with_security_fields(status, assembled.message)
+        inner = payload[:MAX_INNER_HEADER]
+        return Opened(served, status, raw, inner[: empty_line(inner)], assembled.from_address)
 
     def detached(self, raw: bytes, signed: bytes, signature: bytes) -> tuple[SignatureVerdict, ...]:
         try:

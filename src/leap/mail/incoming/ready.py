@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import SecretKey
 from leap.mail.contract import TooLarge
+from leap.mail.incoming.assembly import from_address_of
+from leap.mail.incoming.key_material import find_key_material
 from leap.mail.incoming.opening import Opened, open_mail, unopened
 from leap.mail.incoming.senders import Senders, SendersWanted
+from leap.mail.model import HeaderRecord
 from leap.mail.storing import MAX_SERVED_BYTES, Prepared, check_size, prepare_now
 from leap.soledad.envelope import Epoch
 from leap.soledad.errors import ProviderLies
@@ -37,10 +41,15 @@ class Desk:
 
 
 class Ready(NamedTuple):
-    """An item ready to be stored; `fault` names what this version failed at, if it is served as it came."""
+    """An item ready to be stored; `fault` names what this version failed at, if it is served as it came.
+
+    `signed_by` is its From address if a good signature of that address's key is on it; `keys` is what it says of keys.
+    """
 
     prepared: Prepared
     fault: str = ""
+    signed_by: str = ""
+    keys: KeyMaterial | None = None
 
     def __repr__(self) -> str:
         return "Ready()"
@@ -64,7 +73,9 @@ def make_ready(sealed: bytes, desk: Desk) -> Outcome:
         except SendersWanted as wanted:
             return wanted
         check_size(opened.served, MAX_SERVED_BYTES)
-        return Ready(_prepared(opened, desk), fault)
+        prepared = _prepared(opened, desk)
+        keys = _key_material(raw, opened, prepared.record)
+        return Ready(prepared, fault, _signed_by(opened), keys)
     except (ProviderLies, TooLarge) as error:
         return Refused(str(error))
     except (MemoryError, OSError):
@@ -88,6 +99,21 @@ def _opened(raw: bytes, desk: Desk) -> tuple[Opened, str]:
         raise
     except Exception as error:
         return unopened(raw, desk.own_domain), type(error).__name__
+
+
+def _key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMaterial | None:
+    """What the mail says of keys; a fault of ours in it must not keep the mail back."""
+    try:
+        return find_key_material(raw, opened, record)
+    except (MemoryError, OSError):
+        raise
+    except Exception:
+        return None
+
+
+def _signed_by(opened: Opened) -> str:
+    good = any(one.state == "good" for one in opened.security.signatures)
+    return (opened.from_address or from_address_of(opened.served) or "") if good else ""
 
 
 def _prepared(opened: Opened, desk: Desk) -> Prepared:
