@@ -61,6 +61,7 @@ class KeySources:
         self._kept = kept_answers(store)
         self._mail_keys: MailKeys | None = None
         self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._is_unread = False
         self.choice = Choice()
         self.sources: list[Source] = [_Unread()]
 
@@ -77,6 +78,7 @@ class KeySources:
             _checked(choice)
         except (msgspec.DecodeError, BadSetting, TypeError):
             self.sources[:] = [_Unread()]
+            self._is_unread = True
             return
         await self._use(choice)
 
@@ -84,6 +86,10 @@ class KeySources:
         self, *, wkd: bool | None = None, vks: str | None = None, proxy: str | None = None
     ) -> Choice:
         """Changes what is given, keeps it, and answers what holds now; "off" is none. Raises BadSetting."""
+        if self._is_unread and None in (wkd, vks, proxy):
+            raise BadSetting(
+                "what was chosen before cannot be read: say all of --wkd, --vks, --proxy"
+            )
         old = self.choice
         changed = _checked(
             Choice(
@@ -121,6 +127,7 @@ class KeySources:
         if self._mail_keys is not None:
             self._mail_keys.https = outside
         self._closing = [*(source.close for source in remembering), https.close, outside.close]
+        self._is_unread = False
         self.choice = choice
 
 
@@ -131,7 +138,7 @@ class _Unread:
 
     async def find(self, address: str) -> Found | None:
         raise LookupFailed(
-            "which key sources to use cannot be read; `bitmask keys sources --wkd on` sets them anew"
+            "where to look for keys cannot be read; set it anew by `bitmask keys sources` with --wkd, --vks and --proxy"
         )
 
 

@@ -94,6 +94,8 @@ class Refresh:
     async def refresh(self, address: str) -> Refreshed:
         """Asks every source about the key of an address now, and says what changed. Raises NoSuchKey."""
         address = address.strip().lower()
+        if address == self._keys.address:
+            raise NoSuchKey(f"{address} is this account: nobody else has news of its own keys")
         before = await self._keys.keyring.find(address)
         if before is None:
             raise NoSuchKey(f"no key is known for {address}")
