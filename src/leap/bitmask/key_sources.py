@@ -66,8 +66,8 @@ class KeySources:
         self.sources: list[Source] = [_Unread()]
 
     def mail_keys(self, ring: Keyring, own_address: str) -> MailKeys:
-        """What takes in keys of mail; it follows the choice, too."""
-        self._mail_keys = MailKeys(ring, None, own_address=own_address)
+        """What takes in keys of mail, and the last source; to be called before `load`."""
+        self._mail_keys = MailKeys(ring, self._store, None, own_address=own_address)
         return self._mail_keys
 
     async def load(self) -> None:
@@ -109,8 +109,6 @@ class KeySources:
         closing, self._closing = self._closing, []
         for close in closing:
             await close()
-        if self._mail_keys is not None:
-            await self._mail_keys.close()
 
     async def _use(self, choice: Choice) -> None:
         await self.close()
@@ -126,6 +124,7 @@ class KeySources:
         self.sources[:] = remembering
         if self._mail_keys is not None:
             self._mail_keys.https = outside
+            self.sources.append(self._mail_keys)
         self._closing = [*(source.close for source in remembering), https.close, outside.close]
         self._is_unread = False
         self.choice = choice

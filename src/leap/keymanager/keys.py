@@ -73,7 +73,7 @@ class KeyManager:
         self._directory = directory
         self._remote = remote
         self._now = now
-        self._ask_again: dict[str, float] = {}  # address -> not before
+        self._ask_again: dict[tuple[str, str], float] = {}  # address, sources -> not before
 
     def close(self) -> None:
         """Stops listening to the store and forgets the secrets it held."""
@@ -101,15 +101,19 @@ class KeyManager:
                 evidence="your own key",
             )
 
-        sources = self._sources()
+        return await self._search(address, self._sources())
+
+    async def _search(self, address: str, sources: Sequence[Source]) -> Found | None:
         at = self._now()
+        names = ",".join(source.name for source in sources)
 
         async def take(found: Found) -> Found:
             return await self.take(found, address)
 
         def asked(source: Source, answered: bool) -> None:
             if source.name != ring.NAME:
-                self._ask_again[address] = at + (ASK_AGAIN if answered else ASK_AGAIN_UNANSWERED)
+                pause = ASK_AGAIN if answered else ASK_AGAIN_UNANSWERED
+                self._ask_again[address, names] = at + pause
 
         refresh = await self._is_to_be_refreshed(address, sources)
         return await search(address, sources, at=at, learn=take, refresh=refresh, asked=asked)
@@ -117,17 +121,19 @@ class KeyManager:
     async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
         """The certificates that stand for an address, to judge its signatures: its own, or the one of the ring.
 
-        An address without one is looked up, and what is found becomes its key; that, and asking again about an older
-        one, takes at most `seconds`. What cannot be found out leaves what is known.
+        An address without one is looked up at the provider's directory, and what is found becomes its key; that, and
+        asking again about an older one, takes at most `seconds`. What cannot be found out leaves what is known. Nobody
+        else is asked: a mail's sender must not be told by a request for his key that it arrived.
         """
         address = address.strip().lower()
         if address == self.address:
             return [key.certificate for key in await self.own_keys()]
         bound = await self.keyring.find(address)
-        if bound is None or await self._is_to_be_refreshed(address, self._sources()):
+        sources: list[Source] = [ring.RingSource(self.keyring), *self._directories()]
+        if bound is None or await self._is_to_be_refreshed(address, sources):
             try:
                 async with asyncio.timeout(seconds):
-                    await self.find_certificate(address)
+                    await self._search(address, sources)
             except (LookupFailed, TimeoutError) as error:
                 logger.info("a sender's key could not be looked up: %s", type(error).__name__)
             bound = await self.keyring.find(address)
@@ -140,16 +146,20 @@ class KeyManager:
         if bound is None:
             return False
         heard = max((e.when for e in bound.binding.evidence if e.source in names), default=0)
-        return self._now() >= max(heard + ASK_AGAIN, self._ask_again.get(address, 0))
+        asked = self._ask_again.get((address, ",".join(source.name for source in sources)), 0)
+        return self._now() >= max(heard + ASK_AGAIN, asked)
 
     def _sources(self) -> list[Source]:
         return [ring.RingSource(self.keyring), *self.network_sources()]
 
     def network_sources(self) -> list[Source]:
         """Those of the sources that ask others: the directory, then what `remote` has now."""
-        directory = self._directory
-        found = [] if directory is None else [DirectorySource(directory, self.address)]
-        return [*found, *self._remote]
+        return [*self._directories(), *self._remote]
+
+    def _directories(self) -> list[Source]:
+        if self._directory is None:
+            return []
+        return [DirectorySource(self._directory, self.address)]
 
     async def take(self, found: Found, address: str) -> Found:
         """Learns what a source found; answers the key that stands for the address then. Raises LookupFailed."""

@@ -7,7 +7,8 @@ program that is stopped and started keeps the same rate while it runs.
 Invariants:
 * Each key is asked about once in about PERIOD, and not again before half of it is over, over restarts, too.
 * What fails waits longer each time; nothing is taken away by a failure.
-* Own keys and those the person blocked are not asked about. No log says whom a key is of.
+* Own keys and those the person blocked are not asked about, nor those that only came with some mail and were never
+  used: whoever sends one would be asked for news of it, and learn where his mail is read. No log says whom a key is of.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from leap.keymanager.kept_times import KeptTimes, SettingStore
 from leap.keymanager.keyring import Bound
 from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import Certificate
+from leap.keymanager.trust import Level, level_named
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +144,7 @@ class Refresh:
             if binding.address != self._keys.address
             and binding.fingerprint not in own
             and not getattr(binding, "blocked", False)
+            and (binding.encrypted_to or level_named(binding.level) > Level.WEAK_CHAIN)
         ]
 
     async def _note(self, address: str, *, failed: bool) -> None:
