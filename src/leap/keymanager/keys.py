@@ -101,9 +101,13 @@ class KeyManager:
                 evidence="your own key",
             )
 
-        return await self._search(address, self._sources())
+        sources = self._sources()
+        refresh = await self._is_to_be_refreshed(address, sources)
+        return await self._search(address, sources, refresh=refresh)
 
-    async def _search(self, address: str, sources: Sequence[Source]) -> Found | None:
+    async def _search(
+        self, address: str, sources: Sequence[Source], *, refresh: bool
+    ) -> Found | None:
         at = self._now()
         names = ",".join(source.name for source in sources)
 
@@ -115,7 +119,6 @@ class KeyManager:
                 pause = ASK_AGAIN if answered else ASK_AGAIN_UNANSWERED
                 self._ask_again[address, names] = at + pause
 
-        refresh = await self._is_to_be_refreshed(address, sources)
         return await search(address, sources, at=at, learn=take, refresh=refresh, asked=asked)
 
     async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
@@ -130,10 +133,11 @@ class KeyManager:
             return [key.certificate for key in await self.own_keys()]
         bound = await self.keyring.find(address)
         sources: list[Source] = [ring.RingSource(self.keyring), *self._directories()]
-        if bound is None or await self._is_to_be_refreshed(address, sources):
+        refresh = await self._is_to_be_refreshed(address, sources)
+        if bound is None or refresh:
             try:
                 async with asyncio.timeout(seconds):
-                    await self._search(address, sources)
+                    await self._search(address, sources, refresh=refresh)
             except (LookupFailed, TimeoutError) as error:
                 logger.info("a sender's key could not be looked up: %s", type(error).__name__)
             bound = await self.keyring.find(address)

@@ -91,7 +91,11 @@ class Refresh:
                 due.append(binding.address)
         if not due:
             return None
-        return await self.refresh(self._random.choice(due))
+        chosen = self._random.choice(due)
+        if await self._is_blocked(chosen):
+            await self._note(chosen, failed=False)
+            return None
+        return await self.refresh(chosen)
 
     async def refresh(self, address: str) -> Refreshed:
         """Asks every source about the key of an address now, and says what changed. Raises NoSuchKey."""
@@ -124,11 +128,18 @@ class Refresh:
             failures=tuple(failures),
         )
 
-    async def refresh_all(self) -> list[Refreshed]:
+    async def refresh_all(
+        self, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[Refreshed]:
         """Asks about every key now, in random order: for a person who wants it so."""
         bindings = await self._refreshable()
         self._random.shuffle(bindings)
-        return [await self.refresh(binding.address) for binding in bindings]
+        found = []
+        for number, binding in enumerate(bindings, 1):
+            if not await self._is_blocked(binding.address):
+                found.append(await self.refresh(binding.address))
+            progress(number, len(bindings))
+        return found
 
     def _pause(self, keys: int) -> float:
         """Seconds until the next one, so that each of so many keys is asked about once in a period."""
@@ -143,9 +154,11 @@ class Refresh:
             for binding in await self._keys.keyring.list_bindings()
             if binding.address != self._keys.address
             and binding.fingerprint not in own
-            and not getattr(binding, "blocked", False)
             and (binding.encrypted_to or level_named(binding.level) > Level.WEAK_CHAIN)
         ]
+
+    async def _is_blocked(self, address: str) -> bool:
+        return bool(getattr(await self._keys.keyring.find(address), "blocked", False))
 
     async def _note(self, address: str, *, failed: bool) -> None:
         if failed:

@@ -209,7 +209,7 @@ class Https:
             raise LookupFailed(f"{host} cannot be reached") from error
         except (TimeoutError, ProxyTimeoutError) as error:  # aiohttp's are kinds of it
             raise LookupFailed(f"{host} does not answer in time") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, EOFError, ValueError) as error:
             if isinstance(error.__cause__, ssl.SSLError):  # behind a proxy
                 raise TlsFailed(f"{host} could not prove that it is {host}") from error
             raise LookupFailed(f"{host} does not speak HTTP as it should") from error
