@@ -78,6 +78,7 @@ class Commands:
                         "sync": msgspec.to_builtins(sync),
                         "sentence": sync_sentence(sync),
                         "notice": session.notice,
+                        "key_alerts": await session.keys.alerts(),
                     }
                 )
         return {"pid": os.getpid(), "accounts": accounts, **self._servers()}

@@ -158,7 +158,8 @@ class Refresh:
         ]
 
     async def _is_blocked(self, address: str) -> bool:
-        return bool(getattr(await self._keys.keyring.find(address), "blocked", False))
+        bound = await self._keys.keyring.find(address)
+        return bound is not None and bound.blocked
 
     async def _note(self, address: str, *, failed: bool) -> None:
         if failed:

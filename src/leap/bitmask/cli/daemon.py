@@ -126,3 +126,5 @@ def _show(result: dict[str, Any]) -> None:
     for account in result["accounts"]:
         if account.get("notice"):
             click.echo(account["notice"])
+        for alert in account.get("key_alerts", ()):
+            click.echo(f"ATTENTION: {alert}")
