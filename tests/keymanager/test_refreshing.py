@@ -204,7 +204,7 @@ async def test_own_keys_are_not_asked_about_and_fingerprints_where_they_do(
     refresh = Refresh(keys, store, now=clock)
     assert await refresh.refresh_all() == []  # whoever only wrote is not asked
     assert await refresh.refresh_one() is None
-    await keys.note_use(BOB, encrypted_to=True)
+    await keys.keyring.note_use(BOB, encrypted_to=True)
     shy.news = Found(
         certificate=revoked(bob).without_user_ids(lambda body: True),
         level=Level.WEAK_CHAIN,
