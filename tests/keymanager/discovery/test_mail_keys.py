@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from leap.keymanager.discovery.https import Https
-from leap.keymanager.discovery.key_urls import SETTING, KeyUrl, KeyUrls
+from leap.keymanager.discovery.key_urls import PATIENCE, SETTING, KeyUrl, KeyUrls
 from leap.keymanager.discovery.mail_keys import MailKeys, Offered
 from leap.keymanager.errors import LookupFailed
 from leap.keymanager.keys import KeyManager
@@ -150,13 +150,14 @@ async def test_a_url_that_gives_no_key_is_forgotten(
 
 
 async def test_a_url_that_cannot_be_fetched_does_not_keep_mail_waiting_for_ever(
-    net: Net, mail_keys: MailKeys
+    net: Net, mail_keys: MailKeys, clock: Time
 ) -> None:
     net.pages[PAGE] = 503
     await offer_url(mail_keys)
     for _ in range(3):
         with pytest.raises(LookupFailed, match="503"):
             await mail_keys.find(BOB)
+        clock.at += PATIENCE / 2
     assert await mail_keys.find(BOB) is None
 
 

@@ -12,17 +12,22 @@ import msgspec
 from leap.keymanager.kept_times import SettingStore
 
 SETTING = "keymanager.key-urls"
-MOST = 500
-MAX_FAILURES = 3  # then the url is forgotten: a dead one must not keep mail waiting for ever
+MOST = 200
+PATIENCE = (
+    2 * 86_400.0
+)  # seconds it may fail; then it is forgotten: a dead one must not keep mail waiting till it ends
 
 
 class KeyUrl(msgspec.Struct, frozen=True, kw_only=True):
-    """`mail` is the Message-ID of the mail that said it, `authentication` what vouched for that mail."""
+    """`mail` is the Message-ID of the mail that said it, `authentication` what vouched for that mail.
+
+    `failing_since`: when it could not be fetched first, in seconds since 1970; 0 if it was not tried.
+    """
 
     url: str
     mail: str
     authentication: str
-    failures: int = 0
+    failing_since: float = 0.0
 
 
 class KeyUrls:
@@ -49,10 +54,11 @@ class KeyUrls:
         encoded = msgspec.json.encode(urls)
         await self._store.transact(lambda tx: tx.set_setting(SETTING, encoded))
 
-    async def note_failure(self, address: str, url: KeyUrl) -> None:
-        """One more time that it could not be fetched."""
-        failed = msgspec.structs.replace(url, failures=url.failures + 1)
-        await self.put(address, failed if failed.failures < MAX_FAILURES else None)
+    async def note_failure(self, address: str, url: KeyUrl, at: float) -> None:
+        """It could not be fetched at a time."""
+        since = url.failing_since or at
+        failing = msgspec.structs.replace(url, failing_since=since)
+        await self.put(address, failing if at < since + PATIENCE else None)
 
     async def _loaded(self) -> dict[str, KeyUrl]:
         async with self._loading:

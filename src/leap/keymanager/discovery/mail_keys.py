@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "mail"
 MAX_OCTETS = 256 * 1024  # of one attached key, or of what the url gives
-MAX_URL = 1000
+MAX_URL, MAX_MESSAGE_ID = 500, 250
 
 Authentication = Literal["", "signature good", "dkim pass"]
 VOUCHED: tuple[Authentication, ...] = ("signature good", "dkim pass")
@@ -111,7 +111,7 @@ class MailKeys:
         known = bool(learnt) or await self._ring.find(address) is not None
         if known or not _is_url(url):
             return Offered(tuple(learnt))
-        kept = KeyUrl(url=url, mail=message_id[:MAX_URL], authentication=authentication)
+        kept = KeyUrl(url=url, mail=message_id[:MAX_MESSAGE_ID], authentication=authentication)
         await self._urls.put(address, kept)
         return Offered(noted=True)
 
@@ -123,7 +123,7 @@ class MailKeys:
         try:
             page = await self.https.get(kept.url, most=MAX_OCTETS)
         except LookupFailed:
-            await self._urls.note_failure(address, kept)
+            await self._urls.note_failure(address, kept, self._now())
             raise
         if not isinstance(page, Page):
             await self._urls.put(address, None)
