@@ -382,12 +382,12 @@ async def test_a_key_that_has_ended_is_not_announced(
 
 
 async def test_attached_keys_are_handed_on_when_something_vouches_for_the_mail(
-    keys: KeyManager, bob: SecretKey
+    keys: KeyManager, store: Soledad, bob: SecretKey
 ) -> None:
     one = mail(BOB, attached=(b"junk", bob.certificate.armored()))
     assert await learn(keys, one._replace(authentication=SIGNATURE_GOOD))
     assert await keys.keyring.find(BOB) is None  # nobody is there to judge them
-    keys.mail_keys = MailKeys(keys.keyring, None, own_address=ALICE, now=lambda: SENT)
+    keys.mail_keys = MailKeys(keys.keyring, store, None, own_address=ALICE, now=lambda: SENT)
     assert not await learn(keys, one)
     assert not await learn(keys, one._replace(authentication=DKIM_PASS, is_spam=True))
     assert await learn(keys, one._replace(authentication=SIGNATURE_GOOD))
