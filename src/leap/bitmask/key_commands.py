@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from leap.bitmask.local_api import CommandRefused, text
+from leap.bitmask.own_key_state import own_key_row
 from leap.bitmask.sentences import sentence
 from leap.bitmask.sessions import AccountSessions
 from leap.keymanager.errors import KeyManagerError
@@ -27,7 +28,8 @@ class KeyCommands:
         self._sessions = sessions
 
     async def keys_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-        keys = self._sessions.get(text(arguments, "address")).keys
+        session = self._sessions.get(text(arguments, "address"))
+        keys = session.keys
         listed = []
         for key in await keys.list_keys():
             source = "own" if key.own else key.evidence[-1].source if key.evidence else ""
@@ -42,6 +44,7 @@ class KeyCommands:
                     "expires": key.expires,
                     "revoked": key.revoked,
                     "user_ids": list(key.user_ids),
+                    **(await own_key_row(session, key.fingerprint) if key.own else {}),
                 }
             )
         return listed

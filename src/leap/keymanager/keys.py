@@ -23,6 +23,7 @@ from leap.keymanager.documents import (
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.keyring import Keyring
 from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.keymanager.own_changes import OwnKeyChanges
 from leap.keymanager.own_keys import OwnKeys
 from leap.keymanager.publishing import Publishing
 from leap.keymanager.trust import Decision, Level
@@ -69,6 +70,7 @@ class KeyManager:
         self.address = address.lower()
         self.keyring = Keyring(store, now=now)
         self.own = OwnKeys(store, self.address, self.keyring, now=now)
+        self.own_changes = OwnKeyChanges(self.own)
         self.publishing = Publishing(store, self.own, directory, now=now)
         self._directory = directory
         self._remote = tuple(remote)
@@ -81,7 +83,7 @@ class KeyManager:
         self.keyring.close()
 
     async def own_keys(self) -> list[SecretKey]:
-        """Every key of this account, the one to sign with first, then the newest first."""
+        """Every key of this account, the one in use first, then the newest first."""
         return await self.own.keys()
 
     # --- keys of others ---------------------------------------------------------------------

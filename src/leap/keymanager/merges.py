@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from leap.keymanager import documents
+from leap.keymanager import documents, own_choice
 from leap.keymanager.documents import Merge
 
-MERGES: Mapping[str, Merge] = {**documents.MERGES}
+MERGES: Mapping[str, Merge] = {**documents.MERGES, **own_choice.MERGES}

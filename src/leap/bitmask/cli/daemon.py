@@ -126,3 +126,5 @@ def _show(result: dict[str, Any]) -> None:
     for account in result["accounts"]:
         if account.get("notice"):
             click.echo(account["notice"])
+        if problem := account.get("key", {}).get("problem"):
+            click.echo(f"{account['address']}: {problem}")

@@ -8,6 +8,7 @@ import click
 
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import answer, json_option, pass_home, run, table
+from leap.bitmask.cli.own_keys import add_own_key_commands
 from leap.bitmask.cli.user import ADDRESS
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home
@@ -37,6 +38,9 @@ def list_(home: Home, account: str | None, as_json: bool) -> None:
             click.echo("No keys are known yet.")
         else:
             table([(k["address"], k["fingerprint"], k["level"], k["source"]) for k in result])
+        for key in result:
+            if key.get("problem"):
+                click.echo(key["problem"])
 
     answer(run(work()), as_json=as_json, words=words)
 
@@ -60,3 +64,6 @@ def export(
         click.echo(result["armored"], nl=False)
 
     answer(run(work()), as_json=as_json, words=words)
+
+
+add_own_key_commands(keys)
