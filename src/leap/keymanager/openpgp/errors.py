@@ -48,3 +48,11 @@ class NoEncryptionKey(OpenPGPError):
 
 class NoSigningKey(OpenPGPError):
     """The secret key has no part that may sign."""
+
+
+class NoSuchPart(OpenPGPError):
+    """The certificate has no such user id or subkey, or has it no more."""
+
+
+class RevokedCertificate(OpenPGPError):
+    """The certificate, or the part that was to be changed, is revoked; that cannot be taken back."""
