@@ -3,6 +3,11 @@
 from leap.keymanager.openpgp.algorithms import MICALG
 from leap.keymanager.openpgp.certificate import Certificate, read_certificates
 from leap.keymanager.openpgp.certification import certify, revoke_certification
+from leap.keymanager.openpgp.cleartext import (
+    CleartextSigned,
+    is_cleartext_signed,
+    read_cleartext,
+)
 from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.editing import (
     add_encryption_subkey,
@@ -50,6 +55,7 @@ from leap.keymanager.openpgp.revocation import (
     revoke_user_id,
 )
 from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
+from leap.keymanager.openpgp.symmetric import decrypt_with_passphrase, encrypt_with_passphrase
 from leap.keymanager.openpgp.verdict import (
     RawSignature,
     Verdict,
@@ -61,6 +67,7 @@ from leap.keymanager.openpgp.verdict import (
 __all__ = [
     "MICALG",
     "Certificate",
+    "CleartextSigned",
     "Decrypted",
     "ExpiredCertificate",
     "IntegrityError",
@@ -90,11 +97,15 @@ __all__ = [
     "certify",
     "change_passphrase",
     "decrypt",
+    "decrypt_with_passphrase",
     "encrypt",
+    "encrypt_with_passphrase",
     "extend",
     "generate",
     "generate_with_revocation",
+    "is_cleartext_signed",
     "read_certificates",
+    "read_cleartext",
     "read_secret_keys",
     "read_signatures",
     "recipients_of",
