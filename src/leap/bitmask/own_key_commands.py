@@ -18,7 +18,9 @@ from leap.bitmask.own_key_state import own_key_state
 from leap.bitmask.sentences import sentence
 from leap.bitmask.session import AccountSession
 from leap.bitmask.sessions import AccountSessions, check_new_passphrase
-from leap.keymanager.backup import read_backup, write_backup
+from leap.keymanager.autocrypt.setup_code import new_setup_code
+from leap.keymanager.autocrypt.setup_message import code_begins, write_setup_message
+from leap.keymanager.backup import is_setup_file, read_backup, write_backup
 from leap.keymanager.errors import KeyManagerError, NoOwnKey, NoSuchKey
 from leap.keymanager.offered_key import HasEnded, OtherAddress, fit_for_use
 from leap.keymanager.openpgp import (
@@ -30,6 +32,7 @@ from leap.keymanager.openpgp import (
 )
 from leap.keymanager.openpgp.editing import RevocationReason
 from leap.keymanager.own_keys import Kept
+from leap.mail import Account
 
 REASONS = {
     "none": RevocationReason.NONE,
@@ -49,7 +52,7 @@ def own_key_commands(sessions: AccountSessions) -> dict[str, Callable[[dict[str,
         "keys-own-rotate": commands.rotate,
         "keys-own-revoke": commands.revoke,
         "keys-own-backup": commands.backup,
-        "keys-own-restore": commands.import_keys,
+        "keys-own-setup-message": commands.setup_message,
     }
 
 
@@ -62,6 +65,8 @@ class OwnKeyCommands:
     async def inspect(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """What is in a file of secret keys, before anything is done with it; no account is needed."""
         data, address = octets(arguments, "key"), text(arguments, "address")
+        if is_setup_file(data):
+            return {"setup_message": True, "begins": code_begins(data), "locked": True, "keys": []}
         with refusals():
             certificates = await asyncio.to_thread(read_certificates, data)
             try:
@@ -70,6 +75,7 @@ class OwnKeyCommands:
             except WrongPassphrase:
                 locked = True
         return {
+            "setup_message": False,
             "locked": locked,
             "keys": [
                 {
@@ -159,6 +165,22 @@ class OwnKeyCommands:
             "armored": file.decode("utf-8"),
             "keys": [key.fingerprint for key, _ in kept],
         }
+
+    async def setup_message(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The key in use as an Autocrypt Setup Message; put into INBOX if `deliver`, else answered."""
+        session = self._sessions.get(text(arguments, "address"))
+        code = new_setup_code()
+        with refusals():
+            key = await session.keys.own.key()
+            now = session.keys.own.now()
+            mail = await asyncio.to_thread(
+                write_setup_message, key, code, session.address, now=now
+            )
+        result = {"address": session.address, "setup_code": code, "keys": [key.fingerprint]}
+        if not arguments.get("deliver"):
+            return {**result, "message": mail.decode("ascii")}
+        await (await Account(session.account).collection("INBOX")).add(mail)
+        return result
 
 
 def octets(arguments: dict[str, Any], name: str) -> bytes:

@@ -6,20 +6,24 @@
 
 A revocation is not locked: whoever reads the file can revoke the keys, not use them. The colon is GnuPG's own way of
 keeping a revocation in a file without its being imported by mistake.
+
+The other kind of backup is an Autocrypt Setup Message (`autocrypt.setup_message`): the key in use alone, in a mail.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from leap.keymanager.autocrypt.setup_message import read_setup_message
 from leap.keymanager.errors import KeyRefused
 from leap.keymanager.offered_key import read_offered
-from leap.keymanager.openpgp import Certificate, OpenPGPError
+from leap.keymanager.openpgp import Certificate, OpenPGPError, WrongPassphrase
 from leap.keymanager.openpgp.editing import apply_revocation
 from leap.keymanager.own_keys import Kept
 
 MAX_REVOCATIONS = 64  # read from one file; each is tried on each key
 _SAFE, _ARMED = b":-----", b"-----"
+_MESSAGE, _KEY = b"-----BEGIN PGP MESSAGE-----", b"-----BEGIN PGP PRIVATE KEY BLOCK-----"
 _TEXT = """\
 Backup of the OpenPGP keys of {address}.
 `bitmask keys restore` takes it back, `gpg --import` reads it; both ask for its passphrase.
@@ -41,15 +45,25 @@ def write_backup(kept: Sequence[Kept], address: str, passphrase: str) -> bytes:
 
 
 def read_backup(data: bytes, passphrase: str | None) -> list[Kept]:
-    """The keys in such a file, or in any file of secret keys, with the revocations that are theirs.
+    """The keys in such a file, in any file of secret keys, or in a Setup Message, with the revocations that are theirs.
 
-    Raises KeyRefused, and the engine's errors: WrongPassphrase. Takes seconds: not on the loop.
+    `passphrase`: of a Setup Message its code. Raises KeyRefused, and the engine's errors: WrongPassphrase. Takes
+    seconds: not on the loop.
     """
+    if is_setup_file(data):
+        if passphrase is None:
+            raise WrongPassphrase("a Setup Message opens with its Setup Code")
+        return [Kept(read_setup_message(data, passphrase), "")]
     keys = read_offered(data, passphrase)
     if not keys:
         raise KeyRefused("there is no secret key in this file")
     revocations = _revocations_in(data)
     return [Kept(key, _revocation_of(key.certificate, revocations)) for key in keys]
+
+
+def is_setup_file(data: bytes) -> bool:
+    """Whether a file is meant to be a Setup Message, whole or the armored part of it."""
+    return _MESSAGE in data and _KEY not in data
 
 
 def _revocations_in(data: bytes) -> list[bytes]:

@@ -84,7 +84,11 @@ def open_key_file(
     found = run(ask(home, "keys-inspect", key=key, address=address))
     passphrase = None
     if found["locked"]:
-        passphrase = read_passphrase(f"Passphrase of the key in {path}", descriptor=descriptor)
+        prompt = f"Passphrase of the key in {path}"
+        if found["setup_message"]:
+            begins = f", which begins with {found['begins']}" if found["begins"] else ""
+            prompt = f"Setup Code of {path}{begins}"
+        passphrase = read_passphrase(prompt, descriptor=descriptor)
     if for_use and sys.stdin.isatty() and len(found["keys"]) == 1:
         import time
 

@@ -250,8 +250,13 @@ def _sure(yes: bool, question: str) -> None:
 
 
 @click.command()
-@click.argument("file", type=_path)
+@click.argument("file", type=_path, required=False)
 @_account
+@click.option(
+    "--setup-message",
+    is_flag=True,
+    help="Make an Autocrypt Setup Message with the key in use instead: into FILE, else into your INBOX.",
+)
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @click.option(
     "--passphrase-fd",
@@ -263,18 +268,26 @@ def _sure(yes: bool, question: str) -> None:
 @pass_home
 def backup(
     home: Home,
-    file: Path,
+    file: Path | None,
     account: str | None,
+    setup_message: bool,
     force: bool,
     passphrase_fd: int | None,
     as_json: bool,
 ) -> None:
     """Write all your own secret keys to FILE, locked by a passphrase, with their revocations.
 
-    `bitmask keys restore` takes the file back; `gpg --import` reads it, too.
+    `bitmask keys restore` takes the file back; `gpg --import` reads it, too. A Setup Message is for other mail
+    programs that know Autocrypt, and opens with the code that is shown.
     """
     address = one_account(home, account)
-    _check_free(file, force)
+    if file is not None:
+        _check_free(file, force)
+    if setup_message:
+        _make_setup_message(home, address, file, as_json=as_json)
+        return
+    if file is None:
+        raise click.UsageError("Say which FILE the backup goes to.")
     passphrase = read_passphrase("Passphrase for the backup", descriptor=passphrase_fd, twice=True)
 
     async def work() -> Any:
@@ -289,6 +302,26 @@ def backup(
         click.echo("Keep it away from this computer, and its passphrase somewhere else.")
 
     answer({**result, "file": str(file)}, as_json=as_json, words=words)
+
+
+def _make_setup_message(home: Home, address: str, file: Path | None, *, as_json: bool) -> None:
+    async def work() -> Any:
+        return await ask(home, "keys-own-setup-message", address=address, deliver=file is None)
+
+    result = run(work())
+    if file is not None:
+        _write(file, result.pop("message").encode("ascii"))
+        result["file"] = str(file)
+
+    def words(result: dict[str, Any]) -> None:
+        where = f"in {file}" if file is not None else f"in the INBOX of {address}"
+        click.echo(f"The Setup Message is {where}. It opens with this Setup Code:\n")
+        blocks = result["setup_code"].split("-")
+        for start in range(0, len(blocks), 3):
+            click.echo("    " + "-".join(blocks[start : start + 3]))
+        click.echo("\nThe code is shown once. Keep it away from the message.")
+
+    answer(result, as_json=as_json, words=words)
 
 
 def _check_free(file: Path, force: bool) -> None:
@@ -317,7 +350,7 @@ def _write(file: Path, data: bytes) -> None:
     "--passphrase-fd",
     type=int,
     metavar="N",
-    help="Read the passphrase of the backup from this descriptor.",
+    help="Read the passphrase of the backup, or the Setup Code, from this descriptor.",
 )
 @json_option
 @pass_home
@@ -331,7 +364,10 @@ def restore(
     passphrase_fd: int | None,
     as_json: bool,
 ) -> None:
-    """Take your own secret keys back from FILE, a backup. They open mail; with --use the key is also the one in use."""
+    """Take your own secret keys back from FILE, a backup or an Autocrypt Setup Message.
+
+    They open mail; with --use the key is also the one in use.
+    """
     import_secret_keys(
         home,
         one_account(home, account),
