@@ -173,9 +173,7 @@ class OwnKeyCommands:
         with refusals():
             key = await session.keys.own.key()
             now = session.keys.own.now()
-            mail = await asyncio.to_thread(
-                write_setup_message, key, code, session.address, now=now
-            )
+            mail = await asyncio.to_thread(write_setup_message, key, code, session.address, now=now)
         result = {"address": session.address, "setup_code": code, "keys": [key.fingerprint]}
         if not arguments.get("deliver"):
             return {**result, "message": mail.decode("ascii")}
