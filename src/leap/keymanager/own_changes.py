@@ -15,7 +15,7 @@ import asyncio
 from functools import partial
 
 from leap.keymanager.errors import KeyRefused
-from leap.keymanager.openpgp import Certificate, NoSecretKey, SecretKey, generate
+from leap.keymanager.openpgp import Certificate, NoSecretKey, OpenPGPError, SecretKey, generate
 from leap.keymanager.openpgp.algorithms import ML_KEM
 from leap.keymanager.openpgp.certificate import ENCRYPT, SIGN, KeyState
 from leap.keymanager.openpgp.component import address_of
@@ -64,6 +64,7 @@ class OwnKeyChanges:
 
     async def rotate_subkey(self) -> SecretKey:
         """A new part to encrypt to, for the key in use; the old one opens old mail. Raises NoOwnKey, KeyRefused."""
+        await self.extend_if_due()  # the new part ends with the key
         key = await self._own.key()
         change = partial(
             rotate_encryption_subkey,
@@ -79,6 +80,7 @@ class OwnKeyChanges:
 
         Raises NoOwnKey; KeyRefused when the key in use cannot vouch for another.
         """
+        await self.extend_if_due()  # who has expired cannot vouch
         old = await self._own.key()
         change = partial(_successor, old, self._own.address, self._own.now())
         new = await self._changed(old, change)
@@ -117,7 +119,7 @@ class OwnKeyChanges:
             make = _successor if vouches else _stranger
             try:
                 new = await asyncio.to_thread(make, kept.key, self._own.address, now)
-            except NoSecretKey:
+            except OpenPGPError:  # the old one cannot vouch any more
                 new = await asyncio.to_thread(_stranger, kept.key, self._own.address, now)
             together.append(Kept(new, ""))
         await self._own.add_all(together, source="revoked here", use=new)
