@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -298,3 +297,27 @@ def test_a_key_is_imported_for_reading_and_used_only_when_that_is_said(
     refused = desk.json("keys", "import", str(foreign), "--use", *account, code=1)
     assert refused["error"] == "other-address"
     assert "opens" in desk("keys", "import", "--help")
+
+
+def test_what_was_changed_while_the_provider_was_away_is_published_after_a_kill(
+    desk: Desk,
+) -> None:
+    account = ("--account", CAROL)
+    before = desk.published(CAROL)
+    desk.world.provider.kill()
+    rotated = desk.json("keys", "rotate", *account)
+    assert not rotated["published"]
+    assert "tried again by itself" in rotated["problem"]
+    assert "tried again by itself" in desk("keys", "list", *account)
+    desk.device.process.kill()
+    desk.world.provider.start()
+    desk.device.start()
+    desk("user", "auth", CAROL, stdin=PASSPHRASES["carol"])
+    desk.eventually("the rotated key is published", lambda: desk.published(CAROL) != before)
+    assert desk.published(CAROL).fingerprint == before.fingerprint
+    desk.eventually("and nothing is shown any more", lambda: not _problems(desk, CAROL))
+
+
+def _problems(desk: Desk, address: str) -> list[str]:
+    rows = desk.json("keys", "list", "--account", address)
+    return [row["problem"] for row in rows if row.get("problem")]

@@ -86,7 +86,7 @@ def test_gpg_imports_a_backup_without_revoking_and_the_revocation_when_it_is_arm
 
 
 def test_a_file_of_gpg_is_read_too(gpg: Gpg) -> None:
-    gpg.make_key("erin@example.test", "default", "default", "1y", passphrase="of gpg")
+    gpg.make_key("erin@example.test", "ed25519", "sign", "1y", passphrase="of gpg")
     exported = gpg("--passphrase", "of gpg", "--export-secret-keys", "erin@example.test")
     with pytest.raises(WrongPassphrase):
         read_backup(exported, None)
