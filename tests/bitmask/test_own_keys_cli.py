@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from leap.keymanager.openpgp import Certificate, encrypt, generate
+from leap.keymanager.openpgp import Certificate, encrypt, generate, read_certificates
 from leap.provider.keys.wkd import direct_path
 from tests.conftest import needs_program
 from tests.keymanager.conftest import Gpg
@@ -69,7 +69,7 @@ class Desk:
         said = self.world.provider.said
         trust = ssl.create_default_context(cafile=said["ca"])
         with urllib.request.urlopen(said["api"] + direct_path(address), context=trust) as answer:
-            return Certificate.from_bytes(answer.read())
+            return read_certificates(answer.read())[0]
 
     def eventually(self, what: str, check: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 20

@@ -21,12 +21,14 @@ from leap.keymanager.openpgp import (
     decrypt,
     encrypt,
     generate,
+    read_certificates,
     revocation_certificate,
 )
 from leap.keymanager.openpgp.editing import RevocationReason
 from leap.keymanager.own_changes import EXTENDED_BEFORE, EXTENDED_BY, is_due
 from leap.keymanager.own_choice import CHOICE, Choice
 from leap.keymanager.trust import Level
+from leap.provider.keys.certificate_form import check_certificate
 from leap.soledad.errors import Unreachable
 from leap.soledad.store import Soledad
 
@@ -335,6 +337,21 @@ async def test_a_new_key_is_made_when_that_is_asked_for(
     assert len(by_old) == (3 if vouched else 2)
     await keys.own_changes.revoke(old.fingerprint, reason=reason, replace=True)
     assert (await keys.own.key()).fingerprint == new.fingerprint
+
+
+async def test_who_has_a_revoked_key_hears_of_it_with_the_new_one(
+    keys: KeyManager, directory: FakeDirectory, clock: Time
+) -> None:
+    # draft-koch-openpgp-webkey-service 3.1: otherwise nobody would ever learn that the old one was stolen
+    old = await keys.own.ensure()
+    reason = RevocationReason.COMPROMISED
+    await keys.own_changes.revoke(old.fingerprint, reason=reason, replace=True)
+    assert await keys.publishing.publish()
+    published = read_certificates(directory.put[-1])
+    new = await keys.own.key()
+    assert [one.fingerprint for one in published] == [new.fingerprint, old.fingerprint]
+    assert [one.revoked for one in published] == [False, True]
+    check_certificate(directory.put[-1], ALICE)
 
 
 async def test_a_replacement_after_a_revocation_that_stands_already(

@@ -25,6 +25,8 @@ from leap.keymanager.documents import (
 from leap.keymanager.own_keys import OwnKeys
 from leap.soledad.errors import SoledadError
 
+MAX_FORMER = 3  # certificates; correspondents who have an older one heard of that long ago
+
 
 class Publishing:
     """What the directory has of one account's key, and giving it what is new."""
@@ -64,7 +66,17 @@ class Publishing:
         return True
 
     async def _certificate(self) -> bytes:
-        return (await self._own.certificate()).of_address(self._address).binary
+        """The one in use, then former ones which were revoked: who has one of those must hear of it."""
+        in_use = await self._own.certificate()
+        former = [
+            key.certificate
+            for key in (await self._own.keys())[1:]
+            if key.certificate.revoked and self._address in key.certificate.addresses
+        ]
+        return b"".join(
+            certificate.of_address(self._address).binary
+            for certificate in (in_use, *former[:MAX_FORMER])
+        )
 
     async def _give(self, certificate: bytes) -> str:
         """Answers the digest of what the directory has now."""
