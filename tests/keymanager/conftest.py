@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from leap.keymanager.documents import MERGES
 from leap.keymanager.keys import KeyManager
+from leap.keymanager.merges import MERGES
 from leap.keymanager.openpgp import SecretKey, generate
 from leap.soledad.errors import Unreachable
 from leap.soledad.store import Soledad

@@ -9,13 +9,13 @@ import pytest
 from leap.keymanager.documents import (
     BINDING,
     CERTIFICATE,
-    MERGES,
     SECRET,
     content_of,
     secret_document,
 )
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoOwnKey, NoSuchKey
 from leap.keymanager.keys import KeyManager
+from leap.keymanager.merges import MERGES
 from leap.keymanager.openpgp import Certificate, SecretKey, decrypt, encrypt, generate
 from leap.keymanager.trust import Level
 from leap.soledad.store import Soledad
@@ -143,9 +143,9 @@ async def test_mail_never_replaces_a_better_key_and_says_why(
 
 async def test_a_key_in_use_is_kept_harder(keys: KeyManager, bob: SecretKey) -> None:
     await keys.learn(bob.certificate, BOB, "attached to a mail")
-    await keys.note_use(BOB, encrypted_to=True)
-    await keys.note_use(BOB, signature_seen=True)
-    await keys.note_use("nobody@example.test", signature_seen=True)
+    await keys.note_encrypted({BOB: bob.fingerprint})
+    await keys.note_signed([BOB])
+    await keys.note_signed(["nobody@example.test"])
     other = generate(BOB, now=lambda: BIRTH)
     level = Level.PROVIDER_TRUST
     decision = await keys.learn(other.certificate, BOB, "", level=level, source="directory")
@@ -268,7 +268,7 @@ async def test_edits_of_two_devices_become_one(
     """What each device wrote about the same thing is merged, whichever pushed first."""
     await keys.learn(bob.certificate, BOB, "attached to a mail")
     [one] = [d.content for d in await store.find_docs(BINDING) if d.content]
-    await keys.note_use(BOB, encrypted_to=True)
+    await keys.note_encrypted({BOB: bob.fingerprint})
     await keys.learn(bob.certificate, BOB, "said", level=Level.PROVIDER_TRUST, source="directory")
     [two] = [d.content for d in await store.find_docs(BINDING) if d.content]
     three = {**one, "signature_seen": True, "last_seen": one["last_seen"] + 5}
@@ -284,7 +284,8 @@ async def test_edits_of_two_devices_become_one(
         assert len(merged["evidence"]) == 2
     assert merge(one, one, two) == two
     assert merge(one, two, one) == two
-    assert merge(one, None, two) == two  # a deletion never wins over an edit
+    assert merge(one, None, two) is None  # the sources may tell of it again; the person deleted it
+    assert merge(one, two, None) is None
     minimal = Certificate(bob.certificate.components[:2])
     other = await Soledad.open(store.path.with_name("other.db"), bytes(32))
     try:

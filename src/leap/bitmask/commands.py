@@ -80,6 +80,7 @@ class Commands:
                         "sentence": sync_sentence(sync),
                         "notice": session.notice,
                         "key": await own_key_state(session),
+                        "key_alerts": await session.keys.alerts(),
                     }
                 )
         return {"pid": os.getpid(), "accounts": accounts, **self._servers()}

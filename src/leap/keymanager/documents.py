@@ -2,12 +2,13 @@
 
     openpgp-certificate   one per certificate: everything ever learnt of it, merged
     openpgp-binding       one per address: which certificate, how far believed, by what evidence, its history
+    openpgp-contact       one per address: what the person decided about it (`contacts`)
     openpgp-secret        one per key of one's own, the old ones too
     openpgp-publication   one per own address: what the directory was given, and whether it still waits
 
 Invariants:
 * Document ids are made with the account's id key (`row_key`): the provider cannot tell which address or key it is.
-* Merging loses no certificate part, no secret and no history; of two bindings the more believed one stands.
+* Merging loses no certificate part, no secret and no history; `merges` has the merges of all.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 
 from leap.keymanager.openpgp import Certificate, SecretKey
-from leap.keymanager.trust import level_named
 
 CERTIFICATE: Literal["openpgp-certificate"] = "openpgp-certificate"
 BINDING: Literal["openpgp-binding"] = "openpgp-binding"
+CONTACT: Literal["openpgp-contact"] = "openpgp-contact"
 SECRET: Literal["openpgp-secret"] = "openpgp-secret"  # noqa: S105 - a document's type
 PUBLICATION: Literal["openpgp-publication"] = "openpgp-publication"
 
 MAX_EVIDENCE = 32  # the first and the newest of a binding; more would only grow
 MAX_HISTORY = 64
+MAX_REFUSED = 8  # offers that were refused: the most believed, then the newest
+PERSON = "person"  # the source of what the person decided
 
 T = TypeVar("T")
 Content = dict[str, Any]
@@ -45,6 +48,7 @@ class DocumentTransaction(Protocol):
 
     def get(self, doc_id: str, /) -> Content | None: ...
     def put(self, doc_id: str, content: Content, /) -> object: ...
+    def delete(self, doc_id: str, /) -> object: ...
 
 
 class DocumentStore(Protocol):
@@ -74,16 +78,36 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a binding's history."""
+    """One entry of a binding's history: which key came, or was refused, from which source, and why.
+
+    `replaced` is the fingerprint of the key that went.
+    """
 
     when: int
     fingerprint: str
     level: str
     reason: str
+    source: str = ""
+    replaced: str = ""
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """Another key than the verified one was offered; until the person decides, mail to the address is refused."""
+
+    fingerprint: str
+    level: str
+    source: str
+    when: int
+    reason: str
+    detail: str = ""
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True):
-    """Which key an address has; times in seconds since 1970."""
+    """Which key an address has; times in seconds since 1970.
+
+    `refused`: offers that were not taken, one for each key. `declined`: fingerprints which the person refused in
+    favour of this key, so that they raise no alert again.
+    """
 
     address: str
     fingerprint: str
@@ -94,7 +118,31 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True):
     signature_seen: bool = False
     evidence: tuple[Evidence, ...] = ()
     history: tuple[Change, ...] = ()
+    refused: tuple[Change, ...] = ()
+    alert: Alert | None = None
+    declined: tuple[str, ...] = ()
     type: Literal["openpgp-binding"] = BINDING
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """A key the person does not want used for an address."""
+
+    fingerprint: str
+    when: int
+    reason: str = ""
+
+
+class Contact(msgspec.Struct, frozen=True, kw_only=True):
+    """What the person decided about an address. `policy`: "prefer", "require", "never", or "" for the account's."""
+
+    address: str
+    policy: str = ""
+    blocked: tuple[Block, ...] = ()
+    type: Literal["openpgp-contact"] = CONTACT
+
+    def blocks(self, fingerprint: str) -> bool:
+        """Whether a key must not be used for this address."""
+        return any(one.fingerprint == fingerprint for one in self.blocked)
 
 
 class CertificateDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,24 +260,6 @@ def _merge_secrets(local: Content, remote: Content) -> Content:
     return content_of(secret_document(theirs.address, one.merge(other), revocation))
 
 
-def _merge_bindings(local: Content, remote: Content) -> Content:
-    mine, theirs = (value_of(c, Binding) for c in (local, remote))
-    stands = max(theirs, mine, key=lambda b: level_named(b.level))
-    same = mine.fingerprint == theirs.fingerprint
-    merged = msgspec.structs.replace(
-        stands,
-        first_seen=min(mine.first_seen, theirs.first_seen),
-        last_seen=max(mine.last_seen, theirs.last_seen),
-        encrypted_to=mine.encrypted_to or theirs.encrypted_to if same else stands.encrypted_to,
-        signature_seen=mine.signature_seen or theirs.signature_seen
-        if same
-        else stands.signature_seen,
-        evidence=trimmed(_by_time((*theirs.evidence, *mine.evidence)), MAX_EVIDENCE),
-        history=trimmed(_by_time((*theirs.history, *mine.history)), MAX_HISTORY),
-    )
-    return content_of(merged)
-
-
 def _merge_publications(local: Content, remote: Content) -> Content:
     newest = max(remote, local, key=lambda content: int(content.get("when", 0)))
     if local.get("published") == remote.get("published"):
@@ -240,10 +270,6 @@ def _merge_publications(local: Content, remote: Content) -> Content:
 Timed = TypeVar("Timed", Evidence, Change)
 
 
-def _by_time(entries: Sequence[Timed]) -> tuple[Timed, ...]:
-    return tuple(sorted(dict.fromkeys(entries), key=lambda entry: entry.when))
-
-
 def trimmed(entries: tuple[Timed, ...], most: int) -> tuple[Timed, ...]:
     """The first and the newest: how it began is the best evidence there is."""
     return entries if len(entries) <= most else entries[:1] + entries[1 - most :]
@@ -251,7 +277,6 @@ def trimmed(entries: tuple[Timed, ...], most: int) -> tuple[Timed, ...]:
 
 MERGES: Mapping[str, Merge] = {
     CERTIFICATE: _edits_first(_merge_certificates),
-    BINDING: _edits_first(_merge_bindings),
     SECRET: _edits_first(_merge_secrets),
     PUBLICATION: _edits_first(_merge_publications),
 }

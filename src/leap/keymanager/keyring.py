@@ -4,7 +4,8 @@ Invariants:
 * A certificate only grows: what is learnt of it is merged, never replaced.
 * It has only what its own key signed, and only the user ids of addresses it was learnt for: the others are claims
   which nobody looked at.
-* An address changes its key only when `trust.may_replace` allows it, in one transaction with the reason.
+* An address changes its key only when `trust.may_replace` allows it, in one transaction with the reason. An offer
+  that was refused leaves its reason, too, and an alert when the person has to decide.
 """
 
 from __future__ import annotations
@@ -16,25 +17,26 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from leap.keymanager import binding_edits
+from leap.keymanager.contacts import Contacts
 from leap.keymanager.documents import (
     BINDING,
     CERTIFICATE,
-    MAX_EVIDENCE,
-    MAX_HISTORY,
     Binding,
     CertificateDocument,
-    Change,
+    Contact,
     DocumentStore,
     DocumentTransaction,
     Evidence,
     certificate_document,
     content_of,
     parse_certificate,
-    trimmed,
     value_of,
 )
 from leap.keymanager.errors import KeyRefused
+from leap.keymanager.issuers import Issuers
 from leap.keymanager.openpgp import Certificate
+from leap.keymanager.openpgp.certificate import ENCRYPT
 from leap.keymanager.openpgp.certification import certifiers
 from leap.keymanager.openpgp.component import address_in
 from leap.keymanager.openpgp.packets import Tag
@@ -49,10 +51,16 @@ class Bound(NamedTuple):
 
     binding: Binding
     certificate: Certificate
+    contact: Contact
 
     @property
     def level(self) -> Level:
         return level_named(self.binding.level)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the person does not want the key used for this address."""
+        return self.contact.blocks(self.certificate.fingerprint)
 
 
 class _Offer(NamedTuple):
@@ -66,18 +74,15 @@ class Keyring:
     """One account's keyring."""
 
     def __init__(self, store: DocumentStore, *, now: Callable[[], float] = time.time) -> None:
+        self.contacts = Contacts(store)
         self._store = store
         self._now = now
-        self._issuers: dict[str, set[str]] = {}
+        self._issuers = Issuers(store)
         self._evaluated: dict[str, tuple[str, Certificate]] = {}
-        self._loading = asyncio.Lock()
-        self._unsubscribe: Callable[[], None] | None = None
 
     def close(self) -> None:
         """Stops listening to the store."""
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-            self._unsubscribe = None
+        self._issuers.close()
 
     def _binding_id(self, address: str) -> str:
         return self._store.row_key(f"{BINDING}:{address}".encode())
@@ -87,12 +92,21 @@ class Keyring:
 
     async def find(self, address: str) -> Bound | None:
         """The key of an address, good or not; None when there is none."""
+        address = address.lower()
+        binding = await self.find_binding(address)
+        if binding is None:
+            return None
+        certificate = await self.find_certificate(binding.fingerprint)
+        if certificate is None:
+            return None
+        return Bound(binding, certificate, await self.contacts.find(address))
+
+    async def find_binding(self, address: str) -> Binding | None:
+        """Which key an address has, even if the key itself is missing here; None when it has none."""
         document = await self._store.get_doc(self._binding_id(address.lower()))
         if document is None or document.content is None:
             return None
-        binding = value_of(document.content, Binding)
-        certificate = await self.find_certificate(binding.fingerprint)
-        return None if certificate is None else Bound(binding, certificate)
+        return value_of(document.content, Binding)
 
     async def find_certificate(self, fingerprint: str) -> Certificate | None:
         """A certificate by its fingerprint (upper hex), its signatures checked."""
@@ -111,9 +125,8 @@ class Keyring:
 
     async def find_signers(self, issuers: Iterable[str]) -> list[Certificate]:
         """Certificates with a key of any of these fingerprints or key ids (upper hex)."""
-        index = await self._index()
-        fingerprints = {f for issuer in issuers for f in index.get(issuer.upper(), ())}
-        found = [await self.find_certificate(fingerprint) for fingerprint in sorted(fingerprints)]
+        fingerprints = await self._issuers.find(issuers)
+        found = [await self.find_certificate(fingerprint) for fingerprint in fingerprints]
         return [certificate for certificate in found if certificate is not None]
 
     async def list_bindings(self) -> list[Binding]:
@@ -138,7 +151,7 @@ class Keyring:
 
         An update of a key already known is always merged. Raises KeyRefused when the certificate does not carry the
         address, unless it is an update of the key the address has (a revocation, too, is learnt), or a person
-        compared its fingerprint.
+        compared its fingerprint; and for a blocked key which a person compared.
         """
         address = address.lower()
         moment = self._now()
@@ -157,9 +170,10 @@ class Keyring:
         def job(tx: DocumentTransaction) -> tuple[Decision, Certificate]:
             return self._learn(tx, offered, address, level, evidence)
 
-        decision, merged = await self._store.transact(job)
-        if decision.allowed and self._unsubscribe is not None:
-            self._enter(certificate_document(merged))
+        by_person = level is Level.FINGERPRINT
+        decision, merged = await self._store.transact(job, durable=by_person)
+        if decision.allowed:
+            self._issuers.enter(certificate_document(merged))
         return decision
 
     def _learn(
@@ -183,19 +197,31 @@ class Keyring:
         known = tx.get(certificate_id)
         held = None if known is None else _read(known)
         merged = certificate if held is None else held.merge(certificate)
-        decision = self._decide(tx, binding, merged, address, level)
-        if held is not None and not decision.allowed:
+        contact = self.contacts.read(tx, address)
+        if level is Level.FINGERPRINT and contact.blocks(certificate.fingerprint):
+            raise KeyRefused(f"you blocked the key {certificate.fingerprint} for {address}")
+        decision = self._decide(tx, binding, merged, contact, level)
+        if held is not None and not (decision.allowed or decision.alert):
             # an update of somebody else's key: what it says of this address was just refused
             names = {c.body for c in held.components if c.tag == Tag.USER_ID}
             merged = held.merge(certificate.without_user_ids(lambda body: body not in names))
-        if decision.allowed or held is not None:
+        if decision.allowed or decision.alert or held is not None:  # who is to decide must have it
             document = content_of(certificate_document(merged))
             if document != known:
                 tx.put(certificate_id, document)
+        if decision.inherits and binding is not None:
+            level = max(level, level_named(binding.level))
+            evidence = msgspec.structs.replace(evidence, level=level.word)
         if decision.allowed:
-            updated = _updated(binding, merged.fingerprint, address, level, evidence, decision)
-            if updated != binding:
-                tx.put(self._binding_id(address), content_of(updated))
+            updated = binding_edits.taken(
+                binding, merged.fingerprint, address, evidence, decision.reason
+            )
+        elif binding is None:
+            return decision, merged
+        else:
+            updated = binding_edits.refused(binding, merged.fingerprint, evidence, decision)
+        if updated != binding:
+            tx.put(self._binding_id(address), content_of(updated))
         return decision, merged
 
     def _decide(
@@ -203,83 +229,113 @@ class Keyring:
         tx: DocumentTransaction,
         binding: Binding | None,
         new: Certificate,
-        address: str,
+        contact: Contact,
         level: Level,
     ) -> Decision:
         now = self._now()
         old: BoundKey | None = None
         certified: frozenset[str] = frozenset()
+        declined: tuple[str, ...] = ()
         if binding is not None:
             content = tx.get(self._certificate_id(binding.fingerprint))
             certificate = None if content is None else _read(content)
             if certificate is not None and binding.fingerprint != new.fingerprint:
-                certified = certifiers(new, [certificate], address, now)
+                certified = certifiers(new, [certificate], contact.address, now)
+            declined = binding.declined
             old = BoundKey(
                 fingerprint=binding.fingerprint,
                 level=level_named(binding.level),
-                expires=certificate.expires if certificate else None,
+                expires=usable_until(certificate) if certificate else None,
                 revoked=certificate.revoked if certificate else False,
                 used_both_ways=binding.encrypted_to and binding.signature_seen,
+                blocked=contact.blocks(binding.fingerprint),
             )
         offered = BoundKey(
             fingerprint=new.fingerprint,
             level=level,
-            expires=new.expires,
+            expires=usable_until(new),
             revoked=new.revoked,
+            can_encrypt=new.can_encrypt(now),
             certified_by=certified,
+            blocked=contact.blocks(new.fingerprint),
+            declined=new.fingerprint in declined,
         )
         return may_replace(old, offered, now=now)
 
-    async def note_use(
-        self, address: str, *, encrypted_to: bool = False, signature_seen: bool = False
-    ) -> None:
-        """Remembers that mail was encrypted to, or well signed by, the key of an address: such a key is kept harder."""
+    async def edit(self, address: str, change: Callable[[Binding], Binding]) -> None:
+        """Keeps durably what a decision of the person makes of an address's binding, if it has one."""
         address = address.lower()
+        await self._store.transact(lambda tx: self._edit(tx, address, change), durable=True)
+
+    def _edit(
+        self, tx: DocumentTransaction, address: str, change: Callable[[Binding], Binding]
+    ) -> Binding | None:
+        content = tx.get(self._binding_id(address))
+        if content is None:
+            return None
+        binding = value_of(content, Binding)
+        changed = change(binding)
+        if changed != binding:
+            tx.put(self._binding_id(address), content_of(changed))
+        return changed
+
+    async def decide(
+        self,
+        address: str,
+        contact: Callable[[Contact], Contact],
+        binding: Callable[[Binding], Binding],
+    ) -> Contact:
+        """Keeps a decision of the person, about an address and about its key if it has one, durably."""
+
+        def job(tx: DocumentTransaction) -> Contact:
+            decided = self.contacts.edit(tx, address, contact)
+            self._edit(tx, address, binding)
+            return decided
+
+        return await self._store.transact(job, durable=True)
+
+    async def forget(self, address: str, *, keep: frozenset[str]) -> None:
+        """Deletes an address's binding, and the certificates that nothing else needs; not those of `keep`."""
+        others = [one for one in await self.list_bindings() if one.address != address]
+        needed = keep.union(*(_certificates_of(one) for one in others))
 
         def job(tx: DocumentTransaction) -> None:
             content = tx.get(self._binding_id(address))
             if content is None:
                 return
-            binding = value_of(content, Binding)
-            used = msgspec.structs.replace(
-                binding,
-                encrypted_to=binding.encrypted_to or encrypted_to,
-                signature_seen=binding.signature_seen or signature_seen,
+            tx.delete(self._binding_id(address))
+            for fingerprint in _certificates_of(value_of(content, Binding)) - needed:
+                if tx.get(self._certificate_id(fingerprint)) is not None:
+                    tx.delete(self._certificate_id(fingerprint))
+
+        await self._store.transact(job, durable=True)
+
+    async def note_use(
+        self,
+        address: str,
+        *,
+        fingerprint: str = "",
+        encrypted_to: bool = False,
+        signature_seen: bool = False,
+    ) -> None:
+        """Remembers that mail was encrypted to, or well signed by, the key of an address: such a key is kept harder.
+
+        With a `fingerprint` only if that is still its key. Nothing is written when it is known already.
+        """
+        binding = await self.find_binding(address)
+        if binding is None or (
+            binding.encrypted_to >= encrypted_to and binding.signature_seen >= signature_seen
+        ):
+            return
+
+        def note(binding: Binding) -> Binding:
+            if fingerprint and binding.fingerprint != fingerprint:
+                return binding
+            return binding_edits.used(
+                binding, encrypted_to=encrypted_to, signature_seen=signature_seen
             )
-            if used != binding:
-                tx.put(self._binding_id(address), content_of(used))
 
-        await self._store.transact(job)
-
-    # --- the index of issuers: signatures name keys by fingerprint or key id -----------------
-
-    async def _index(self) -> dict[str, set[str]]:
-        async with (
-            self._loading
-        ):  # nobody may look into a half-read index: "unknown key" would be untrue
-            if self._unsubscribe is None:
-                # listening begins before reading: what syncs in meanwhile is in one of both
-                self._issuers = {}
-                unsubscribe = self._store.on_change(self._follow)
-                try:
-                    documents = await self._store.find_docs(CERTIFICATE)
-                except BaseException:
-                    unsubscribe()
-                    raise
-                for document in documents:
-                    if document.content is not None:
-                        self._enter(value_of(document.content, CertificateDocument))
-                self._unsubscribe = unsubscribe
-            return self._issuers
-
-    def _follow(self, changes: Any) -> None:
-        for _, _, after in changes.docs:
-            if after is not None and after.get("type") == CERTIFICATE:
-                self._enter(value_of(after, CertificateDocument))
-
-    def _enter(self, document: CertificateDocument) -> None:
-        for issuer in document.issuers:
-            self._issuers.setdefault(issuer, set()).add(document.fingerprint)
+        await self._store.transact(lambda tx: self._edit(tx, address.lower(), note))
 
 
 def _offer(certificate: Certificate, address: str, at: float) -> _Offer:
@@ -302,36 +358,13 @@ def _read(content: dict[str, Any]) -> Certificate:
     return parse_certificate(value_of(content, CertificateDocument).certificate)
 
 
-def _updated(
-    binding: Binding | None,
-    fingerprint: str,
-    address: str,
-    level: Level,
-    evidence: Evidence,
-    decision: Decision,
-) -> Binding:
-    """The binding after an allowed change: same key, the higher level stays; another key, its own level."""
-    moment = evidence.when
-    change = Change(when=moment, fingerprint=fingerprint, level=level.word, reason=decision.reason)
-    if binding is None or binding.fingerprint != fingerprint:
-        return Binding(
-            address=address,
-            fingerprint=fingerprint,
-            level=level.word,
-            first_seen=moment,
-            last_seen=moment,
-            evidence=(evidence,),
-            history=trimmed((*(binding.history if binding else ()), change), MAX_HISTORY),
-        )
-    raised = level > level_named(binding.level)
-    # the same source saying the same again is no new evidence, only newer
-    others = tuple(
-        e for e in binding.evidence if (e.source, e.detail) != (evidence.source, evidence.detail)
-    )
-    return msgspec.structs.replace(
-        binding,
-        level=level.word if raised else binding.level,
-        last_seen=max(binding.last_seen, moment),
-        evidence=trimmed((*others, evidence), MAX_EVIDENCE),
-        history=trimmed((*binding.history, change), MAX_HISTORY) if raised else binding.history,
-    )
+def usable_until(certificate: Certificate) -> int | None:
+    """From when on nothing can be encrypted to it, by its expiries: its own, or that of its last encryption key."""
+    ends = [state.expires for state in certificate.keys if state.flags & ENCRYPT]
+    parts = None if not ends or None in ends else max(end for end in ends if end is not None)
+    return min((end for end in (certificate.expires, parts) if end is not None), default=None)
+
+
+def _certificates_of(binding: Binding) -> frozenset[str]:
+    offered = () if binding.alert is None else (binding.alert.fingerprint,)
+    return frozenset((binding.fingerprint, *offered))

@@ -9,46 +9,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
-import msgspec
-
+from leap.keymanager.asking import Asked, Noted
+from leap.keymanager.comparison import Comparison, compare, qr_text
 from leap.keymanager.discovery import Directory, Found, Source, ring, search
 from leap.keymanager.discovery.directory import DirectorySource
-from leap.keymanager.documents import (
-    Change,
-    DocumentStore,
-    Evidence,
-)
+from leap.keymanager.documents import DocumentStore
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
-from leap.keymanager.keyring import Keyring
+from leap.keymanager.explanation import alerts_of, barred, words_for_blocked
+from leap.keymanager.importing import Imported, import_certificates
+from leap.keymanager.key_info import KeyInfo, info_of, info_of_own
+from leap.keymanager.keyring import Bound, Keyring
 from leap.keymanager.openpgp import Certificate, SecretKey
 from leap.keymanager.own_changes import OwnKeyChanges
 from leap.keymanager.own_keys import OwnKeys
 from leap.keymanager.publishing import Publishing
-from leap.keymanager.trust import Decision, Level
+from leap.keymanager.trust import Decision, Level, level_named
+from leap.keymanager.verifying import Verifying
 
 logger = logging.getLogger(__name__)
 
 # Seconds. Revocations are rare, and each asking tells the provider whom one writes with.
 ASK_AGAIN = 24 * 3600
 ASK_AGAIN_UNANSWERED = 600  # the source could not be reached
-
-
-class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One key as lists show it, with why it is believed; times in seconds since 1970."""
-
-    address: str
-    fingerprint: str
-    level: str
-    own: bool
-    created: int
-    expires: int | None
-    revoked: bool
-    can_encrypt: bool
-    user_ids: tuple[str, ...]
-    evidence: tuple[Evidence, ...] = ()
-    history: tuple[Change, ...] = ()
 
 
 class KeyManager:
@@ -71,6 +56,8 @@ class KeyManager:
         self.keyring = Keyring(store, now=now)
         self.own = OwnKeys(store, self.address, self.keyring, now=now)
         self.own_changes = OwnKeyChanges(self.own)
+        self.verifying = Verifying(self.keyring, self.address, self.own_keys, now=now)
+        self.contacts = self.keyring.contacts
         self.publishing = Publishing(store, self.own, directory, now=now)
         self._directory = directory
         self._remote = tuple(remote)
@@ -92,7 +79,8 @@ class KeyManager:
         """The key for an address, from the ring or wherever it can be found; None when there is none.
 
         The certificate may have expired or be revoked, when there is no better: encrypting to it then raises.
-        Raises LookupFailed when a source could not answer and nothing good enough is at hand.
+        What the person's word forbids to use is found with the reason in `barred`. Raises LookupFailed when a source
+        could not answer and nothing good enough is at hand.
         """
         address = address.strip().lower()
         if address == self.address and (own := await self.own_keys()):
@@ -104,6 +92,23 @@ class KeyManager:
             )
 
         sources = self._sources()
+        refresh = await self._is_to_be_refreshed(address, sources)
+        return await self._search(address, sources, refresh=refresh)
+
+    async def ask(self, address: str) -> Asked:
+        """Asks the sources about an address now, whatever is known; what each answered, and what came of it."""
+        address = address.strip().lower()
+        noted = [Noted(source) for source in self._sources()]
+        found, failure = None, ""
+        try:
+            found = await self._search(address, noted, refresh=True)
+        except LookupFailed as error:
+            failure = str(error)
+        return Asked([source.answer for source in noted], found, failure)
+
+    async def _search(
+        self, address: str, sources: Sequence[Source], *, refresh: bool
+    ) -> Found | None:
         at = self._now()
 
         async def take(found: Found) -> Found:
@@ -113,14 +118,34 @@ class KeyManager:
             if source.name != ring.NAME:
                 self._ask_again[address] = at + (ASK_AGAIN if answered else ASK_AGAIN_UNANSWERED)
 
-        refresh = await self._is_to_be_refreshed(address, sources)
-        return await search(address, sources, at=at, learn=take, refresh=refresh, asked=asked)
+        try:
+            found = await search(address, sources, at=at, learn=take, refresh=refresh, asked=asked)
+        except LookupFailed:
+            bound = await self.keyring.find(address)
+            known = None if bound is None else await ring.RingSource(self.keyring).find(address)
+            if bound is None or known is None or barred(bound) is None:
+                raise
+            found = known  # it must not be used, whatever the sources would have said
+        return await self._with_persons_word(address, found)
+
+    async def _with_persons_word(self, address: str, found: Found | None) -> Found | None:
+        bound = await self.keyring.find(address)
+        if found is None:
+            if await self.keyring.find_binding(address) is not None and bound is None:
+                # Never "none": the person may have verified it, and clear text would follow.
+                raise LookupFailed(f"the key of {address} is known, but missing on this device")
+            return None
+        if bound is None or bound.certificate.fingerprint != found.certificate.fingerprint:
+            return found
+        word = barred(bound)
+        return found if word is None else replace(found, barred=word.reason, remedy=word.remedy)
 
     async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
         """The certificates that stand for an address, to judge its signatures: its own, or the one of the ring.
 
-        An address without one is looked up, and what is found becomes its key; that, and asking again about an older
-        one, takes at most `seconds`. What cannot be found out leaves what is known.
+        A key which the person blocked stands for nobody. An address without one is looked up, and what is found
+        becomes its key; that, and asking again about an older one, takes at most `seconds`. What cannot be found out
+        leaves what is known.
         """
         address = address.strip().lower()
         if address == self.address:
@@ -133,7 +158,7 @@ class KeyManager:
             except (LookupFailed, TimeoutError) as error:
                 logger.info("a sender's key could not be looked up: %s", type(error).__name__)
             bound = await self.keyring.find(address)
-        return [] if bound is None else [bound.certificate]
+        return [] if bound is None or bound.blocked else [bound.certificate]
 
     async def _is_to_be_refreshed(self, address: str, sources: Sequence[Source]) -> bool:
         """Whether no source beyond the ring was asked about the key of an address for a day, here or elsewhere."""
@@ -141,6 +166,8 @@ class KeyManager:
         bound = await self.keyring.find(address) if names else None
         if bound is None:
             return False
+        if bound.blocked:  # there may be another one
+            return self._now() >= self._ask_again.get(address, 0)
         heard = max((e.when for e in bound.binding.evidence if e.source in names), default=0)
         return self._now() >= max(heard + ASK_AGAIN, self._ask_again.get(address, 0))
 
@@ -155,7 +182,7 @@ class KeyManager:
         if found.source == ring.NAME:
             return found
         try:
-            await self.keyring.learn(
+            decision = await self.keyring.learn(
                 found.certificate,
                 address,
                 found.level,
@@ -167,7 +194,14 @@ class KeyManager:
             )
         except KeyRefused as error:
             raise LookupFailed(f"{found.source} gave no proper key: {error}") from error
-        return await ring.RingSource(self.keyring).find(address) or found
+        stands = await ring.RingSource(self.keyring).find(address)
+        if (
+            stands is None and not decision.allowed
+        ):  # the search goes on, but it does not end in clear text
+            word = words_for_blocked(address)
+            weak = Level.WEAK_CHAIN
+            return replace(found, level=weak, barred=word.reason, remedy=word.remedy)
+        return stands or found
 
     async def find_signers(self, issuers: Iterable[str]) -> list[Certificate]:
         """Certificates with a key of any of these fingerprints or key ids, one's own among them."""
@@ -203,32 +237,90 @@ class KeyManager:
             authentication=authentication,
         )
 
-    async def note_use(
-        self, address: str, *, encrypted_to: bool = False, signature_seen: bool = False
-    ) -> None:
-        """See `Keyring.note_use`."""
-        await self.keyring.note_use(
-            address, encrypted_to=encrypted_to, signature_seen=signature_seen
-        )
+    async def note_encrypted(self, fingerprints: Mapping[str, str]) -> None:
+        """Mail was encrypted to the keys of these addresses: such keys are kept harder."""
+        for address, fingerprint in fingerprints.items():
+            await self.keyring.note_use(address, fingerprint=fingerprint, encrypted_to=True)
+
+    async def note_signed(self, addresses: Iterable[str]) -> None:
+        """Mail of these addresses came with a good signature by the key that stands for them."""
+        for address in addresses:
+            await self.keyring.note_use(address, signature_seen=True)
+
+    async def policies(self, addresses: Iterable[str]) -> dict[str, str]:
+        """See `Contacts.policies`."""
+        return await self.contacts.policies(address.strip().lower() for address in addresses)
+
+    # --- for people -------------------------------------------------------------------------
 
     async def list_keys(self) -> list[KeyInfo]:
         """Own keys first, then those of others by address."""
         now = self._now()
-        found = [
-            _info(self.address, key.certificate, Level.KNOWN_KEY.word, now, own=True)
-            for key in await self.own_keys()
-        ]
+        found = [info_of_own(self.address, key.certificate, now) for key in await self.own_keys()]
         own = {info.fingerprint for info in found}
+        return [*found, *(info_of(one, now) for one in await self._bound_keys(own))]
+
+    async def _bound_keys(self, own: set[str]) -> list[Bound]:
+        bindings = await self.keyring.list_bindings()
+        names = [b.address for b in bindings if b.fingerprint not in own]
+        found = [await self.keyring.find(name) for name in names]
+        return [bound for bound in found if bound is not None]
+
+    async def alerts(self) -> list[str]:
+        """What the person must know or decide about keys of others, as sentences."""
+        found: list[str] = []
         for binding in await self.keyring.list_bindings():
-            certificate = await self.keyring.find_certificate(binding.fingerprint)
-            if certificate is not None and binding.fingerprint not in own:
-                info = _info(binding.address, certificate, binding.level, now, own=False)
-                found.append(
-                    msgspec.structs.replace(
-                        info, evidence=binding.evidence, history=binding.history
-                    )
-                )
+            if binding.alert is not None or level_named(binding.level) is Level.FINGERPRINT:
+                bound = await self.keyring.find(binding.address)
+                found += [] if bound is None else alerts_of(bound, self._now())
         return found
+
+    async def show(self, wanted: str) -> list[KeyInfo]:
+        """The keys of an address, or with a fingerprint (groups allowed); raises NoSuchKey."""
+        plain = wanted.strip().lower()
+        digits = "".join(plain.removeprefix("0x").split()).upper()
+        found = [
+            info
+            for info in await self.list_keys()
+            if info.address == plain
+            or (len(digits) >= 16 and any(p.fingerprint.endswith(digits) for p in info.parts))
+        ]
+        if not found:
+            raise NoSuchKey(f"no key is known for {wanted.strip()}")
+        return found
+
+    async def import_certificates(
+        self, data: bytes, *, origin: str, verified: Sequence[str] = ()
+    ) -> list[Imported]:
+        """See `importing.import_certificates`."""
+        return await import_certificates(
+            self.keyring, self.address, data, origin=origin, verified=verified
+        )
+
+    async def comparison(self, address: str) -> Comparison:
+        """What the person and the owner of an address's key compare. Raises NoSuchKey, NoOwnKey, KeyRefused."""
+        bound = await self.verifying.bound(address)
+        own = (await self.own.certificate()).fingerprint
+        mine, address = (self.address, own), bound.binding.address
+        alert = bound.binding.alert
+        stands = await compare(mine, (address, bound.certificate.fingerprint))
+        offered = None if alert is None else await compare(mine, (address, alert.fingerprint))
+        return Comparison(
+            address=address,
+            own=own,
+            own_qr=qr_text(own),
+            verified=bound.level is Level.FINGERPRINT,
+            key=stands,
+            offered=offered,
+        )
+
+    async def export_all(self) -> bytes:
+        """The armored certificates of all keys, one's own first."""
+        certificates = [key.certificate for key in await self.own_keys()]
+        own = {certificate.fingerprint for certificate in certificates}
+        certificates += [bound.certificate for bound in await self._bound_keys(own)]
+        once = {certificate.fingerprint: certificate for certificate in certificates}
+        return b"".join(certificate.armored() for certificate in once.values())
 
     async def export(
         self, address: str, *, secret: bool = False, passphrase: str | None = None
@@ -248,17 +340,3 @@ class KeyManager:
         if bound is None:
             raise NoSuchKey(f"no key is known for {address}")
         return bound.certificate.armored()
-
-
-def _info(address: str, certificate: Certificate, level: str, now: float, *, own: bool) -> KeyInfo:
-    return KeyInfo(
-        address=address,
-        fingerprint=certificate.fingerprint,
-        level=level,
-        own=own,
-        created=certificate.created,
-        expires=certificate.expires,
-        revoked=certificate.revoked,
-        can_encrypt=certificate.can_encrypt(now),
-        user_ids=certificate.user_ids,
-    )

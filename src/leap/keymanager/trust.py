@@ -45,42 +45,72 @@ _BY_WORD = {level.word: level for level in Level}
 class BoundKey:
     """A key as bound to an address: what the rule looks at.
 
-    `certified_by`: fingerprints of those who vouch for this key being of this address, now.
+    `expires`: from when on nothing can be encrypted to it, in seconds since 1970. `certified_by`: fingerprints of
+    those who vouch for this key being of this address, now. `blocked`: the person does not want it for this address.
+    `declined`: the person kept the old key when this one was offered before.
     """
 
     fingerprint: str
     level: Level
     expires: int | None = None
     revoked: bool = False
+    can_encrypt: bool = True
     used_both_ways: bool = False  # encrypted to it, and saw a good signature by it
     certified_by: frozenset[str] = frozenset()
+    blocked: bool = False
+    declined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """`alert`: only the person may decide, and is told. `inherits`: the new key is believed as much as the old was."""
+
     allowed: bool
     reason: str
+    alert: bool = False
+    inherits: bool = False
 
 
 def may_replace(old: BoundKey | None, new: BoundKey, *, now: float) -> Decision:
     """Whether `new` may become the key of an address that has `old`."""
+    if old is not None and new.fingerprint == old.fingerprint:
+        return Decision(True, "it is an update of the same key")
+    if new.blocked:
+        return Decision(False, "you blocked the new key")
     if old is None:
         return Decision(True, "there was no key for this address")
-    if new.fingerprint == old.fingerprint:
-        return Decision(True, "it is an update of the same key")
     if new.revoked:
         return Decision(False, "the new key is revoked")
     if new.expires is not None and new.expires <= now:
         return Decision(False, "the new key has expired")
     if new.level is Level.FINGERPRINT:
         return Decision(True, "you compared the new key's fingerprint")
+    if not new.can_encrypt:
+        return Decision(False, "nothing can be encrypted to the new key")
+    if old.blocked:
+        return Decision(True, "you blocked the old key")
+    decision = _by_the_rules(old, new, now)
+    if old.level is Level.FINGERPRINT:
+        return _for_the_person(new, decision)
+    return decision
+
+
+def _for_the_person(new: BoundKey, decision: Decision) -> Decision:
+    """A verified key changes by the person's word alone: who stole it can certify another, and revoke it."""
+    if new.declined:
+        return Decision(False, "you kept the old key when the new one was offered")
+    # Anybody can send a mail with some key in it: that must not stop mail to a verified contact.
+    if not decision.allowed and new.level is Level.WEAK_CHAIN:
+        return decision
+    because = decision.reason if decision.allowed else f"{new.level.words} says so"
+    return Decision(False, f"you verified the old key, so you decide ({because})", alert=True)
+
+
+def _by_the_rules(old: BoundKey, new: BoundKey, now: float) -> Decision:
     if old.revoked:
         return Decision(True, "the old key is revoked")
     if old.fingerprint in new.certified_by:
-        # Only a person weighs "I compared it" against a signature which a thief of the old key can make, too.
-        if new.level >= old.level:
-            return Decision(True, "the old key signed the new one")
-        return Decision(False, "the old key signed the new one, but the new one is believed less")
+        return Decision(True, "the old key signed the new one", inherits=True)
     if old.expires is not None and old.expires <= now:
         if new.level >= old.level:
             return Decision(True, "the old key has expired, and the new one is believed as much")

@@ -128,3 +128,5 @@ def _show(result: dict[str, Any]) -> None:
             click.echo(account["notice"])
         if problem := account.get("key", {}).get("problem"):
             click.echo(f"{account['address']}: {problem}")
+        for alert in account.get("key_alerts", ()):
+            click.echo(f"ATTENTION: {alert}")

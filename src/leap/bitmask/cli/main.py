@@ -23,7 +23,7 @@ _COMMANDS = {
     "mail": ("mail", "mail", "Settings for your mail program, state of the mail, import."),
     "sync": ("sync", "sync", "How sync is; sync now; what is kept here; go on after an alarm."),
     "doctor": ("doctor", "doctor", "Verify, export, import, rebuild or compact the store."),
-    "keys": ("keys", "keys", "List and export OpenPGP keys."),
+    "keys": ("keys", "keys", "Keys of your own and of others: explain, find, compare."),
     "device": ("device", "device", "List, rename and remove the devices of an account."),
     "passphrase": ("passphrase_change", "passphrase", "Change the passphrase of an account."),
     "recovery": (

@@ -1,4 +1,4 @@
-"""`bitmask keys` for the account's own keys: import, use, rotate, revoke, backup, restore."""
+"""`bitmask keys` for the account's own keys: use, rotate, revoke, backup, restore."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import click
 
-from leap.bitmask.cli.key_file import (
-    add_user_id_option,
-    extend_option,
-    key_passphrase_option,
-    open_key_file,
-)
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import Failure, answer, json_option, pass_home, run
 from leap.bitmask.cli.passphrase import read_passphrase
+from leap.bitmask.cli.secret_key_file import (
+    add_user_id_option,
+    extend_option,
+    open_key_file,
+    read_key_file,
+)
 from leap.bitmask.cli.user import ADDRESS
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home
@@ -25,7 +25,7 @@ _account = click.option("--account", type=ADDRESS, help="Whose key; needed when 
 _yes = click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
 _path = click.Path(dir_okay=False, path_type=Path)
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
-_use = click.option(
+use_option = click.option(
     "--use",
     is_flag=True,
     help="Make it the key in use: others encrypt to it, and you sign with it. Else it only opens mail.",
@@ -34,47 +34,15 @@ _use = click.option(
 
 def add_own_key_commands(group: click.Group) -> None:
     """Puts the commands of this module into `bitmask keys`."""
-    for command in (import_, use, rotate, revoke, backup, restore):
+    for command in (use, rotate, revoke, backup, restore):
         group.add_command(command)
-
-
-@click.command(name="import")
-@click.argument("file", type=_existing)
-@_account
-@_use
-@add_user_id_option
-@extend_option
-@key_passphrase_option
-@json_option
-@pass_home
-def import_(
-    home: Home,
-    file: Path,
-    account: str | None,
-    use: bool,
-    add_user_id: bool,
-    extend: bool,
-    key_passphrase_fd: int | None,
-    as_json: bool,
-) -> None:
-    """Import your own secret keys from FILE. They open mail; with --use the key is also the one in use."""
-    address = one_account(home, account)
-    import_secret_keys(
-        home,
-        address,
-        file,
-        use=use,
-        add_user_id=add_user_id,
-        extend=extend,
-        descriptor=key_passphrase_fd,
-        as_json=as_json,
-    )
 
 
 def import_secret_keys(
     home: Home,
     address: str,
-    file: Path,
+    data: bytes,
+    name: str,
     *,
     use: bool,
     add_user_id: bool = False,
@@ -85,7 +53,8 @@ def import_secret_keys(
     """What `keys import` does with a file of secret keys."""
     opened = open_key_file(
         home,
-        file,
+        data,
+        name,
         address,
         descriptor=descriptor,
         for_use=use,
@@ -343,7 +312,7 @@ def _write(file: Path, data: bytes) -> None:
 @click.command()
 @click.argument("file", type=_existing)
 @_account
-@_use
+@use_option
 @add_user_id_option
 @extend_option
 @click.option(
@@ -371,7 +340,8 @@ def restore(
     import_secret_keys(
         home,
         one_account(home, account),
-        file,
+        read_key_file(file),
+        str(file),
         use=use,
         add_user_id=add_user_id,
         extend=extend,

@@ -9,15 +9,16 @@ from urllib.parse import urlsplit
 
 import click
 
-from leap.bitmask.cli.key_file import (
+from leap.bitmask.cli.launch import ensure_daemon
+from leap.bitmask.cli.output import answer, json_option, pass_home, run, table
+from leap.bitmask.cli.passphrase import read_passphrase
+from leap.bitmask.cli.secret_key_file import (
     add_user_id_option,
     extend_option,
     key_passphrase_option,
     open_key_file,
+    read_key_file,
 )
-from leap.bitmask.cli.launch import ensure_daemon
-from leap.bitmask.cli.output import answer, json_option, pass_home, run, table
-from leap.bitmask.cli.passphrase import read_passphrase
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home, HomeError, normal_address
 
@@ -129,7 +130,8 @@ def create(
         run(ensure_daemon(home))
         brought = open_key_file(
             home,
-            key_file,
+            read_key_file(key_file),
+            str(key_file),
             address,
             descriptor=passphrase_fd if key_passphrase_fd is None else key_passphrase_fd,
             for_use=True,

@@ -13,7 +13,8 @@ from leap.keymanager.trust import Level
 class Found:
     """A certificate for an address. `evidence` says in words where it is from; `source` names the module.
 
-    `url`, `mail` and `authentication` are those of `documents.Evidence`.
+    `url`, `mail` and `authentication` are those of `documents.Evidence`. `barred` says why the person's word forbids
+    to use it now, as in "is blocked by you", and `remedy` what they can do.
     """
 
     certificate: Certificate
@@ -23,6 +24,8 @@ class Found:
     url: str = ""
     mail: str = ""
     authentication: str = ""
+    barred: str = ""
+    remedy: str = ""
 
 
 class Source(Protocol):

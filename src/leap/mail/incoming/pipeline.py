@@ -38,7 +38,7 @@ from leap.mail.incoming import consumed, quarantine
 from leap.mail.incoming.looks import Looks
 from leap.mail.incoming.quarantine import Quarantined
 from leap.mail.incoming.ready import Ready, Refused
-from leap.mail.incoming.senders import SignerKeys
+from leap.mail.incoming.senders import SignerKeys, key_name
 from leap.mail.incoming.workshop import Workshop
 from leap.mail.local import Arrived
 from leap.mail.outgoing.addresses import domain_of
@@ -144,7 +144,10 @@ class IncomingMail:
         self._may_claim = may_claim
         self._now = now
         self._jitter = jitter
-        self.workshop = Workshop(store, keymanager, domain_of(account.address), now)
+        self._keys = keymanager
+        self._own_domain = domain_of(account.address)
+        self.workshop = Workshop(store, keymanager, self._own_domain, now)
+        self._signed_by: set[str] = set()  # noted in this batch
         self._looks = Looks(clock)
         self._news = 0  # items of the last batch that were not stored before
         self._woken = asyncio.Event()
@@ -311,6 +314,7 @@ class IncomingMail:
     ) -> list[_Result]:
         """Stores items in the order they came; what this machine fails at is told for each."""
         self.workshop.begin_batch(len(claimed))
+        self._signed_by = set()
         results: list[_Result] = []
         items: list[tuple[InboxItem, _Item]] = []
         for one in claimed:
@@ -380,6 +384,15 @@ class IncomingMail:
             [_arrived(item, ready) for item, ready in made],
             partial(self._note_stored, [item.row_id for item, _ in made]),
         )
+        signed = {
+            key_name(ready.signed_by, self._own_domain) for _, ready in made if ready.signed_by
+        }
+        if new := signed - self._signed_by:
+            self._signed_by |= new
+            with contextlib.suppress(
+                SoledadError
+            ):  # the mail is stored; the next one tells it again
+                await self._keys.note_signed(new)
 
     def _note_stored(self, row_ids: Sequence[str], tx: Transaction) -> None:
         consumed.note_stored(tx, self._device_id, self._slot, row_ids, self._now())

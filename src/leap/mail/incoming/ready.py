@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from leap.keymanager.openpgp import SecretKey
 from leap.mail.contract import TooLarge
+from leap.mail.incoming.assembly import from_address_of
 from leap.mail.incoming.opening import Opened, open_mail, unopened
 from leap.mail.incoming.senders import Senders, SendersWanted
 from leap.mail.storing import MAX_SERVED_BYTES, Prepared, check_size, prepare_now
@@ -37,10 +38,14 @@ class Desk:
 
 
 class Ready(NamedTuple):
-    """An item ready to be stored; `fault` names what this version failed at, if it is served as it came."""
+    """An item ready to be stored; `fault` names what this version failed at, if it is served as it came.
+
+    `signed_by` is its From address if a good signature of that address's key is on it.
+    """
 
     prepared: Prepared
     fault: str = ""
+    signed_by: str = ""
 
     def __repr__(self) -> str:
         return "Ready()"
@@ -64,7 +69,7 @@ def make_ready(sealed: bytes, desk: Desk) -> Outcome:
         except SendersWanted as wanted:
             return wanted
         check_size(opened.served, MAX_SERVED_BYTES)
-        return Ready(_prepared(opened, desk), fault)
+        return Ready(_prepared(opened, desk), fault, _signed_by(opened))
     except (ProviderLies, TooLarge) as error:
         return Refused(str(error))
     except (MemoryError, OSError):
@@ -88,6 +93,11 @@ def _opened(raw: bytes, desk: Desk) -> tuple[Opened, str]:
         raise
     except Exception as error:
         return unopened(raw, desk.own_domain), type(error).__name__
+
+
+def _signed_by(opened: Opened) -> str:
+    good = any(one.state == "good" for one in opened.security.signatures)
+    return (from_address_of(opened.served) or "") if good else ""
 
 
 def _prepared(opened: Opened, desk: Desk) -> Prepared:

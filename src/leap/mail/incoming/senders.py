@@ -25,6 +25,10 @@ class SignerKeys(Protocol):
 
     async def own_keys(self) -> Sequence[SecretKey]: ...
 
+    async def note_signed(self, addresses: Iterable[str]) -> None:
+        """Mail of these addresses came with a good signature by the key that stands for them."""
+        ...
+
     async def find_signers(self, issuers: Iterable[str]) -> Sequence[Certificate]:
         """Certificates in the ring with any of these fingerprints or key ids."""
         ...
@@ -76,12 +80,15 @@ async def look_up(
     return Senders(bound, by_issuers)
 
 
+def key_name(from_address: str, own_domain: str) -> str:
+    """The address whose key stands for a From: our provider gives alice+tag@ to alice@ and to nobody else."""
+    return without_tag(from_address) if domain_of(from_address) == own_domain else from_address
+
+
 async def _bound(from_address: str, keys: SignerKeys, own_domain: str) -> tuple[Certificate, ...]:
     """The certificates whose signatures may count as the From's own."""
-    own = domain_of(from_address) == own_domain
-    # Our provider gives alice+tag@ to alice@ and to nobody else.
-    name = without_tag(from_address) if own else from_address
     try:
+        name = key_name(from_address, own_domain)
         return tuple(await keys.find_bound(name, seconds=LOOKUP_SECONDS))
     except Exception as error:
         # Then the verdict is "unknown-key" or "not-from": nobody said that it is the sender's key.

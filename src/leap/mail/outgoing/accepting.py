@@ -20,15 +20,15 @@ from leap.mail.outgoing.field_lines import values_of
 from leap.mail.outgoing.outbox import NewEntry, Outbox, Protection
 from leap.mail.outgoing.pgp_mime import is_encrypted
 from leap.mail.outgoing.policy import (
-    DEFAULT_POLICY,
     Encrypt,
     Policy,
     Recipient,
     Refuse,
     decide,
+    policy_named,
     stricter,
 )
-from leap.mail.outgoing.recipient_keys import Keys, Looked, look_up, own_key_problem
+from leap.mail.outgoing.recipient_keys import Keys, Looked, look_up, names_of, own_key_problem
 from leap.mail.outgoing.submitted import Submitted, read_submission
 from leap.soledad.errors import StoreFull
 from leap.soledad.wire import MAX_MESSAGE_BYTES
@@ -37,12 +37,6 @@ from leap.soledad.wire import MAX_MESSAGE_BYTES
 MAX_ENCRYPTED = 36 * 1024 * 1024
 MAX_RECIPIENTS = 1_000  # what the SMTP server takes at once, too
 _OFF_LOOP = 256 * 1024  # octets from which reading a mail takes over 5 ms
-
-PolicyOf = Callable[[str], Policy]  # the wish for mail to an address
-
-
-def default_policy(_: str) -> Policy:
-    return DEFAULT_POLICY
 
 
 class Outgoing:
@@ -54,14 +48,12 @@ class Outgoing:
         keys: Keys,
         address: str,
         *,
-        policy: PolicyOf = default_policy,
         now: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self.outbox = outbox
         self.address = normal(address)
         self._keys = keys
-        self._policy = policy
         self._now = now
         self._new_id = new_id
 
@@ -85,7 +77,7 @@ class Outgoing:
         else:
             submitted, encrypted = self._read(raw, sender, now)
         self._check_from(submitted)
-        wishes = {one: stricter(self._policy(one), submitted.wish) for one in unique}
+        wishes = await self.wishes(unique, submitted.wish)
         protection: Protection = "as-is"
         if not encrypted:
             protection = await self._protection(unique, wishes, now)
@@ -120,9 +112,15 @@ class Outgoing:
         if not self._is_own(sender):
             raise NotPermitted(f"This account sends as {self.address} only.")
 
-    def policy_of(self, address: str, wish: str) -> Policy:
-        """The policy for one recipient of a message that says `wish`."""
-        return stricter(self._policy(address), wish)
+    async def wishes(self, recipients: Sequence[str], wish: str) -> dict[str, Policy]:
+        """The policy for each recipient of a message that says `wish`, as the person set it last on any device."""
+        own = domain_of(self.address)
+        names = {one: names_of(one, own) for one in recipients}
+        known = await self._keys.policies({name for of in names.values() for name in of})
+        return {
+            one: stricter(policy_named(next((known[n] for n in of if n in known), None)), wish)
+            for one, of in names.items()
+        }
 
     def _is_own(self, address: str) -> bool:
         return normal(address) == self.address or without_tag(normal(address)) == self.address

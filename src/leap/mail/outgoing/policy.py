@@ -2,7 +2,8 @@
 
 Pure. The whole decision, first match from the top:
 
-    a recipient's key is unusable (expired, revoked), and encryption is not "never"  -> Refuse, with the reason
+    a recipient's key is unusable (expired, revoked, blocked, another one is offered for a verified one), and
+    encryption is not "never"                                        -> Refuse, with the reason
     wishes differ: some "never", others not                          -> Refuse: never mixed
     all "never"                                                      -> Clear
     somebody has no key, somebody has one (or must have one)         -> Refuse, naming who has none
@@ -25,6 +26,7 @@ from typing import Literal
 
 Policy = Literal["require", "prefer", "never"]
 DEFAULT_POLICY: Policy = "prefer"
+ASK = "Ask for a new key, or remove the recipient."
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,10 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """There is a key and it must not be used; `reason` as in "expired on 3 May 2026"."""
+    """There is a key and it must not be used; `reason` as in "expired on 3 May 2026", `remedy` what helps."""
 
     reason: str
+    remedy: str = ASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,10 @@ def decide(recipients: Sequence[Recipient]) -> Decision:
         return Refuse("The message has no recipients.")
     unusable = [r for r in recipients if isinstance(r.key, Unusable) and r.policy != "never"]
     if unusable:
-        reasons = "; ".join(
-            f"the key of {r.address} {r.key.reason}"
-            for r in unusable
-            if isinstance(r.key, Unusable)
-        )
-        return Refuse(f"Not sent: {reasons}. Ask for a new key, or remove the recipient.")
+        keys = [(r.address, r.key) for r in unusable if isinstance(r.key, Unusable)]
+        reasons = "; ".join(f"the key of {address} {key.reason}" for address, key in keys)
+        remedies = " ".join(dict.fromkeys(key.remedy for _, key in keys))
+        return Refuse(f"Not sent: {reasons}. {remedies}")
     never = [r for r in recipients if r.policy == "never"]
     if len(never) == len(recipients):
         return Clear()
@@ -128,6 +129,14 @@ def decide(recipients: Sequence[Recipient]) -> Decision:
         )
         return Wait(f"Waiting for keys ({reasons}).")
     return Encrypt() if usable else Clear()
+
+
+def policy_named(word: str | None) -> Policy:
+    """The policy of a word in a contact's document; nothing or an unknown one is the account's."""
+    return _BY_WORD.get(word or "", DEFAULT_POLICY)
+
+
+_BY_WORD: dict[str, Policy] = {"require": "require", "prefer": "prefer", "never": "never"}
 
 
 def stricter(policy: Policy, wish: str) -> Policy:

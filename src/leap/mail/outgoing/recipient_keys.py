@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -29,6 +29,16 @@ class FoundKey(Protocol):
     @property
     def certificate(self) -> Certificate: ...
 
+    @property
+    def barred(self) -> str:
+        """Why the person's word forbids to use it, as in "is blocked by you"; or nothing."""
+        ...
+
+    @property
+    def remedy(self) -> str:
+        """What the person can do about that, as a sentence."""
+        ...
+
 
 class Keys(Protocol):
     """What sending needs of `leap.keymanager.keys.KeyManager`."""
@@ -41,6 +51,14 @@ class Keys(Protocol):
         """The account's keys, the one to sign with first."""
         ...
 
+    async def policies(self, addresses: Iterable[str]) -> Mapping[str, str]:
+        """What the person set for mail to these: "prefer", "require", "never"; the others are left out."""
+        ...
+
+    async def note_encrypted(self, fingerprints: Mapping[str, str]) -> None:
+        """Mail was encrypted to these keys, by address."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Looked:
@@ -49,6 +67,7 @@ class Looked:
     address: str
     state: KeyState
     certificate: Certificate | None = None
+    name: str = ""  # the address the key is of: without its +tag, perhaps
 
 
 async def look_up(
@@ -78,16 +97,24 @@ async def look_up(
             task.cancel()
 
 
+def names_of(address: str, own_domain: str) -> list[str]:
+    """The addresses under which a key or a contact of a recipient may be known, the most exact first."""
+    exact = normal(address)
+    if domain_of(address) != own_domain or without_tag(exact) == exact:
+        return [exact]
+    return [exact, without_tag(exact)]  # our own provider delivers bob+lists@ to bob@
+
+
 async def _look_up_one(keys: Keys, address: str, own_domain: str, now: float) -> Looked:
-    names = [normal(address)]
-    if domain_of(address) == own_domain and without_tag(names[0]) != names[0]:
-        names.append(without_tag(names[0]))  # our own provider delivers bob+lists@ to bob@
     try:
-        for name in names:
+        for name in names_of(address, own_domain):
             found = await keys.find_certificate(name)
             if found is not None:
                 state = usability(found.certificate, now)
-                return Looked(address, state, found.certificate if state == Usable() else None)
+                if found.barred:
+                    state = Unusable(found.barred, found.remedy)
+                certificate = found.certificate if state == Usable() else None
+                return Looked(address, state, certificate, name)
     except Exception as error:
         logger.info("a key look-up failed: %s", type(error).__name__)
         return Looked(address, Unclear("its key could not be looked up now"))

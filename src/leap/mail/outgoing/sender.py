@@ -186,9 +186,7 @@ class Sender:
         """The copies to send, kept durably; none when the entry waits or has ended."""
         if entry.protection == "as-is":
             return await self._keep(entry, unchanged_copy(entry, self._new_id), "as-is")
-        wishes = {
-            address: self._outgoing.policy_of(address, entry.policy) for address in entry.waiting
-        }
+        wishes = await self._outgoing.wishes(entry.waiting, entry.policy)
         now = self._now()
         looked = await look_up(
             self._keys,
@@ -200,7 +198,8 @@ class Sender:
         decision: Decision = decide(recipients_of(looked, wishes))
         if isinstance(decision, Clear) and entry.protection == "encrypted":
             decision = Refuse(
-                "Not sent: the recipients' keys are gone, and it was to be encrypted."
+                "Not sent: it was to be encrypted, and now the recipients have no keys or are set never to be"
+                " encrypted to."
             )
         if isinstance(decision, Refuse):
             await self._give_up(entry, f"5.7.1 {decision.sentence}")
@@ -233,7 +232,11 @@ class Sender:
         except OpenPGPError as error:
             await self._give_up(entry, f"5.7.1 Not sent: {error}.")
             return ()
-        return await self._keep(entry, copies, "encrypted")
+        kept = await self._keep(entry, copies, "encrypted")
+        if kept:
+            used = {one.name: one.certificate.fingerprint for one in looked if one.certificate}
+            await self._keys.note_encrypted(used)
+        return kept
 
     async def _keep(
         self, entry: Entry, copies: Sequence[Copy], protection: Protection

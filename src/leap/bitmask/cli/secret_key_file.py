@@ -16,6 +16,7 @@ from leap.bitmask.control import ask
 from leap.bitmask.home import Home
 
 MAX_BYTES = 1024 * 1024
+_SECRET_KEY = 5  # RFC 9580 5
 
 key_passphrase_option = click.option(
     "--key-passphrase-fd",
@@ -61,6 +62,16 @@ def read_key_file(path: Path) -> bytes:
     return data
 
 
+def has_secret_keys(data: bytes) -> bool:
+    """Whether a file is one of secret keys, by how it begins."""
+    first = data[:1]
+    if (
+        first and first[0] & 0x80
+    ):  # RFC 9580 4.2: the type in either format of a packet's first octet
+        return (first[0] & 0x3F if first[0] & 0x40 else first[0] >> 2 & 0x0F) == _SECRET_KEY
+    return b"-----BEGIN PGP PRIVATE KEY BLOCK-----" in data
+
+
 def for_daemon(data: bytes) -> str:
     """Octets as a command's argument."""
     return base64.b64encode(data).decode("ascii")
@@ -68,7 +79,8 @@ def for_daemon(data: bytes) -> str:
 
 def open_key_file(
     home: Home,
-    path: Path,
+    data: bytes,
+    name: str,
     address: str,
     *,
     descriptor: int | None,
@@ -76,18 +88,18 @@ def open_key_file(
     add_user_id: bool = False,
     extend: bool = False,
 ) -> KeyFile:
-    """Reads a file of secret keys; asks for its passphrase if it is locked.
+    """What is in the file `name` of secret keys; asks for its passphrase if it is locked.
 
     `for_use`: a person at a terminal is also asked whether the address may be put on the key, and its end extended.
     """
-    key = for_daemon(read_key_file(path))
+    key = for_daemon(data)
     found = run(ask(home, "keys-inspect", key=key, address=address))
     passphrase = None
     if found["locked"]:
-        prompt = f"Passphrase of the key in {path}"
+        prompt = f"Passphrase of the key in {name}"
         if found["setup_message"]:
             begins = f", which begins with {found['begins']}" if found["begins"] else ""
-            prompt = f"Setup Code of {path}{begins}"
+            prompt = f"Setup Code of {name}{begins}"
         passphrase = read_passphrase(prompt, descriptor=descriptor)
     if for_use and sys.stdin.isatty() and len(found["keys"]) == 1:
         import time

@@ -1,0 +1,88 @@
+"""What people read of a key: everything `bitmask keys show` says, and what the sources answered. Pure."""
+
+from __future__ import annotations
+
+from leap.bitmask.sentences import sentence
+from leap.keymanager.asking import Answer, Asked
+from leap.keymanager.comparison import grouped
+from leap.keymanager.documents import Contact, Publication
+from leap.keymanager.explanation import day, part_words, policy_words, source_words
+from leap.keymanager.key_info import KeyInfo
+from leap.keymanager.trust import level_named
+
+
+def key_lines(key: KeyInfo, published: Publication | None = None, advice: str = "") -> list[str]:
+    """All about one key, most important first. `published` is of one's own; `advice` is Autocrypt's, in words."""
+    lines = [
+        f"{'Your key' if key.own else 'Key'} of {key.address}",
+        f"  {grouped(key.fingerprint)}",
+    ]
+    lines += [f"  {name}" for name in key.user_ids]
+    lines += [f"ATTENTION: {alert}" for alert in key.alerts]
+    state = _state(key)
+    if state:
+        lines.append(state)
+    lines += key.reasons
+    if not key.own:
+        lines.append(policy_words(Contact(address=key.address, policy=key.policy)))
+    if key.blocks:
+        lines.append("Blocked for this address:")
+        lines += [
+            f"  {grouped(b.fingerprint)} since {day(b.when)}"
+            + (f": {b.reason}" if b.reason else "")
+            for b in key.blocks
+        ]
+    if advice:
+        lines.append(f"Autocrypt recommends: {advice}.")
+    if published is not None:
+        lines.append(_published(published))
+    lines.append("Parts:")
+    lines += [f"  {part_words(part)}" for part in key.parts]
+    return lines
+
+
+def _state(key: KeyInfo) -> str:
+    if key.blocked:
+        return "You blocked this key: nothing is encrypted to it, and its signatures do not count."
+    if key.revoked:
+        return "Its owner revoked it: nothing can be encrypted to it."
+    if not key.can_encrypt:
+        return "Nothing can be encrypted to it any more: it has expired, or has no part for that."
+    return ""
+
+
+def _published(state: Publication) -> str:
+    if state.error:
+        return f"Not published yet, tried {state.attempts} times: {sentence(state.error)}"
+    if state.published:
+        return f"Published in your provider's key directory on {day(state.when)}."
+    return "Not published yet."
+
+
+def asked_words(address: str, asked: Asked) -> list[str]:
+    """What each source answered, and what came of it."""
+    lines = [_answered(answer) for answer in asked.answers]
+    found = asked.found
+    if found is None and asked.failure:
+        lines.append(f"Whether {address} has a key is not known now: {sentence(asked.failure)}")
+    elif found is None:
+        lines.append(f"No key was found for {address}.")
+    elif found.barred:
+        lines.append(f"The key of {address} {found.barred}. {found.remedy}")
+    else:
+        fingerprint = grouped(found.certificate.fingerprint)
+        lines.append(f"The key of {address} is {fingerprint} ({found.level.words}).")
+    return lines
+
+
+def _answered(answer: Answer) -> str:
+    who = source_words(answer.source)
+    who = who[:1].upper() + who[1:]
+    if answer.outcome == "found":
+        level = level_named(answer.level).words
+        return f"{who}: {grouped(answer.fingerprint)} ({level}): {answer.words}"
+    if answer.outcome == "none":
+        return f"{who}: has no key."
+    if answer.outcome == "failed":
+        return f"{who}: no answer. {sentence(answer.words)}"
+    return f"{who}: not asked, {answer.words}."

@@ -1,0 +1,95 @@
+"""What the person decided about an address: whether to encrypt, and which keys never to use.
+
+Invariant: a decision is never changed by what sources say; only by the person, on any of their devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from leap.keymanager.documents import (
+    CONTACT,
+    Block,
+    Contact,
+    DocumentStore,
+    DocumentTransaction,
+    content_of,
+    value_of,
+)
+
+POLICIES = ("prefer", "require", "never")
+MANY = 16  # addresses from which on all contacts are read at once; few people have that many
+
+
+class Contacts:
+    """The contact documents of one account; addresses are in lower case."""
+
+    def __init__(self, store: DocumentStore) -> None:
+        self._store = store
+
+    def _id(self, address: str) -> str:
+        return self._store.row_key(f"{CONTACT}:{address}".encode())
+
+    async def find(self, address: str) -> Contact:
+        """What was decided about an address; an empty one when nothing was."""
+        document = await self._store.get_doc(self._id(address))
+        return _read(address, None if document is None else document.content)
+
+    async def list(self) -> list[Contact]:
+        """All about whom something was decided, by address."""
+        documents = await self._store.find_docs(CONTACT)
+        found = [value_of(d.content, Contact) for d in documents if d.content is not None]
+        return sorted(found, key=lambda contact: contact.address)
+
+    async def policies(self, addresses: Iterable[str]) -> dict[str, str]:
+        """What was decided about encrypting to each of these ("prefer", "require", "never"); others are left out."""
+        wanted = set(addresses)
+        if len(wanted) > MANY:
+            found = [contact for contact in await self.list() if contact.address in wanted]
+        else:
+            found = [await self.find(address) for address in sorted(wanted)]
+        return {one.address: one.policy for one in found if one.policy in POLICIES}
+
+    def read(self, tx: DocumentTransaction, address: str) -> Contact:
+        """The same as `find`, within a transaction."""
+        return _read(address, tx.get(self._id(address)))
+
+    def edit(
+        self, tx: DocumentTransaction, address: str, change: Callable[[Contact], Contact]
+    ) -> Contact:
+        """Keeps what `change` makes of a contact, within a transaction."""
+        before = self.read(tx, address)
+        after = change(before)
+        if after != before:
+            tx.put(self._id(address), content_of(after))
+        return after
+
+    async def set_policy(self, address: str, policy: str) -> Contact:
+        """Sets "prefer", "require" or "never" for mail to an address; "" goes back to the account's."""
+        if policy and policy not in POLICIES:
+            raise ValueError(f"there is no policy {policy!r}")
+
+        def job(tx: DocumentTransaction) -> Contact:
+            return self.edit(tx, address, lambda c: msgspec.structs.replace(c, policy=policy))
+
+        return await self._store.transact(job, durable=True)
+
+
+def blocking(contact: Contact, block: Block) -> Contact:
+    """The contact with one more blocked key."""
+    if contact.blocks(block.fingerprint):
+        return contact
+    return msgspec.structs.replace(contact, blocked=(*contact.blocked, block))
+
+
+def unblocking(contact: Contact, fingerprint: str) -> Contact:
+    """The contact with one less."""
+    rest = tuple(one for one in contact.blocked if one.fingerprint != fingerprint)
+    return msgspec.structs.replace(contact, blocked=rest)
+
+
+def _read(address: str, content: dict[str, Any] | None) -> Contact:
+    return Contact(address=address) if content is None else value_of(content, Contact)
