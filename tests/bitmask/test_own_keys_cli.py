@@ -285,6 +285,8 @@ def test_a_key_is_imported_for_reading_and_used_only_when_that_is_said(
     file.write_bytes(mine.armored())
     said = desk("keys", "import", str(file), *account)
     assert "The key in use stays" in said
+    shown = desk("keys", "show", mine.fingerprint, *account)
+    assert f"`bitmask keys use {mine.fingerprint}`" in shown
     assert desk.published(CAROL).fingerprint == now
     assert "no own key" in desk("keys", "use", "00" * 20, *account, code=1)
     used = desk.json("keys", "use", mine.fingerprint, *account)
@@ -296,7 +298,12 @@ def test_a_key_is_imported_for_reading_and_used_only_when_that_is_said(
     foreign.write_bytes(generate("somebody@else.test").armored())
     refused = desk.json("keys", "import", str(foreign), "--use", *account, code=1)
     assert refused["error"] == "other-address"
-    assert "opens" in desk("keys", "import", "--help")
+    desk("keys", "import", str(foreign), *account)
+    rows = desk.json("keys", "list", *account)
+    assert [row["in_use"] for row in rows if row["own"]].count(True) == 1
+    public = tmp_path / "public.asc"
+    public.write_bytes(mine.certificate.armored())
+    assert "no secret key" in desk("keys", "import", str(public), "--use", *account, code=2)
 
 
 def test_what_was_changed_while_the_provider_was_away_is_published_after_a_kill(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from leap.keymanager.documents import SECRET, Content, unpack
-from leap.keymanager.errors import KeyRefused, NoSuchKey
+from leap.keymanager.errors import KeyRefused, NoOwnKey, NoSuchKey
 from leap.keymanager.keyring import Keyring
 from leap.keymanager.keys import KeyManager
 from leap.keymanager.merges import MERGES
@@ -92,6 +92,26 @@ async def test_keys_without_a_choice_get_one_that_stays(
     assert (await keys.own.ensure()).fingerprint == old.fingerprint
     await keys.own.add(generate(ALICE, now=clock))
     assert await _in_use(keys) == old.fingerprint
+
+
+async def test_no_second_key_is_made_while_the_first_is_still_to_come(
+    store: Soledad, keys: KeyManager, tmp_path: Path, clock: Time
+) -> None:
+    """The choice came by sync, and the key itself did not yet."""
+    first = await keys.own.ensure()
+    (choice,) = (await _contents(store, CHOICE)).values()
+    second = await Soledad.open(tmp_path / "second.db", bytes(32), merges=MERGES)
+    try:
+        there = KeyManager(second, ALICE, now=clock)
+        name = second.row_key(f"{CHOICE}:{ALICE}".encode())
+        await second.transact(lambda tx: tx.put(name, choice))
+        with pytest.raises(NoOwnKey, match="has not come here yet"):
+            await there.own.ensure()
+        await there.own.add(first)
+        assert (await there.own.ensure()).fingerprint == first.fingerprint
+        there.close()
+    finally:
+        await second.close()
 
 
 def test_choices_of_two_devices_become_the_same_one_in_every_order() -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from leap.bitmask.key_words import asked_words, key_lines
 from leap.bitmask.local_api import CommandRefused, text, text_or_none
-from leap.bitmask.own_key_state import own_key_row
+from leap.bitmask.own_key_state import own_key_row, use_words
 from leap.bitmask.sentences import sentence
 from leap.bitmask.sessions import AccountSessions
 from leap.keymanager.errors import (
@@ -84,11 +84,16 @@ class KeyCommands:
         return [await self._shown(keys, key) for key in found]
 
     async def _shown(self, keys: KeyManager, key: KeyInfo) -> dict[str, Any]:
-        published = await keys.publishing.state() if key.own else None
+        in_use = key.own and (await keys.own.key()).fingerprint == key.fingerprint
+        published = await keys.publishing.state() if in_use else None
+        lines = key_lines(key, published)
+        if key.own:
+            lines.append(use_words(key.fingerprint, in_use=in_use))
         return {
             **_row(key),
             **msgspec.to_builtins(key),
-            "lines": key_lines(key, published),
+            **({"in_use": in_use} if key.own else {}),
+            "lines": lines,
         }
 
     async def keys_find(self, arguments: dict[str, Any]) -> dict[str, Any]:

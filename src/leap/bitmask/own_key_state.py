@@ -37,3 +37,10 @@ async def own_key_row(session: AccountSession, fingerprint: str) -> dict[str, An
     if fingerprint != state["fingerprint"]:
         return {"in_use": False}
     return {"in_use": True, "published": state["published"], "problem": state["problem"]}
+
+
+def use_words(fingerprint: str, *, in_use: bool) -> str:
+    """What an own key is for."""
+    if in_use:
+        return "It is the key in use: others encrypt to it, and you sign with it."
+    return f"It opens mail only; `bitmask keys use {fingerprint}` makes it the one in use."

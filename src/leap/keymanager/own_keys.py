@@ -97,13 +97,17 @@ class OwnKeys:
     async def ensure(self, *, name: str = "") -> SecretKey:
         """The key in use, made now if there is none.
 
-        To be called only on a device whose first pull is complete: an account's keys are made once.
+        To be called only on a device whose first pull is complete: an account's keys are made once. Raises NoOwnKey
+        when another device made one that is still to come.
         """
         keys = await self.keys()
+        choice = await self.choice()
+        if not keys and choice is not None:
+            raise NoOwnKey(f"the key {choice.fingerprint} of {self.address} has not come here yet")
         if not keys:
             key = await offload.generate(self.address, name=name, now=self.now())
             await self.add(key, source="made here", use=True)
-        elif await self.choice() is None:  # of a time before there was a choice
+        elif choice is None:  # of a time before there was a choice
             await self._store.transact(lambda tx: self._choose(tx, keys[0].fingerprint))
         return (await self.keys())[0]
 

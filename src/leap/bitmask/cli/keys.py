@@ -55,6 +55,8 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
         state = "revoked"
     elif not key["can_encrypt"]:
         state = "cannot be encrypted to"
+    elif key["own"]:
+        state = "in use" if key["in_use"] else "opens mail only"
     else:
         state = ""
     level = "yours" if key["own"] else key["level_words"]

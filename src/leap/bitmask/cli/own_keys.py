@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from leap.bitmask.cli.key_options import account_option
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import Failure, answer, json_option, pass_home, run
 from leap.bitmask.cli.passphrase import read_passphrase
@@ -17,11 +18,9 @@ from leap.bitmask.cli.secret_key_file import (
     open_key_file,
     read_key_file,
 )
-from leap.bitmask.cli.user import ADDRESS
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home
 
-_account = click.option("--account", type=ADDRESS, help="Whose key; needed when there are several.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
 _path = click.Path(dir_okay=False, path_type=Path)
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -91,7 +90,7 @@ def _show_problem(result: dict[str, Any]) -> None:
 
 @click.command()
 @click.argument("fingerprint")
-@_account
+@account_option
 @add_user_id_option
 @extend_option
 @json_option
@@ -124,7 +123,7 @@ def use(
 
 
 @click.command()
-@_account
+@account_option
 @click.option(
     "--primary", is_flag=True, help="Make a whole new key, which the present one vouches for."
 )
@@ -157,7 +156,7 @@ def rotate(home: Home, account: str | None, primary: bool, yes: bool, as_json: b
 
 @click.command()
 @click.argument("fingerprint", required=False)
-@_account
+@account_option
 @click.option(
     "--reason",
     type=click.Choice(["none", "superseded", "compromised", "retired"]),
@@ -220,7 +219,7 @@ def _sure(yes: bool, question: str) -> None:
 
 @click.command()
 @click.argument("file", type=_path, required=False)
-@_account
+@account_option
 @click.option(
     "--setup-message",
     is_flag=True,
@@ -311,7 +310,7 @@ def _write(file: Path, data: bytes) -> None:
 
 @click.command()
 @click.argument("file", type=_existing)
-@_account
+@account_option
 @use_option
 @add_user_id_option
 @extend_option
