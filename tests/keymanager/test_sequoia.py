@@ -20,19 +20,20 @@ from leap.keymanager.openpgp import (
     verify_detached,
     verify_signatures,
 )
+from leap.keymanager.openpgp.packets import Tag
 
 from .making import revoked
 
 TEXT = b"Dear Bob,\r\nwhat does the other program say?\r\n" * 50
 OURS, THEIRS = "ours@example.test", "theirs@example.test"
-KINDS = [(4, False), (6, False), (6, True)]
+KINDS = [(4, False), (4, True), (6, False), (6, True)]
 
 
 def a_minute_ago() -> float:
     return time.time() - 60
 
 
-@pytest.fixture(params=KINDS, ids=["v4", "v6", "v6 with ML-KEM"])
+@pytest.fixture(params=KINDS, ids=["v4", "v4 with ML-KEM", "v6", "v6 with ML-KEM"])
 def ours(request: pytest.FixtureRequest) -> SecretKey:
     version, post_quantum = request.param
     return generate(OURS, now=a_minute_ago, version=version, post_quantum=post_quantum)
@@ -52,12 +53,20 @@ def to_us(key: pysequoia.Tsk) -> Certificate:
     return Certificate.from_bytes(bytes(key.extract_certificate()))
 
 
+def with_one_subkey(key: SecretKey) -> SecretKey:
+    """Without the subkeys one does not encrypt to: pysequoia tries one of them alone."""
+    best = key.certificate.encryption_key(time.time()).body
+    parts = key.certificate.components
+    kept = [c for c in parts if c.tag != Tag.PUBLIC_SUBKEY or c.body == best]
+    return key.edited(Certificate(kept))
+
+
 def test_sequoia_opens_and_verifies_what_we_make(ours: SecretKey, theirs: pysequoia.Tsk) -> None:
     message = encrypt(TEXT, [to_us(theirs), ours.certificate], ours)
     opened = pysequoia.decrypt(message, theirs.decryptor(), lambda ids: [to_them(ours)])
     assert opened.bytes == TEXT
     assert [s.certificate for s in opened.valid_sigs] == [ours.fingerprint.lower()]
-    ours_there = pysequoia.Tsk.from_bytes(ours.to_bytes())
+    ours_there = pysequoia.Tsk.from_bytes(with_one_subkey(ours).to_bytes())
     assert pysequoia.decrypt(message, ours_there.decryptor()).bytes == TEXT
     signature = pysequoia.Sig.from_bytes(sign_detached(TEXT, ours))
     checked = pysequoia.verify(TEXT, store=lambda ids: [to_them(ours)], signature=signature)

@@ -23,6 +23,7 @@ from leap.keymanager.importing import Imported, import_certificates
 from leap.keymanager.key_info import KeyInfo, info_of, info_of_own
 from leap.keymanager.keyring import Bound, Keyring
 from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.keymanager.own_changes import OwnKeyChanges
 from leap.keymanager.own_keys import OwnKeys
 from leap.keymanager.publishing import Publishing
 from leap.keymanager.trust import Decision, Level, level_named
@@ -54,6 +55,7 @@ class KeyManager:
         self.address = address.lower()
         self.keyring = Keyring(store, now=now)
         self.own = OwnKeys(store, self.address, self.keyring, now=now)
+        self.own_changes = OwnKeyChanges(self.own)
         self.verifying = Verifying(self.keyring, self.address, self.own_keys, now=now)
         self.contacts = self.keyring.contacts
         self.publishing = Publishing(store, self.own, directory, now=now)
@@ -68,7 +70,7 @@ class KeyManager:
         self.keyring.close()
 
     async def own_keys(self) -> list[SecretKey]:
-        """Every key of this account, the one to sign with first, then the newest first."""
+        """Every key of this account, the one in use first, then the newest first."""
         return await self.own.keys()
 
     # --- keys of others ---------------------------------------------------------------------

@@ -2,7 +2,22 @@
 
 from leap.keymanager.openpgp.algorithms import MICALG
 from leap.keymanager.openpgp.certificate import Certificate, read_certificates
+from leap.keymanager.openpgp.certification import certify, revoke_certification
+from leap.keymanager.openpgp.cleartext import (
+    CleartextSigned,
+    is_cleartext_signed,
+    read_cleartext,
+)
 from leap.keymanager.openpgp.component import address_of
+from leap.keymanager.openpgp.editing import (
+    add_encryption_subkey,
+    add_signing_subkey,
+    add_user_id,
+    extend,
+    rotate_encryption_subkey,
+    set_expiry,
+    set_primary_user_id,
+)
 from leap.keymanager.openpgp.errors import (
     ExpiredCertificate,
     IntegrityError,
@@ -10,13 +25,20 @@ from leap.keymanager.openpgp.errors import (
     NoEncryptionKey,
     NoSecretKey,
     NoSigningKey,
+    NoSuchPart,
     NotEncrypted,
     OpenPGPError,
+    RevokedCertificate,
     TooLarge,
     Unsupported,
     WrongPassphrase,
 )
-from leap.keymanager.openpgp.generation import generate
+from leap.keymanager.openpgp.generation import NewKey, generate, generate_with_revocation
+from leap.keymanager.openpgp.keyring_form import (
+    armored_certificates,
+    armored_secret_keys,
+    change_passphrase,
+)
 from leap.keymanager.openpgp.message import (
     Decrypted,
     decrypt,
@@ -24,7 +46,16 @@ from leap.keymanager.openpgp.message import (
     recipients_of,
     sign_detached,
 )
+from leap.keymanager.openpgp.revocation import (
+    RevocationReason,
+    apply_revocation,
+    revocation_certificate,
+    revoke,
+    revoke_subkey,
+    revoke_user_id,
+)
 from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
+from leap.keymanager.openpgp.symmetric import decrypt_with_passphrase, encrypt_with_passphrase
 from leap.keymanager.openpgp.verdict import (
     RawSignature,
     Verdict,
@@ -36,29 +67,56 @@ from leap.keymanager.openpgp.verdict import (
 __all__ = [
     "MICALG",
     "Certificate",
+    "CleartextSigned",
     "Decrypted",
     "ExpiredCertificate",
     "IntegrityError",
     "Malformed",
+    "NewKey",
     "NoEncryptionKey",
     "NoSecretKey",
     "NoSigningKey",
+    "NoSuchPart",
     "NotEncrypted",
     "OpenPGPError",
     "RawSignature",
+    "RevocationReason",
+    "RevokedCertificate",
     "SecretKey",
     "TooLarge",
     "Unsupported",
     "Verdict",
     "WrongPassphrase",
+    "add_encryption_subkey",
+    "add_signing_subkey",
+    "add_user_id",
     "address_of",
+    "apply_revocation",
+    "armored_certificates",
+    "armored_secret_keys",
+    "certify",
+    "change_passphrase",
     "decrypt",
+    "decrypt_with_passphrase",
     "encrypt",
+    "encrypt_with_passphrase",
+    "extend",
     "generate",
+    "generate_with_revocation",
+    "is_cleartext_signed",
     "read_certificates",
+    "read_cleartext",
     "read_secret_keys",
     "read_signatures",
     "recipients_of",
+    "revocation_certificate",
+    "revoke",
+    "revoke_certification",
+    "revoke_subkey",
+    "revoke_user_id",
+    "rotate_encryption_subkey",
+    "set_expiry",
+    "set_primary_user_id",
     "sign_detached",
     "verify_detached",
     "verify_signatures",

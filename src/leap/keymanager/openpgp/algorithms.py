@@ -20,6 +20,7 @@ RSA_ALGORITHMS = frozenset({1, 2, 3})
 ENCRYPTING = frozenset(
     {1, 2, 18, 25, 26, 35}
 )  # those we can wrap a session key for; ElGamal we cannot
+ML_KEM: Final = 35
 NATIVE_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 35: 32 + 1184}  # fixed-size public keys
 NATIVE_SECRET_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 35: 32 + 64}
 

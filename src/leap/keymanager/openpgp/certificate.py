@@ -13,7 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -34,6 +34,8 @@ from leap.keymanager.openpgp.errors import (
     OpenPGPError,
     TooLarge,
 )
+from leap.keymanager.openpgp.excerpt import minimal_components
+from leap.keymanager.openpgp.merging import clean_components, merge_components
 from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.self_signatures import (
@@ -42,16 +44,11 @@ from leap.keymanager.openpgp.self_signatures import (
 )
 from leap.keymanager.openpgp.signature import CERTIFICATIONS, Signature, SignatureType
 
-MAX_OTHERS = (
-    64  # signatures of others kept per component of what is learnt: floods of them are no trust
-)
-
 CERTIFY, SIGN = 0x01, 0x02
 ENCRYPT = 0x04 | 0x08  # mail and storage, RFC 9580 5.2.3.29
 _SOFT_REASONS = frozenset(
     {1, 3, 32}
 )  # RFC 9580 5.2.3.31; none given (0) or compromised (2) is hard
-_ORDER: dict[int, int] = {Tag.PUBLIC_KEY: 0, Tag.USER_ID: 1, Tag.USER_ATTRIBUTE: 2}
 
 
 class KeyState(NamedTuple):
@@ -113,12 +110,12 @@ class Certificate:
     @cached_property
     def binary(self) -> bytes:
         """The whole certificate as packets, without signatures marked as not for others."""
-        return b"".join(
-            b"".join(
-                (packet(tag, body), *(packet(Tag.SIGNATURE, s) for s in signatures if _goes_out(s)))
-            )
-            for tag, body, signatures in self.components
-        )
+        return b"".join(_octets(component, _goes_out) for component in self.components)
+
+    @cached_property
+    def complete(self) -> bytes:
+        """The same with signatures that are not for others: for one's own store alone (RFC 9580 5.2.3.19)."""
+        return b"".join(_octets(component, lambda _: True) for component in self.components)
 
     def armored(self) -> bytes:
         return armor(self.binary, PUBLIC_KEY, checksum=self.primary.version == 4)
@@ -225,7 +222,9 @@ class Certificate:
         fit = [s for s in states if s.flags & ENCRYPT and s.key.can_wrap]
         alive = [s for s in fit if s.is_alive(at)]
         if alive:
-            return max(alive, key=lambda s: (s.key.algorithm == 35, s.key.created)).key
+            return max(
+                alive, key=lambda s: (s.key.algorithm == algorithms.ML_KEM, s.key.created)
+            ).key
         if any(s.has_expired(at) and not s.is_revoked(at) for s in fit):
             raise ExpiredCertificate("the encryption key of the certificate has expired")
         raise NoEncryptionKey("the certificate has no key one could encrypt to")
@@ -240,6 +239,16 @@ class Certificate:
         self, component: Component, kinds: frozenset[int], at: float | None
     ) -> Signature | None:
         return next(self._own.newest(component, kinds, at), None)
+
+    def self_signatures(
+        self, component: Component, kinds: Iterable[int], at: float | None = None
+    ) -> Iterator[Signature]:
+        """What the owner signed on a component, newest first; at a time, without what has ended by then."""
+        return self._own.newest(component, kinds, at)
+
+    def statement(self, at: float | None = None) -> Signature | None:
+        """The owner's newest signature on what the primary key is for and when it ends."""
+        return self._primary_binding(at)
 
     def _user_id_binding(self, component: Component, at: float | None) -> Signature | None:
         binding = self._first(component, CERTIFICATIONS, at)
@@ -299,7 +308,7 @@ class Certificate:
             times.append(revocation.created if code in _SOFT_REASONS else 0)
         return min(times, default=None)
 
-    # --- merging ----------------------------------------------------------------------------
+    # --- merging and parting ------------------------------------------------------------------
 
     def merge(self, other: Certificate) -> Certificate:
         """Both in one: everything of this one, and what `other` has besides that is properly signed.
@@ -308,20 +317,8 @@ class Certificate:
         """
         if other.fingerprint != self.fingerprint:
             raise Malformed("certificates with different fingerprints cannot be merged")
-        checks = SelfSignatures(self.primary)  # its limit is for this one offer alone
-        merged = {(c.tag, c.body): list(c.signatures) for c in self.components}
-        for component in other.components:
-            mine = merged.get((component.tag, component.body))
-            have = frozenset(mine or ())
-            fresh = tuple(s for s in component.signatures if s not in have)
-            kept, own = self._true_ones(component._replace(signatures=fresh), checks)
-            if mine is not None:
-                mine.extend(kept)
-            elif own:
-                merged[component.tag, component.body] = kept
-        items = sorted(merged.items(), key=lambda item: _ORDER.get(item[0][0], 3))
-        result = Certificate([Component(tag, body, tuple(s)) for (tag, body), s in items])
-        if len(result.binary) > MAX_CERTIFICATE:
+        result = Certificate(merge_components(self.components, other.components, self.primary))
+        if len(result.complete) > MAX_CERTIFICATE:
             raise TooLarge("the merged certificate is absurdly large")
         return result
 
@@ -331,25 +328,18 @@ class Certificate:
         What comes from outside is kept only so: a forged signature in the ring could use up the limit that a true
         revocation, which comes later, needs.
         """
-        found = []
-        for component in self.components:
-            kept, own = self._true_ones(component, self._own)
-            if own or component.tag == Tag.PUBLIC_KEY:
-                found.append(Component(component.tag, component.body, tuple(kept)))
-        return Certificate(found)
+        return Certificate(clean_components(self.components, self._own))
 
-    def _true_ones(self, component: Component, checks: SelfSignatures) -> tuple[list[bytes], bool]:
-        """The signatures to keep, and whether one is the primary key's own; of others' a few are kept unread."""
-        own = checks.true_on(component)
-        kept: list[bytes] = []
-        others = 0
-        for signature in read_signatures_on(component):
-            if signature.body not in own:
-                if signature.may_be_by(self.primary) or others == MAX_OTHERS:
-                    continue
-                others += 1
-            kept.append(signature.body)
-        return kept, bool(own)
+    def without_others(self) -> Certificate:
+        """Only what the owner signed: as a certificate is published where nobody looked at what others add to it."""
+        return Certificate(clean_components(self.components, self._own, most_others=0))
+
+    def minimal(self, address: str, at: float | None = None) -> Certificate:
+        """As an Autocrypt header carries it: one user id, one encryption key (Autocrypt 1.1, 2.1.1; see `excerpt`).
+
+        `at`: by what counts and lives at a time. Raises NoSuchPart without a user id of `address`, NoEncryptionKey.
+        """
+        return Certificate(minimal_components(self, address, at))
 
     def of_address(self, address: str) -> Certificate:
         """Without the user ids of other addresses: nobody looked whether these are its owner's, too."""
@@ -370,6 +360,12 @@ def _addresses(user_ids: Iterable[str]) -> tuple[str, ...]:
 def _end(binding: Signature, key: PublicKey) -> int | None:
     """When what a binding says of a key ends: with the key, or with the binding itself."""
     return min((e for e in (binding.key_expires(key), binding.expires) if e), default=None)
+
+
+def _octets(component: Component, wanted: Callable[[bytes], bool]) -> bytes:
+    tag, body, signatures = component
+    signed = (packet(Tag.SIGNATURE, signature) for signature in signatures if wanted(signature))
+    return b"".join((packet(tag, body), *signed))
 
 
 def _goes_out(body: bytes) -> bool:

@@ -35,7 +35,7 @@ class IntegrityError(OpenPGPError):
 
 
 class WrongPassphrase(OpenPGPError):
-    """The secret key is locked, and the passphrase given (or its absence) does not open it."""
+    """The secret key or message is locked, and the passphrase given (or its absence) does not open it."""
 
 
 class ExpiredCertificate(OpenPGPError):
@@ -48,3 +48,11 @@ class NoEncryptionKey(OpenPGPError):
 
 class NoSigningKey(OpenPGPError):
     """The secret key has no part that may sign."""
+
+
+class NoSuchPart(OpenPGPError):
+    """The certificate has no such user id or subkey, or has it no more."""
+
+
+class RevokedCertificate(OpenPGPError):
+    """The certificate, or the part that was to be changed, is revoked; that cannot be taken back."""

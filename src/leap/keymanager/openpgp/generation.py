@@ -1,98 +1,134 @@
 """Making a new key: primary Ed25519 for certifying and signing, Curve25519 for encryption, both with an end.
 
 Version 4 in the number scheme GnuPG knows, and without announcing SEIPD version 2: whatever is sent to such a key
-can be read by any OpenPGP program its owner moves to. Version 6 has RFC 9580's own algorithms and AEAD, and with
-`post_quantum` ML-KEM-768+X25519 (RFC 9980) for encryption. Ends are written on the primary key's own statement,
-on the user id and on the subkey, because programs differ in which they read.
+can be read by any OpenPGP program its owner moves to. Version 6 has RFC 9580's own algorithms and AEAD. Ends are
+written on the primary key's own statement, on the user ids and on the subkeys, because programs differ in which they
+read.
+
+With `post_quantum` there is a subkey for ML-KEM-768+X25519 (RFC 9980) *beside* the one for X25519, in version 4, which
+RFC 9980 3.5 allows for this one algorithm, as in version 6. Nobody is locked out: who does not know ML-KEM writes to
+the other subkey. Who does, as this program, writes to it alone; a program that writes to every subkey gives its
+message no more than X25519, until the owner revokes that subkey.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
-from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.certificate import CERTIFY, ENCRYPT, SIGN, Certificate
 from leap.keymanager.openpgp.component import Component
-from leap.keymanager.openpgp.errors import Malformed
-from leap.keymanager.openpgp.packets import Tag, mpi
-from leap.keymanager.openpgp.public_key import PublicKey
-from leap.keymanager.openpgp.secret_key import SecretKey
-from leap.keymanager.openpgp.secret_material import SecretMaterial
-from leap.keymanager.openpgp.signature import (
-    SignatureType,
-    Subpacket,
-    make_signature,
-    subpacket,
+from leap.keymanager.openpgp.editing import add_user_id, check_user_id
+from leap.keymanager.openpgp.errors import Malformed, Unsupported
+from leap.keymanager.openpgp.key_material import (
+    make_encryption_key,
+    make_post_quantum_key,
+    make_signing_key,
 )
+from leap.keymanager.openpgp.packets import Tag
+from leap.keymanager.openpgp.revocation import revocation_certificate
+from leap.keymanager.openpgp.secret_key import SecretKey
+from leap.keymanager.openpgp.self_signing import Owner, Random, end_of
+from leap.keymanager.openpgp.signature import SignatureType, Subpacket, subpacket
 
 LIFETIME = 2 * 365 * 24 * 3600
-Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key and what revokes it, armored: to be kept, since it cannot be made when the key is lost."""
+
+    key: SecretKey
+    revocation: bytes = field(repr=False)
+
+
+def generate_with_revocation(
+    address: str,
+    *,
+    name: str = "",
+    more_user_ids: Sequence[str] = (),
+    now: Callable[[], float] = time.time,
+    lifetime: int = LIFETIME,
+    version: int = 4,
+    post_quantum: bool = False,
+    random: Random = os.urandom,
+) -> NewKey:
+    """As `generate`, and the revocation certificate, made at the key's birth."""
+    key = generate(
+        address,
+        name=name,
+        more_user_ids=more_user_ids,
+        now=now,
+        lifetime=lifetime,
+        version=version,
+        post_quantum=post_quantum,
+        random=random,
+    )
+    born = key.certificate.created
+    return NewKey(key, revocation_certificate(key, now=born, random=random))
 
 
 def generate(
     address: str,
     *,
     name: str = "",
+    more_user_ids: Sequence[str] = (),
     now: Callable[[], float] = time.time,
     lifetime: int = LIFETIME,
     version: int = 4,
     post_quantum: bool = False,
     random: Random = os.urandom,
 ) -> SecretKey:
-    """A new key for an address; `lifetime` in seconds. Raises Malformed for an address no user id can hold."""
+    """A new key for an address, which its first user id has; `lifetime` in seconds.
+
+    `more_user_ids`: whole texts, as "Alice <alice@example.test>". Raises Malformed for an address or text no user id
+    can hold, or a lifetime of nothing; Unsupported for another version than 4 and 6.
+    """
     if not _is_plain(address) or any(c in "<>\r\n\0" for c in name) or address.count("@") != 1:
         raise Malformed("this is no mail address one can make a key for")
-    user_id = (f"{name} <{address}>" if name else address).encode()
+    if version not in (4, 6):
+        raise Unsupported(f"keys of version {version} are not made")
+    user_ids = dict.fromkeys((f"{name} <{address}>" if name else address, *more_user_ids))
+    for user_id in user_ids:
+        check_user_id(user_id)
+    first, *others = user_ids
     created = int(now())
-    primary = _signing_key(created, version, random)
-    subkey = _encryption_key(created, version, post_quantum, random)
-    expiry = subpacket(Subpacket.KEY_EXPIRES, lifetime.to_bytes(4, "big"), critical=True)
-    about_key = _about_key(version, expiry)
+    primary = make_signing_key(created, version, random)
+    subkeys = [make_encryption_key(created, version, random)]
+    if post_quantum:  # first: of two of one age, programs take the first they can
+        subkeys.insert(0, make_post_quantum_key(created, version, random))
+    end = end_of(primary.public, created + lifetime)
+    about_key = _about_key(version, end)
 
-    def bind(kind: int, pieces: tuple[bytes, ...], statements: list[bytes]) -> bytes:
-        return make_signature(
-            primary, kind, pieces, created=created, statements=statements, random=random
-        )
-
-    own = primary.public.hashed
-    uid_pieces = (own, b"\xb4", len(user_id).to_bytes(4, "big"), user_id)
+    head = Component(Tag.PUBLIC_KEY, primary.public.body, ())
+    owner = Owner(Certificate([head]), primary, created, random)
+    if version == 6:
+        head = head._replace(signatures=(owner.sign_on(head, SignatureType.DIRECT_KEY, about_key),))
+    uid = Component(Tag.USER_ID, first.encode(), ())
     primary_uid = subpacket(Subpacket.PRIMARY_USER_ID, b"\x01")
     uid_says = [*about_key, primary_uid] if version == 4 else [primary_uid]
-    sub_flags = subpacket(Subpacket.KEY_FLAGS, bytes([ENCRYPT]), critical=True)
-    components = [
-        Component(
-            Tag.PUBLIC_KEY,
-            primary.public.body,
-            (bind(SignatureType.DIRECT_KEY, (own,), about_key),) if version == 6 else (),
-        ),
-        Component(
-            Tag.USER_ID, user_id, (bind(SignatureType.CERTIFY_POSITIVE, uid_pieces, uid_says),)
-        ),
-        Component(
-            Tag.PUBLIC_SUBKEY,
-            subkey.public.body,
-            (bind(SignatureType.SUBKEY_BINDING, (own, subkey.public.hashed), [sub_flags, expiry]),),
-        ),
+    uid = uid._replace(signatures=(owner.sign_on(uid, SignatureType.CERTIFY_POSITIVE, uid_says),))
+    bound = [
+        owner.bind(subkey, ENCRYPT, end_of(subkey.public, created + lifetime)) for subkey in subkeys
     ]
-    secrets = {secret.public.fingerprint: secret for secret in (primary, subkey)}
-    return SecretKey(Certificate(components), secrets)
+    secrets = {secret.public.fingerprint: secret for secret in (primary, *subkeys)}
+    key = SecretKey(Certificate([head, uid, *bound]), secrets)
+    for user_id in others:
+        key = add_user_id(key, user_id, now=created, random=random)
+    return key
 
 
 def _is_plain(address: str) -> bool:
     return bool(address) and not any(c.isspace() or c in "<>\0" for c in address)
 
 
-def _about_key(version: int, expiry: bytes) -> list[bytes]:
+def _about_key(version: int, end: bytes) -> list[bytes]:
     """What the newest self-signature says of the key and of what its owner's programs can read."""
     statements = [
         subpacket(Subpacket.KEY_FLAGS, bytes([CERTIFY | SIGN]), critical=True),
-        expiry,
+        end,
         subpacket(Subpacket.SYMMETRIC, b"\x09\x08\x07"),
         subpacket(Subpacket.HASHES, b"\x0a\x09\x08"),
         subpacket(Subpacket.COMPRESSION, b"\x00"),
@@ -101,39 +137,3 @@ def _about_key(version: int, expiry: bytes) -> list[bytes]:
     if version == 6:
         statements.append(subpacket(Subpacket.AEAD_SUITES, b"\x09\x02\x07\x02"))
     return statements
-
-
-def _body(version: int, created: int, algorithm: int, material: bytes) -> PublicKey:
-    length = len(material).to_bytes(4, "big") if version == 6 else b""
-    head = bytes([version]) + created.to_bytes(4, "big") + bytes([algorithm])
-    return PublicKey(head + length + material)
-
-
-def _oid(oid: bytes) -> bytes:
-    return bytes([len(oid)]) + oid
-
-
-def _signing_key(created: int, version: int, random: Random) -> SecretMaterial:
-    seed = random(32)
-    point = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-    if version == 6:
-        return SecretMaterial(_body(6, created, 27, point), seed)
-    material = _oid(algorithms.ED25519_OID) + mpi(b"\x40" + point)
-    return SecretMaterial(_body(4, created, 22, material), mpi(seed))
-
-
-def _encryption_key(
-    created: int, version: int, post_quantum: bool, random: Random
-) -> SecretMaterial:
-    scalar = random(32)
-    point = X25519PrivateKey.from_private_bytes(scalar).public_key().public_bytes_raw()
-    if post_quantum:
-        seed = random(64)
-        kem = MLKEM768PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
-        return SecretMaterial(_body(version, created, 35, point + kem), scalar + seed)
-    if version == 6:
-        return SecretMaterial(_body(6, created, 25, point), scalar)
-    # GnuPG wants the clamped number in its file (RFC 9580 11.2 leaves it open)
-    clamped = bytes([scalar[0] & 0xF8]) + scalar[1:31] + bytes([(scalar[31] & 0x7F) | 0x40])
-    material = _oid(algorithms.CURVE25519_OID) + mpi(b"\x40" + point) + b"\x03\x01\x0a\x09"
-    return SecretMaterial(_body(4, created, 18, material), mpi(clamped[::-1]))

@@ -18,10 +18,10 @@ from functools import partial
 from importlib import import_module
 from typing import ParamSpec, TypeVar
 
-from leap.keymanager.openpgp import generation, message, verdict
+from leap.keymanager.openpgp import generation, keyring_form, message, verdict
 from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.message import MAX_SIZE, Decrypted
-from leap.keymanager.openpgp.secret_key import SecretKey
+from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
 from leap.keymanager.openpgp.verdict import Owners, RawSignature, Verdict
 
 INLINE = 64 * 1024
@@ -216,3 +216,21 @@ async def close() -> None:
     """Ends all processes; new work starts new ones."""
     await _WORKERS.close()
     await _FOR_BATCHES.close()
+
+
+async def lock(
+    keys: Sequence[SecretKey], passphrase: str | bytes, *, argon2: bool | None = None
+) -> bytes:
+    """See `keyring_form.armored_secret_keys`; each part of a key takes a quarter of a second."""
+    work = partial(keyring_form.armored_secret_keys, argon2=argon2)
+    return await asyncio.to_thread(work, keys, passphrase)
+
+
+async def unlock(data: bytes, passphrase: str | bytes | None = None) -> list[SecretKey]:
+    """See `secret_key.read_secret_keys`; each part of a key takes a quarter of a second, if it is locked."""
+    return await asyncio.to_thread(read_secret_keys, data, passphrase)
+
+
+async def edit(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """A function of `editing` with its arguments: for the larger RSA keys each signature takes 5 ms and more."""
+    return await asyncio.to_thread(work, *args, **kwargs)

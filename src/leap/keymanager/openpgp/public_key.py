@@ -47,9 +47,7 @@ class PublicKey:
         if rest:
             raise Malformed("a public key packet is longer than its fields")
         self.body = key
-        width = 2 if self.version == 4 else 4
-        lead = b"\x99" if self.version == 4 else b"\x9b"  # RFC 9580 5.5.4
-        self.hashed = lead + len(key).to_bytes(width, "big") + key
+        self.hashed = self.framed(self.version)  # RFC 9580 5.5.4
         if self.version == 4:
             self.fingerprint = hashlib.sha1(self.hashed, usedforsecurity=False).digest()
             self.key_id = self.fingerprint[-8:]
@@ -57,6 +55,11 @@ class PublicKey:
             self.fingerprint = hashlib.sha256(self.hashed).digest()
             self.key_id = self.fingerprint[:8]
         self._verifier: _Verifier | None = None
+
+    def framed(self, version: int) -> bytes:
+        """The key as signatures of a version hash it (RFC 9580 5.2.4)."""
+        width, lead = (4, b"\x9b") if version == 6 else (2, b"\x99")
+        return lead + len(self.body).to_bytes(width, "big") + self.body
 
     @classmethod
     def read_prefix(cls, body: bytes) -> tuple[PublicKey, bytes]:

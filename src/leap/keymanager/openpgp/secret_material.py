@@ -19,16 +19,22 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
+from cryptography.hazmat.primitives.ciphers.aead import AESOCB3
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from leap.keymanager.openpgp import aead as modes
 from leap.keymanager.openpgp import algorithms, s2k
-from leap.keymanager.openpgp.errors import Malformed, NoSecretKey, Unsupported, WrongPassphrase
+from leap.keymanager.openpgp.errors import (
+    Malformed,
+    NoSecretKey,
+    OpenPGPError,
+    Unsupported,
+    WrongPassphrase,
+)
 from leap.keymanager.openpgp.packets import Cursor, Tag, mpi
 from leap.keymanager.openpgp.public_key import PublicKey, curve_of, rsa_public
 
 _SECRET_MPIS = {1: 4, 2: 4, 3: 4, 16: 1, 17: 1, 18: 1, 19: 1, 22: 1}
-AEAD_NONCE = {2: 15, 3: 12}  # OCB, GCM; EAX is not in the primitives library and nobody writes it
 _Signer = Callable[[algorithms.Hash, bytes], bytes]
 
 
@@ -153,6 +159,10 @@ def _dss_fields(signature: bytes) -> bytes:
 #   secret fields [+ SHA-1 or checksum] [+ AEAD tag]
 
 
+# GnuPG's mark for a secret that is not in this file (its mode 1); programs that know nothing of it see a lock
+STUB = b"\xff\x00" + bytes([s2k.GNU_STUB]) + b"\x00GNU\x01"
+
+
 class _Lock(NamedTuple):
     usage: int
     cipher: int
@@ -182,6 +192,20 @@ def read_secret(tag: int, body: bytes, passphrase: bytes | None) -> SecretMateri
     return SecretMaterial(public, _unlock(tag, public, lock, key, cursor.rest()))
 
 
+def is_stub(body: bytes) -> bool:
+    """Whether the body of a secret key packet says that the secret is kept elsewhere."""
+    try:
+        public, rest = PublicKey.read_prefix(body)
+        cursor = Cursor(rest)
+        if usage := cursor.number(1):
+            _read_lock(cursor, usage, public.version)
+    except NoSecretKey:
+        return True
+    except OpenPGPError:
+        pass
+    return False
+
+
 def _read_lock(cursor: Cursor, usage: int, version: int) -> _Lock:
     if usage not in (253, 254, 255):
         raise Unsupported("this secret key is locked by a method of the 1990s")
@@ -196,17 +220,17 @@ def _read_lock(cursor: Cursor, usage: int, version: int) -> _Lock:
         raise NoSecretKey(
             "the secret part of this key is kept elsewhere (a smart card, or offline)"
         )
-    if usage == 253 and (aead not in AEAD_NONCE or cipher not in algorithms.AES_KEY_SIZES):
+    if usage == 253 and (aead not in modes.NONCE_SIZES or cipher not in algorithms.AES_KEY_SIZES):
         raise Unsupported("this secret key is locked by an unsupported cipher")
-    size = AEAD_NONCE[aead] if usage == 253 else algorithms.block_size(cipher)
+    size = modes.NONCE_SIZES[aead] if usage == 253 else algorithms.block_size(cipher)
     return _Lock(usage, cipher, aead, specifier, cursor.take(size))
 
 
 def _unlock(tag: int, public: PublicKey, lock: _Lock, key: bytes, sealed: bytes) -> bytes:
     if lock.usage == 253:
-        cipher = _lock_cipher(tag, public, lock, key)
+        opener = modes.opener(lock.aead, _aead_key(tag, public, lock, key))
         try:
-            return cipher.decrypt(lock.iv, sealed, _lock_data(tag, public))
+            return opener.decrypt(lock.iv, sealed, _lock_data(tag, public))
         except (InvalidTag, ValueError):
             raise WrongPassphrase("the passphrase of this secret key is wrong") from None
     decryptor = algorithms.cfb(lock.cipher, key, lock.iv).decryptor()
@@ -235,10 +259,9 @@ def _lock_data(tag: int, public: PublicKey) -> bytes:
     return bytes([0xC0 | tag]) + public.body  # RFC 9580 5.5.3
 
 
-def _lock_cipher(tag: int, public: PublicKey, lock: _Lock, key: bytes) -> AESOCB3 | AESGCM:
+def _aead_key(tag: int, public: PublicKey, lock: _Lock, key: bytes) -> bytes:
     info = bytes([0xC0 | tag, public.version, lock.cipher, lock.aead])
-    derived = HKDF(hashes.SHA256(), algorithms.key_size(lock.cipher), None, info).derive(key)
-    return AESOCB3(derived) if lock.aead == 2 else AESGCM(derived)
+    return HKDF(hashes.SHA256(), algorithms.key_size(lock.cipher), None, info).derive(key)
 
 
 def write_secret(
@@ -246,26 +269,38 @@ def write_secret(
     passphrase: bytes | None = None,
     *,
     tag: int = Tag.SECRET_KEY,
+    argon2: bool | None = None,
     random: Callable[[int], bytes] = os.urandom,
 ) -> bytes:
     """The body of a secret key packet; with a passphrase locked so that GnuPG and old programs can open it.
 
-    Iterated SHA-256 at its highest count and AES-256 (RFC 9580 3.7.1.3) for version 4, Argon2id with OCB for 6.
+    Iterated SHA-256 at its highest count and AES-256 (RFC 9580 3.7.1.3) for version 4, Argon2id with OCB for 6, or
+    as `argon2` says. Raises WrongPassphrase for an empty one.
     """
     public = material.public
     if passphrase is None:
         checksum = (sum(material.raw) & 0xFFFF).to_bytes(2, "big") if public.version == 4 else b""
         return public.body + b"\0" + material.raw + checksum
-    if public.version == 6:
+    if not passphrase:
+        raise WrongPassphrase("an empty passphrase locks nothing: choose one")
+    if argon2 if argon2 is not None else public.version == 6:
         specifier = b"\x04" + random(16) + bytes([3, 4, 16])  # RFC 9106's second choice: 64 MiB
         lock = _Lock(253, 9, 2, specifier, random(15))
         key = s2k.derive(passphrase, specifier, 32)
-        cipher = _lock_cipher(tag, public, lock, key)
+        cipher = AESOCB3(_aead_key(tag, public, lock, key))
         sealed = cipher.encrypt(lock.iv, material.raw, _lock_data(tag, public))
-        parameters = bytes([9, 2, len(specifier)]) + specifier + lock.iv
-        return public.body + bytes([253, len(parameters)]) + parameters + sealed
+        return public.body + _lock_head(lock, public.version) + sealed
     specifier, iv = b"\x03\x08" + random(8) + b"\xff", random(16)
     encryptor = algorithms.cfb(9, s2k.derive(passphrase, specifier, 32), iv).encryptor()
     clear = material.raw + hashlib.sha1(material.raw, usedforsecurity=False).digest()
     sealed = encryptor.update(clear) + encryptor.finalize()
-    return public.body + bytes([254, 9]) + specifier + iv + sealed
+    return public.body + _lock_head(_Lock(254, 9, 0, specifier, iv), public.version) + sealed
+
+
+def _lock_head(lock: _Lock, version: int) -> bytes:
+    """What stands before the locked secret; version 6 says the lengths besides."""
+    ciphers = bytes([lock.cipher, lock.aead] if lock.usage == 253 else [lock.cipher])
+    if version == 4:
+        return bytes([lock.usage]) + ciphers + lock.specifier + lock.iv
+    parameters = ciphers + bytes([len(lock.specifier)]) + lock.specifier + lock.iv
+    return bytes([lock.usage, len(parameters)]) + parameters

@@ -35,14 +35,20 @@ REVOCATIONS = frozenset(
 _STATEMENTS = frozenset(SignatureType) - REVOCATIONS
 
 
-def pieces_of(primary: PublicKey, component: Component) -> tuple[bytes, ...]:
-    """What signatures on a component hash (RFC 9580 5.2.4); raises Malformed, Unsupported."""
+def pieces_of(
+    primary: PublicKey, component: Component, version: int | None = None
+) -> tuple[bytes, ...]:
+    """What signatures on a component hash (RFC 9580 5.2.4); raises Malformed, Unsupported.
+
+    `version`: of the signature, which decides how keys are framed; None: as the primary key's own signatures are.
+    """
+    head = primary.hashed if version is None else primary.framed(version)
     if component.tag == Tag.PUBLIC_KEY:
-        return (primary.hashed,)
+        return (head,)
     if component.tag == Tag.PUBLIC_SUBKEY:
-        return (primary.hashed, PublicKey(component.body).hashed)
+        return (head, PublicKey(component.body).hashed)
     lead = b"\xb4" if component.tag == Tag.USER_ID else b"\xd1"
-    return (primary.hashed, lead, len(component.body).to_bytes(4, "big"), component.body)
+    return (head, lead, len(component.body).to_bytes(4, "big"), component.body)
 
 
 def read_signatures_on(component: Component) -> Iterator[Signature]:

@@ -154,6 +154,11 @@ class Signature:
 
     # --- statements -------------------------------------------------------------------------
 
+    def statements(self, wanted: Callable[[int], bool]) -> list[bytes]:
+        """The signed subpackets of the kinds `wanted`, as they stand: for a signature that renews this one."""
+        fields = (field for field in self._hashed if wanted(field.kind))
+        return [subpacket(field.kind, field.data, critical=field.critical) for field in fields]
+
     @property
     def expires(self) -> int | None:
         """When the signature itself ends, in seconds since 1970."""

@@ -28,7 +28,7 @@ from leap.mail.outgoing.policy import (
     policy_named,
     stricter,
 )
-from leap.mail.outgoing.recipient_keys import Keys, Looked, look_up, names_of
+from leap.mail.outgoing.recipient_keys import Keys, Looked, look_up, names_of, own_key_problem
 from leap.mail.outgoing.submitted import Submitted, read_submission
 from leap.soledad.errors import StoreFull
 from leap.soledad.wire import MAX_MESSAGE_BYTES
@@ -149,7 +149,11 @@ class Outgoing:
         decision = decide(recipients_of(looked, wishes))
         if isinstance(decision, Refuse):
             raise NotPermitted(decision.sentence)
-        return "encrypted" if isinstance(decision, Encrypt) else "open"
+        if not isinstance(decision, Encrypt):
+            return "open"
+        if problem := own_key_problem(await self._keys.own_keys(), now):
+            raise NotPermitted(problem)
+        return "encrypted"
 
 
 def recipients_of(looked: Sequence[Looked], wishes: dict[str, Policy]) -> list[Recipient]:

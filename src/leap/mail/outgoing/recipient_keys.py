@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.keymanager.openpgp import Certificate, OpenPGPError, SecretKey
 from leap.mail.outgoing.addresses import domain_of, normal, without_tag
 from leap.mail.outgoing.policy import Absent, KeyState, Unclear, Unusable, Usable
 
@@ -134,3 +134,14 @@ def usability(certificate: Certificate, now: float) -> KeyState:
             "cannot be encrypted to (its encryption part is missing, expired or too weak)"
         )
     return Usable()
+
+
+def own_key_problem(own: Sequence[SecretKey], now: float) -> str:
+    """Why one cannot sign with one's own key at `now`, as a sentence; "" when one can, or when there is none yet."""
+    if not own:
+        return ""
+    try:
+        own[0].signing_key(now)
+    except OpenPGPError as error:
+        return f"Not sent: your own key cannot sign ({error}); `bitmask keys list` says what to do."
+    return ""

@@ -31,7 +31,7 @@ from leap.mail.outgoing.copies import Addressee, encrypted_copies, unchanged_cop
 from leap.mail.outgoing.delivery_report import delivery_report
 from leap.mail.outgoing.outbox import Copy, Entry, Outbox, Protection
 from leap.mail.outgoing.policy import Clear, Decision, Refuse, Wait, decide
-from leap.mail.outgoing.recipient_keys import Keys, look_up
+from leap.mail.outgoing.recipient_keys import Keys, look_up, own_key_problem
 from leap.mail.outgoing.submission import Submission, SubmissionUnavailable
 
 logger = logging.getLogger(__name__)
@@ -212,6 +212,9 @@ class Sender:
         own = await self._keys.own_keys()
         if not own:
             await self._later(entry, "this account has no key yet to sign with")
+            return ()
+        if problem := own_key_problem(own, now):
+            await self._give_up(entry, f"5.7.1 {problem}")
             return ()
         addressees = [
             Addressee(one.address, one.certificate) for one in looked if one.certificate is not None

@@ -1,0 +1,90 @@
+"""What of a certificate fits into a mail header: the minimal form of Autocrypt (Autocrypt 1.1, 2.1.1).
+
+Five packets: primary key, one user id with its newest self-signature, one encryption subkey with its newest binding.
+Two things go beyond or beside that:
+
+* The signature directly on the key goes along where the user id's own does not say as much: always for version 6,
+  whose keys speak of themselves nowhere else (RFC 9580 5.2.3.10).
+* A subkey with ML-KEM is taken only when there is no other. Programs of old cannot encrypt to it, there is room for
+  one subkey, and those who can find it with the whole certificate, in the provider's directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from leap.keymanager.openpgp.algorithms import ML_KEM
+from leap.keymanager.openpgp.component import Component, address_in
+from leap.keymanager.openpgp.errors import NoEncryptionKey, NoSuchPart
+from leap.keymanager.openpgp.packets import Tag
+from leap.keymanager.openpgp.signature import CERTIFICATIONS, Signature, SignatureType
+
+if TYPE_CHECKING:
+    from leap.keymanager.openpgp.certificate import Certificate, KeyState
+
+_ENCRYPT = 0x04 | 0x08  # mail and storage, RFC 9580 5.2.3.29
+
+
+def minimal_components(certificate: Certificate, address: str, at: float | None) -> list[Component]:
+    """The parts of the minimal form; raises NoSuchPart, NoEncryptionKey."""
+    name, binding = _user_id(certificate, address.lower(), at)
+    head = Component(Tag.PUBLIC_KEY, certificate.primary.body, _direct(certificate, binding, at))
+    parts = [head, name._replace(signatures=(binding.body,))]
+    key = _encryption_key(certificate, at).key
+    if key != certificate.primary:
+        found = (c for c in certificate.components if c.body == key.body)
+        bindings = (_newest(certificate, c, {SignatureType.SUBKEY_BINDING}, at) for c in found)
+        parts += [
+            Component(Tag.PUBLIC_SUBKEY, key.body, (b.body,)) for b in bindings if b is not None
+        ]
+    return parts
+
+
+def _newest(
+    certificate: Certificate, component: Component, kinds: Iterable[int], at: float | None
+) -> Signature | None:
+    return next(certificate.self_signatures(component, kinds, at), None)
+
+
+def _user_id(
+    certificate: Certificate, address: str, at: float | None
+) -> tuple[Component, Signature]:
+    """The newest user id with that address, and what binds it."""
+    vouched = certificate.user_ids_at(at) if at is not None else certificate.user_ids
+    found = [
+        (component, binding)
+        for component in certificate.components[1:]
+        if component.tag == Tag.USER_ID
+        and address_in(component.body) == address
+        and component.body.decode("utf-8", "replace") in vouched
+        and (binding := _newest(certificate, component, CERTIFICATIONS, at)) is not None
+    ]
+    if not found:
+        raise NoSuchPart(f"the key has no user id with the address {address}")
+    return max(found, key=lambda pair: pair[1].created)
+
+
+def _direct(certificate: Certificate, binding: Signature, at: float | None) -> tuple[bytes, ...]:
+    primary = certificate.primary
+    signed = _newest(certificate, certificate.components[0], {SignatureType.DIRECT_KEY}, at)
+    if signed is None:
+        return ()
+    said = certificate.statement(at)
+    same = (
+        said is not None
+        and said.key_flags == binding.key_flags
+        and said.key_expires(primary) == binding.key_expires(primary)
+    )
+    return () if same and primary.version == 4 else (signed.body,)
+
+
+def _encryption_key(certificate: Certificate, at: float | None) -> KeyState:
+    states = certificate.keys if at is None else certificate.keys_at(at)
+    if states[0].revoked is not None:
+        raise NoEncryptionKey("the certificate is revoked")
+    fit = [s for s in states if s.flags & _ENCRYPT and s.key.can_wrap]
+    fit = [s for s in fit if (s.revoked is None if at is None else s.is_alive(at))]
+    if not fit:
+        raise NoEncryptionKey("the certificate has no key one could encrypt to")
+    return max(fit, key=lambda s: (s.key.algorithm != ML_KEM, s.key.created))
