@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from leap.keymanager.openpgp import Certificate, encrypt, generate, read_certificates
-from leap.provider.keys.wkd import direct_path
+from leap.keymanager.wkd_names import direct_path
 from tests.conftest import needs_program
 from tests.keymanager.conftest import Gpg
 from tests.scenarios.world import PASSPHRASES, Device, World, world

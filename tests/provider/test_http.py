@@ -12,9 +12,9 @@ import aiohttp
 import msgspec
 import pytest
 
+from leap.keymanager.wkd_names import advanced_path, direct_path, wkd_hash
 from leap.provider.errors import Refusal, SlowDown
 from leap.provider.http import blob_routes, bodies
-from leap.provider.keys.wkd import advanced_path, direct_path, wkd_hash
 from leap.provider.provider import Provider
 from leap.soledad import wire
 from leap.soledad.enrol import enrol_by_recovery, enrol_device, log_in_again, sign_up

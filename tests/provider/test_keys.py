@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leap.keymanager.wkd_names import advanced_path, direct_path, wkd_hash, z_base_32
 from leap.provider.errors import BadRequest, NotFound
 from leap.provider.keys.certificate_form import NotACertificate, check_certificate
-from leap.provider.keys.wkd import advanced_path, direct_path, wkd_hash, z_base_32
 from leap.provider.provider import Provider
 from tests.conftest import needs_program
 from tests.provider.world import DOMAIN

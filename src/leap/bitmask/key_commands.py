@@ -211,10 +211,9 @@ class KeyCommands:
 
 async def _autocrypt_advice(keys: KeyManager, address: str) -> str:
     """What Autocrypt recommends for a mail to an address; "" when nothing is known by it."""
-    autocrypt = getattr(keys, "autocrypt", None)
-    if autocrypt is None or await autocrypt.peer(address) is None:
+    if await keys.autocrypt.peer(address) is None:
         return ""
-    return str((await autocrypt.recommend([address])).advice)
+    return (await keys.autocrypt.recommend([address])).advice
 
 
 def _row(key: KeyInfo) -> dict[str, Any]:

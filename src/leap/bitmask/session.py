@@ -19,9 +19,11 @@ from typing import Any
 from leap.bitmask.app_password import app_password, matches, new_seed
 from leap.bitmask.home import Lock
 from leap.bitmask.key_care import KeyCare
+from leap.bitmask.key_sources import KeySources
 from leap.bitmask.local_api import CommandRefused
 from leap.bitmask.provider_client.submission import ProviderSubmission
 from leap.keymanager.keys import KeyManager
+from leap.keymanager.refresh import Refresh
 from leap.mail.contract import SyncDevice, SyncStatus
 from leap.mail.incoming.pipeline import IncomingMail
 from leap.mail.local import LocalAccount
@@ -70,7 +72,11 @@ class AccountSession:
         self.store = store
         self.client = client
         self._lock = lock
-        self.keys = KeyManager(store, address, client)
+        self.key_sources = KeySources(store)
+        self.keys = KeyManager(store, address, client, remote=self.key_sources.sources)
+        self.mail_keys = self.key_sources.mail_keys(self.keys.keyring, address)
+        self.keys.mail_keys = self.mail_keys
+        self.refresh = Refresh(self.keys, store, may_ask=self._is_online)
         self.engine = SyncEngine(store, client)
         self.account_keys = AccountKeys(store, client, self.engine, vault)
         self.outgoing = Outgoing(Outbox(store), self.keys, address)
@@ -105,6 +111,7 @@ class AccountSession:
     async def start(self) -> None:
         """Begins all work; returns at once."""
         await self._load_app_password()
+        await self.key_sources.load()
         self.account.attach_sync(self)
         await self.engine.refresh_status()
         self._unsubscribe = [
@@ -116,6 +123,7 @@ class AccountSession:
             ("sending", self.sender.run),
             ("receiving", self.incoming.run),
             ("keys", self.key_care.run),
+            ("refreshing keys", self.refresh.run),
             ("settling changes", self._settle_changes),
         ):
             self._tasks.append(
@@ -133,6 +141,7 @@ class AccountSession:
         await self.engine.close()
         await self.account.close()
         self.keys.close()
+        await self.key_sources.close()
         await self._submission.close()
         await self.client.close()
         await self.store.close()
@@ -303,6 +312,9 @@ class AccountSession:
     def _settled(self) -> bool:
         """A device that has not finished its first pull shows, but neither claims the inbox nor sends."""
         return not self.engine.status.provisional
+
+    def _is_online(self) -> bool:
+        return self.engine.status.online and self._settled()
 
     def _notice(self, kind: str, data: int) -> None:
         if kind in ("inbox", "hello"):

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from leap.keymanager.asking import Asked, Noted
+from leap.keymanager.autocrypt.account import Autocrypt
 from leap.keymanager.comparison import Comparison, compare, grouped, qr_text
-from leap.keymanager.discovery import Directory, Found, Source, ring, search
+from leap.keymanager.discovery import Directory, Found, Source, autocrypt, ring, search
+from leap.keymanager.discovery.autocrypt import AutocryptSource
 from leap.keymanager.discovery.directory import DirectorySource
 from leap.keymanager.documents import DocumentStore
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
@@ -22,6 +24,8 @@ from leap.keymanager.explanation import alerts_of, words_for_blocked
 from leap.keymanager.importing import Imported, import_certificates
 from leap.keymanager.key_info import KeyInfo, info_of, info_of_own
 from leap.keymanager.keyring import Bound, Keyring
+from leap.keymanager.lesson import Lesson
+from leap.keymanager.mail_material import KeyMaterial, MailKeys
 from leap.keymanager.openpgp import Certificate, SecretKey
 from leap.keymanager.own_changes import OwnKeyChanges
 from leap.keymanager.own_keys import OwnKeys
@@ -34,13 +38,14 @@ logger = logging.getLogger(__name__)
 # Seconds. Revocations are rare, and each asking tells the provider whom one writes with.
 ASK_AGAIN = 24 * 3600
 ASK_AGAIN_UNANSWERED = 600  # the source could not be reached
+LOCAL = (ring.NAME, autocrypt.NAME)  # sources that ask nobody
 
 
 class KeyManager:
     """One account's keys.
 
     `directory` is where own keys are published and others' found; None while offline. `remote` are further places
-    to look, in order, after the directory.
+    to look, in order, after the directory; the sequence is read anew for each search.
     """
 
     def __init__(
@@ -59,14 +64,17 @@ class KeyManager:
         self.verifying = Verifying(self.keyring, self.address, self.own_keys, now=now)
         self.contacts = self.keyring.contacts
         self.publishing = Publishing(store, self.own, directory, now=now)
+        self.autocrypt = Autocrypt(store, self.address, now=now)
+        self.mail_keys: MailKeys | None = None  # who judges keys attached to mail
         self._directory = directory
-        self._remote = tuple(remote)
+        self._remote = remote
         self._now = now
         self._ask_again: dict[str, float] = {}  # address -> not before
 
     def close(self) -> None:
         """Stops listening to the store and forgets the secrets it held."""
         self.own.close()
+        self.autocrypt.close()
         self.keyring.close()
 
     async def own_keys(self) -> list[SecretKey]:
@@ -112,10 +120,10 @@ class KeyManager:
         at = self._now()
 
         async def take(found: Found) -> Found:
-            return await self._take(found, address)
+            return await self.take(found, address)
 
         def asked(source: Source, answered: bool) -> None:
-            if source.name != ring.NAME:
+            if source.name not in LOCAL:
                 self._ask_again[address] = at + (ASK_AGAIN if answered else ASK_AGAIN_UNANSWERED)
 
         try:
@@ -151,7 +159,7 @@ class KeyManager:
 
     async def _is_to_be_refreshed(self, address: str, sources: Sequence[Source]) -> bool:
         """Whether no source beyond the ring was asked about the key of an address for a day, here or elsewhere."""
-        names = {source.name for source in sources if source.name != ring.NAME}
+        names = {source.name for source in sources if source.name not in LOCAL}
         bound = await self.keyring.find(address) if names else None
         if bound is None:
             return False
@@ -161,26 +169,28 @@ class KeyManager:
         return self._now() >= max(heard + ASK_AGAIN, self._ask_again.get(address, 0))
 
     def _sources(self) -> list[Source]:
-        sources: list[Source] = [ring.RingSource(self.keyring)]
-        if self._directory is not None:
-            sources.append(DirectorySource(self._directory, self.address))
-        return [*sources, *self._remote]
+        local: list[Source] = [
+            ring.RingSource(self.keyring),
+            AutocryptSource(self.autocrypt, self.keyring),
+        ]
+        return [*local, *self.network_sources()]
 
-    async def _take(self, found: Found, address: str) -> Found:
+    def network_sources(self) -> list[Source]:
+        """Those of the sources that ask others: the directory, then what `remote` has now."""
+        directory = self._directory
+        found = [] if directory is None else [DirectorySource(directory, self.address)]
+        return [*found, *self._remote]
+
+    async def take(self, found: Found, address: str) -> Found:
         """Learns what a source found; answers the key that stands for the address then. Raises LookupFailed."""
         if found.source == ring.NAME:
             return found
         try:
-            decision = await self.keyring.learn(
-                found.certificate,
-                address,
-                found.level,
-                source=found.source,
-                detail=found.evidence,
-                url=found.url,
-                mail=found.mail,
-                authentication=found.authentication,
-            )
+            bound = await self.keyring.find(address)
+            for other in found.others:
+                if bound is not None and bound.binding.fingerprint == other.fingerprint:
+                    await self._learn_found(other, found, address)
+            decision = await self._learn_found(found.certificate, found, address)
         except KeyRefused as error:
             raise LookupFailed(f"{found.source} gave no proper key: {error}") from error
         stands = await ring.RingSource(self.keyring).find(address)
@@ -191,6 +201,18 @@ class KeyManager:
             weak = Level.WEAK_CHAIN
             return replace(found, level=weak, barred=word.reason, remedy=word.remedy)
         return stands or found
+
+    async def _learn_found(self, certificate: Certificate, found: Found, address: str) -> Decision:
+        return await self.keyring.learn(
+            certificate,
+            address,
+            found.level,
+            source=found.source,
+            detail=found.evidence,
+            url=found.url,
+            mail=found.mail,
+            authentication=found.authentication,
+        )
 
     async def find_signers(self, issuers: Iterable[str]) -> list[Certificate]:
         """Certificates with a key of any of these fingerprints or key ids, one's own among them."""
@@ -225,6 +247,26 @@ class KeyManager:
             mail=mail,
             authentication=authentication,
         )
+
+    async def learn_from_mail(self, materials: Sequence[KeyMaterial]) -> Lesson | None:
+        """What mails that are about to be stored say of keys; None when that is nothing new. Takes microseconds then.
+
+        The lesson is kept in the transaction that stores them, and finished after it. Raises what the store raises.
+        """
+        learnt = await self.autocrypt.study(materials)
+        vouched = [
+            one
+            for one in materials
+            if one.authentication and (one.attached or one.url) and not one.is_spam
+        ]
+        if learnt is None and not vouched:
+            return None
+        return Lesson(self.autocrypt, self.keyring, self.mail_keys, learnt, vouched)
+
+    async def autocrypt_header(self, from_address: str) -> str | None:
+        """The value of the Autocrypt field for mail of this account or an alias of it; None without a usable key."""
+        own = await self.own_keys()
+        return await self.autocrypt.own_header(from_address, own[0].certificate) if own else None
 
     async def note_encrypted(self, fingerprints: Mapping[str, str]) -> None:
         """Mail was encrypted to the keys of these addresses: such keys are kept harder."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from leap.keymanager.wkd_names import wkd_hash
 from leap.provider.contract import LocalAccount, normal_address
 from leap.provider.errors import (
     AddressTaken,
@@ -29,7 +30,6 @@ from leap.provider.errors import (
     TooLarge,
     Unauthorized,
 )
-from leap.provider.keys.wkd import wkd_hash
 from leap.provider.storage.room import Room
 from leap.soledad.errors import BadKeyset
 from leap.soledad.keyset import Keyset, check_successor, open_keyset

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from leap.keymanager.autocrypt.header import header_value
 from leap.keymanager.openpgp import decrypt, encrypt
 from leap.mail.incoming.assembly import assemble
 from leap.mail.outgoing.field_lines import drop_fields, is_reserved, join_fields, split_header
 from leap.mail.outgoing.header_protection import protect, restore
 from leap.mail.outgoing.names import DROPPED_ON_SUBMISSION
 from leap.mail.outgoing.outer_header import outer_fields
-from leap.mail.outgoing.pgp_mime import autocrypt_value, find_ciphertext, wrap
+from leap.mail.outgoing.pgp_mime import find_ciphertext, wrap
 from leap.mail.outgoing.submitted import Submitted, read_submission
 from tests.mail.travel import DOMAIN, NOW, own_key
 
@@ -44,7 +45,7 @@ def travel(raw: bytes) -> tuple[bytes, bytes]:
     outer, payload = payload_of(one)
     bob = own_key("bob")
     armored = encrypt(payload, [bob.certificate], own_key("alice"), now=lambda: NOW)
-    autocrypt = autocrypt_value(ALICE, own_key("alice").certificate.binary)
+    autocrypt = header_value(ALICE, own_key("alice").certificate.binary)
     message = b"Return-Path: <x>\r\nReceived: y\r\n" + wrap(outer, autocrypt, armored, "=_b")
     ciphertext = find_ciphertext(message)
     assert ciphertext is not None

@@ -10,6 +10,7 @@ import pytest
 from leap.keymanager.openpgp import decrypt, generate, recipients_of
 from leap.mail.contract import NotPermitted, StorageFull, TooLarge
 from leap.mail.outgoing.copies import TOGETHER
+from leap.mail.outgoing.field_lines import split_header
 from leap.mail.outgoing.outbox import EXPIRY
 from leap.mail.outgoing.pgp_mime import find_ciphertext
 from leap.soledad.errors import StoreFull
@@ -99,7 +100,12 @@ async def test_the_first_submission_without_any_key_goes_in_clear_by_default(
     raw = mail(to="eve@elsewhere.test")
     await alice.outgoing.submit(raw, ALICE, ["eve@elsewhere.test"])
     await alice.sender.process_due()
-    assert alice.provider.submitted[0][3] == raw
+    message = alice.provider.submitted[0][3]
+    assert message.endswith(raw)
+    assert message.startswith(
+        b"Autocrypt: addr=alice@example.test; prefer-encrypt=mutual; keydata=\r\n "
+    )
+    assert [name for name, _ in split_header(message[: -len(raw)])[0]] == ["autocrypt"]
 
 
 async def test_without_id_and_date_a_clear_mail_gets_both_in_front(alice: Person) -> None:

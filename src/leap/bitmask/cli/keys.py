@@ -9,6 +9,7 @@ import click
 
 from leap.bitmask.cli import contacts, key_files
 from leap.bitmask.cli.key_options import account_option, shown_groups
+from leap.bitmask.cli.key_sources import refresh, sources
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import answer, json_option, pass_home, run, table
 from leap.bitmask.cli.own_keys import add_own_key_commands
@@ -20,6 +21,10 @@ from leap.bitmask.home import Home
 @click.group()
 def keys() -> None:
     """Keys of your own and of others: list, explain, find, import, compare, block, export."""
+
+
+keys.add_command(sources)
+keys.add_command(refresh)
 
 
 @keys.command(name="list")

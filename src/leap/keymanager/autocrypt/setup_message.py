@@ -25,15 +25,14 @@ import quopri
 import re
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from leap.keymanager.autocrypt.header import PreferEncrypt
 from leap.keymanager.autocrypt.setup_code import FORMAT, is_setup_code, normal_setup_code
 from leap.keymanager.errors import KeyRefused
 from leap.keymanager.openpgp import SecretKey
 from leap.keymanager.openpgp.armor_headers import read_armor_headers
 from leap.keymanager.openpgp.symmetric import decrypt_with_passphrase, encrypt_with_passphrase
-
-PreferEncrypt = Literal["nopreference", "mutual"]
 
 MAX_MESSAGE = 2 * 1024 * 1024  # octets looked at; a key with every extra has some kB
 MAX_PARTS = 16

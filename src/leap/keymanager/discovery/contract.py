@@ -13,8 +13,9 @@ from leap.keymanager.trust import Level
 class Found:
     """A certificate for an address. `evidence` says in words where it is from; `source` names the module.
 
-    `url`, `mail` and `authentication` are those of `documents.Evidence`. `barred` says why the person's word forbids
-    to use it now, as in "is blocked by you", and `remedy` what they can do.
+    `url`, `mail` and `authentication` are those of `documents.Evidence`. `others` are further certificates of the same
+    answer: they may be news of the key which the address has, as a revocation. `barred` says why the person's word
+    forbids to use it now, as in "is blocked by you", and `remedy` what they can do.
     """
 
     certificate: Certificate
@@ -24,6 +25,7 @@ class Found:
     url: str = ""
     mail: str = ""
     authentication: str = ""
+    others: tuple[Certificate, ...] = ()
     barred: str = ""
     remedy: str = ""
 

@@ -4,7 +4,7 @@ Invariants:
 * A usable key that is more than a weak chain ends the search, unless it is time to ask about it again.
 * A weak or unusable one is used only when every better source answered *none*; when one could not answer, the
   search fails, and the mail waits instead of going out to a key somebody slipped in.
-* Asking again takes nothing away: a source that cannot answer, or not soon, leaves a usable key as it is.
+* Asking again takes nothing away: sources that cannot answer, or not soon, leave a usable key as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from leap.keymanager.discovery.contract import Found, Source
 from leap.keymanager.errors import LookupFailed
 from leap.keymanager.trust import Level
 
-REFRESH_SECONDS = 5.0  # waited for news of a key which can be used as it is
+REFRESH_SECONDS = 5.0  # waited in all for news of a key which can be used as it is
 
 
 async def search(
@@ -32,15 +32,17 @@ async def search(
 
     `learn` takes in what a source found and answers what stands for the address after that (the rule of replacement
     may have kept an older key); it raises LookupFailed for an answer that cannot be true. `refresh`: what the first
-    source (the ring) has does not end the search. `asked` hears of each source whether it answered. Raises
-    LookupFailed.
+    source (the ring) has does not end the search; what the next one has that knows more than a weak chain does. `asked`
+    hears of each source whether it answered. Raises LookupFailed.
     """
     best: Found | None = None
     failed: LookupFailed | None = None
+    deadline: float | None = None
     for source in sources:
         answered = False
+        found = None
         try:
-            async with asyncio.timeout(REFRESH_SECONDS if _is_good(best, at) else None):
+            async with asyncio.timeout_at(deadline):
                 found = await source.find(address)
             if found is not None:
                 best = await learn(found)
@@ -50,9 +52,13 @@ async def search(
         except TimeoutError:
             failed = failed or LookupFailed("a source of keys took too long to answer")
         asked(source, answered)
-        if _is_good(best, at) and not (refresh and source is sources[0]):
-            return best
-    if failed is not None:
+        if _is_good(best, at):
+            knows = found is not None and found.level > Level.WEAK_CHAIN
+            if not refresh or (knows and source is not sources[0]):
+                return best
+            if deadline is None:
+                deadline = asyncio.get_running_loop().time() + REFRESH_SECONDS
+    if failed is not None and not _is_good(best, at):
         raise failed
     return best
 

@@ -38,11 +38,16 @@ MAX_PLAINTEXT = 64 * 1024 * 1024  # octets a mail may unpack to; 50 MiB travel
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is stored: the octets served, what to believe, and the mail as it came when it was encrypted."""
+    """What is stored: the octets served, what to believe, and the mail as it came when it was encrypted.
+
+    Of mail encrypted end to end, `payload` is what was inside, and `from_address` whom the served From names.
+    """
 
     served: bytes = field(repr=False)
     security: SecurityStatus
     original: bytes | None = field(repr=False)
+    payload: bytes | None = field(repr=False, default=None)
+    from_address: str | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,8 @@ class _Reader:
             assembled = assemble_unprotected(raw, payload, self._own_domain)
             note = "The protected From differs from the outer one and no signature backs it."
         status = SecurityStatus(encryption="end-to-end", signatures=verdicts, note=note)
-        return Opened(with_security_fields(status, assembled.message), status, raw)
+        served = with_security_fields(status, assembled.message)
+        return Opened(served, status, raw, payload, assembled.from_address)
 
     def detached(self, raw: bytes, signed: bytes, signature: bytes) -> tuple[SignatureVerdict, ...]:
         try:

@@ -38,7 +38,7 @@ from leap.mail.incoming import consumed, quarantine
 from leap.mail.incoming.looks import Looks
 from leap.mail.incoming.quarantine import Quarantined
 from leap.mail.incoming.ready import Ready, Refused
-from leap.mail.incoming.senders import SignerKeys, key_name
+from leap.mail.incoming.senders import Lesson, MailLearner, SignerKeys, key_name
 from leap.mail.incoming.workshop import Workshop
 from leap.mail.local import Arrived
 from leap.mail.outgoing.addresses import domain_of
@@ -79,6 +79,10 @@ class Remote(Protocol):
     async def claim_inbox(self, claim: InboxClaim) -> InboxItems: ...
     async def ack_inbox(self, inbox_ids: Sequence[str]) -> None: ...
     async def release_inbox(self, inbox_ids: Sequence[str]) -> None: ...
+
+
+class Keys(SignerKeys, MailLearner, Protocol):
+    """What receiving needs of `leap.keymanager.keys.KeyManager`."""
 
 
 class Mailbox(Protocol):
@@ -127,7 +131,7 @@ class IncomingMail:
         self,
         account: Mailbox,
         store: Soledad,
-        keymanager: SignerKeys,
+        keymanager: Keys,
         remote: Remote,
         engine: Engine,
         *,
@@ -139,12 +143,12 @@ class IncomingMail:
         """`may_claim` says no while the device is provisional; `jitter` gives [0, 1)."""
         self._account = account
         self._store = store
+        self._keys = keymanager
         self._remote = remote
         self._engine = engine
         self._may_claim = may_claim
         self._now = now
         self._jitter = jitter
-        self._keys = keymanager
         self._own_domain = domain_of(account.address)
         self.workshop = Workshop(store, keymanager, self._own_domain, now)
         self._signed_by: set[str] = set()  # noted in this batch
@@ -277,9 +281,7 @@ class IncomingMail:
                 if isinstance(outcome, Refused):
                     continue
                 item = _Item(one.row_id, one.key_id, one.received, sealed)
-                await self._account.deliver_all(
-                    [_arrived(item, outcome)], partial(_release, one.row_id)
-                )
+                await self._deliver_and_learn([(item, outcome)], partial(_release, one.row_id))
                 released += 1
             except ProviderLies:
                 continue
@@ -380,19 +382,48 @@ class IncomingMail:
         for _, ready in made:
             if ready.fault:
                 logger.warning("a mail is served as it came: %s", ready.fault)
-        await self._account.deliver_all(
-            [_arrived(item, ready) for item, ready in made],
-            partial(self._note_stored, [item.row_id for item, _ in made]),
-        )
+        note = partial(self._note_stored, [item.row_id for item, _ in made])
+        await self._deliver_and_learn(made, note)
+
+    async def _deliver_and_learn(
+        self, made: Sequence[tuple[_Item, Ready]], also: Callable[[Transaction], None]
+    ) -> None:
+        """Stores mails, runs `also`, and keeps what they say of keys, all in one transaction."""
+        lesson = await self._study(made)
+
+        def job(tx: Transaction) -> None:
+            also(tx)
+            if lesson is not None:
+                _keep(lesson, tx)
+
+        await self._account.deliver_all([_arrived(item, ready) for item, ready in made], job)
+        await self._note_signed(made)
+        if lesson is not None:
+            try:
+                await lesson.finish()
+            except Exception as error:  # the mail is stored, which is what matters
+                logger.info("keys in mail were not used: %s", type(error).__name__)
+
+    async def _note_signed(self, made: Sequence[tuple[_Item, Ready]]) -> None:
         signed = {
             key_name(ready.signed_by, self._own_domain) for _, ready in made if ready.signed_by
         }
         if new := signed - self._signed_by:
             self._signed_by |= new
-            with contextlib.suppress(
-                SoledadError
-            ):  # the mail is stored; the next one tells it again
+            with contextlib.suppress(SoledadError):  # the mail is stored; the next one tells again
                 await self._keys.note_signed(new)
+
+    async def _study(self, made: Sequence[tuple[_Item, Ready]]) -> Lesson | None:
+        materials = [
+            ready.keys._replace(received=item.received)
+            for item, ready in made
+            if ready.keys is not None
+        ]
+        try:
+            return await self._keys.learn_from_mail(materials) if materials else None
+        except Exception as error:  # whatever it is, mail does not stop for it
+            logger.warning("keys in mail were not looked at: %s", type(error).__name__)
+            return None
 
     def _note_stored(self, row_ids: Sequence[str], tx: Transaction) -> None:
         consumed.note_stored(tx, self._device_id, self._slot, row_ids, self._now())
@@ -448,6 +479,15 @@ class IncomingMail:
         ):
             self._retry_quarantine = True
             self.wake()
+
+
+def _keep(lesson: Lesson, tx: Transaction) -> None:
+    try:
+        lesson.keep(tx)
+    except _OURS:
+        raise
+    except Exception as error:  # the mail is worth more than what it says of keys
+        logger.warning("keys in mail were not kept: %s", type(error).__name__)
 
 
 def _release(row_id: str, tx: Transaction) -> None:

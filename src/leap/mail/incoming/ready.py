@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import SecretKey
 from leap.mail.contract import TooLarge
 from leap.mail.incoming.assembly import from_address_of
+from leap.mail.incoming.key_material import find_key_material
 from leap.mail.incoming.opening import Opened, open_mail, unopened
 from leap.mail.incoming.senders import Senders, SendersWanted
+from leap.mail.model import HeaderRecord
 from leap.mail.storing import MAX_SERVED_BYTES, Prepared, check_size, prepare_now
 from leap.soledad.envelope import Epoch
 from leap.soledad.errors import ProviderLies
@@ -40,11 +43,12 @@ class Desk:
 class Ready(NamedTuple):
     """An item ready to be stored; `fault` names what this version failed at, if it is served as it came.
 
-    `signed_by` is its From address if a good signature of that address's key is on it.
+    `keys` is what it says of keys. `signed_by` is its From address if a good signature of that address's key is on it.
     """
 
     prepared: Prepared
     fault: str = ""
+    keys: KeyMaterial | None = None
     signed_by: str = ""
 
     def __repr__(self) -> str:
@@ -69,7 +73,9 @@ def make_ready(sealed: bytes, desk: Desk) -> Outcome:
         except SendersWanted as wanted:
             return wanted
         check_size(opened.served, MAX_SERVED_BYTES)
-        return Ready(_prepared(opened, desk), fault, _signed_by(opened))
+        prepared = _prepared(opened, desk)
+        material = _key_material(raw, opened, prepared.record)
+        return Ready(prepared, fault, material, _signed_by(opened))
     except (ProviderLies, TooLarge) as error:
         return Refused(str(error))
     except (MemoryError, OSError):
@@ -98,6 +104,16 @@ def _opened(raw: bytes, desk: Desk) -> tuple[Opened, str]:
 def _signed_by(opened: Opened) -> str:
     good = any(one.state == "good" for one in opened.security.signatures)
     return (from_address_of(opened.served) or "") if good else ""
+
+
+def _key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMaterial | None:
+    """What the mail says of keys; a fault of ours in it must not keep the mail back."""
+    try:
+        return find_key_material(raw, opened, record)
+    except (MemoryError, OSError):
+        raise
+    except Exception:
+        return None
 
 
 def _prepared(opened: Opened, desk: Desk) -> Prepared:

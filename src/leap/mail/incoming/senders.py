@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import Certificate, SecretKey
 from leap.mail.outgoing.addresses import domain_of, without_tag
 
@@ -35,6 +36,26 @@ class SignerKeys(Protocol):
 
     async def find_bound(self, address: str, *, seconds: float) -> Sequence[Certificate]:
         """Those that stand for an address; looked up for at most `seconds` when there is none."""
+        ...
+
+
+class Lesson(Protocol):
+    """What mails teach of keys (`leap.keymanager.lesson.Lesson`)."""
+
+    def keep(self, tx: Any, /) -> None:
+        """Writes it, in the transaction that stores the mails."""
+        ...
+
+    async def finish(self) -> None:
+        """What remains to be done once they are stored."""
+        ...
+
+
+class MailLearner(Protocol):
+    """Who learns keys from mail: `leap.keymanager.keys.KeyManager`."""
+
+    async def learn_from_mail(self, materials: Sequence[KeyMaterial]) -> Lesson | None:
+        """What these mails teach; None when it is nothing."""
         ...
 
 

@@ -7,23 +7,33 @@ Invariants:
   reader refuses must not be lost for all.
 * All copies have the same Message-ID and Date, inside and outside.
 * What was encrypted by the mail program travels as it is, in one copy.
+* Gossip names only who is in To or Cc, and only inside the encryption.
+* A mail has one Autocrypt field: that of the mail program, when it wrote one, else ours (Autocrypt 1.1).
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from leap.keymanager.autocrypt.gossip import write_gossip
+from leap.keymanager.autocrypt.header import NAME as AUTOCRYPT
 from leap.keymanager.openpgp import Certificate, SecretKey
 from leap.keymanager.openpgp import offload as openpgp
-from leap.mail.outgoing.addresses import mentioned_addresses, normal
-from leap.mail.outgoing.field_lines import begins_with_continuation, split_header, values_of
-from leap.mail.outgoing.header_protection import protect
+from leap.mail.outgoing.addresses import mentioned_addresses, normal, only_address
+from leap.mail.outgoing.field_lines import (
+    begins_with_continuation,
+    header_fields,
+    split_header,
+    values_of,
+)
+from leap.mail.outgoing.header_protection import fold, protect
 from leap.mail.outgoing.names import GUARD
 from leap.mail.outgoing.outbox import Copy, Entry
 from leap.mail.outgoing.outer_header import outer_fields
-from leap.mail.outgoing.pgp_mime import autocrypt_value, wrap
+from leap.mail.outgoing.pgp_mime import wrap
 
 TOGETHER = 100  # people a copy is encrypted to; our own reader takes 512 keys, others fewer
 
@@ -34,10 +44,23 @@ class Addressee:
     certificate: Certificate
 
 
-def unchanged_copy(entry: Entry, new_id: Callable[[], str]) -> list[Copy]:
-    """One copy of the message as it was submitted, for all."""
-    guard = GUARD if entry.added and begins_with_continuation(entry.message) else b""
-    message = b"".join([*entry.added, guard, entry.message])
+def autocrypt_address(entry: Entry) -> str | None:
+    """The From address an Autocrypt field of ours would be of; None when the message has one, or no one From."""
+    fields = header_fields(entry.message)
+    if values_of(fields, AUTOCRYPT.lower()):
+        return None
+    return only_address(values_of(fields, "from"))
+
+
+def unchanged_copy(
+    entry: Entry, new_id: Callable[[], str], autocrypt: str | None = None
+) -> list[Copy]:
+    """One copy of the message as it was submitted, for all; `autocrypt` is the value of a field to put in front."""
+    added = list(entry.added)
+    if autocrypt is not None:
+        added.append(fold(f"{AUTOCRYPT}: {autocrypt}"))
+    guard = GUARD if added and begins_with_continuation(entry.message) else b""
+    message = b"".join([*added, guard, entry.message])
     return [Copy(new_id(), entry.waiting, message)]
 
 
@@ -46,21 +69,27 @@ async def encrypted_copies(
     addressees: Sequence[Addressee],
     signer: SecretKey,
     *,
-    address: str,
+    autocrypt: str | None,
     now: float,
     new_id: Callable[[], str],
     new_boundary: Callable[[], str] = lambda: "=_" + secrets.token_hex(16),
 ) -> list[Copy]:
-    """The encrypted and signed copies. Raises OpenPGPError when the engine refuses a key."""
+    """The encrypted and signed copies; `autocrypt` is the value of their Autocrypt field.
+
+    Raises OpenPGPError when the engine refuses a key.
+    """
     fields, _ = split_header(entry.message)
     # Entry.created, not now: what is made again after a crash says the same.
     outer = outer_fields(
         fields, sender=entry.sender, message_id=entry.message_id, now=entry.created
     )
-    payload = protect(entry.message, outer, entry.added)
-    autocrypt = autocrypt_value(address, signer.certificate.binary)
     visible = mentioned_addresses(values_of(fields, "to") + values_of(fields, "cc"))
     together = [one for one in addressees if normal(one.address) in visible]
+    gossip: list[str] = []
+    if len(together) > 1:
+        introduced = {normal(one.address): one.certificate for one in together}
+        gossip = await asyncio.to_thread(write_gossip, introduced, now)
+    payload = protect(entry.message, outer, entry.added, gossip)
     groups = [together[at : at + TOGETHER] for at in range(0, len(together), TOGETHER)]
     groups += [[one] for one in addressees if normal(one.address) not in visible]
     copies = []

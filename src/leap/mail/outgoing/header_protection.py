@@ -1,7 +1,7 @@
 """Header protection (RFC 9788) which gives back, on arrival, exactly the bytes that were submitted.
 
     payload  = ours theirs
-    ours     = [Content-Type with hp="cipher"]  *HP-Outer  X-Leap-Payload  *added
+    ours     = [Content-Type with hp="cipher"]  *Autocrypt-Gossip  *HP-Outer  X-Leap-Payload  *added
     theirs   = the submitted message byte for byte, without Bcc and X-Leap-*, and where possible
                with CRLF SP hp="cipher" appended to its own Content-Type
 
@@ -26,6 +26,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from leap.keymanager.autocrypt.header import GOSSIP_NAME
 from leap.mail.outgoing.content_type import ContentType, parse_content_type
 from leap.mail.outgoing.field_lines import (
     Field,
@@ -59,11 +60,16 @@ class Restored:
     message: bytes
 
 
-def protect(message: bytes, outer: Sequence[tuple[str, str]], added: Sequence[bytes] = ()) -> bytes:
+def protect(
+    message: bytes,
+    outer: Sequence[tuple[str, str]],
+    added: Sequence[bytes] = (),
+    gossip: Sequence[str] = (),
+) -> bytes:
     """The payload to encrypt.
 
     `outer` are the fields of the outer header in their order, values unfolded ASCII; `added` are whole
-    field lines with CRLF, as `submitted` writes them.
+    field lines with CRLF, as `submitted` writes them; `gossip` are values of Autocrypt-Gossip fields.
     """
     assert _ADDED.fullmatch(b"".join(added))
     fields, rest = split_header(message)
@@ -81,6 +87,7 @@ def protect(message: bytes, outer: Sequence[tuple[str, str]], added: Sequence[by
             "content-type", raw[:-2] + (_OPENED if opened else _APPENDED) + b"\r\n"
         )
     ours = [first]
+    ours += [fold(f"{GOSSIP_NAME}: {value}") for value in gossip]  # Autocrypt 1.1, "Key Gossip"
     ours += [fold(f"HP-Outer: {name}: {value}") for name, value in outer]  # RFC 9788 2.2
     ours.append(
         b"%s: v=1; content-type=%s; added=%d\r\n" % (PAYLOAD_FIELD.encode(), how, len(added))
@@ -123,9 +130,10 @@ def _are_ours(fields: Sequence[Field], *, fresh: bool) -> bool:
     """Whether these are exactly the fields that `protect` puts in front, in its order and forms."""
     names = [field.name for field in fields]
     first = ["content-type"] if fresh else []
-    outer = ["hp-outer"] * (len(names) - len(first) - 1)
+    gossip = [GOSSIP_NAME.lower()] * names.count(GOSSIP_NAME.lower())
+    outer = ["hp-outer"] * (len(names) - len(first) - len(gossip) - 1)
     return (
-        names == [*first, *outer, PAYLOAD_FIELD.lower()]
+        names == [*first, *gossip, *outer, PAYLOAD_FIELD.lower()]
         and is_plain(fields)
         and (not fresh or fields[0].raw.endswith(HP_CIPHER + b"\r\n"))
     )

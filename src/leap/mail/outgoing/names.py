@@ -6,7 +6,9 @@ docs/formats/header-fields.md explains each. Everything else of a message comes 
 from __future__ import annotations
 
 ADDED_ON_SUBMISSION = ("Message-ID", "Date")  # only when the message had none (RFC 6409 8.2, 8.3)
-DROPPED_ON_SUBMISSION = ("Bcc", "Resent-Bcc")  # and X-Leap-*, which is reserved
+# And X-Leap-*, which is reserved. A draft's state must not travel (Autocrypt 1.1, "Storing Draft State").
+DROPPED_ON_SUBMISSION = ("Bcc", "Resent-Bcc", "Autocrypt-Draft-State")
+ADDED_ON_SENDING = ("Autocrypt",)  # in front of mail that leaves in clear and has none
 
 ENCRYPTION_FIELD = "X-Leap-Encryption"
 SIGNATURE_FIELD = "X-Leap-Signature"
@@ -62,5 +64,6 @@ USER_FACING_FIELDS = frozenset(
 OUR_FIELDS = (
     *ADDED_ON_ARRIVAL,
     *ADDED_ON_SUBMISSION,
+    *ADDED_ON_SENDING,
     "Comments",
 )

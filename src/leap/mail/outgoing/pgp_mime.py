@@ -74,13 +74,6 @@ def wrap(
     return b"".join(lines)
 
 
-def autocrypt_value(address: str, certificate: bytes) -> str:
-    """The value of an Autocrypt field (Autocrypt 1.1, section 2.1) for a minimal binary certificate."""
-    data = base64.b64encode(certificate).decode("ascii")
-    chunks = " ".join(data[at : at + 72] for at in range(0, len(data), 72))
-    return f"addr={address}; prefer-encrypt=mutual; keydata= {chunks}"
-
-
 def content_type_of(fields: Sequence[Field]) -> ContentType | None:
     """The one meaningful Content-Type of a header section; None when there is none beyond doubt."""
     values = values_of(fields, "content-type")

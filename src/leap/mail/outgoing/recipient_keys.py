@@ -59,6 +59,10 @@ class Keys(Protocol):
         """Mail was encrypted to these keys, by address."""
         ...
 
+    async def autocrypt_header(self, from_address: str) -> str | None:
+        """The value of the Autocrypt field for mail from the account or an alias of it; None when there is none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Looked:

@@ -27,7 +27,12 @@ from leap.keymanager.openpgp import OpenPGPError
 from leap.mail.contract import RowId, SecurityStatus
 from leap.mail.outgoing.accepting import Outgoing, recipients_of
 from leap.mail.outgoing.addresses import domain_of
-from leap.mail.outgoing.copies import Addressee, encrypted_copies, unchanged_copy
+from leap.mail.outgoing.copies import (
+    Addressee,
+    autocrypt_address,
+    encrypted_copies,
+    unchanged_copy,
+)
 from leap.mail.outgoing.delivery_report import delivery_report
 from leap.mail.outgoing.outbox import Copy, Entry, Outbox, Protection
 from leap.mail.outgoing.policy import Clear, Decision, Refuse, Wait, decide
@@ -185,6 +190,7 @@ class Sender:
     async def _make_copies(self, entry: Entry) -> Sequence[Copy]:
         """The copies to send, kept durably; none when the entry waits or has ended."""
         if entry.protection == "as-is":
+            # encrypted by the mail program, which speaks for the key it signed with
             return await self._keep(entry, unchanged_copy(entry, self._new_id), "as-is")
         wishes = await self._outgoing.wishes(entry.waiting, entry.policy)
         now = self._now()
@@ -208,7 +214,8 @@ class Sender:
             await self._later(entry, decision.sentence)
             return ()
         if isinstance(decision, Clear):
-            return await self._keep(entry, unchanged_copy(entry, self._new_id), "open")
+            copies = unchanged_copy(entry, self._new_id, await self._autocrypt(entry))
+            return await self._keep(entry, copies, "open")
         own = await self._keys.own_keys()
         if not own:
             await self._later(entry, "this account has no key yet to sign with")
@@ -225,7 +232,7 @@ class Sender:
                 entry,
                 addressees,
                 own[0],
-                address=self._outgoing.address,
+                autocrypt=await self._autocrypt(entry),
                 now=now,
                 new_id=self._new_id,
             )
@@ -237,6 +244,17 @@ class Sender:
             used = {one.name: one.certificate.fingerprint for one in looked if one.certificate}
             await self._keys.note_encrypted(used)
         return kept
+
+    async def _autocrypt(self, entry: Entry) -> str | None:
+        """The value of our Autocrypt field for a mail; None when it should have none."""
+        address = autocrypt_address(entry)
+        if address is None:
+            return None
+        try:
+            return await self._keys.autocrypt_header(address)
+        except Exception as error:  # mail goes without it
+            logger.info("there is no Autocrypt header: %s", type(error).__name__)
+            return None
 
     async def _keep(
         self, entry: Entry, copies: Sequence[Copy], protection: Protection

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
+from leap.keymanager.wkd_names import HASH_LENGTH, WELL_KNOWN
 from leap.provider.errors import BadRequest, NotFound
 from leap.provider.http.bodies import answer
-from leap.provider.keys.wkd import HASH_LENGTH, WELL_KNOWN
 from leap.provider.provider import Provider
 from leap.soledad.wire import API, ProviderInfo
 

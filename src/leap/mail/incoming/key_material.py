@@ -1,0 +1,185 @@
+"""What an opened mail says of keys, for the key manager. Pure; runs where mail is opened, in a thread or process.
+
+    outer header    Autocrypt; OpenPGP, where nothing else vouches for the mail
+    payload         (only of encrypted mail whose integrity held) Autocrypt, Autocrypt-Gossip, OpenPGP
+    served message  From, To, Cc, Reply-To, Date, Message-ID, application/pgp-keys parts
+
+Invariants:
+* Gossip counts only from inside the encryption; a field of that name outside is anybody's.
+* Nothing here raises for what a mail holds, and what comes out is bounded.
+* A mail that says nothing of keys costs some microseconds: its header is looked through, its body is not parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from leap.keymanager.autocrypt.gossip import MAX_GOSSIP
+from leap.keymanager.autocrypt.header import MAX_FIELD, MAX_FIELDS
+from leap.keymanager.mail_material import (
+    MAX_ATTACHED,
+    MAX_ATTACHED_OCTETS,
+    MAX_URL,
+    SIGNATURE_GOOD,
+    KeyMaterial,
+)
+from leap.mail.incoming.assembly import from_address_of
+from leap.mail.incoming.opening import Opened
+from leap.mail.message.decoding import decode_body
+from leap.mail.message.scanner import Part, scan
+from leap.mail.message.words import unfold
+from leap.mail.model import HeaderRecord
+from leap.mail.outgoing.addresses import mentioned_addresses, normal
+
+_MAX_HEADER = 256 * 1024  # octets looked through; a header with 64 keys of gossip has some 70 kB
+_MAX_RECIPIENTS = 256
+_MAX_ID = 1000  # characters
+
+_ATTACHMENT = b"application/pgp-keys"  # RFC 3156 7
+_URL = re.compile(
+    rb"(?:^|;)[ \t]*url[ \t]*=[ \t]*\"?(https://[!-~]+?)\"?[ \t]*(?:;|$)", re.IGNORECASE
+)
+_ADDRESS = re.compile(rb"[^\s<>()\[\],;:\"\\]+@[^\s<>()\[\],;:\"\\]+")
+
+
+class _Header:
+    """A header section, looked through by name; a field is what begins a line, with its folded lines."""
+
+    def __init__(self, message: bytes) -> None:
+        end = _empty_line(message)
+        self._octets = b"\n" + message[:end] if end else b""
+        self.said = self._octets.lower()
+
+    def has(self, name: bytes) -> bool:
+        return b"\n" + name + b":" in self.said
+
+    def values(self, name: bytes, most: int = 2) -> list[bytes]:
+        """The first values, as they stand."""
+        found: list[bytes] = []
+        start = b"\n" + name + b":"
+        at = self.said.find(start)
+        while at >= 0 and len(found) < most:
+            begin = end = at + len(start)
+            while True:
+                end = self.said.find(b"\n", end)
+                if end < 0 or self.said[end + 1 : end + 2] not in (b" ", b"\t"):
+                    break
+                end += 1
+            found.append(self._octets[begin : end if end >= 0 else None])
+            at = self.said.find(start, end) if end >= 0 else -1
+        return found
+
+    def keys(self, name: bytes, most: int) -> tuple[bytes, ...]:
+        """The values of fields with keys, unfolded; those over the limit of the specification are invalid."""
+        return tuple(unfold(v) for v in self.values(name, most) if len(v) < MAX_FIELD)
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        values = [unfold(v) for name in (b"to", b"cc", b"reply-to") for v in self.values(name)]
+        return tuple(sorted(mentioned_addresses(values))[:_MAX_RECIPIENTS])
+
+    @property
+    def url(self) -> str:
+        """That of the one OpenPGP field (draft-josefsson-openpgp-mailnews-header-07)."""
+        values = self.values(b"openpgp")
+        found = _URL.search(unfold(values[0])) if len(values) == 1 else None
+        return found[1].decode("ascii") if found and len(found[1]) <= MAX_URL else ""
+
+    @property
+    def is_report(self) -> bool:
+        """Whether a program wrote the mail; in doubt yes, since it is only passed over."""
+        return (
+            b"multipart/report" in self.said or b"auto-replied" in self.said
+        )  # RFC 6522, RFC 3834 5
+
+    @property
+    def is_spam(self) -> bool:
+        """Whether a filter on the way says so."""
+        return b"\nx-spam-flag: yes" in self.said
+
+
+def find_key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMaterial | None:
+    """What the mail `raw`, opened, says of keys; None when it is from nobody. Its `received` is still to be set.
+
+    `record` is that of the octets served.
+    """
+    outer = _Header(raw)
+    attached = _ATTACHMENT in opened.served
+    if opened.payload is None and not (
+        attached or outer.has(b"autocrypt") or outer.has(b"openpgp")
+    ):
+        return _of_plain_mail(outer, record)
+    sender = opened.from_address or from_address_of(opened.served)
+    if sender is None:
+        return None
+    served = _Header(opened.served)
+    inside = _Header(opened.payload or b"")
+    vouched = any(one.state == "good" for one in opened.security.signatures)
+    gossip = inside.keys(b"autocrypt-gossip", MAX_GOSSIP)
+    return KeyMaterial(
+        from_address=sender,
+        date=record.date,
+        message_id=record.internet_id[:_MAX_ID],
+        autocrypt=outer.keys(b"autocrypt", MAX_FIELDS),
+        protected_autocrypt=inside.keys(b"autocrypt", MAX_FIELDS),
+        gossip=gossip,
+        recipients=served.recipients if gossip else (),
+        attached=_attached(opened.served) if attached else (),
+        # a signature covers the payload, not the outer header
+        url=inside.url or ("" if vouched else outer.url),
+        authentication=SIGNATURE_GOOD if vouched else "",
+        is_report=outer.is_report or served.is_report,
+        is_spam=outer.is_spam,
+    )
+
+
+def _of_plain_mail(outer: _Header, record: HeaderRecord) -> KeyMaterial | None:
+    """Of mail without any key: all it can tell is that its sender, if known, wrote without one."""
+    froms = outer.values(b"from")
+    addresses: list[bytes] = _ADDRESS.findall(froms[0]) if len(froms) == 1 else []
+    # `"bob@x" <bob@x>` names one; two different ones are nobody's mail (Autocrypt 1.1: it is ignored)
+    if len({one.lower() for one in addresses}) != 1:
+        return None
+    return KeyMaterial(
+        from_address=normal(addresses[0].decode("utf-8", "replace")),
+        date=record.date,
+        is_report=outer.is_report,
+        is_spam=outer.is_spam,
+    )
+
+
+def _empty_line(message: bytes) -> int:
+    """What `header_lines.empty_line` answers, for less: only the header is looked at."""
+    if message.startswith((b"\n", b"\r\n")):
+        return 0
+    first = message.find(b"\n", 0, _MAX_HEADER)
+    ends = (b"\n\r\n", b"\n\n")
+    end = min(len(message), _MAX_HEADER)
+    # that of the message's own line ends first: the other is then sought before it only
+    for empty in ends if message[first - 1 : first] == b"\r" else reversed(ends):
+        found = message.find(empty, 0, end)
+        end = found + 1 if found >= 0 else end
+    return end
+
+
+def _attached(served: bytes) -> tuple[bytes, ...]:
+    found = []
+    for part in _own_parts(scan(served)):
+        if part.content_type.encode() == _ATTACHMENT and part.size <= 2 * MAX_ATTACHED_OCTETS:
+            octets = decode_body(served, part)
+            if len(octets) <= MAX_ATTACHED_OCTETS:
+                found.append(octets)
+            if len(found) == MAX_ATTACHED:
+                break
+    return tuple(found)
+
+
+def _own_parts(root: Part) -> Iterator[Part]:
+    """The parts of a mail, but not those of mails in it: what somebody else sent them is not their key."""
+    stack = [root]
+    while stack:
+        part = stack.pop()
+        yield part
+        if not part.is_message:
+            stack.extend(reversed(part.children))
