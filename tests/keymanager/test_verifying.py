@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from leap.keymanager.asking import Answer, Asked
 from leap.keymanager.documents import BINDING, CERTIFICATE
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.keyring import Bound
@@ -407,21 +408,21 @@ async def test_a_key_nothing_can_be_encrypted_to_replaces_no_other(
 async def test_the_search_tells_what_each_source_answered(
     keys: KeyManager, directory: FakeDirectory, bob: SecretKey
 ) -> None:
-    asked = await keys.ask(BOB)
-    assert [(a.source, a.outcome) for a in asked.answers] == [
-        ("ring", "none"),
-        ("directory", "none"),
-    ]
-    assert asked.found is None
+    async def answers() -> tuple[Asked, Answer, Answer]:
+        asked = await keys.ask(BOB)
+        by_source = {answer.source: answer for answer in asked.answers}
+        return asked, by_source["ring"], by_source["directory"]
+
+    asked, ring, answer = await answers()
+    assert (ring.outcome, answer.outcome, asked.found) == ("none", "none", None)
     directory.down = True
-    asked = await keys.ask(BOB)
-    assert asked.answers[1].outcome == "failed"
+    asked, _, answer = await answers()
+    assert answer.outcome == "failed"
     assert "does not answer" in asked.failure
     directory.down = False
     directory.keys[BOB] = bob.certificate.binary
-    asked = await keys.ask(BOB)
-    assert asked.answers[1].fingerprint == bob.fingerprint
-    assert asked.answers[1].level == "provider-trust"
+    asked, _, answer = await answers()
+    assert (answer.fingerprint, answer.level) == (bob.fingerprint, "provider-trust")
     assert asked.found is not None
-    asked = await keys.ask(BOB)  # asked again though the ring has it
-    assert [a.outcome for a in asked.answers] == ["found", "found"]
+    _, ring, answer = await answers()  # asked again though the ring has it
+    assert (ring.outcome, answer.outcome) == ("found", "found")
