@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leap.keymanager.asking import Answer, Asked
+from leap.keymanager.discovery import Found
 from leap.keymanager.documents import BINDING, CERTIFICATE
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.keyring import Bound
@@ -426,3 +427,32 @@ async def test_the_search_tells_what_each_source_answered(
     assert asked.found is not None
     _, ring, answer = await answers()  # asked again though the ring has it
     assert (ring.outcome, answer.outcome) == ("found", "found")
+
+
+class Forgetful:
+    """A source that said "none" and remembers it, until it is asked anew."""
+
+    name = "wkd"
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+
+    async def find(self, address: str) -> Found | None:
+        return None
+
+    async def ask(self, address: str) -> Found | None:
+        return self._found
+
+
+async def test_asking_now_asks_those_who_remember_an_answer_as_well(
+    store: Soledad, clock: Time, bob: SecretKey
+) -> None:
+    found = Found(
+        certificate=bob.certificate, level=Level.PROVIDER_TRUST, source="wkd", evidence="there"
+    )
+    keys = KeyManager(store, ALICE, remote=[Forgetful(found)], now=clock)
+    assert await keys.find_certificate(BOB) is None
+    asked = await keys.ask(BOB)
+    assert asked.found is not None
+    assert asked.answers[-1].words == "there"
+    keys.close()
