@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -320,30 +320,34 @@ class Keyring:
 
     async def note_use(
         self,
-        address: str,
+        keys: Mapping[str, str],
         *,
-        fingerprint: str = "",
         encrypted_to: bool = False,
         signature_seen: bool = False,
     ) -> None:
-        """Remembers that mail was encrypted to, or well signed by, the key of an address: such a key is kept harder.
+        """Remembers that mail was encrypted to, or well signed by, the keys of addresses: such keys are kept harder.
 
-        With a `fingerprint` only if that is still its key. Nothing is written when it is known already.
+        `keys` has the fingerprint by address: it is noted only if that is still the key; "" for whichever it is.
+        Nothing is written when all is known already.
         """
-        binding = await self.find_binding(address)
-        if binding is None or (
-            binding.encrypted_to >= encrypted_to and binding.signature_seen >= signature_seen
-        ):
-            return
+        names = {address.lower(): fingerprint for address, fingerprint in keys.items()}
+        documents = await self._store.get_docs([self._binding_id(name) for name in names], False)
+        found = [value_of(d.content, Binding) for d in documents if d.content is not None]
 
         def note(binding: Binding) -> Binding:
-            if fingerprint and binding.fingerprint != fingerprint:
+            if names[binding.address] not in ("", binding.fingerprint):
                 return binding
             return binding_edits.used(
                 binding, encrypted_to=encrypted_to, signature_seen=signature_seen
             )
 
-        await self._store.transact(lambda tx: self._edit(tx, address.lower(), note))
+        if fresh := [binding.address for binding in found if note(binding) != binding]:
+
+            def job(tx: DocumentTransaction) -> None:
+                for address in fresh:
+                    self._edit(tx, address, note)
+
+            await self._store.transact(job)
 
 
 def _offer(certificate: Certificate, address: str, at: float) -> _Offer:
