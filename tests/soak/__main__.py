@@ -108,12 +108,28 @@ def large_blob(count: int, seed: int) -> str:
     return "intact; memory grew by " + ", ".join(f"{who} {by:.0f} MB" for who, by in grown.items())
 
 
+def key_families(count: int, seed: int) -> str:
+    """The edits of `count` keys by gpg, over all families of algorithms in turn; gpg judges each."""
+    import itertools
+
+    from tests.keymanager.conftest import gpg_at_work
+    from tests.keymanager.test_editing_gpg import FAMILIES, MORE_FAMILIES, play_edits
+
+    families = [*FAMILIES, *MORE_FAMILIES]
+    for turn in range(-(-count // len(families))):
+        with gpg_at_work() as gpg:
+            for family in itertools.islice(families, count - turn * len(families)):
+                play_edits(gpg, family)
+    return f"gpg took and used every edit of {', '.join(families[:count])}"
+
+
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "kills": (kills, 500),
     "openpgp": (openpgp, 100_000),
     "convergence": (convergence, 20_000),
     "mail-convergence": (mail_convergence, 20_000),
     "large-blob": (large_blob, 1024),
+    "key-families": (key_families, 12),
 }
 
 

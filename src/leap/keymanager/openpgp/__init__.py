@@ -2,7 +2,6 @@
 
 from leap.keymanager.openpgp.algorithms import MICALG
 from leap.keymanager.openpgp.certificate import Certificate, read_certificates
-from leap.keymanager.openpgp.certification import certify, revoke_certification
 from leap.keymanager.openpgp.cleartext import (
     CleartextSigned,
     is_cleartext_signed,
@@ -10,10 +9,18 @@ from leap.keymanager.openpgp.cleartext import (
 )
 from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.editing import (
+    RevocationReason,
     add_encryption_subkey,
     add_signing_subkey,
     add_user_id,
+    apply_revocation,
+    certify,
     extend,
+    revocation_certificate,
+    revoke,
+    revoke_certification,
+    revoke_subkey,
+    revoke_user_id,
     rotate_encryption_subkey,
     set_expiry,
     set_primary_user_id,
@@ -46,14 +53,6 @@ from leap.keymanager.openpgp.message import (
     recipients_of,
     sign_detached,
 )
-from leap.keymanager.openpgp.revocation import (
-    RevocationReason,
-    apply_revocation,
-    revocation_certificate,
-    revoke,
-    revoke_subkey,
-    revoke_user_id,
-)
 from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
 from leap.keymanager.openpgp.symmetric import decrypt_with_passphrase, encrypt_with_passphrase
 from leap.keymanager.openpgp.verdict import (
@@ -72,43 +71,49 @@ __all__ = [
     "ExpiredCertificate",
     "IntegrityError",
     "Malformed",
-    "NewKey",
     "NoEncryptionKey",
     "NoSecretKey",
     "NoSigningKey",
-    "NoSuchPart",
     "NotEncrypted",
     "OpenPGPError",
     "RawSignature",
-    "RevocationReason",
-    "RevokedCertificate",
     "SecretKey",
     "TooLarge",
     "Unsupported",
     "Verdict",
     "WrongPassphrase",
-    "add_encryption_subkey",
-    "add_signing_subkey",
-    "add_user_id",
     "address_of",
-    "apply_revocation",
-    "armored_certificates",
-    "armored_secret_keys",
-    "certify",
-    "change_passphrase",
     "decrypt",
     "decrypt_with_passphrase",
     "encrypt",
     "encrypt_with_passphrase",
-    "extend",
     "generate",
-    "generate_with_revocation",
     "is_cleartext_signed",
     "read_certificates",
     "read_cleartext",
     "read_secret_keys",
     "read_signatures",
     "recipients_of",
+    "sign_detached",
+    "verify_detached",
+    "verify_signatures",
+]
+
+__all__ += [  # changing keys of one's own, and files of keys
+    "NewKey",
+    "NoSuchPart",
+    "RevocationReason",
+    "RevokedCertificate",
+    "add_encryption_subkey",
+    "add_signing_subkey",
+    "add_user_id",
+    "apply_revocation",
+    "armored_certificates",
+    "armored_secret_keys",
+    "certify",
+    "change_passphrase",
+    "extend",
+    "generate_with_revocation",
     "revocation_certificate",
     "revoke",
     "revoke_certification",
@@ -117,7 +122,4 @@ __all__ = [
     "rotate_encryption_subkey",
     "set_expiry",
     "set_primary_user_id",
-    "sign_detached",
-    "verify_detached",
-    "verify_signatures",
 ]

@@ -20,7 +20,6 @@ RSA_ALGORITHMS = frozenset({1, 2, 3})
 ENCRYPTING = frozenset(
     {1, 2, 18, 25, 26, 35}
 )  # those we can wrap a session key for; ElGamal we cannot
-ML_KEM: Final = 35
 NATIVE_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 35: 32 + 1184}  # fixed-size public keys
 NATIVE_SECRET_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 35: 32 + 64}
 
@@ -125,3 +124,4 @@ MIN_RSA_BITS: Final = (
     2048  # smaller ones are read, never encrypted to, and their signatures are called weak
 )
 MAX_RSA_BITS: Final = 8_192  # GnuPG makes up to 4096; larger ones only cost the reader time
+ML_KEM: Final = 35  # with X25519: the one post-quantum kind that is made here

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 
@@ -202,7 +203,11 @@ def _restore(data: bytes) -> SecretKey:
 
 
 def _octets(passphrase: str | bytes | None) -> bytes | None:
-    return passphrase.encode() if isinstance(passphrase, str) else passphrase
+    if not isinstance(passphrase, str):
+        return passphrase
+    with suppress(UnicodeEncodeError):  # which would carry the passphrase with it
+        return passphrase.encode("utf-8", "surrogateescape")  # octets of a terminal, as they were
+    raise WrongPassphrase("the passphrase has characters that cannot be written")
 
 
 def read_secret_keys(data: bytes, passphrase: str | bytes | None = None) -> list[SecretKey]:
