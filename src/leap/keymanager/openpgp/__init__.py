@@ -1,6 +1,7 @@
 """The OpenPGP engine: RFC 9580 on the primitives of `cryptography`, and nothing of mail in it."""
 
 from leap.keymanager.openpgp.algorithms import MICALG
+from leap.keymanager.openpgp.armor_headers import read_armor_headers
 from leap.keymanager.openpgp.certificate import Certificate, read_certificates
 from leap.keymanager.openpgp.cleartext import (
     CleartextSigned,
@@ -48,8 +49,12 @@ from leap.keymanager.openpgp.keyring_form import (
 )
 from leap.keymanager.openpgp.message import (
     Decrypted,
+    Signed,
+    SigningHash,
     decrypt,
     encrypt,
+    micalg,
+    read_signed,
     recipients_of,
     sign_detached,
 )
@@ -78,6 +83,8 @@ __all__ = [
     "OpenPGPError",
     "RawSignature",
     "SecretKey",
+    "Signed",
+    "SigningHash",
     "TooLarge",
     "Unsupported",
     "Verdict",
@@ -89,10 +96,13 @@ __all__ = [
     "encrypt_with_passphrase",
     "generate",
     "is_cleartext_signed",
+    "micalg",
+    "read_armor_headers",
     "read_certificates",
     "read_cleartext",
     "read_secret_keys",
     "read_signatures",
+    "read_signed",
     "recipients_of",
     "sign_detached",
     "verify_detached",
