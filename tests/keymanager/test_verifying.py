@@ -253,6 +253,13 @@ async def test_a_blocked_key_is_not_used_whoever_offers_it(
     assert await barred_of_bob(verified) == "is blocked by you"
 
 
+async def test_the_fingerprint_of_a_part_blocks_the_whole_key(
+    verified: KeyManager, bob: SecretKey
+) -> None:
+    await verified.verifying.block(BOB, bob.certificate.fingerprints[1])
+    assert (await bound_of_bob(verified)).blocked
+
+
 async def test_a_blocked_key_does_not_come_back_after_it_was_deleted(
     verified: KeyManager, bob: SecretKey
 ) -> None:
@@ -261,6 +268,8 @@ async def test_a_blocked_key_does_not_come_back_after_it_was_deleted(
     assert await barred_of_bob(verified) == "is blocked by you"  # not "none": no clear text
     assert await verified.keyring.find(BOB) is None
     assert await verified.find_bound(BOB, seconds=1) == []
+    with pytest.raises(NoSuchKey, match=f"blocked for it: {bob.fingerprint[:4]} "):
+        await verified.show(BOB)
 
 
 async def test_another_key_takes_the_place_of_a_blocked_one(

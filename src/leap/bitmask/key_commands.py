@@ -16,6 +16,7 @@ from leap.bitmask.own_key_state import own_key_row, use_words
 from leap.bitmask.sentences import sentence
 from leap.bitmask.sessions import AccountSessions
 from leap.keymanager.errors import (
+    HoldsSecretKeys,
     KeyManagerError,
     KeyRefused,
     LookupFailed,
@@ -31,6 +32,7 @@ _KINDS: dict[type[Exception], str] = {
     NoSuchKey: "no-key",
     NoOwnKey: "no-key",
     KeyRefused: "key-refused",
+    HoldsSecretKeys: "secret-keys",
     LookupFailed: "lookup-failed",
 }
 
@@ -86,13 +88,15 @@ class KeyCommands:
     async def _shown(self, keys: KeyManager, key: KeyInfo) -> dict[str, Any]:
         in_use = key.own and (await keys.own.key()).fingerprint == key.fingerprint
         published = await keys.publishing.state() if in_use else None
-        lines = key_lines(key, published)
+        advice = "" if key.own else await _autocrypt_advice(keys, key.address)
+        lines = key_lines(key, published, advice)
         if key.own:
             lines.append(use_words(key.fingerprint, in_use=in_use))
         return {
-            **_row(key),
             **msgspec.to_builtins(key),
+            **_row(key),
             **({"in_use": in_use} if key.own else {}),
+            "autocrypt": advice,
             "lines": lines,
         }
 
@@ -203,6 +207,14 @@ class KeyCommands:
         with told():
             fingerprint = await self._keys(arguments).verifying.delete(of)
         return {"address": of, "fingerprint": fingerprint}
+
+
+async def _autocrypt_advice(keys: KeyManager, address: str) -> str:
+    """What Autocrypt recommends for a mail to an address; "" when nothing is known by it."""
+    autocrypt = getattr(keys, "autocrypt", None)
+    if autocrypt is None or await autocrypt.peer(address) is None:
+        return ""
+    return str((await autocrypt.recommend([address])).advice)
 
 
 def _row(key: KeyInfo) -> dict[str, Any]:

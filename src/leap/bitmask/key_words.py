@@ -53,7 +53,8 @@ def _state(key: KeyInfo) -> str:
 
 def _published(state: Publication) -> str:
     if state.error:
-        return f"Not published yet, tried {state.attempts} times: {sentence(state.error)}"
+        tried = "once" if state.attempts == 1 else f"{state.attempts} times"
+        return f"Not published yet, tried {tried}: {sentence(state.error)}"
     if state.published:
         return f"Published in your provider's key directory on {day(state.when)}."
     return "Not published yet."

@@ -63,7 +63,7 @@ def taken(
     others = [
         e for e in binding.evidence if (e.source, e.detail) != (evidence.source, evidence.detail)
     ]
-    change = replace(change, replaced="", reason=reason)
+    change = replace(change, replaced="", reason=f"it is believed more now: {level.words}")
     return replace(
         binding,
         level=evidence.level if raised else binding.level,

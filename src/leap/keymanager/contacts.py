@@ -21,7 +21,6 @@ from leap.keymanager.documents import (
 )
 
 POLICIES = ("prefer", "require", "never")
-MANY = 16  # addresses from which on all contacts are read at once; few people have that many
 
 
 class Contacts:
@@ -30,12 +29,13 @@ class Contacts:
     def __init__(self, store: DocumentStore) -> None:
         self._store = store
 
-    def _id(self, address: str) -> str:
+    def document_id(self, address: str) -> str:
+        """Where a contact lies."""
         return self._store.row_key(f"{CONTACT}:{address}".encode())
 
     async def find(self, address: str) -> Contact:
         """What was decided about an address; an empty one when nothing was."""
-        document = await self._store.get_doc(self._id(address))
+        document = await self._store.get_doc(self.document_id(address))
         return _read(address, None if document is None else document.content)
 
     async def list(self) -> list[Contact]:
@@ -46,16 +46,14 @@ class Contacts:
 
     async def policies(self, addresses: Iterable[str]) -> dict[str, str]:
         """What was decided about encrypting to each of these ("prefer", "require", "never"); others are left out."""
-        wanted = set(addresses)
-        if len(wanted) > MANY:
-            found = [contact for contact in await self.list() if contact.address in wanted]
-        else:
-            found = [await self.find(address) for address in sorted(wanted)]
+        ids = [self.document_id(address) for address in set(addresses)]
+        documents = await self._store.get_docs(ids, False)
+        found = [value_of(d.content, Contact) for d in documents if d.content is not None]
         return {one.address: one.policy for one in found if one.policy in POLICIES}
 
     def read(self, tx: DocumentTransaction, address: str) -> Contact:
         """The same as `find`, within a transaction."""
-        return _read(address, tx.get(self._id(address)))
+        return _read(address, tx.get(self.document_id(address)))
 
     def edit(
         self, tx: DocumentTransaction, address: str, change: Callable[[Contact], Contact]
@@ -64,7 +62,7 @@ class Contacts:
         before = self.read(tx, address)
         after = change(before)
         if after != before:
-            tx.put(self._id(address), content_of(after))
+            tx.put(self.document_id(address), content_of(after))
         return after
 
     async def set_policy(self, address: str, policy: str) -> Contact:

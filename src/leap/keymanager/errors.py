@@ -15,6 +15,10 @@ class KeyRefused(KeyManagerError):
     """A key was not taken in; the text says why."""
 
 
+class HoldsSecretKeys(KeyRefused):
+    """A file of keys of others holds a secret key: that is one's own, and comes in another way."""
+
+
 class NoOwnKey(KeyManagerError):
     """This account has no key of its own yet."""
 

@@ -99,11 +99,12 @@ def source_words(source: str) -> str:
     return SOURCES.get(source, source)
 
 
-def words_for_blocked(address: str) -> Barred:
+def words_for_blocked(address: str, fingerprint: str) -> Barred:
     """What is said of a key which the person blocked."""
     return Barred(
         "is blocked by you",
-        f"`bitmask keys find {address}` looks for another one, `bitmask keys block --undo` lifts the block.",
+        f"`bitmask keys find {address}` looks for another one,"
+        f" `bitmask keys block {address} {fingerprint} --undo` lifts the block.",
     )
 
 
@@ -111,7 +112,7 @@ def barred(bound: Bound) -> Barred | None:
     """Why the person's word forbids to use the key of an address now; None when it does not."""
     address, alert = bound.binding.address, bound.binding.alert
     if bound.blocked:
-        return words_for_blocked(address)
+        return words_for_blocked(address, bound.certificate.fingerprint)
     if alert is None:
         return None
     return Barred(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from leap.keymanager.comparison import grouped, read_fingerprint
 from leap.keymanager.documents import PERSON
-from leap.keymanager.errors import KeyRefused
+from leap.keymanager.errors import HoldsSecretKeys, KeyRefused
 from leap.keymanager.keyring import Keyring
 from leap.keymanager.openpgp import Certificate, OpenPGPError, read_certificates
 from leap.keymanager.openpgp.armor import dearmor
@@ -49,7 +49,8 @@ async def import_certificates(
 ) -> list[Imported]:
     """Offers every certificate of `data` for each address it carries; `origin` says in words what file it was.
 
-    `verified` are fingerprints that the person compared. Raises KeyRefused when nothing of it can be taken.
+    `verified` are fingerprints that the person compared. Raises KeyRefused when nothing of it can be taken, and
+    HoldsSecretKeys.
     """
     compared = frozenset(read_fingerprint(text) for text in verified)
     certificates = await asyncio.to_thread(_read, data)
@@ -99,7 +100,7 @@ async def _offer(
 def _read(data: bytes) -> list[Certificate]:
     try:
         if holds_secret_keys(data):
-            raise KeyRefused("it holds a secret key, which is not a key of somebody else")
+            raise HoldsSecretKeys("it holds a secret key, which is not a key of somebody else")
         found = read_certificates(data)
     except OpenPGPError as error:
         raise KeyRefused(f"it holds no OpenPGP keys that can be read: {error}") from error

@@ -93,13 +93,21 @@ class Keyring:
     async def find(self, address: str) -> Bound | None:
         """The key of an address, good or not; None when there is none."""
         address = address.lower()
-        binding = await self.find_binding(address)
+        ids = [self._binding_id(address), self.contacts.document_id(address)]
+        binding, contact = None, Contact(address=address)
+        for document in await self._store.get_docs(
+            ids, False
+        ):  # both in one go: asked for every mail
+            if document.content is None:
+                continue
+            if document.content["type"] == BINDING:
+                binding = value_of(document.content, Binding)
+            else:
+                contact = value_of(document.content, Contact)
         if binding is None:
             return None
         certificate = await self.find_certificate(binding.fingerprint)
-        if certificate is None:
-            return None
-        return Bound(binding, certificate, await self.contacts.find(address))
+        return None if certificate is None else Bound(binding, certificate, contact)
 
     async def find_binding(self, address: str) -> Binding | None:
         """Which key an address has, even if the key itself is missing here; None when it has none."""

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from leap.keymanager.asking import Asked, Noted
-from leap.keymanager.comparison import Comparison, compare, qr_text
+from leap.keymanager.comparison import Comparison, compare, grouped, qr_text
 from leap.keymanager.discovery import Directory, Found, Source, ring, search
 from leap.keymanager.discovery.directory import DirectorySource
 from leap.keymanager.documents import DocumentStore
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
-from leap.keymanager.explanation import alerts_of, barred, words_for_blocked
+from leap.keymanager.explanation import alerts_of, words_for_blocked
 from leap.keymanager.importing import Imported, import_certificates
 from leap.keymanager.key_info import KeyInfo, info_of, info_of_own
 from leap.keymanager.keyring import Bound, Keyring
@@ -121,24 +121,13 @@ class KeyManager:
         try:
             found = await search(address, sources, at=at, learn=take, refresh=refresh, asked=asked)
         except LookupFailed:
-            bound = await self.keyring.find(address)
-            known = None if bound is None else await ring.RingSource(self.keyring).find(address)
-            if bound is None or known is None or barred(bound) is None:
-                raise
-            found = known  # it must not be used, whatever the sources would have said
-        return await self._with_persons_word(address, found)
-
-    async def _with_persons_word(self, address: str, found: Found | None) -> Found | None:
-        bound = await self.keyring.find(address)
-        if found is None:
-            if await self.keyring.find_binding(address) is not None and bound is None:
-                # Never "none": the person may have verified it, and clear text would follow.
-                raise LookupFailed(f"the key of {address} is known, but missing on this device")
-            return None
-        if bound is None or bound.certificate.fingerprint != found.certificate.fingerprint:
-            return found
-        word = barred(bound)
-        return found if word is None else replace(found, barred=word.reason, remedy=word.remedy)
+            found = await ring.RingSource(self.keyring).find(address)
+            if found is None or not found.barred:
+                raise  # else it must not be used, whatever the sources would have said
+        if found is None and await self.keyring.find_binding(address) is not None:
+            # Never "none": the person may have verified it, and clear text would follow.
+            raise LookupFailed(f"the key of {address} is known, but missing on this device")
+        return found
 
     async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
         """The certificates that stand for an address, to judge its signatures: its own, or the one of the ring.
@@ -198,7 +187,7 @@ class KeyManager:
         if (
             stands is None and not decision.allowed
         ):  # the search goes on, but it does not end in clear text
-            word = words_for_blocked(address)
+            word = words_for_blocked(address, found.certificate.fingerprint)
             weak = Level.WEAK_CHAIN
             return replace(found, level=weak, barred=word.reason, remedy=word.remedy)
         return stands or found
@@ -286,7 +275,10 @@ class KeyManager:
             or (len(digits) >= 16 and any(p.fingerprint.endswith(digits) for p in info.parts))
         ]
         if not found:
-            raise NoSuchKey(f"no key is known for {wanted.strip()}")
+            contact = await self.contacts.find(plain)
+            blocked = ", ".join(grouped(one.fingerprint) for one in contact.blocked)
+            rest = f"; blocked for it: {blocked}" if blocked else ""
+            raise NoSuchKey(f"no key is known for {wanted.strip()}{rest}")
         return found
 
     async def import_certificates(

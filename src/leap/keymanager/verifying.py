@@ -109,9 +109,11 @@ class Verifying:
     async def block(self, address: str, fingerprint: str, *, reason: str = "") -> Contact:
         """This key is never used for the address again, whoever offers it. Raises KeyRefused for one's own address."""
         address = self._others(address)
-        block = Block(
-            fingerprint=read_fingerprint(fingerprint), when=int(self._now()), reason=reason
-        )
+        named = read_fingerprint(fingerprint)
+        bound = await self._keyring.find(address)
+        if bound is not None and named in bound.certificate.fingerprints:
+            named = bound.certificate.fingerprint  # of a subkey: the whole key is meant
+        block = Block(fingerprint=named, when=int(self._now()), reason=reason)
 
         def contact(before: Contact) -> Contact:
             return blocking(before, block)

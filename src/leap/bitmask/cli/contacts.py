@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
+from leap.bitmask.cli import key_options
 from leap.bitmask.cli.key_options import account_option, shown_groups
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import Failure, answer, json_option, pass_home, run
@@ -83,7 +83,7 @@ def _compared(found: dict[str, Any]) -> str:
         "The eight words are the same on both sides if nobody stands between you. Compare them, or the fingerprint,"
         " by telephone or when you meet."
     )
-    if not sys.stdin.isatty():
+    if not key_options.somebody_answers():
         raise Failure(
             "not-compared",
             "Nothing was decided; give the fingerprint that its owner confirmed as an argument.",
@@ -197,7 +197,7 @@ def delete(home: Home, address: str, account: str | None, yes: bool, as_json: bo
     """
     own = one_account(home, account)
     if not yes:
-        if not sys.stdin.isatty():
+        if not key_options.somebody_answers():
             raise click.UsageError("Say --yes to go on without being asked.")
         if not click.confirm(f"Forget the key of {address} and all that is known about it?"):
             raise Failure("not-confirmed", "Nothing was done.")

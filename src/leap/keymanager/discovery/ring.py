@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leap.keymanager.discovery.contract import Found
+from leap.keymanager.explanation import barred
 from leap.keymanager.keyring import Keyring
 
 NAME = "ring"
@@ -23,9 +24,12 @@ class RingSource:
         newest = bound.binding.evidence[-1] if bound.binding.evidence else None
         detail = f": {newest.detail}" if newest is not None and newest.detail else ""
         said_by = f" from {newest.source}{detail}" if newest is not None else ""
+        word = barred(bound)
         return Found(
             certificate=bound.certificate,
             level=bound.level,
             source=NAME,
             evidence=f"in the keyring{said_by}",
+            barred=word.reason if word else "",
+            remedy=word.remedy if word else "",
         )
