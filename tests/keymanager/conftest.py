@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,13 @@ class Gpg:
 @pytest.fixture(scope="module")
 def gpg() -> Iterator[Gpg]:
     needs_program("gpg")
+    with gpg_at_work() as peer:
+        yield peer
+
+
+@contextmanager
+def gpg_at_work() -> Iterator[Gpg]:
+    """gpg with a new home, which is gone afterwards."""
     home = Path(tempfile.mkdtemp(prefix="g-", dir="/tmp"))
     peer = Gpg(home)
     yield peer

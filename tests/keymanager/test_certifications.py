@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from leap.keymanager.openpgp import Certificate, SecretKey, generate
+from leap.keymanager.openpgp import (
+    Certificate,
+    Malformed,
+    NoSecretKey,
+    NoSigningKey,
+    NoSuchPart,
+    RevokedCertificate,
+    SecretKey,
+    certify,
+    generate,
+    revoke_certification,
+    revoke_user_id,
+)
 from leap.keymanager.openpgp.certification import certifiers
-from leap.keymanager.openpgp.signature import SignatureType, Subpacket, subpacket
+from leap.keymanager.openpgp.signature import (
+    CERTIFICATIONS,
+    Signature,
+    SignatureType,
+    Subpacket,
+    subpacket,
+)
 
 from .conftest import BIRTH
 from .making import (
@@ -99,3 +117,66 @@ def test_a_key_that_is_revoked_ended_or_may_not_certify_vouches_for_nobody(
         bob, replaced(bob.certificate, component, component._replace(signatures=(body,)))
     )
     assert not vouch(certified(new, signer), signer.certificate)
+
+
+# --- saying so --------------------------------------------------------------------------------------
+
+
+def test_what_one_certifies_is_vouched_for_until_it_ends_or_is_taken_back(
+    bob: SecretKey, new: SecretKey
+) -> None:
+    end = AT + 86_400
+    said = certify(bob, new.certificate, BOB.upper(), now=AT - 5, expires=end)
+    assert vouch(said, bob.certificate, at=end - 1)
+    assert not vouch(said, bob.certificate, at=end)
+    back = revoke_certification(bob, said, BOB, now=AT - 5, text="a mistake")
+    assert not vouch(back, bob.certificate)
+    assert said.cleaned() == said
+    assert new.certificate.merge(said) == said
+    with pytest.raises(NoSuchPart):
+        revoke_certification(bob, new.certificate, BOB, now=AT)
+
+
+@pytest.mark.parametrize("level", sorted(CERTIFICATIONS))
+def test_the_level_of_care_is_said(bob: SecretKey, new: SecretKey, level: int) -> None:
+    said = certify(bob, new.certificate, BOB, now=AT - 5, level=SignatureType(level))
+    assert Signature(user_id_of(said, BOB).signatures[-1]).kind == level
+    assert vouch(said, bob.certificate)
+
+
+def test_a_local_certification_stays_in_ones_own_store(bob: SecretKey, new: SecretKey) -> None:
+    said = certify(bob, new.certificate, BOB, now=AT - 5, exportable=False)
+    assert vouch(said, bob.certificate)
+    assert vouch(Certificate.from_bytes(said.complete), bob.certificate)
+    assert said.binary == new.certificate.binary
+    back = revoke_certification(bob, said, BOB, now=AT)
+    assert not vouch(back, bob.certificate)
+    assert back.binary == new.certificate.binary
+
+
+def test_only_what_the_certificate_says_of_itself_is_certified(
+    bob: SecretKey, new: SecretKey
+) -> None:
+    with pytest.raises(NoSuchPart):
+        certify(bob, new.certificate, MALLORY, now=AT)
+    renamed = revoke_user_id(with_user_id(new, f"M <{MALLORY}>"), f"M <{MALLORY}>", now=AT - 9)
+    with pytest.raises(NoSuchPart):
+        certify(bob, renamed.certificate, MALLORY, now=AT)
+    with pytest.raises(RevokedCertificate):
+        certify(bob, revoked(new), BOB, now=AT)
+    with pytest.raises(Malformed):
+        certify(bob, new.certificate, BOB, now=AT, level=SignatureType.BINARY)
+    for end in (AT, AT - 1, AT + (1 << 33)):
+        with pytest.raises(Malformed):
+            certify(bob, new.certificate, BOB, now=AT, expires=end)
+
+
+def test_a_key_that_is_dead_or_not_here_certifies_nobody(bob: SecretKey, new: SecretKey) -> None:
+    dead = changed(bob, revoked(bob))
+    subkeys = {s.public.fingerprint: s for s in bob.decryption_keys()}
+    with pytest.raises(NoSigningKey):
+        certify(dead, new.certificate, BOB, now=AT)
+    with pytest.raises(NoSigningKey):
+        certify(bob, new.certificate, BOB, now=bob.certificate.expires or 0)
+    with pytest.raises(NoSecretKey):
+        certify(SecretKey(bob.certificate, subkeys), new.certificate, BOB, now=AT)

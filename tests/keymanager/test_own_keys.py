@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leap.keymanager.documents import SECRET, Content, unpack
+from leap.keymanager.documents import SECRET, Content, content_of, secret_document, unpack
 from leap.keymanager.errors import KeyRefused, NoOwnKey, NoSuchKey
 from leap.keymanager.keyring import Keyring
 from leap.keymanager.keys import KeyManager
@@ -82,14 +82,22 @@ async def test_no_key_that_comes_in_takes_over_until_it_is_chosen(
         await keys.own.use(foreign.fingerprint)
 
 
-async def test_keys_without_a_choice_get_one_that_stays(
+async def test_keys_of_earlier_stores_get_a_choice_that_stays_and_a_revocation(
     store: Soledad, keys: KeyManager, clock: Time
 ) -> None:
-    """As in stores of before there were choices."""
     old = generate(ALICE, now=lambda: BIRTH)
-    await keys.own.add(old)
+    document_id = store.row_key(f"{SECRET}:{old.fingerprint}".encode())
+    document = content_of(secret_document(ALICE, old))
+    del document["revocation"]
+    await store.transact(lambda tx: tx.put(document_id, document))
     assert await keys.own.choice() is None
     assert (await keys.own.ensure()).fingerprint == old.fingerprint
+    (kept,) = await keys.own.kept()
+    assert apply_revocation(old.certificate, kept.revocation.encode()).revoked
+    choice = await keys.own.choice()
+    assert choice is not None
+    await keys.own.ensure()
+    assert await keys.own.choice() == choice
     await keys.own.add(generate(ALICE, now=clock))
     assert await _in_use(keys) == old.fingerprint
 

@@ -56,6 +56,13 @@ def openpgp(count: int, seed: int) -> str:
     )
 
 
+def argon2(count: int, seed: int) -> str:
+    """The vectors of RFC 9580 whose passphrases take 2 GiB each."""
+    from tests.keymanager.test_rfc9580 import play_argon2
+
+    return f"{play_argon2()} opened with their passphrases"
+
+
 STEPS = 50  # of one history of three devices
 
 
@@ -108,12 +115,29 @@ def large_blob(count: int, seed: int) -> str:
     return "intact; memory grew by " + ", ".join(f"{who} {by:.0f} MB" for who, by in grown.items())
 
 
+def key_families(count: int, seed: int) -> str:
+    """The edits of `count` keys by gpg, over all families of algorithms in turn; gpg judges each."""
+    import itertools
+
+    from tests.keymanager.conftest import gpg_at_work
+    from tests.keymanager.test_editing_gpg import FAMILIES, MORE_FAMILIES, play_edits
+
+    families = [*FAMILIES, *MORE_FAMILIES]
+    for turn in range(-(-count // len(families))):
+        with gpg_at_work() as gpg:
+            for family in itertools.islice(families, count - turn * len(families)):
+                play_edits(gpg, family)
+    return f"gpg took and used every edit of {', '.join(families[:count])}"
+
+
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "kills": (kills, 500),
     "openpgp": (openpgp, 100_000),
+    "argon2": (argon2, 1),
     "convergence": (convergence, 20_000),
     "mail-convergence": (mail_convergence, 20_000),
     "large-blob": (large_blob, 1024),
+    "key-families": (key_families, 12),
 }
 
 

@@ -95,21 +95,21 @@ class OwnKeys:
     # --- coming in --------------------------------------------------------------------------
 
     async def ensure(self, *, name: str = "") -> SecretKey:
-        """The key in use, made now if there is none.
+        """The key in use, made now if there is none; what stores of earlier versions lack is added.
 
         To be called only on a device whose first pull is complete: an account's keys are made once. Raises NoOwnKey
         when another device made one that is still to come.
         """
-        keys = await self.keys()
+        kept = await self.kept()
         choice = await self.choice()
-        if not keys and choice is not None:
+        if not kept and choice is not None:
             raise NoOwnKey(f"the key {choice.fingerprint} of {self.address} has not come here yet")
-        if not keys:
+        if not kept:
             key = await offload.generate(self.address, name=name, now=self.now())
             await self.add(key, source="made here", use=True)
-        elif choice is None:  # of a time before there was a choice
-            await self._store.transact(lambda tx: self._choose(tx, keys[0].fingerprint))
-        return (await self.keys())[0]
+        elif choice is None or not kept[0].revocation:
+            await self.add(kept[0].key, source="kept here", use=choice is None)
+        return await self.key()
 
     async def add(
         self, key: SecretKey, *, source: str = "imported", revocation: str = "", use: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -22,6 +22,10 @@ from leap.keymanager.documents import (
     content_of,
     value_of,
 )
+from leap.keymanager.openpgp import Certificate
+from leap.keymanager.openpgp.packets import Tag
+from leap.keymanager.openpgp.parts import with_signatures
+from leap.keymanager.openpgp.self_signatures import read_signatures_on
 from leap.keymanager.own_keys import OwnKeys
 from leap.soledad.errors import SoledadError
 
@@ -68,13 +72,10 @@ class Publishing:
     async def _certificate(self) -> bytes:
         """The one in use, then former ones which were revoked: who has one of those must hear of it."""
         in_use = await self._own.certificate()
-        former = [
-            key.certificate
-            for key in (await self._own.keys())[1:]
-            if key.certificate.revoked and self._address in key.certificate.addresses
-        ]
+        others = [key.certificate for key in (await self._own.keys())[1:]]
+        former = [c for c in others if c.revoked and self._address in c.addresses]
         return b"".join(
-            certificate.of_address(self._address).binary
+            published_form(certificate, self._address, others).binary
             for certificate in (in_use, *former[:MAX_FORMER])
         )
 
@@ -123,6 +124,28 @@ class Publishing:
             tx.put(document_id, content_of(after))
 
         await self._store.transact(job)
+
+
+def published_form(
+    certificate: Certificate, address: str, vouching: Sequence[Certificate]
+) -> Certificate:
+    """What goes out of a certificate: what its owner says of it now, with no name but that of the address.
+
+    Of what others signed only the word of one's own other keys, by which programs take a new key for the old one's.
+    """
+    whole = certificate.of_address(address)
+    current = whole.current()
+    words = {
+        component.body: [
+            signature.body
+            for signature in read_signatures_on(component)
+            if any(signature.may_be_by(other.primary) for other in vouching)
+        ]
+        for component in whole.components
+        if component.tag == Tag.USER_ID
+    }
+    names = [c for c in current.components if c.tag == Tag.USER_ID]
+    return with_signatures(current, {name: words[name.body] for name in names})
 
 
 def _digest(certificate: bytes) -> str:

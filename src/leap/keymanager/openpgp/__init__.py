@@ -1,8 +1,8 @@
 """The OpenPGP engine: RFC 9580 on the primitives of `cryptography`, and nothing of mail in it."""
 
 from leap.keymanager.openpgp.algorithms import MICALG
+from leap.keymanager.openpgp.armor_headers import read_armor_headers
 from leap.keymanager.openpgp.certificate import Certificate, read_certificates
-from leap.keymanager.openpgp.certification import certify, revoke_certification
 from leap.keymanager.openpgp.cleartext import (
     CleartextSigned,
     is_cleartext_signed,
@@ -10,10 +10,18 @@ from leap.keymanager.openpgp.cleartext import (
 )
 from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.editing import (
+    RevocationReason,
     add_encryption_subkey,
     add_signing_subkey,
     add_user_id,
+    apply_revocation,
+    certify,
     extend,
+    revocation_certificate,
+    revoke,
+    revoke_certification,
+    revoke_subkey,
+    revoke_user_id,
     rotate_encryption_subkey,
     set_expiry,
     set_primary_user_id,
@@ -41,18 +49,14 @@ from leap.keymanager.openpgp.keyring_form import (
 )
 from leap.keymanager.openpgp.message import (
     Decrypted,
+    Signed,
+    SigningHash,
     decrypt,
     encrypt,
+    micalg,
+    read_signed,
     recipients_of,
     sign_detached,
-)
-from leap.keymanager.openpgp.revocation import (
-    RevocationReason,
-    apply_revocation,
-    revocation_certificate,
-    revoke,
-    revoke_subkey,
-    revoke_user_id,
 )
 from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
 from leap.keymanager.openpgp.symmetric import decrypt_with_passphrase, encrypt_with_passphrase
@@ -72,43 +76,54 @@ __all__ = [
     "ExpiredCertificate",
     "IntegrityError",
     "Malformed",
-    "NewKey",
     "NoEncryptionKey",
     "NoSecretKey",
     "NoSigningKey",
-    "NoSuchPart",
     "NotEncrypted",
     "OpenPGPError",
     "RawSignature",
-    "RevocationReason",
-    "RevokedCertificate",
     "SecretKey",
+    "Signed",
+    "SigningHash",
     "TooLarge",
     "Unsupported",
     "Verdict",
     "WrongPassphrase",
+    "address_of",
+    "decrypt",
+    "decrypt_with_passphrase",
+    "encrypt",
+    "encrypt_with_passphrase",
+    "generate",
+    "is_cleartext_signed",
+    "micalg",
+    "read_armor_headers",
+    "read_certificates",
+    "read_cleartext",
+    "read_secret_keys",
+    "read_signatures",
+    "read_signed",
+    "recipients_of",
+    "sign_detached",
+    "verify_detached",
+    "verify_signatures",
+]
+
+__all__ += [  # changing keys of one's own, and files of keys
+    "NewKey",
+    "NoSuchPart",
+    "RevocationReason",
+    "RevokedCertificate",
     "add_encryption_subkey",
     "add_signing_subkey",
     "add_user_id",
-    "address_of",
     "apply_revocation",
     "armored_certificates",
     "armored_secret_keys",
     "certify",
     "change_passphrase",
-    "decrypt",
-    "decrypt_with_passphrase",
-    "encrypt",
-    "encrypt_with_passphrase",
     "extend",
-    "generate",
     "generate_with_revocation",
-    "is_cleartext_signed",
-    "read_certificates",
-    "read_cleartext",
-    "read_secret_keys",
-    "read_signatures",
-    "recipients_of",
     "revocation_certificate",
     "revoke",
     "revoke_certification",
@@ -117,7 +132,4 @@ __all__ = [
     "rotate_encryption_subkey",
     "set_expiry",
     "set_primary_user_id",
-    "sign_detached",
-    "verify_detached",
-    "verify_signatures",
 ]

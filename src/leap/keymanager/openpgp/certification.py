@@ -153,7 +153,7 @@ def revoke_certification(
     if not given:
         raise NoSuchPart("your key did not vouch for this one")
     # RFC 9580 5.2.3.31: 0 gives no reason, 32 is that a user id is no longer valid
-    says = [subpacket(Subpacket.REVOCATION_REASON, b"\0" + text.encode())]
+    says = [subpacket(Subpacket.REVOCATION_REASON, b"\0" + text.encode("utf-8", "replace"))]
     if not any(signature.is_exportable for signature in given):
         says.append(subpacket(Subpacket.EXPORTABLE, b"\0", critical=True))
     kind = SignatureType.REVOKE_CERTIFICATION

@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from leap.keymanager.openpgp.algorithms import ML_KEM
 from leap.keymanager.openpgp.certificate import ENCRYPT, SIGN, Certificate, KeyState
@@ -36,6 +36,7 @@ from leap.keymanager.openpgp.secret_key import SecretKey
 from leap.keymanager.openpgp.self_signing import Owner, Random, end_of
 from leap.keymanager.openpgp.signature import (
     CERTIFICATIONS,
+    Signature,
     SignatureType,
     Subpacket,
     subpacket,
@@ -96,8 +97,7 @@ def _with_ends(
         head = certificate.components[0]
         if certificate.primary.version == 6 or _is_signed(owner, head, SignatureType.DIRECT_KEY):
             fresh[head] = [owner.renew_on_key(end)]
-        if certificate.primary.version == 4:
-            fresh |= {name: [owner.renew_on_name(name, end)] for name in _names(owner)}
+        fresh |= {name: [owner.renew_on_name(name, end)] for name in _speaking_names(certificate)}
     for component, state in _in_use(certificate, now):
         if state.expires is not None and (subkeys is None or state.expires < int(subkeys)):
             end = end_of(state.key, subkeys)
@@ -111,18 +111,28 @@ def _as_number(expires: float | None) -> int | None:
 
 def _agree(certificate: Certificate) -> bool:
     """Whether all user ids say the same end: programs differ in which of them they read."""
-    if certificate.primary.version == 6:
-        return True
-    signatures = (
-        next(certificate.self_signatures(c, CERTIFICATIONS), None)
-        for c in _standing_names(certificate)
-    )
-    ends = {s.key_expires(certificate.primary) for s in signatures if s is not None}
+    ends = {
+        signature.key_expires(certificate.primary)
+        for name in _speaking_names(certificate)
+        for signature in [_newest(certificate, name)]
+        if signature is not None
+    }
     return ends <= {certificate.keys[0].expires}
 
 
-def _names(owner: Owner) -> list[Component]:
-    return _standing_names(owner.certificate)
+def _speaking_names(certificate: Certificate) -> list[Component]:
+    """User ids and attributes whose signature says when the key ends: of version 4 all should, and of 6 some do.
+
+    RFC 9580 5.2.3.10 leaves that to the direct signature in version 6; Sequoia writes both, and reads the user id's.
+    """
+    names = _standing_names(certificate)
+    if certificate.primary.version == 4:
+        return names
+    return [n for n in names if (s := _newest(certificate, n)) is not None and s.is_about_key]
+
+
+def _newest(certificate: Certificate, name: Component) -> Signature | None:
+    return next(certificate.self_signatures(name, CERTIFICATIONS), None)
 
 
 def _standing_names(certificate: Certificate) -> list[Component]:
@@ -147,27 +157,31 @@ def _is_signed(owner: Owner, component: Component, kind: SignatureType) -> bool:
 def _in_use(certificate: Certificate, now: float) -> Iterable[tuple[Component, KeyState]]:
     """The subkeys whose end is to move with the key's."""
     head, *states = certificate.keys
-    standing = [state for state in states if state.revoked is None]
-    newest: dict[bool, KeyState] = {}
-    for state in standing:
-        kind = state.key.algorithm == ML_KEM
-        if state.flags & ENCRYPT and (
-            kind not in newest or state.key.created > newest[kind].key.created
-        ):
-            newest[kind] = state
-    for state in standing:
+    encrypting = [s for s in states if s.flags & ENCRYPT]
+    kinds = [
+        [s for s in encrypting if (s.key.algorithm == ML_KEM) is kind] for kind in (True, False)
+    ]
+    newest = [_newest_of(kind, now) for kind in kinds if kind]
+    for state in states:
+        if state.revoked is not None:
+            continue
         if state.flags & ENCRYPT:
-            used = state in newest.values()
+            used = any(state is chosen for chosen in newest)
         else:
-            ended_with_key = (
-                head.expires is not None
-                and state.expires is not None
-                and state.expires >= head.expires
-            )
-            used = not state.has_expired(now) or ended_with_key
+            used = not state.has_expired(now) or _ended_with(state, head)
         if used:
             component = next(c for c in certificate.components[1:] if c.body == state.key.body)
             yield component, state
+
+
+def _newest_of(states: Sequence[KeyState], now: float) -> KeyState:
+    """The one that is written to now; if none lives, the newest, unless that was revoked: older ones were replaced."""
+    alive = [state for state in states if state.is_alive(now)]
+    return max(alive or states, key=lambda state: state.key.created)
+
+
+def _ended_with(state: KeyState, head: KeyState) -> bool:
+    return head.expires is not None and state.expires is not None and state.expires >= head.expires
 
 
 # --- subkeys --------------------------------------------------------------------------------------
@@ -299,7 +313,7 @@ def set_primary_user_id(
     """The key with that user id as the one to show first; raises NoSuchPart when it has none such, or no more."""
     name = user_id_of(key.certificate, user_id)
     owner = _owner(key, _after_others(key.certificate, now), random)
-    if name not in _names(owner):
+    if name not in _standing_names(key.certificate):
         raise NoSuchPart("that user id was revoked: add it again first")
     end = end_of(key.certificate.primary, key.certificate.keys[0].expires)
     signature = owner.renew_on_name(name, end, [_PRIMARY], without=Subpacket.PRIMARY_USER_ID)
@@ -309,7 +323,7 @@ def set_primary_user_id(
 def _after_others(certificate: Certificate, now: float) -> float:
     """Now, but after every user id was signed: of several primary ones the newest is (RFC 9580 5.2.3.27)."""
     names = (c for c in certificate.components[1:] if c.tag == Tag.USER_ID)
-    newest = (next(certificate.self_signatures(c, CERTIFICATIONS), None) for c in names)
+    newest = (_newest(certificate, name) for name in names)
     return max(now, *(s.created + 1 for s in newest if s is not None), 0)
 
 

@@ -1,6 +1,7 @@
-"""What of a certificate fits into a mail header: the minimal form of Autocrypt (Autocrypt 1.1, 2.1.1).
+"""Less than a whole certificate: what fits into a mail header, and what counts now, for publishing.
 
-Five packets: primary key, one user id with its newest self-signature, one encryption subkey with its newest binding.
+The form for mail headers is Autocrypt's (Autocrypt 1.1, "OpenPGP Based key data"): primary key, one user id with its
+newest self-signature, one encryption subkey with its newest binding, which are five packets.
 Two things go beyond or beside that:
 
 * The signature directly on the key goes along where the user id's own does not say as much: always for version 6,
@@ -18,6 +19,7 @@ from leap.keymanager.openpgp.algorithms import ML_KEM
 from leap.keymanager.openpgp.component import Component, address_in
 from leap.keymanager.openpgp.errors import NoEncryptionKey, NoSuchPart
 from leap.keymanager.openpgp.packets import Tag
+from leap.keymanager.openpgp.self_signatures import REVOCATIONS
 from leap.keymanager.openpgp.signature import CERTIFICATIONS, Signature, SignatureType
 
 if TYPE_CHECKING:
@@ -88,3 +90,24 @@ def _encryption_key(certificate: Certificate, at: float | None) -> KeyState:
     if not fit:
         raise NoEncryptionKey("the certificate has no key one could encrypt to")
     return max(fit, key=lambda s: (s.key.algorithm != ML_KEM, s.key.created))
+
+
+def current_components(certificate: Certificate) -> list[Component]:
+    """Every part with what the owner says of it now, and all revocations: no older statements, nothing by others.
+
+    A statement with an end of its own is kept together with the one that counts after it.
+    """
+    found = []
+    for component in certificate.components:
+        kept: list[Signature] = list(certificate.self_signatures(component, REVOCATIONS))
+        for kinds in (CERTIFICATIONS, {SignatureType.DIRECT_KEY}, {SignatureType.SUBKEY_BINDING}):
+            for signature in certificate.self_signatures(component, kinds):
+                kept.append(signature)
+                direct = signature.kind == SignatureType.DIRECT_KEY
+                if signature.expires is None and not (direct and not signature.is_about_key):
+                    break
+        bodies = {signature.body for signature in kept}
+        if bodies or component.tag == Tag.PUBLIC_KEY:
+            in_order = tuple(body for body in component.signatures if body in bodies)
+            found.append(component._replace(signatures=in_order))
+    return found

@@ -46,8 +46,13 @@ DATA_TAGS = frozenset({Tag.COMPRESSED, Tag.SED, Tag.LITERAL, Tag.SEIPD, Tag.OCB}
 
 
 class Packet(NamedTuple):
+    """One packet; its body may be a secret key, so that it does not show."""
+
     tag: int
     body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Packet of type {self.tag}, {len(self.body)} octets>"
 
 
 class Cursor:

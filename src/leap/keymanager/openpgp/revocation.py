@@ -44,7 +44,7 @@ class RevocationReason(IntEnum):
 
 def reason_statement(reason: RevocationReason, text: str) -> bytes:
     """The statement why, with what the owner has to say to it."""
-    return subpacket(Subpacket.REVOCATION_REASON, bytes([reason]) + text.encode())
+    return subpacket(Subpacket.REVOCATION_REASON, bytes([reason]) + text.encode("utf-8", "replace"))
 
 
 def revoke(

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 
@@ -170,7 +171,10 @@ class SecretKey:
 
     def decryption_keys(self) -> list[SecretMaterial]:
         """Every secret that can open mail, however old."""
-        return [s for s in self._secrets.values() if s.public.algorithm in algorithms.ENCRYPTING]
+        fit = algorithms.ENCRYPTING | {
+            algorithms.ELGAMAL
+        }  # which says why it does not open anything
+        return [s for s in self._secrets.values() if s.public.algorithm in fit]
 
     def primary_secret(self) -> SecretMaterial:
         """The secret that changes the certificate itself; raises NoSecretKey when it is kept elsewhere."""
@@ -202,7 +206,11 @@ def _restore(data: bytes) -> SecretKey:
 
 
 def _octets(passphrase: str | bytes | None) -> bytes | None:
-    return passphrase.encode() if isinstance(passphrase, str) else passphrase
+    if not isinstance(passphrase, str):
+        return passphrase
+    with suppress(UnicodeEncodeError):  # which would carry the passphrase with it
+        return passphrase.encode("utf-8", "surrogateescape")  # octets of a terminal, as they were
+    raise WrongPassphrase("the passphrase has characters that cannot be written")
 
 
 def read_secret_keys(data: bytes, passphrase: str | bytes | None = None) -> list[SecretKey]:

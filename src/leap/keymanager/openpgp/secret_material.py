@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
@@ -76,9 +76,17 @@ class SecretMaterial:
 
 
 def rsa_private(material: SecretMaterial) -> rsa.RSAPrivateKey:
-    """The key for the primitives library; raises ValueError, Unsupported."""
-    public = rsa_public(material.public)
+    """The key for the primitives library; raises ValueError, Unsupported.
+
+    That the numbers belong together is checked here in microseconds. The library would test besides whether the
+    primes are prime, which takes 0.1 to 0.3 s during which no other thread runs; whoever could write other numbers
+    into a key of one's own could as well write a key of theirs there.
+    """
+    public = rsa_public(material.public).public_numbers()
     d, p, q, _ = (int.from_bytes(field, "big") for field in material.fields)
+    fit = p > 1 < q and p & q & 1 and p * q == public.n and 1 < d < public.n
+    if not fit or any((public.e * d - 1) % (prime - 1) for prime in (p, q)):
+        raise ValueError("the numbers of an RSA key do not belong together")
     numbers = rsa.RSAPrivateNumbers(
         p=p,
         q=q,
@@ -86,9 +94,9 @@ def rsa_private(material: SecretMaterial) -> rsa.RSAPrivateKey:
         dmp1=rsa.rsa_crt_dmp1(d, p),
         dmq1=rsa.rsa_crt_dmq1(d, q),
         iqmp=rsa.rsa_crt_iqmp(p, q),
-        public_numbers=public.public_numbers(),
+        public_numbers=public,
     )
-    return numbers.private_key()
+    return numbers.private_key(unsafe_skip_rsa_key_validation=True)
 
 
 def ec_private(material: SecretMaterial) -> ec.EllipticCurvePrivateKey:
@@ -137,6 +145,10 @@ def _load_signer(material: SecretMaterial) -> _Signer:
     if algorithm == 28:
         native448 = Ed448PrivateKey.from_private_bytes(fields[0])
         return lambda _scheme, digest: native448.sign(digest)
+    if algorithm == 30:  # RFC 9980 5.2: Ed25519, then ML-DSA-65 made of its seed
+        classic = Ed25519PrivateKey.from_private_bytes(fields[0][:32])
+        lattice = mldsa.MLDSA65PrivateKey.from_seed_bytes(fields[0][32:])
+        return lambda _scheme, digest: classic.sign(digest) + lattice.sign(digest)
     raise Unsupported(f"signing with algorithm {algorithm} is not supported")
 
 

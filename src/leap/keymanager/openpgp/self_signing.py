@@ -88,7 +88,7 @@ class Owner:
         before = self._newest(component, CERTIFICATIONS)
         model = before or self._model()
         says = _kept(model, without={without, *(() if before else _OF_ONE_NAME)}) if model else []
-        if self.certificate.primary.version == 4:
+        if self.certificate.primary.version == 4 or (before and before.is_about_key):
             says = [*self._flags(), end, *says]
         kind = SignatureType(before.kind) if before else SignatureType.CERTIFY_POSITIVE
         return self.sign_on(component, kind, [*says, *more])

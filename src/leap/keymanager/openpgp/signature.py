@@ -174,6 +174,11 @@ class Signature:
         return start + span if span else None
 
     @property
+    def is_about_key(self) -> bool:
+        """Whether it says what a key is for or when it ends; one that names a revoker, for example, does neither."""
+        return any(f.kind in (Subpacket.KEY_FLAGS, Subpacket.KEY_EXPIRES) for f in self._hashed)
+
+    @property
     def key_flags(self) -> int | None:
         """Bits of RFC 9580 5.2.3.29: 1 certify, 2 sign, 4 and 8 encrypt; None when not said."""
         value = self._value(Subpacket.KEY_FLAGS)

@@ -140,12 +140,19 @@ def usability(certificate: Certificate, now: float) -> KeyState:
     return Usable()
 
 
-def own_key_problem(own: Sequence[SecretKey], now: float) -> str:
-    """Why one cannot sign with one's own key at `now`, as a sentence; "" when one can, or when there is none yet."""
-    if not own:
-        return ""
+def own_key_problem(own: Sequence[SecretKey], now: float) -> OpenPGPError | None:
+    """Why one cannot sign with one's own key at `now`; None when one can, or when there is none yet.
+
+    ExpiredCertificate passes by itself: an own key is extended in the background.
+    """
     try:
-        own[0].signing_key(now)
+        if own:
+            own[0].signing_key(now)
     except OpenPGPError as error:
-        return f"Not sent: your own key cannot sign ({error}); `bitmask keys list` says what to do."
-    return ""
+        return error
+    return None
+
+
+def own_key_sentence(problem: OpenPGPError) -> str:
+    """What a person is told."""
+    return f"Not sent: your own key cannot sign ({problem}); `bitmask keys list` says what to do."
