@@ -400,3 +400,15 @@ async def test_attached_keys_are_handed_on_when_something_vouches_for_the_mail(
         f"<{SENT}@mail>",
         SIGNATURE_GOOD,
     )
+
+
+async def test_what_is_forgotten_is_told_anew(
+    keys: KeyManager, store: Soledad, bob: SecretKey
+) -> None:
+    await keys.autocrypt.forget(BOB)
+    await learn(keys, mail(BOB, field(BOB, bob)))
+    await keys.autocrypt.forget(BOB)
+    assert await keys.autocrypt.peer(BOB) is None
+    assert await documents(store) == []
+    assert await learn(keys, mail(BOB, field(BOB, bob)))
+    assert await keys.autocrypt.peer(BOB) is not None

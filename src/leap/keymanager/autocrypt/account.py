@@ -52,6 +52,17 @@ from leap.keymanager.openpgp import Certificate, OpenPGPError
 DEFAULT_PREFERENCE: PreferEncrypt = "mutual"
 
 
+class _Read(NamedTuple):
+    """A mail's fields, read: of whom, since when, and what they say."""
+
+    sender: str
+    date: int
+    header: Header | None
+    authentication: str  # what vouches for `header`
+    gossip: Mapping[str, bytes]
+    material: KeyMaterial
+
+
 class Learnt(NamedTuple):
     """What mails teach: states to keep, and certificates that were not known of these addresses before."""
 
@@ -140,20 +151,34 @@ class Autocrypt:
         # how much work looking at a key is, its sender decides
         return await asyncio.to_thread(_usable_keys, peer, self._now())
 
+    async def forget(self, address: str) -> None:
+        """Drops what is known of a peer; their next mail tells it anew."""
+        doc_id = self._peer_id(canonical(address))
+
+        def job(tx: DocumentTransaction) -> None:
+            if tx.get(doc_id) is not None:
+                tx.delete(doc_id)
+
+        await self._load()
+        await self._store.transact(job)
+        self._known.pop(canonical(address), None)
+
     # --- what mail teaches ------------------------------------------------------------------
 
     async def study(self, materials: Sequence[KeyMaterial]) -> Learnt | None:
         """What these mails change, in their order; None when it is nothing worth keeping."""
         await self._load()
-        readable = await self._read_new(materials)
+        mails = [read for material in materials if (read := self._read(material)) is not None]
+        new = [key for mail in mails for address, key in _keys(mail) if self._is_new(address, key)]
+        readable = await asyncio.to_thread(_readable, new) if new else {}
         fresh: dict[str, Certificate] = {}
         touched: dict[str, Peer] = {}
-        for material in materials:
-            for address, peer, keydata in self._changes(material, readable):
+        for mail in mails:
+            for address, peer in self._changes(mail, readable):
                 if peer is not self._known.get(address):
                     self._known[address] = touched[address] = peer
-                if keydata in readable:
-                    fresh[address] = readable[keydata]
+            if readable:
+                fresh.update((a, readable[key]) for a, key in _keys(mail) if key in readable)
         worth = {
             address: peer
             for address, peer in touched.items()
@@ -173,50 +198,44 @@ class Autocrypt:
             if is_worth_keeping(kept, joined):
                 tx.put(doc_id, content_of(joined))
 
-    def _changes(
-        self, material: KeyMaterial, readable: Mapping[bytes, Certificate]
-    ) -> Iterable[tuple[str, Peer, bytes]]:
-        """(address, its new state, the key that came) for the sender, and for each who is gossiped about."""
+    def _read(self, material: KeyMaterial) -> _Read | None:
+        """None for a mail that must be ignored, and one's own."""
         sender = canonical(material.from_address)
         if sender == self._address or material.is_report or material.is_spam:
-            return
+            return None
         date = effective_date(material.date, material.received)
-        known = self._known.get(sender)
         header, authentication = _header(material, sender)
-        if header is not None and not _is_readable(header.keydata, known, readable):
+        gossip: dict[str, bytes] = {}
+        if material.gossip:
+            gossip = read_gossip(material.gossip, material.recipients)
+            gossip.pop(self._address, None)  # nobody tells us our own key
+        return _Read(sender, date, header, authentication, gossip, material)
+
+    def _is_new(self, address: str, key: bytes) -> bool:
+        """Whether it is not a key of theirs that was read before."""
+        known = self._known.get(address)
+        return known is None or pack(key) not in (known.public_key, known.gossip_key)
+
+    def _changes(
+        self, mail: _Read, readable: Mapping[bytes, Certificate]
+    ) -> Iterable[tuple[str, Peer]]:
+        """The new states of the sender and of those gossiped about."""
+
+        def is_readable(address: str, key: bytes) -> bool:
+            return key in readable or not self._is_new(address, key)
+
+        header, message_id = mail.header, mail.material.message_id
+        if header is not None and not is_readable(mail.sender, header.keydata):
             header = None
-        seen = Seen(date, header, material.message_id, authentication)
-        peer = update(known, sender, seen)
+        seen = Seen(mail.date, header, message_id, mail.authentication)
+        peer = update(self._known.get(mail.sender), mail.sender, seen)
         if peer is not None:
-            yield sender, peer, b"" if header is None else header.keydata
-        for address, keydata in self._gossip(material).items():
-            known = self._known.get(address)
-            if _is_readable(keydata, known, readable):
-                gossiped = Gossiped(
-                    date, keydata, sender, material.message_id, material.authentication
-                )
-                yield address, update_from_gossip(known, address, gossiped), keydata
-
-    def _gossip(self, material: KeyMaterial) -> dict[str, bytes]:
-        if not material.gossip:
-            return {}
-        found = read_gossip(material.gossip, material.recipients)
-        found.pop(self._address, None)  # nobody tells us our own key
-        return found
-
-    async def _read_new(self, materials: Sequence[KeyMaterial]) -> dict[bytes, Certificate]:
-        """The certificates in these mails which are not what is known of their address."""
-        new: set[bytes] = set()
-        for material in materials:
-            if material.autocrypt or material.protected_autocrypt:
-                sender = canonical(material.from_address)
-                header, _ = _header(material, sender)
-                if header is not None and not _is_same(header.keydata, self._known.get(sender)):
-                    new.add(header.keydata)
-            for address, keydata in self._gossip(material).items():
-                if not _is_same(keydata, self._known.get(address)):
-                    new.add(keydata)
-        return await asyncio.to_thread(_readable, new) if new else {}
+            yield mail.sender, peer
+        vouched = mail.material.authentication
+        for address, key in mail.gossip.items():
+            if is_readable(address, key):
+                gossiped = Gossiped(mail.date, key, mail.sender, message_id, vouched)
+                yield address, update_from_gossip(self._known.get(address), address, gossiped)
 
     # --- the account's own ------------------------------------------------------------------
 
@@ -300,13 +319,11 @@ def _header(material: KeyMaterial, sender: str) -> tuple[Header | None, str]:
     return only_header(material.autocrypt, sender), vouched
 
 
-def _is_same(keydata: bytes, known: Peer | None) -> bool:
-    """Whether it is a key of theirs that was read before."""
-    return known is not None and pack(keydata) in (known.public_key, known.gossip_key)
-
-
-def _is_readable(keydata: bytes, known: Peer | None, readable: Mapping[bytes, Certificate]) -> bool:
-    return keydata in readable or _is_same(keydata, known)
+def _keys(mail: _Read) -> Iterable[tuple[str, bytes]]:
+    """The keys in a mail, each with the address it is for."""
+    if mail.header is not None:
+        yield mail.sender, mail.header.keydata
+    yield from mail.gossip.items()
 
 
 def _readable(keys: Iterable[bytes]) -> dict[bytes, Certificate]:

@@ -18,6 +18,8 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
+import idna
+
 from leap.keymanager.openpgp.packets import Tag
 
 PreferEncrypt = Literal["nopreference", "mutual"]
@@ -50,8 +52,8 @@ def canonical(address: str) -> str:
     local, at, domain = address.strip().lower().rpartition("@")
     if not domain.isascii():
         try:
-            domain = domain.encode("idna").decode("ascii")
-        except UnicodeError:
+            domain = idna.encode(domain, uts46=True).decode("ascii")  # RFC 5891 4.4
+        except (idna.IDNAError, UnicodeError):
             pass  # no name of the DNS: then it is compared as it stands
     return f"{local}{at}{domain}"
 

@@ -1,7 +1,7 @@
 """What an opened mail says of keys, for the key manager. Pure; runs where mail is opened, in a thread or process.
 
     outer header    Autocrypt; OpenPGP, where nothing else vouches for the mail
-    payload         (only of encrypted mail whose integrity held) Autocrypt, Autocrypt-Gossip, OpenPGP
+    inner header    (only of encrypted mail whose integrity held) Autocrypt, Autocrypt-Gossip, OpenPGP
     served message  From, To, Cc, Reply-To, Date, Message-ID, application/pgp-keys parts
 
 Invariants:
@@ -32,7 +32,7 @@ from leap.mail.message.words import unfold
 from leap.mail.model import HeaderRecord
 from leap.mail.outgoing.addresses import mentioned_addresses, normal
 
-_MAX_HEADER = 256 * 1024  # octets looked through; a header with 64 keys of gossip has some 70 kB
+_MAX_HEADER = 256 * 1024  # octets looked through
 _MAX_RECIPIENTS = 256
 _MAX_ID = 1000  # characters
 
@@ -106,7 +106,7 @@ def find_key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMa
     """
     outer = _Header(raw)
     attached = _ATTACHMENT in opened.served
-    if opened.payload is None and not (
+    if opened.inner_header is None and not (
         attached or outer.has(b"autocrypt") or outer.has(b"openpgp")
     ):
         return _of_plain_mail(outer, record)
@@ -114,7 +114,7 @@ def find_key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMa
     if sender is None:
         return None
     served = _Header(opened.served)
-    inside = _Header(opened.payload or b"")
+    inside = _Header(opened.inner_header or b"")
     vouched = any(one.state == "good" for one in opened.security.signatures)
     gossip = inside.keys(b"autocrypt-gossip", MAX_GOSSIP)
     return KeyMaterial(

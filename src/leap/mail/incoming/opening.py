@@ -27,12 +27,14 @@ from leap.mail.incoming.assembly import Assembled, assemble, assemble_unprotecte
 from leap.mail.incoming.security_fields import MAX_SIGNATURES, with_security_fields, without_forged
 from leap.mail.incoming.senders import Senders
 from leap.mail.incoming.signed import find_signed
+from leap.mail.message.header_lines import empty_line
 from leap.mail.outgoing.pgp_mime import (
     find_ciphertext,
     find_inline_ciphertext,
     is_smime_encrypted,
 )
 
+MAX_INNER_HEADER = 256 * 1024  # octets looked through; one with 64 keys of gossip has some 70 kB
 MAX_PLAINTEXT = 64 * 1024 * 1024  # octets a mail may unpack to; 50 MiB travel
 
 
@@ -40,13 +42,13 @@ MAX_PLAINTEXT = 64 * 1024 * 1024  # octets a mail may unpack to; 50 MiB travel
 class Opened:
     """What is stored: the octets served, what to believe, and the mail as it came when it was encrypted.
 
-    Of mail encrypted end to end, `payload` is what was inside, and `from_address` whom the served From names.
+    Of mail encrypted end to end, `inner_header` is that of the payload, and `from_address` whom the served From names.
     """
 
     served: bytes = field(repr=False)
     security: SecurityStatus
     original: bytes | None = field(repr=False)
-    payload: bytes | None = field(repr=False, default=None)
+    inner_header: bytes | None = field(repr=False, default=None)
     from_address: str | None = field(repr=False, default=None)
 
 
@@ -139,7 +141,8 @@ class _Reader:
             note = "The protected From differs from the outer one and no signature backs it."
         status = SecurityStatus(encryption="end-to-end", signatures=verdicts, note=note)
         served = with_security_fields(status, assembled.message)
-        return Opened(served, status, raw, payload, assembled.from_address)
+        inner = payload[:MAX_INNER_HEADER]
+        return Opened(served, status, raw, inner[: empty_line(inner)], assembled.from_address)
 
     def detached(self, raw: bytes, signed: bytes, signature: bytes) -> tuple[SignatureVerdict, ...]:
         try:
