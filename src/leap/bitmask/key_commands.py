@@ -206,8 +206,7 @@ class KeyCommands:
         keys, of = self._keys(arguments), text(arguments, "of")
         with told():
             fingerprint = await keys.verifying.delete(of)
-        if (autocrypt := getattr(keys, "autocrypt", None)) is not None:
-            await autocrypt.forget(of)  # else the key would be back without a new mail of theirs
+        await keys.autocrypt.forget(of)  # else the key would be back without a new mail of theirs
         return {"address": of, "fingerprint": fingerprint}
 
 
