@@ -196,6 +196,36 @@ async def test_the_first_alert_stays_until_a_better_one(
         assert alert.fingerprint == stands.fingerprint
 
 
+async def test_a_flood_of_keys_for_a_revoked_one_is_not_kept(
+    verified: KeyManager, store: Soledad, bob: SecretKey
+) -> None:
+    await verified.learn(revoked(bob), BOB, "attached to a mail")
+    for number in range(4):
+        flood = generate(BOB, now=lambda at=number: BIRTH + 10 + at)
+        decision = await verified.learn(flood.certificate, BOB, "attached to a mail")
+        assert decision.alert
+    kept = [d for d in await store.find_docs(CERTIFICATE) if d.content]
+    assert len(kept) == 2  # the verified one, and the one to decide about
+
+
+async def test_an_update_that_does_not_carry_the_address_raises_no_belief(
+    keys: KeyManager, bob: SecretKey
+) -> None:
+    """Its name was taken back: that is learnt, and is no word about whose key it is."""
+    await keys.learn(bob.certificate, BOB, "attached to a mail")
+    component = user_id_of(bob.certificate, BOB)
+    kind = SignatureType.REVOKE_CERTIFICATION
+    back = sign_on(component, bob.certificate, bob, kind, at=BIRTH + 50)
+    nameless = replaced(bob.certificate, component, with_more(component, [back]))
+    await keys.keyring.learn(nameless, BOB, Level.PROVIDER_TRUST, source="directory")
+    bound = await bound_of_bob(keys)
+    assert bound.level is Level.WEAK_CHAIN
+    assert bound.certificate.addresses == ()
+    await keys.verifying.verify(BOB, bob.fingerprint)
+    await keys.keyring.learn(nameless, BOB, Level.PROVIDER_TRUST, source="wkd")
+    assert (await keys.verifying.take_back(BOB)).level is Level.WEAK_CHAIN
+
+
 async def test_a_verified_key_is_not_replaced_by_its_own_signature_or_revocation(
     verified: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey, other: SecretKey
 ) -> None:
