@@ -80,6 +80,9 @@ async def test_no_key_that_comes_in_takes_over_until_it_is_chosen(
     await keys.own.add(foreign)
     with pytest.raises(KeyRefused, match="does not carry"):
         await keys.own.use(foreign.fingerprint)
+    # what it signs does not count as signed by this address
+    bound = {one.fingerprint for one in await keys.find_bound(ALICE, seconds=1)}
+    assert bound == {first.fingerprint, old.fingerprint, newer.fingerprint}
 
 
 async def test_keys_of_earlier_stores_get_a_choice_that_stays_and_a_revocation(

@@ -145,8 +145,9 @@ class KeyManager:
         leaves what is known.
         """
         address = address.strip().lower()
-        if address == self.address:
-            return [key.certificate for key in await self.own_keys()]
+        if address == self.address:  # a key brought along for reading may be of another address
+            own = [key.certificate for key in await self.own_keys()]
+            return [certificate for certificate in own if address in certificate.addresses]
         bound = await self.keyring.find(address)
         if bound is None or await self._is_to_be_refreshed(address, self._sources()):
             try:

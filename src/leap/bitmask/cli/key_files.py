@@ -62,6 +62,10 @@ def import_(
     data = _read(file)
     origin = "standard input" if file == "-" else Path(file).name
     if has_secret_keys(data):
+        if verified:
+            raise click.UsageError(
+                f"There is a secret key in {origin}; --verified is for keys of others."
+            )
         import_secret_keys(
             home,
             one_account(home, account),
