@@ -94,6 +94,18 @@ def test_a_first_day_with_bitmask(made: World, run: Run, tmp_path: Path) -> None
     exported = as_json(run("keys", "export", "--secret", "--json"))
     assert exported["armored"].startswith("-----BEGIN PGP PRIVATE KEY BLOCK-----")
     run("keys", "export", "nobody@example.test", code=1)
+    sources = as_json(run("keys", "sources", "--json"))
+    assert (sources["wkd"], sources["vks"], sources["proxy"]) == (True, "", "")
+    assert "the Web Key Directory of the address's domain" in run("keys", "sources").stdout
+    run("keys", "sources", "--vks", "keys.example.net", "--wkd", "off")
+    chosen = as_json(run("keys", "sources", "--proxy", "socks5://me:word@localhost:1", "--json"))
+    assert chosen["sources"] == ["ring", "directory", "vks", "mail"]
+    assert "word" not in chosen["proxy"]
+    assert "socks5://HOST:PORT" in run("keys", "sources", "--proxy", "tor", code=1).stderr
+    run("keys", "sources", "--vks", "off", "--wkd", "on", "--proxy", "off")
+    assert "No keys of others" in run("keys", "refresh").stdout
+    assert as_json(run("keys", "refresh", "--json")) == []
+    assert "no key is known" in run("keys", "refresh", "bob@example.test", code=1).stderr.lower()
 
     words = as_json(run("sync", "fingerprint", "--json"))
     assert (len(words["words"]), words["generation"]) == (8, 1)

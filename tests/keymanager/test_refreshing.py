@@ -83,8 +83,9 @@ async def test_a_revocation_arrives_and_is_said(
     news = await refresh.refresh("Bob@Example.test")
     assert news.changes == ("it is revoked",)
     assert (news.asked, news.failures) == (("directory",), ())
-    with pytest.raises(NoSuchKey):
-        await refresh.refresh("ann@example.test")
+    for other in ("ann@example.test", ALICE):
+        with pytest.raises(NoSuchKey):
+            await refresh.refresh(other)
 
 
 async def test_a_later_end_and_another_key_are_said(
@@ -201,6 +202,9 @@ async def test_own_keys_are_not_asked_about_and_fingerprints_where_they_do(
     await keys.own.ensure()
     await keys.keyring.learn(bob.certificate, BOB, Level.WEAK_CHAIN, source="mail")
     refresh = Refresh(keys, store, now=clock)
+    assert await refresh.refresh_all() == []  # whoever only wrote is not asked
+    assert await refresh.refresh_one() is None
+    await keys.keyring.note_use(BOB, encrypted_to=True)
     shy.news = Found(
         certificate=revoked(bob).without_user_ids(lambda body: True),
         level=Level.WEAK_CHAIN,

@@ -13,7 +13,7 @@ from leap.bitmask.contents import contents_held, contents_policy
 from leap.bitmask.device_commands import device_commands
 from leap.bitmask.doctor import Doctor
 from leap.bitmask.key_commands import key_commands
-from leap.bitmask.key_source_commands import key_source_commands
+from leap.bitmask.key_source_commands import key_refresh_command, key_source_commands
 from leap.bitmask.local_api import Command, Progress, text, text_or_none
 from leap.bitmask.own_key_commands import key_for_sign_up, own_key_commands
 from leap.bitmask.own_key_state import own_key_state
@@ -56,6 +56,7 @@ class Commands:
             **{name: _without_progress(command) for name, command in plain.items()},
             "sync-now": self.sync_now,
             "sync-refound": self.sync_refound,
+            **key_refresh_command(self._sessions),
             **Doctor(self._sessions).table(),
         }
 

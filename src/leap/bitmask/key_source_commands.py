@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from leap.bitmask.key_sources import BadSetting
-from leap.bitmask.local_api import CommandRefused, text, text_or_none
+from leap.bitmask.local_api import Command, CommandRefused, Progress, text, text_or_none
 from leap.bitmask.sentences import sentence
 from leap.bitmask.session import AccountSession
 from leap.bitmask.sessions import AccountSessions
@@ -19,7 +19,12 @@ from leap.keymanager.errors import KeyManagerError
 def key_source_commands(sessions: AccountSessions) -> dict[str, Callable[[dict[str, Any]], Any]]:
     """The commands by name."""
     commands = KeySourceCommands(sessions)
-    return {"keys-sources": commands.keys_sources, "keys-refresh": commands.keys_refresh}
+    return {"keys-sources": commands.keys_sources}
+
+
+def key_refresh_command(sessions: AccountSessions) -> dict[str, Command]:
+    """The command that tells how far it is."""
+    return {"keys-refresh": KeySourceCommands(sessions).keys_refresh}
 
 
 class KeySourceCommands:
@@ -41,14 +46,18 @@ class KeySourceCommands:
                 raise CommandRefused("bad-setting", sentence(error)) from error
         return _described(session)
 
-    async def keys_refresh(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    async def keys_refresh(
+        self, arguments: dict[str, Any], progress: Progress
+    ) -> list[dict[str, Any]]:
         session = self._sessions.get(text(arguments, "address"))
         of = text_or_none(arguments, "of")
         try:
             if of is not None:
                 refreshed = [await session.refresh.refresh(of)]
             else:
-                refreshed = await session.refresh.refresh_all()
+                refreshed = await session.refresh.refresh_all(
+                    lambda done, total: progress({"kind": "keys", "items": done, "total": total})
+                )
         except KeyManagerError as error:
             raise CommandRefused("no-key", sentence(error)) from error
         return [msgspec.to_builtins(one) for one in refreshed]
@@ -61,7 +70,7 @@ def _described(session: AccountSession) -> dict[str, Any]:
         "wkd": choice.wkd,
         "vks": choice.vks,
         "proxy": _without_password(choice.proxy),
-        "sources": ["ring", "directory", *(s.name for s in session.key_sources.sources), "mail"],
+        "sources": ["ring", "directory", *(s.name for s in session.key_sources.sources)],
     }
 
 

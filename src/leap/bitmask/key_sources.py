@@ -61,12 +61,13 @@ class KeySources:
         self._kept = kept_answers(store)
         self._mail_keys: MailKeys | None = None
         self._closing: list[Callable[[], Awaitable[None]]] = []
+        self._is_unread = False
         self.choice = Choice()
         self.sources: list[Source] = [_Unread()]
 
     def mail_keys(self, ring: Keyring, own_address: str) -> MailKeys:
-        """What takes in keys of mail; it follows the choice, too."""
-        self._mail_keys = MailKeys(ring, None, own_address=own_address)
+        """What takes in keys of mail, and the last source; to be called before `load`."""
+        self._mail_keys = MailKeys(ring, self._store, None, own_address=own_address)
         return self._mail_keys
 
     async def load(self) -> None:
@@ -77,6 +78,7 @@ class KeySources:
             _checked(choice)
         except (msgspec.DecodeError, BadSetting, TypeError):
             self.sources[:] = [_Unread()]
+            self._is_unread = True
             return
         await self._use(choice)
 
@@ -84,6 +86,10 @@ class KeySources:
         self, *, wkd: bool | None = None, vks: str | None = None, proxy: str | None = None
     ) -> Choice:
         """Changes what is given, keeps it, and answers what holds now; "off" is none. Raises BadSetting."""
+        if self._is_unread and None in (wkd, vks, proxy):
+            raise BadSetting(
+                "what was chosen before cannot be read: say all of --wkd, --vks, --proxy"
+            )
         old = self.choice
         changed = _checked(
             Choice(
@@ -103,8 +109,6 @@ class KeySources:
         closing, self._closing = self._closing, []
         for close in closing:
             await close()
-        if self._mail_keys is not None:
-            await self._mail_keys.close()
 
     async def _use(self, choice: Choice) -> None:
         await self.close()
@@ -120,7 +124,9 @@ class KeySources:
         self.sources[:] = remembering
         if self._mail_keys is not None:
             self._mail_keys.https = outside
+            self.sources.append(self._mail_keys)
         self._closing = [*(source.close for source in remembering), https.close, outside.close]
+        self._is_unread = False
         self.choice = choice
 
 
@@ -131,7 +137,7 @@ class _Unread:
 
     async def find(self, address: str) -> Found | None:
         raise LookupFailed(
-            "which key sources to use cannot be read; `bitmask keys sources --wkd on` sets them anew"
+            "where to look for keys cannot be read; set it anew by `bitmask keys sources` with --wkd, --vks and --proxy"
         )
 
 

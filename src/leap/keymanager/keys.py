@@ -69,7 +69,7 @@ class KeyManager:
         self._directory = directory
         self._remote = remote
         self._now = now
-        self._ask_again: dict[str, float] = {}  # address -> not before
+        self._ask_again: dict[tuple[str, str], float] = {}  # address, sources -> not before
 
     def close(self) -> None:
         """Stops listening to the store and forgets the secrets it held."""
@@ -118,13 +118,15 @@ class KeyManager:
         self, address: str, sources: Sequence[Source], *, refresh: bool
     ) -> Found | None:
         at = self._now()
+        names = ",".join(source.name for source in sources)
 
         async def take(found: Found) -> Found:
             return await self.take(found, address)
 
         def asked(source: Source, answered: bool) -> None:
             if source.name not in LOCAL:
-                self._ask_again[address] = at + (ASK_AGAIN if answered else ASK_AGAIN_UNANSWERED)
+                pause = ASK_AGAIN if answered else ASK_AGAIN_UNANSWERED
+                self._ask_again[address, names] = at + pause
 
         try:
             found = await search(address, sources, at=at, learn=take, refresh=refresh, asked=asked)
@@ -140,19 +142,22 @@ class KeyManager:
     async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
         """The certificates that stand for an address, to judge its signatures: its own, or the one of the ring.
 
-        A key which the person blocked stands for nobody. An address without one is looked up, and what is found
-        becomes its key; that, and asking again about an older one, takes at most `seconds`. What cannot be found out
-        leaves what is known.
+        A key which the person blocked stands for nobody. An address without one is looked up at the provider's
+        directory, and what is found becomes its key; that, and asking again about an older one, takes at most
+        `seconds`. What cannot be found out leaves what is known. Nobody else is asked: a mail's sender must not be
+        told by a request for his key that it arrived.
         """
         address = address.strip().lower()
         if address == self.address:  # a key brought along for reading may be of another address
             own = [key.certificate for key in await self.own_keys()]
             return [certificate for certificate in own if address in certificate.addresses]
         bound = await self.keyring.find(address)
-        if bound is None or await self._is_to_be_refreshed(address, self._sources()):
+        sources: list[Source] = [ring.RingSource(self.keyring), *self._directories()]
+        refresh = await self._is_to_be_refreshed(address, sources)
+        if bound is None or refresh:
             try:
                 async with asyncio.timeout(seconds):
-                    await self.find_certificate(address)
+                    await self._search(address, sources, refresh=refresh)
             except (LookupFailed, TimeoutError) as error:
                 logger.info("a sender's key could not be looked up: %s", type(error).__name__)
             bound = await self.keyring.find(address)
@@ -164,10 +169,11 @@ class KeyManager:
         bound = await self.keyring.find(address) if names else None
         if bound is None:
             return False
+        asked = self._ask_again.get((address, ",".join(source.name for source in sources)), 0)
         if bound.blocked:  # there may be another one
-            return self._now() >= self._ask_again.get(address, 0)
+            return self._now() >= asked
         heard = max((e.when for e in bound.binding.evidence if e.source in names), default=0)
-        return self._now() >= max(heard + ASK_AGAIN, self._ask_again.get(address, 0))
+        return self._now() >= max(heard + ASK_AGAIN, asked)
 
     def _sources(self) -> list[Source]:
         local: list[Source] = [
@@ -178,9 +184,12 @@ class KeyManager:
 
     def network_sources(self) -> list[Source]:
         """Those of the sources that ask others: the directory, then what `remote` has now."""
-        directory = self._directory
-        found = [] if directory is None else [DirectorySource(directory, self.address)]
-        return [*found, *self._remote]
+        return [*self._directories(), *self._remote]
+
+    def _directories(self) -> list[Source]:
+        if self._directory is None:
+            return []
+        return [DirectorySource(self._directory, self.address)]
 
     async def take(self, found: Found, address: str) -> Found:
         """Learns what a source found; answers the key that stands for the address then. Raises LookupFailed."""

@@ -7,7 +7,8 @@ program that is stopped and started keeps the same rate while it runs.
 Invariants:
 * Each key is asked about once in about PERIOD, and not again before half of it is over, over restarts, too.
 * What fails waits longer each time; nothing is taken away by a failure.
-* Own keys and those the person blocked are not asked about. No log says whom a key is of.
+* Own keys and those the person blocked are not asked about, nor those that only came with some mail and were never
+  used: whoever sends one would be asked for news of it, and learn where his mail is read. No log says whom a key is of.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from leap.keymanager.kept_times import KeptTimes, SettingStore
 from leap.keymanager.keyring import Bound
 from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import Certificate
+from leap.keymanager.trust import Level, level_named
 
 logger = logging.getLogger(__name__)
 
@@ -89,11 +91,17 @@ class Refresh:
                 due.append(binding.address)
         if not due:
             return None
-        return await self.refresh(self._random.choice(due))
+        chosen = self._random.choice(due)
+        if await self._is_blocked(chosen):
+            await self._note(chosen, failed=False)
+            return None
+        return await self.refresh(chosen)
 
     async def refresh(self, address: str) -> Refreshed:
         """Asks every source about the key of an address now, and says what changed. Raises NoSuchKey."""
         address = address.strip().lower()
+        if address == self._keys.address:
+            raise NoSuchKey(f"{address} is this account: nobody else has news of its own keys")
         before = await self._keys.keyring.find(address)
         if before is None:
             raise NoSuchKey(f"no key is known for {address}")
@@ -120,11 +128,18 @@ class Refresh:
             failures=tuple(failures),
         )
 
-    async def refresh_all(self) -> list[Refreshed]:
+    async def refresh_all(
+        self, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[Refreshed]:
         """Asks about every key now, in random order: for a person who wants it so."""
         bindings = await self._refreshable()
         self._random.shuffle(bindings)
-        return [await self.refresh(binding.address) for binding in bindings]
+        found = []
+        for number, binding in enumerate(bindings, 1):
+            if not await self._is_blocked(binding.address):
+                found.append(await self.refresh(binding.address))
+            progress(number, len(bindings))
+        return found
 
     def _pause(self, keys: int) -> float:
         """Seconds until the next one, so that each of so many keys is asked about once in a period."""
@@ -139,8 +154,11 @@ class Refresh:
             for binding in await self._keys.keyring.list_bindings()
             if binding.address != self._keys.address
             and binding.fingerprint not in own
-            and not getattr(binding, "blocked", False)
+            and (binding.encrypted_to or level_named(binding.level) > Level.WEAK_CHAIN)
         ]
+
+    async def _is_blocked(self, address: str) -> bool:
+        return bool(getattr(await self._keys.keyring.find(address), "blocked", False))
 
     async def _note(self, address: str, *, failed: bool) -> None:
         if failed:

@@ -11,14 +11,16 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from leap.keymanager.discovery.choosing import choose, names
 from leap.keymanager.discovery.contract import Source
 from leap.keymanager.discovery.https import Absent, Page
 from leap.keymanager.discovery.limits import Limits
 from leap.keymanager.discovery.vks import VksSource
 from leap.keymanager.discovery.wkd import WkdSource
 from leap.keymanager.errors import LookupFailed
-from leap.keymanager.openpgp import SecretKey
+from leap.keymanager.openpgp import OpenPGPError, SecretKey, generate
 from leap.keymanager.wkd_names import advanced_path
+from tests.keymanager.conftest import BIRTH
 from tests.keymanager.making import forged_revocations, replaced, with_more
 
 from .net import Net
@@ -134,9 +136,6 @@ def test_any_bytes_are_a_key_or_one_clear_failure(
     joe_of_org: SecretKey, data: bytes, at: int, cut: bool
 ) -> None:
     """As far as the net is not needed for it: what the bytes of a reply become."""
-    from leap.keymanager.discovery.choosing import choose
-    from leap.keymanager.openpgp import OpenPGPError
-
     whole = joe_of_org.certificate.binary
     changed = whole[:at] + data + (b"" if cut else whole[at + len(data) :])
     for body in (data, changed):
@@ -144,14 +143,11 @@ def test_any_bytes_are_a_key_or_one_clear_failure(
             chosen = choose(body, BOB, 1_900_000_000.0)
         except OpenPGPError:
             continue
-        assert BOB in chosen.best.user_ids[0] if chosen.best.user_ids else True
+        assert names(chosen.best, BOB)
 
 
 @pytest.fixture(scope="module")
 def joe_of_org() -> SecretKey:
-    from leap.keymanager.openpgp import generate
-    from tests.keymanager.conftest import BIRTH
-
     return generate(BOB, now=lambda: BIRTH)
 
 
@@ -242,3 +238,12 @@ async def test_a_page_within_its_limit_is_read(net: Net) -> None:
     assert await net.https().get("https://example.org/", most=10) == Page(
         bytes(10), "https://example.org/"
     )
+
+
+async def test_the_systems_resolver_and_what_is_closed(net: Net) -> None:
+    https = net.https(resolve=None)
+    assert await https.get(f"https://localhost:{net.port}/", most=10) is Absent.PAGE
+    assert await https.has_host("localhost")
+    await https.close()
+    with pytest.raises(LookupFailed, match="changed"):
+        await https.get(f"https://localhost:{net.port}/", most=10)

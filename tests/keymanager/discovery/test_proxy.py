@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from typing import Any
@@ -99,6 +100,25 @@ async def test_a_proxy_that_is_not_there_leaves_it_open(net: Net) -> None:
         proxy = SocksProxy.parse(f"socks5://127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(LookupFailed):
             await WkdSource(net.https(proxy=proxy), is_public=lambda name: True).find(JOE)
+
+
+@pytest.mark.parametrize(
+    "says", [b"", b"\x05", b"\x05\xff", b"\x05\x00\x05\x63" + bytes(20), b"HTTP/1.1 400 No\r\n\r\n"]
+)
+async def test_a_proxy_that_is_none_leaves_it_open(net: Net, says: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(says)
+        await reader.read(1000)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    https = net.https(proxy=SocksProxy.parse(f"socks5://127.0.0.1:{port}"), whole_seconds=2)
+    try:
+        with pytest.raises(LookupFailed):
+            await WkdSource(https, is_public=lambda name: True).find(JOE)
+    finally:
+        server.close()
 
 
 def test_proxies_as_people_write_them() -> None:

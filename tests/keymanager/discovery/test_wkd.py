@@ -234,6 +234,8 @@ async def test_a_domain_without_a_policy_is_not_asked_about_others(
     clock.at += WITHOUT_SECONDS
     await wkd.find(JOE)
     assert len(net.asked) == 4
+    await wkd.refresh(JOE, "")  # a person, or the refresh of a key one has, asks all the same
+    assert len(net.asked) == 6
 
 
 async def test_a_web_server_that_answers_everything_with_a_page_of_its_own_is_no_directory(
@@ -312,6 +314,7 @@ def moved(to: str, status: int = 301) -> web.Response:
     [
         (f"https://www.example.org{direct_path(JOE)}", True),
         (direct_path(JOE) + "/", True),
+        (f"https://www.example.org:443{direct_path(JOE)}", True),
         ("https://files.example.net/key", False),
         (f"http://www.example.org{direct_path(JOE)}", False),
         ("https://www.example.org:8443/", False),

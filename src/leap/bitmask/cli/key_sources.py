@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -82,9 +83,17 @@ def refresh(home: Home, address: str | None, account: str | None, as_json: bool)
     """
 
     async def work() -> Any:
-        return await ask(home, "keys-refresh", address=one_account(home, account), of=address)
+        chosen = one_account(home, account)
+        return await ask(home, "keys-refresh", on_progress=_show, address=chosen, of=address)
 
     answer(run(work()), as_json=as_json, words=_say_refreshed)
+
+
+def _show(progress: dict[str, Any]) -> None:
+    """One line at a terminal, which the next one replaces."""
+    if sys.stderr.isatty():
+        line = "asked about {items} of {total} keys".format(**progress)
+        click.echo(f"\r{line:<40}", err=True, nl=progress["items"] == progress["total"])
 
 
 def _say_refreshed(result: list[dict[str, Any]]) -> None:

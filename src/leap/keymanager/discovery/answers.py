@@ -92,6 +92,11 @@ class Remembering:
             return await asyncio.shield(task)
         except LookupFailed as error:
             raise LookupFailed(str(error)) from error  # one each: several may be told
+        except asyncio.CancelledError:
+            asker = asyncio.current_task()
+            if task.cancelled() and asker is not None and not asker.cancelling():
+                raise LookupFailed("the look-up was broken off; it is done anew") from None
+            raise
 
     def _ended(self, address: str, task: asyncio.Task[Found | None]) -> None:
         del self._under_way[address]

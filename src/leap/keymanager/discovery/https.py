@@ -107,6 +107,7 @@ class Https:
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._context: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def get(self, url: str, *, most: int, stays_in: str = "") -> Page | Absent:
         """A page of at most `most` octets. Redirects are followed within the domain `stays_in`.
@@ -132,7 +133,8 @@ class Https:
             raise LookupFailed(f"whether there is a host {host} is not known now") from error
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Closes all connections; nothing is fetched any more."""
+        self._closed = True
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
@@ -148,7 +150,8 @@ class Https:
             target = urlsplit(answer)
             name = (target.hostname or "").lower()
             inside = stays_in and (name == stays_in or name.endswith("." + stays_in))
-            if target.scheme != parts.scheme or not inside or target.port not in (None, parts.port):
+            ports = (parts.port or 443, target.port or 443)
+            if target.scheme != parts.scheme or not inside or ports[0] != ports[1]:
                 return Absent.ELSEWHERE
             url = answer
         raise LookupFailed(f"{urlsplit(url).hostname} sends in circles")
@@ -206,7 +209,7 @@ class Https:
             raise LookupFailed(f"{host} cannot be reached") from error
         except (TimeoutError, ProxyTimeoutError) as error:  # aiohttp's are kinds of it
             raise LookupFailed(f"{host} does not answer in time") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, EOFError, ValueError) as error:
             if isinstance(error.__cause__, ssl.SSLError):  # behind a proxy
                 raise TlsFailed(f"{host} could not prove that it is {host}") from error
             raise LookupFailed(f"{host} does not speak HTTP as it should") from error
@@ -229,6 +232,8 @@ class Https:
                 await session.close()
 
     def _live_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise LookupFailed("where keys are looked for was changed meanwhile")
         if self._proxy is not None:
             return self._new_session(self._proxy.connector())  # a circuit for each
         if self._session is None or self._session.closed:

@@ -3,10 +3,11 @@
 Invariants:
 * Nothing is learnt from a mail that nobody vouched for: a good signature of its sender, or DKIM of the sender's domain.
 * Only a certificate that carries the sender's address is taken, as a weak chain: it never ends a search by itself.
-* A url is fetched only when the ring has no key for the address, by https, from the public net, once a day.
+* That a mail came causes no request. A url is kept, and fetched when somebody looks for a key of that address and the
+  ring has none, by https, from the public net, without following redirects.
 
-Whoever mails someone decides what the url is, and learns by the request that the mail was looked at, and from where.
-So it is fetched neither for a mail without authentication nor where it could tell anything new.
+Whoever mails someone decides what the url is. If it were fetched on arrival, each mail could have one of its own, and
+its sender would be told that it arrived, when, and from where it was read.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from leap.keymanager.discovery.choosing import MAX_CERTIFICATES, choose
+from leap.keymanager.discovery.contract import Found
 from leap.keymanager.discovery.https import Https, Page
+from leap.keymanager.discovery.key_urls import KeyUrl, KeyUrls
 from leap.keymanager.errors import KeyRefused, LookupFailed
+from leap.keymanager.kept_times import SettingStore
 from leap.keymanager.keyring import Bound
 from leap.keymanager.openpgp import Certificate, OpenPGPError
 from leap.keymanager.trust import Decision, Level
@@ -28,10 +32,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "mail"
 MAX_OCTETS = 256 * 1024  # of one attached key, or of what the url gives
-MAX_URL = 1000
-AGAIN_SECONDS = 24 * 3600.0  # the same url is not fetched again for each mail
-MAX_WAITING = 20  # fetches under way; what comes on top is left for a later mail
-MAX_HELD = 1000
+MAX_URL, MAX_MESSAGE_ID = 500, 250
 
 Authentication = Literal["", "signature good", "dkim pass"]
 VOUCHED: tuple[Authentication, ...] = ("signature good", "dkim pass")
@@ -61,27 +62,31 @@ class Offered(NamedTuple):
     learnt: tuple[
         str, ...
     ] = ()  # fingerprints of those that now are, or update, the key of the address
-    fetching: bool = False  # the url is being fetched in the background
+    noted: bool = False  # the url is kept for when somebody writes to the address
 
 
 class MailKeys:
-    """Takes in keys of mail for one account. `own_address` is never learnt about."""
+    """Takes in keys of mail for one account, and is the last source of a search. `own_address` is never learnt about.
+
+    `https` fetches from the public net only (`outside_only`); without it no url is fetched.
+    """
+
+    name = NAME
 
     def __init__(
         self,
         ring: Ring,
+        store: SettingStore,
         https: Https | None,
         *,
         own_address: str,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`https` fetches from the public net only (`outside_only`); without it no url is fetched."""
-        self._ring = ring
         self.https = https
+        self._ring = ring
+        self._urls = KeyUrls(store)
         self._own = own_address.lower()
         self._now = now
-        self._fetched: dict[tuple[str, str], float] = {}  # address and url -> not before
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def offer(
         self,
@@ -102,34 +107,45 @@ class MailKeys:
         learnt: list[str] = []
         for data in certificates[:MAX_CERTIFICATES]:
             if len(data) <= MAX_OCTETS:
-                said = f"attached to a mail from {address}"
-                learnt += await self._learn(data, address, said, "", message_id, authentication)
+                learnt += await self._learn(data, address, message_id, authentication)
         known = bool(learnt) or await self._ring.find(address) is not None
-        if known or not url or not self._may_fetch(address, url):
+        if known or not _is_url(url):
             return Offered(tuple(learnt))
-        self._fetch_later(address, url, message_id, authentication)
-        return Offered(fetching=True)
+        kept = KeyUrl(url=url, mail=message_id[:MAX_MESSAGE_ID], authentication=authentication)
+        await self._urls.put(address, kept)
+        return Offered(noted=True)
 
-    async def settled(self) -> None:
-        """Waits until nothing is being fetched."""
-        while self._tasks:
-            await asyncio.wait(list(self._tasks))
-
-    async def close(self) -> None:
-        """Ends what is being fetched."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def find(self, address: str) -> Found | None:
+        """The key behind the url that mail of an address named, if the ring has no key. Raises LookupFailed."""
+        kept = await self._urls.get(address)
+        if kept is None or self.https is None or await self._ring.find(address) is not None:
+            return None
+        try:
+            page = await self.https.get(kept.url, most=MAX_OCTETS)
+        except LookupFailed:
+            await self._urls.note_failure(address, kept, self._now())
+            raise
+        if not isinstance(page, Page):
+            await self._urls.put(address, None)
+            return None
+        try:
+            chosen = await asyncio.to_thread(choose, page.body, address, self._now())
+        except OpenPGPError as error:
+            logger.debug("a url of a mail gave no key: %s", error)
+            await self._urls.put(address, None)
+            return None
+        return Found(
+            certificate=chosen.best,
+            level=Level.WEAK_CHAIN,
+            source=NAME,
+            evidence=f"fetched from where a mail from {address} said it is",
+            url=page.url,
+            mail=kept.mail,
+            authentication=kept.authentication,
+        )
 
     async def _learn(
-        self,
-        data: bytes,
-        address: str,
-        said: str,
-        url: str,
-        message_id: str,
-        authentication: Authentication,
+        self, data: bytes, address: str, message_id: str, authentication: Authentication
     ) -> list[str]:
         try:
             chosen = await asyncio.to_thread(choose, data, address, self._now())
@@ -138,8 +154,7 @@ class MailKeys:
                 address,
                 Level.WEAK_CHAIN,
                 source=NAME,
-                detail=said,
-                url=url,
+                detail=f"attached to a mail from {address}",
                 mail=message_id,
                 authentication=authentication,
             )
@@ -148,35 +163,6 @@ class MailKeys:
             return []
         return [chosen.best.fingerprint] if decision.allowed else []
 
-    def _may_fetch(self, address: str, url: str) -> bool:
-        fine = self.https is not None and url.isascii() and url.isprintable()
-        return (
-            fine
-            and len(url) <= MAX_URL
-            and len(self._tasks) < MAX_WAITING
-            and self._fetched.get((address, url), 0) <= self._now()
-        )
 
-    def _fetch_later(
-        self, address: str, url: str, message_id: str, authentication: Authentication
-    ) -> None:
-        self._fetched[address, url] = self._now() + AGAIN_SECONDS
-        if len(self._fetched) > MAX_HELD:
-            del self._fetched[next(iter(self._fetched))]
-        work = self._fetch(address, url, message_id, authentication)
-        task = asyncio.create_task(work, name="fetching a key")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _fetch(
-        self, address: str, url: str, message_id: str, authentication: Authentication
-    ) -> None:
-        assert self.https is not None
-        try:
-            page = await self.https.get(url, most=MAX_OCTETS)
-        except LookupFailed as error:
-            logger.debug("a key named by a mail could not be fetched: %s", error)
-            return
-        if isinstance(page, Page) and await self._ring.find(address) is None:
-            said = f"fetched from where a mail from {address} said it is"
-            await self._learn(page.body, address, said, page.url, message_id, authentication)
+def _is_url(url: str) -> bool:
+    return url.startswith("https://") and len(url) <= MAX_URL and url.isascii() and " " not in url

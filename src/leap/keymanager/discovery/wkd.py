@@ -74,6 +74,11 @@ class WkdSource:
         except TimeoutError as error:
             raise LookupFailed(f"the key directory of {domain} does not answer in time") from error
 
+    async def refresh(self, address: str, fingerprint: str) -> Found | None:
+        """The same, also of a domain that had no directory lately."""
+        self._without.pop(ascii_domain(address.rpartition("@")[2]) or "", None)
+        return await self.find(address)
+
     async def _find(self, local_part: str, domain: str, address: str) -> Found | None:
         advanced = True
         answer = await self._ask_advanced(local_part, domain)
