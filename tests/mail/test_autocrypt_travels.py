@@ -14,10 +14,12 @@ from leap.keymanager.autocrypt.peers import PEER
 from leap.keymanager.documents import pack
 from leap.keymanager.lesson import Lesson
 from leap.keymanager.openpgp import decrypt, encrypt, generate
+from leap.mail.export_rules import MailCarrying
 from leap.mail.outgoing.field_lines import header_fields, split_header, values_of
 from leap.mail.outgoing.header_protection import fold
 from leap.mail.outgoing.pgp_mime import find_ciphertext, wrap
 from leap.soledad.errors import StoreFull
+from leap.soledad.maintenance import export_store, import_store
 from tests.mail.travel import DOMAIN, NOW, FakeProvider, Person, mail, open_person, own_key
 
 ALICE, BOB, CAROL, DAVE = (f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol", "dave"))
@@ -263,3 +265,21 @@ async def test_sixty_mails_of_one_person_write_one_document(bob: Person) -> None
     await bob.incoming.process_once()
     assert len(await bob.messages()) == 60
     assert len(versions) == 1
+
+
+async def test_an_export_takes_along_what_is_known_of_peers(
+    alice: Person, bob: Person, tmp_path: Path
+) -> None:
+    raw, key = from_stranger()
+    alice.provider.deliver(ALICE, raw)
+    await alice.incoming.process_once()
+    costs = (2, 32 * 1024, 1)  # cheap
+    await export_store(
+        alice.store, tmp_path / "export", "a passphrase", costs=costs, carrying=MailCarrying()
+    )
+    await import_store(bob.store, tmp_path / "export", "a passphrase", carrying=MailCarrying())
+    peer = await bob.keys.autocrypt.peer(STRANGER)
+    assert peer is not None
+    assert peer.public_key == pack(key.certificate.binary)
+    doc_id = bob.store.row_key(f"{PEER}:{STRANGER}".encode())
+    assert await bob.store.get_doc(doc_id) is not None

@@ -176,10 +176,7 @@ class KeyManager:
         return self._now() >= max(heard + ASK_AGAIN, asked)
 
     def _sources(self) -> list[Source]:
-        local: list[Source] = [
-            ring.RingSource(self.keyring),
-            AutocryptSource(self.autocrypt, self.keyring),
-        ]
+        local: list[Source] = [ring.RingSource(self.keyring), AutocryptSource(self.autocrypt)]
         return [*local, *self.network_sources()]
 
     def network_sources(self) -> list[Source]:
@@ -195,8 +192,10 @@ class KeyManager:
         """Learns what a source found; answers the key that stands for the address then. Raises LookupFailed."""
         if found.source == ring.NAME:
             return found
+        bound = await self.keyring.find(address)
+        if found.source == autocrypt.NAME and autocrypt.is_in_ring(found, bound):
+            return await ring.RingSource(self.keyring).find(address) or found
         try:
-            bound = await self.keyring.find(address)
             for other in found.others:
                 if bound is not None and bound.binding.fingerprint == other.fingerprint:
                     await self._learn_found(other, found, address)

@@ -1,9 +1,9 @@
 """What of mail's documents an export takes along, and how they come into an account, perhaps another one.
 
 * Mailboxes, policies and other documents under plain ids: as they are.
-* Keys and contacts (`openpgp-certificate`, `-binding`, `-contact`, `-secret`, `-own-choice`,
-  `autocrypt-peer`): their ids are made with
-  the account's id key, so they are made anew from what the documents say.
+* Keys and contacts (`openpgp-certificate`, `-binding`, `-contact`, `-secret`, `-own-choice`) and what Autocrypt knows
+  (`autocrypt-peer`, `-account`): their ids are made with the account's id key, so they are made anew from what the
+  documents say.
 * Left out: what the directory was given (`openpgp-publication`, it is told anew), ids of consumed inbox items, and
   mail that could not be opened yet (`inbox-quarantine`): only the account it was sealed to can ever open it.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
-from leap.keymanager.autocrypt.peers import PEER
+from leap.keymanager.autocrypt.peers import ACCOUNT, PEER
 from leap.keymanager.documents import BINDING, CERTIFICATE, CONTACT, PUBLICATION, SECRET
 from leap.keymanager.own_choice import CHOICE
 from leap.mail.incoming.consumed import CONSUMED
@@ -30,6 +30,7 @@ _NAMED_BY = {
     SECRET: "fingerprint",
     CHOICE: "address",
     PEER: "address",
+    ACCOUNT: "address",
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -219,6 +221,36 @@ def _seconds(raw: bytes, one: Opened, record) -> float:  # type: ignore[no-untyp
     for _ in range(200):
         find_key_material(raw, one, record)
     return (time.process_time() - start) / 200
+
+
+@pytest.mark.corpus
+def test_the_corpus_says_what_it_says(corpus: Path) -> None:
+    status = SecurityStatus(encryption="provider")
+    record = header_record(b"", status)
+    counts: Counter[str] = Counter()
+    for path in sorted(corpus.rglob("*.eml")):
+        raw = path.read_bytes()
+        assert _empty_line(raw) == min(empty_line(raw), 256 * 1024)
+        found = find_key_material(raw, Opened(raw, status, None), record)
+        counts["mails"] += 1
+        if found is None:
+            counts["of nobody or several"] += 1
+            continue
+        counts["with Autocrypt"] += bool(found.autocrypt)
+        counts["with keys attached"] += bool(found.attached)
+        counts["with a url"] += bool(found.url)
+        counts["reports"] += found.is_report
+        counts["spam"] += found.is_spam
+    print(dict(counts))
+    assert counts == {
+        "mails": 3009,
+        "of nobody or several": 371,
+        "with Autocrypt": 36,
+        "with keys attached": 3,
+        "with a url": 1,
+        "reports": 68,
+        "spam": 8,
+    }
 
 
 _LINES = st.sampled_from(

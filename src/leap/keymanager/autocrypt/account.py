@@ -168,12 +168,19 @@ class Autocrypt:
     async def study(self, materials: Sequence[KeyMaterial]) -> Learnt | None:
         """What these mails change, in their order; None when it is nothing worth keeping."""
         await self._load()
-        mails = [read for material in materials if (read := self._read(material)) is not None]
+        mails: list[_Read] = []
+        for material in materials:
+            if (read := self._read(material)) is not None:
+                mails.append(read)
+            if material.gossip:
+                await asyncio.sleep(0)  # as much as a millisecond each
         new = [key for mail in mails for address, key in _keys(mail) if self._is_new(address, key)]
         readable = await asyncio.to_thread(_readable, new) if new else {}
         fresh: dict[str, Certificate] = {}
         touched: dict[str, Peer] = {}
         for mail in mails:
+            if mail.gossip:
+                await asyncio.sleep(0)
             for address, peer in self._changes(mail, readable):
                 if peer is not self._known.get(address):
                     self._known[address] = touched[address] = peer
@@ -248,7 +255,11 @@ class Autocrypt:
 
     async def set_prefer_encrypt(self, preference: PreferEncrypt) -> None:
         """From now on, on all devices."""
-        content = content_of(AccountPreference(prefer_encrypt=preference, when=int(self._now())))
+        content = content_of(
+            AccountPreference(
+                address=self._address, prefer_encrypt=preference, when=int(self._now())
+            )
+        )
         await self._store.transact(lambda tx: tx.put(self._account_id(), content))
 
     async def own_header(self, from_address: str, certificate: Certificate) -> str | None:
@@ -271,7 +282,7 @@ class Autocrypt:
         return self._store.row_key(f"{PEER}:{address}".encode())
 
     def _account_id(self) -> str:
-        return self._store.row_key(ACCOUNT.encode())
+        return self._store.row_key(f"{ACCOUNT}:{self._address}".encode())
 
     async def _load(self) -> None:
         if self._unsubscribe is not None:

@@ -47,6 +47,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 class AccountPreference(msgspec.Struct, frozen=True, kw_only=True):
     """What the account's own Autocrypt fields say, since when."""
 
+    address: str
     prefer_encrypt: PreferEncrypt
     when: int
     type: Literal["autocrypt-account"] = ACCOUNT

@@ -151,6 +151,8 @@ def open_setup_message(raw: bytes, code: str) -> Setup:
 def is_setup_message(raw: bytes) -> bool:
     """Whether a mail is a well-formed Setup Message, of this version, from oneself to oneself. Never raises."""
     head, _ = _split(raw[:MAX_MESSAGE])
+    if FIELD.lower().encode() not in head.lower():
+        return False  # as nearly all mail
     fields = _fields(head)
     if _value(fields, FIELD) != VERSION.encode():
         return False

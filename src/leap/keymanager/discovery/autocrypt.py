@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 
-from leap.keymanager.autocrypt.account import Autocrypt, PeerKey
+from leap.keymanager.autocrypt.account import Autocrypt
 from leap.keymanager.discovery.contract import Found
-from leap.keymanager.keyring import Bound, Keyring
+from leap.keymanager.keyring import Bound
 from leap.keymanager.openpgp import Certificate
 from leap.keymanager.trust import Level
 
@@ -23,16 +23,13 @@ class AutocryptSource:
 
     name = NAME
 
-    def __init__(self, autocrypt: Autocrypt, ring: Keyring) -> None:
+    def __init__(self, autocrypt: Autocrypt) -> None:
         self._autocrypt = autocrypt
-        self._ring = ring
 
     async def find(self, address: str) -> Found | None:
         key = await self._autocrypt.find_key(address)
         if key is None or not await asyncio.to_thread(_carries, key.certificate, address):
             return None
-        if _is_told_already(key, await self._ring.find(address)):
-            return None  # the ring answered with it; learning it again for each mail sent would only write
         peer = key.peer
         if key.gossiped:
             return Found(
@@ -57,8 +54,8 @@ def _carries(certificate: Certificate, address: str) -> bool:
     return address in certificate.addresses
 
 
-def _is_told_already(key: PeerKey, bound: Bound | None) -> bool:
-    if bound is None or bound.binding.fingerprint != key.certificate.fingerprint:
+def is_in_ring(found: Found, bound: Bound | None) -> bool:
+    """Whether the ring has learnt just this: to learn it again for each mail that is sent would only write."""
+    if bound is None or bound.binding.fingerprint != found.certificate.fingerprint:
         return False
-    mail = key.peer.gossip_mail if key.gossiped else key.peer.mail
-    return any(one.source == NAME and one.mail == mail for one in bound.binding.evidence)
+    return any(one.source == NAME and one.mail == found.mail for one in bound.binding.evidence)
