@@ -321,6 +321,14 @@ class Keyring:
         await self._store.transact(job, durable=True)
 
     async def note_use(
+        self, address: str, *, encrypted_to: bool = False, signature_seen: bool = False
+    ) -> None:
+        """The same as `note_uses` for whichever key one address has."""
+        await self.note_uses(
+            {address: ""}, encrypted_to=encrypted_to, signature_seen=signature_seen
+        )
+
+    async def note_uses(
         self,
         keys: Mapping[str, str],
         *,

@@ -279,11 +279,11 @@ class KeyManager:
 
     async def note_encrypted(self, fingerprints: Mapping[str, str]) -> None:
         """Mail was encrypted to the keys of these addresses: such keys are kept harder."""
-        await self.keyring.note_use(fingerprints, encrypted_to=True)
+        await self.keyring.note_uses(fingerprints, encrypted_to=True)
 
     async def note_signed(self, addresses: Iterable[str]) -> None:
         """Mail of these addresses came with a good signature by the key that stands for them."""
-        await self.keyring.note_use(dict.fromkeys(addresses, ""), signature_seen=True)
+        await self.keyring.note_uses(dict.fromkeys(addresses, ""), signature_seen=True)
 
     async def policies(self, addresses: Iterable[str]) -> dict[str, str]:
         """See `Contacts.policies`."""
