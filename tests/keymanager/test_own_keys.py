@@ -287,7 +287,7 @@ async def test_correspondents_take_the_new_key_which_the_old_one_vouches_for(
         ring = Keyring(bobs, now=clock)
         level, source = Level.PROVIDER_TRUST, "directory"
         await ring.learn(old.certificate, ALICE, level, source=source)
-        await ring.note_use({ALICE: ""}, encrypted_to=True, signature_seen=True)
+        await ring.note_use(ALICE, encrypted_to=True, signature_seen=True)
         published = new.certificate.of_address(ALICE).binary
         taken = await ring.learn(Certificate.from_bytes(published), ALICE, level, source=source)
         ring.close()
