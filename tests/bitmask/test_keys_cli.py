@@ -72,6 +72,9 @@ def test_a_key_from_a_file_until_it_is_forgotten(
     assert [(one["address"], one["taken"]) for one in taken] == [(BOB, True)]
     again = run("keys", "import", "-", stdin=bobs_file.read_text())
     assert again.stdout == f"taken: {groups} for {BOB}: it is an update of the same key.\n"
+    compared = ("--verified", bob.fingerprint)
+    secret = run("keys", "import", "-", *compared, stdin=bob.armored().decode(), code=2)
+    assert "secret key" in secret.stderr
 
     shown = run("keys", "show", BOB).stdout
     assert groups in shown

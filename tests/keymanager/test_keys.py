@@ -254,7 +254,7 @@ async def test_a_key_of_another_device_appears_without_a_restart(
     assert len(await other.own_keys()) == 1
     clock.at += DAY
     second = generate(ALICE, now=clock)
-    await keys.own.add(second)
+    await keys.own.add(second, use=True)
     assert [k.fingerprint for k in await other.own_keys()] == [
         second.fingerprint,
         first.fingerprint,

@@ -18,7 +18,7 @@ from leap.soledad.maintenance import export_store, import_store, rebuild, verify
 from tests.conformance.account_backend import ENCODED, PLAIN
 from tests.mail.devices import MailDevice, MailWorld
 from tests.mail.index_check import check_index
-from tests.mail.travel import FakeProvider, open_person
+from tests.mail.travel import FakeProvider, material_of, open_person
 
 PASSPHRASE, COSTS = "keep this apart", (2, 32 * 1024, 1)
 
@@ -119,6 +119,32 @@ async def test_keys_come_along_under_the_ids_of_the_new_account(tmp_path: Path) 
     finally:
         await alice.close()
         await bob.close()
+
+
+async def test_which_own_key_is_in_use_comes_along(tmp_path: Path) -> None:
+    provider = FakeProvider()
+    alice = await open_person(provider, tmp_path / "alice", "alice", with_key=False)
+    moved = await open_person(
+        provider,
+        tmp_path / "moved",
+        "alice",
+        with_key=False,
+        material=material_of("alice at another provider", "moved"),
+    )
+    try:
+        old = await alice.keys.own.ensure()
+        new = await alice.keys.own_changes.rotate_key()
+        own = await moved.keys.own.ensure()
+        await export_store(
+            alice.store, tmp_path / "export", PASSPHRASE, costs=COSTS, carrying=MailCarrying()
+        )
+        await import_store(moved.store, tmp_path / "export", PASSPHRASE, carrying=MailCarrying())
+        first, *rest = [key.fingerprint for key in await moved.keys.own_keys()]
+        assert first == new.fingerprint
+        assert set(rest) == {old.fingerprint, own.fingerprint}
+    finally:
+        await alice.close()
+        await moved.close()
 
 
 async def test_an_index_built_anew_gives_the_same_answers_under_a_larger_validity(

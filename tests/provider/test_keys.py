@@ -38,6 +38,10 @@ def certificate(user_id: bytes = b"Alice <alice@example.test>") -> bytes:
     return packet(6, b"key" * 20) + packet(13, user_id) + packet(2, b"s" * 300) + packet(14, b"sub")
 
 
+def revoked(user_id: bytes = b"Alice <alice@example.test>") -> bytes:
+    return packet(6, b"old" * 20) + packet(2, b"\x04\x20" + b"s" * 300) + packet(13, user_id)
+
+
 def test_the_drafts_own_example() -> None:
     # draft-koch-openpgp-webkey-service 3.1
     assert wkd_hash("Joe.Doe") == "iy9q119eutrkn8s1mk4r39qejnbu3n5q"
@@ -100,6 +104,8 @@ async def test_a_certificate_is_found_by_address_and_by_name(
         packet(5, b"secret") + packet(13, b"alice@example.test"),
         certificate() + packet(7, b"secret subkey"),
         certificate() + certificate(),
+        certificate() + revoked(b"eve@example.test"),
+        certificate() + revoked() * 4,
         certificate() + packet(11, b"literal"),
         certificate()[:-1],
         certificate() + b"\xc6",
@@ -140,6 +146,12 @@ def test_real_certificates_of_our_engine_are_fine() -> None:
     check_certificate(own.certificate.binary, ALICE)
     with pytest.raises(NotACertificate, match="secret"):
         check_certificate(own.to_bytes(), ALICE)
+
+
+def test_revoked_keys_may_follow_the_one_in_use() -> None:
+    # draft-koch-openpgp-webkey-service 3.1: revoked keys are distributed with the new one
+    check_certificate(certificate() + revoked() * 3, ALICE)
+    check_certificate(revoked(), ALICE)
 
 
 def test_a_name_without_an_address_is_no_harm() -> None:

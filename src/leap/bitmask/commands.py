@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from leap.bitmask.doctor import Doctor
 from leap.bitmask.key_commands import key_commands
 from leap.bitmask.key_source_commands import key_refresh_command, key_source_commands
 from leap.bitmask.local_api import Command, Progress, text, text_or_none
+from leap.bitmask.own_key_commands import key_for_sign_up, own_key_commands
+from leap.bitmask.own_key_state import own_key_state
 from leap.bitmask.sentences import sync_sentence
 from leap.bitmask.session import AccountSession
 
@@ -46,6 +49,7 @@ class Commands:
             "recovery-restore": self.recovery_restore,
             **device_commands(self._sessions),
             **key_commands(self._sessions),
+            **own_key_commands(self._sessions),
             **key_source_commands(self._sessions),
         }
         return {
@@ -78,6 +82,7 @@ class Commands:
                         "sync": msgspec.to_builtins(sync),
                         "sentence": sync_sentence(sync),
                         "notice": session.notice,
+                        "key": await own_key_state(session),
                         "key_alerts": await session.keys.alerts(),
                     }
                 )
@@ -90,12 +95,14 @@ class Commands:
         }
 
     async def user_create(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        key = await key_for_sign_up(arguments, time.time())
         session, recovery_code = await self._sessions.create(
             text(arguments, "address"),
             text(arguments, "passphrase"),
             api=text(arguments, "api"),
             ca=text_or_none(arguments, "ca"),
             device_name=text(arguments, "device_name"),
+            key=key,
         )
         return {**await self._described(session), "recovery_code": recovery_code}
 
@@ -129,10 +136,13 @@ class Commands:
         return {"revoked": revoked}
 
     async def user_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-        return [
-            {"address": address, "unlocked": self._sessions.find(address) is not None}
-            for address in self._daemon.home.accounts()
-        ]
+        return [await self._listed(address) for address in self._daemon.home.accounts()]
+
+    async def _listed(self, address: str) -> dict[str, Any]:
+        session = self._sessions.find(address)
+        if session is None:
+            return {"address": address, "unlocked": False}
+        return {"address": address, "unlocked": True, "key": await own_key_state(session)}
 
     async def mail_settings(self, arguments: dict[str, Any]) -> dict[str, Any]:
         session = self._session(arguments)
@@ -199,6 +209,7 @@ class Commands:
             "fingerprint": await session.fingerprint(),
             "online": sync.online,
             "notice": session.notice,
+            "key": await own_key_state(session),
             **self._mail_program(session),
         }
 

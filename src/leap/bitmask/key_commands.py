@@ -12,6 +12,7 @@ import msgspec
 
 from leap.bitmask.key_words import asked_words, key_lines
 from leap.bitmask.local_api import CommandRefused, text, text_or_none
+from leap.bitmask.own_key_state import own_key_row, use_words
 from leap.bitmask.sentences import sentence
 from leap.bitmask.sessions import AccountSessions
 from leap.keymanager.errors import (
@@ -72,7 +73,11 @@ class KeyCommands:
         return self._sessions.get(text(arguments, "address")).keys
 
     async def keys_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-        return [_row(key) for key in await self._keys(arguments).list_keys()]
+        session = self._sessions.get(text(arguments, "address"))
+        return [
+            {**_row(key), **(await own_key_row(session, key.fingerprint) if key.own else {})}
+            for key in await session.keys.list_keys()
+        ]
 
     async def keys_show(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
         keys = self._keys(arguments)
@@ -81,13 +86,18 @@ class KeyCommands:
         return [await self._shown(keys, key) for key in found]
 
     async def _shown(self, keys: KeyManager, key: KeyInfo) -> dict[str, Any]:
-        published = await keys.publishing.state() if key.own else None
+        in_use = key.own and (await keys.own.key()).fingerprint == key.fingerprint
+        published = await keys.publishing.state() if in_use else None
         advice = "" if key.own else await _autocrypt_advice(keys, key.address)
+        lines = key_lines(key, published, advice)
+        if key.own:
+            lines.append(use_words(key.fingerprint, in_use=in_use))
         return {
             **msgspec.to_builtins(key),
             **_row(key),
+            **({"in_use": in_use} if key.own else {}),
             "autocrypt": advice,
-            "lines": key_lines(key, published, advice),
+            "lines": lines,
         }
 
     async def keys_find(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -196,17 +206,15 @@ class KeyCommands:
         keys, of = self._keys(arguments), text(arguments, "of")
         with told():
             fingerprint = await keys.verifying.delete(of)
-        if (autocrypt := getattr(keys, "autocrypt", None)) is not None:
-            await autocrypt.forget(of)  # else the key would be back without a new mail of theirs
+        await keys.autocrypt.forget(of)  # else the key would be back without a new mail of theirs
         return {"address": of, "fingerprint": fingerprint}
 
 
 async def _autocrypt_advice(keys: KeyManager, address: str) -> str:
     """What Autocrypt recommends for a mail to an address; "" when nothing is known by it."""
-    autocrypt = getattr(keys, "autocrypt", None)
-    if autocrypt is None or await autocrypt.peer(address) is None:
+    if await keys.autocrypt.peer(address) is None:
         return ""
-    return str((await autocrypt.recommend([address])).advice)
+    return (await keys.autocrypt.recommend([address])).advice
 
 
 def _row(key: KeyInfo) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class AccountSession:
         self.incoming = IncomingMail(
             self.account, store, self.keys, client, self.engine, may_claim=self._settled
         )
-        self.key_care = KeyCare(self.keys, self._settled)
+        self.key_care = KeyCare(self.keys, self._settled, self.engine.sync_log)
         self._seed = b""
         self._tasks: list[asyncio.Task[None]] = []
         self._change_open = asyncio.Event()

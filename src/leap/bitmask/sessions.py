@@ -11,13 +11,15 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from leap.bitmask.home import Home, HomeError, Lock, normal_address
 from leap.bitmask.local_api import CommandRefused
 from leap.bitmask.sentences import sentence
 from leap.bitmask.session import AccountSession
+from leap.keymanager.keys import KeyManager
+from leap.keymanager.openpgp import OpenPGPError, SecretKey
 from leap.mail.contract import AccountBackend
 from leap.mail.local import open_mail_store
 from leap.soledad.devices import NoSuchDevice
@@ -40,6 +42,7 @@ from leap.soledad.maintenance.rebuild import rebuild
 from leap.soledad.private_file import sync_folder
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.restore import restore_account
+from leap.soledad.store import Soledad
 from leap.soledad.syncing.loop import SyncStopped
 from leap.soledad.vault import create_vault, open_either_vault
 
@@ -80,19 +83,32 @@ class AccountSessions:
         return None
 
     async def create(
-        self, address: str, passphrase: str, *, api: str, ca: str | None, device_name: str
+        self,
+        address: str,
+        passphrase: str,
+        *,
+        api: str,
+        ca: str | None,
+        device_name: str,
+        key: SecretKey | None = None,
     ) -> tuple[AccountSession, str]:
-        """Signs up; answers the session and the recovery code, which is told once."""
+        """Signs up; answers the session and the recovery code, which is told once.
+
+        `key`: an existing one to be the account's; else one is made.
+        """
         check_new_passphrase(passphrase)
         async with self._change(address), self._refusals():
             self._check_new(address)
             async with self._client(api, ca) as client:
                 enrolled = await sign_up(client, address, passphrase, device_name)
-                await self._make_folder(address, passphrase, enrolled, client.token)
+
+                async def give_key(store: Soledad) -> None:
+                    await _give_key(store, address, key)
+
+                await self._make_folder(address, passphrase, enrolled, client.token, give_key)
             session = await self._start(address, passphrase)
-            await session.keys.own.ensure()
-            await session.sync_now()  # nobody may encrypt to a key that is on this device alone
-            await session.keys.publishing.publish()
+            await session.sync_now()
+            await session.key_care.publish()  # what fails is done later, and shown until then
             await session.sync_now()
             assert enrolled.recovery_code is not None
             return session, enrolled.recovery_code
@@ -219,7 +235,12 @@ class AccountSessions:
             )
 
     async def _make_folder(
-        self, address: str, passphrase: str, enrolled: Enrolled, token: str | None
+        self,
+        address: str,
+        passphrase: str,
+        enrolled: Enrolled,
+        token: str | None,
+        fill: Callable[[Soledad], Awaitable[None]] | None = None,
     ) -> None:
         """The account's folder with vault and store, complete before it has its name."""
         folder = self._home.account(address)
@@ -229,6 +250,8 @@ class AccountSessions:
             store = await open_mail_store(made / "store.db", key)
             try:
                 await store.save_material(enrolled.material.with_token(token))
+                if fill is not None:
+                    await fill(store)
             finally:
                 await store.close()
             if folder.exists():  # remains without a vault, of a time before this order was kept
@@ -441,6 +464,19 @@ class AccountSessions:
             raise CommandRefused("provider", sentence(error)) from error
         except OSError as error:
             raise CommandRefused("home", f"{error.strerror}: {error.filename}") from error
+
+
+async def _give_key(store: Soledad, address: str, key: SecretKey | None) -> None:
+    """The key of a new account: in its store from the first moment, so that no other is made after a crash."""
+    manager = KeyManager(store, address)
+    try:
+        if key is not None:
+            await manager.own.add(key, source="imported at sign-up", use=True)
+        else:
+            with contextlib.suppress(OpenPGPError):  # made later, by the care for keys
+                await manager.own.ensure()
+    finally:
+        manager.close()
 
 
 def check_new_passphrase(passphrase: str, before: str | None = None) -> None:

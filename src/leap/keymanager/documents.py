@@ -158,12 +158,16 @@ class CertificateDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SecretDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """A key of one's own; only ever inside the encrypted store."""
+    """A key of one's own; only ever inside the encrypted store.
+
+    `revocation`: armored, made with the key, for when its secret is lost; it is a secret as long as the key is good.
+    """
 
     address: str
     fingerprint: str
     created: int
     secret: str
+    revocation: str = ""
     type: Literal["openpgp-secret"] = SECRET
 
     def __repr__(self) -> str:
@@ -214,12 +218,13 @@ def certificate_document(certificate: Certificate) -> CertificateDocument:
     )
 
 
-def secret_document(address: str, key: SecretKey) -> SecretDocument:
+def secret_document(address: str, key: SecretKey, revocation: str = "") -> SecretDocument:
     return SecretDocument(
         address=address,
         fingerprint=key.fingerprint,
         created=key.certificate.created,
         secret=pack(key.to_bytes()),
+        revocation=revocation,
     )
 
 
@@ -254,11 +259,15 @@ def _merge_certificates(local: Content, remote: Content) -> Content:
 def _merge_secrets(local: Content, remote: Content) -> Content:
     mine, theirs = (value_of(c, SecretDocument) for c in (local, remote))
     one, other = (SecretKey.from_bytes(unpack(d.secret)) for d in (theirs, mine))
-    return content_of(secret_document(theirs.address, one.merge(other)))
+    revocation = max(theirs.revocation, mine.revocation)  # one of them, the same on all devices
+    return content_of(secret_document(theirs.address, one.merge(other), revocation))
 
 
 def _merge_publications(local: Content, remote: Content) -> Content:
-    return max(remote, local, key=lambda content: int(content.get("when", 0)))
+    newest = max(remote, local, key=lambda content: int(content.get("when", 0)))
+    if local.get("published") == remote.get("published"):
+        return newest
+    return {**newest, "published": ""}  # which of both the directory took last, no clock knows
 
 
 Timed = TypeVar("Timed", Evidence, Change)

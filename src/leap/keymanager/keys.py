@@ -27,6 +27,7 @@ from leap.keymanager.keyring import Bound, Keyring
 from leap.keymanager.lesson import Lesson
 from leap.keymanager.mail_material import KeyMaterial, MailKeys
 from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.keymanager.own_changes import OwnKeyChanges
 from leap.keymanager.own_keys import OwnKeys
 from leap.keymanager.publishing import Publishing
 from leap.keymanager.trust import Decision, Level, level_named
@@ -59,6 +60,7 @@ class KeyManager:
         self.address = address.lower()
         self.keyring = Keyring(store, now=now)
         self.own = OwnKeys(store, self.address, self.keyring, now=now)
+        self.own_changes = OwnKeyChanges(self.own)
         self.verifying = Verifying(self.keyring, self.address, self.own_keys, now=now)
         self.contacts = self.keyring.contacts
         self.publishing = Publishing(store, self.own, directory, now=now)
@@ -76,7 +78,7 @@ class KeyManager:
         self.keyring.close()
 
     async def own_keys(self) -> list[SecretKey]:
-        """Every key of this account, the one to sign with first, then the newest first."""
+        """Every key of this account, the one in use first, then the newest first."""
         return await self.own.keys()
 
     # --- keys of others ---------------------------------------------------------------------
@@ -142,12 +144,13 @@ class KeyManager:
 
         A key which the person blocked stands for nobody. An address without one is looked up at the provider's
         directory, and what is found becomes its key; that, and asking again about an older one, takes at most
-        `seconds`. What cannot be found out leaves what is known. Nobody else is asked: a mail's sender must not be told
-        by a request for his key that it arrived.
+        `seconds`. What cannot be found out leaves what is known. Nobody else is asked: a mail's sender must not be
+        told by a request for his key that it arrived.
         """
         address = address.strip().lower()
-        if address == self.address:
-            return [key.certificate for key in await self.own_keys()]
+        if address == self.address:  # a key brought along for reading may be of another address
+            own = [key.certificate for key in await self.own_keys()]
+            return [certificate for certificate in own if address in certificate.addresses]
         bound = await self.keyring.find(address)
         sources = [*self._local_sources(), *self._directories()]
         refresh = await self._is_to_be_refreshed(address, sources)

@@ -1,13 +1,15 @@
 """Publishing the own certificate at the provider's directory, which serves it by address and as a Web Key Directory.
 
-Invariant: publishing is remembered as undone until the directory took the newest certificate.
+Invariants:
+* Publishing is remembered as undone until the directory took the newest certificate, whichever device made it.
+* Nothing is published before `synced` was done: nobody may encrypt to a key whose secret is on one device alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -20,8 +22,14 @@ from leap.keymanager.documents import (
     content_of,
     value_of,
 )
+from leap.keymanager.openpgp import Certificate
+from leap.keymanager.openpgp.packets import Tag
+from leap.keymanager.openpgp.parts import with_signatures
+from leap.keymanager.openpgp.self_signatures import read_signatures_on
 from leap.keymanager.own_keys import OwnKeys
 from leap.soledad.errors import SoledadError
+
+MAX_FORMER = 3  # certificates; correspondents who have an older one heard of that long ago
 
 
 class Publishing:
@@ -41,35 +49,47 @@ class Publishing:
         self._directory = directory
         self._now = now
 
-    async def publish(self) -> bool:
+    async def publish(
+        self, *, synced: Callable[[], Awaitable[object]] | None = None, look: bool = False
+    ) -> bool:
         """Gives the directory the own certificate if it has not this one yet; False when that must be tried again.
 
-        Why it failed is in `state`. Raises NoOwnKey.
+        `synced` syncs, or raises SoledadError or OSError. `look`: the directory is asked what it has, since a provider
+        that was set back has less than it took. Why it failed is in `state`. Raises NoOwnKey.
         """
-        certificate = (await self._own.certificate()).of_address(self._address)
-        digest = hashlib.sha256(certificate.binary).hexdigest()
-        state = await self.state()
-        if state.published == digest:
+        if not look and (await self.state()).published == _digest(await self._certificate()):
             return True
-        error = "offline: there is no directory to publish to"
-        if self._directory is not None:
-            try:
-                await self._directory.put_certificate(certificate.binary)
-            except (SoledadError, OSError) as failure:
-                error = f"the key could not be published: {failure}"
-            else:
-                error = ""
-        done = not error
-        await self._save(
-            msgspec.structs.replace(
-                state,
-                published=digest if done else state.published,
-                when=int(self._now()),
-                attempts=0 if done else state.attempts + 1,
-                error=error,
-            )
+        try:
+            if synced is not None:
+                await synced()
+            published = await self._give(await self._certificate())
+        except (SoledadError, OSError) as failure:
+            await self._note(error=f"the key could not be published: {failure}")
+            return False
+        await self._note(published=published)
+        return True
+
+    async def _certificate(self) -> bytes:
+        """The one in use, then former ones which were revoked: who has one of those must hear of it."""
+        in_use = await self._own.certificate()
+        others = [key.certificate for key in (await self._own.keys())[1:]]
+        former = [c for c in others if c.revoked and self._address in c.addresses]
+        return b"".join(
+            published_form(certificate, self._address, others).binary
+            for certificate in (in_use, *former[:MAX_FORMER])
         )
-        return done
+
+    async def _give(self, certificate: bytes) -> str:
+        """Answers the digest of what the directory has now."""
+        if self._directory is None:
+            raise ConnectionError("offline, there is no directory to publish to")
+        if await self._directory.find_certificate(self._address) != certificate:
+            await self._directory.put_certificate(certificate)
+        return _digest(certificate)
+
+    async def is_current(self) -> bool:
+        """Whether the directory took the newest certificate, as far as is known. Raises NoOwnKey."""
+        return (await self.state()).published == _digest(await self._certificate())
 
     async def state(self) -> Publication:
         """Whether the directory has the own key, and what stood in the way last."""
@@ -81,11 +101,52 @@ class Publishing:
     def _document_id(self) -> str:
         return self._store.row_key(f"{PUBLICATION}:{self._address}".encode())
 
-    async def _save(self, state: Publication) -> None:
-        content = content_of(state)
+    async def _note(self, *, published: str | None = None, error: str = "") -> None:
         document_id = self._document_id()
+        when = int(self._now())
 
         def job(tx: DocumentTransaction) -> None:
-            tx.put(document_id, content)
+            content = tx.get(document_id)
+            before = (
+                Publication(address=self._address)
+                if content is None
+                else value_of(content, Publication)
+            )
+            if published is not None and published == before.published and not before.error:
+                return
+            after = msgspec.structs.replace(
+                before,
+                published=before.published if published is None else published,
+                when=when,
+                attempts=before.attempts + 1 if error else 0,
+                error=error,
+            )
+            tx.put(document_id, content_of(after))
 
         await self._store.transact(job)
+
+
+def published_form(
+    certificate: Certificate, address: str, vouching: Sequence[Certificate]
+) -> Certificate:
+    """What goes out of a certificate: what its owner says of it now, with no name but that of the address.
+
+    Of what others signed only the word of one's own other keys, by which programs take a new key for the old one's.
+    """
+    whole = certificate.of_address(address)
+    current = whole.current()
+    words = {
+        component.body: [
+            signature.body
+            for signature in read_signatures_on(component)
+            if any(signature.may_be_by(other.primary) for other in vouching)
+        ]
+        for component in whole.components
+        if component.tag == Tag.USER_ID
+    }
+    names = [c for c in current.components if c.tag == Tag.USER_ID]
+    return with_signatures(current, {name: words[name.body] for name in names})
+
+
+def _digest(certificate: bytes) -> str:
+    return hashlib.sha256(certificate).hexdigest()

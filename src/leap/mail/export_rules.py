@@ -1,7 +1,7 @@
 """What of mail's documents an export takes along, and how they come into an account, perhaps another one.
 
 * Mailboxes, policies and other documents under plain ids: as they are.
-* Keys and contacts (`openpgp-certificate`, `-binding`, `-contact`, `-secret`) and what Autocrypt knows
+* Keys and contacts (`openpgp-certificate`, `-binding`, `-contact`, `-secret`, `-own-choice`) and what Autocrypt knows
   (`autocrypt-peer`, `-account`): their ids are made with the account's id key, so they are made anew from what the
   documents say.
 * Left out: what the directory was given (`openpgp-publication`, it is told anew), ids of consumed inbox items, and
@@ -14,6 +14,7 @@ import msgspec
 
 from leap.keymanager.autocrypt.peers import ACCOUNT, PEER
 from leap.keymanager.documents import BINDING, CERTIFICATE, CONTACT, PUBLICATION, SECRET
+from leap.keymanager.own_choice import CHOICE
 from leap.mail.incoming.consumed import CONSUMED
 from leap.mail.incoming.quarantine import QUARANTINE
 from leap.soledad.documents import decode_content
@@ -27,6 +28,7 @@ _NAMED_BY = {
     CONTACT: "address",
     CERTIFICATE: "fingerprint",
     SECRET: "fingerprint",
+    CHOICE: "address",
     PEER: "address",
     ACCOUNT: "address",
 }

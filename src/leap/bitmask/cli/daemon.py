@@ -126,5 +126,7 @@ def _show(result: dict[str, Any]) -> None:
     for account in result["accounts"]:
         if account.get("notice"):
             click.echo(account["notice"])
+        if problem := account.get("key", {}).get("problem"):
+            click.echo(f"{account['address']}: {problem}")
         for alert in account.get("key_alerts", ()):
             click.echo(f"ATTENTION: {alert}")

@@ -13,6 +13,13 @@ import click
 from leap.bitmask.cli.key_options import account_option, shown_groups
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import Failure, answer, json_option, pass_home, run
+from leap.bitmask.cli.own_keys import import_secret_keys, use_option
+from leap.bitmask.cli.secret_key_file import (
+    add_user_id_option,
+    extend_option,
+    has_secret_keys,
+    key_passphrase_option,
+)
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home
 
@@ -28,18 +35,51 @@ MAX_FILE = 2 * 1024 * 1024  # octets; a request to the daemon has room for 4 MiB
     metavar="FINGERPRINT",
     help="You compared this fingerprint with its owner; may be given several times.",
 )
+@use_option
+@add_user_id_option
+@extend_option
+@key_passphrase_option
 @json_option
 @pass_home
 def import_(
-    home: Home, file: str, account: str | None, verified: tuple[str, ...], as_json: bool
+    home: Home,
+    file: str,
+    account: str | None,
+    verified: tuple[str, ...],
+    use: bool,
+    add_user_id: bool,
+    extend: bool,
+    key_passphrase_fd: int | None,
+    as_json: bool,
 ) -> None:
-    """Import public keys of others from FILE (- for standard input).
+    """Import public keys of others from FILE (- for standard input), or secret keys of your own.
+
+    Secret keys open mail from then on; with --use the one in FILE is also the one you sign with and others encrypt to.
 
     A file proves nothing about whose key it is: a key that is believed more stays, and what was refused is shown with
     the reason.
     """
     data = _read(file)
     origin = "standard input" if file == "-" else Path(file).name
+    if has_secret_keys(data):
+        if verified:
+            raise click.UsageError(
+                f"There is a secret key in {origin}; --verified is for keys of others."
+            )
+        import_secret_keys(
+            home,
+            one_account(home, account),
+            data,
+            origin,
+            use=use,
+            add_user_id=add_user_id,
+            extend=extend,
+            descriptor=key_passphrase_fd,
+            as_json=as_json,
+        )
+        return
+    if use:
+        raise click.UsageError(f"There is no secret key in {origin}: nothing you could use.")
 
     async def work() -> Any:
         return await ask(

@@ -12,6 +12,7 @@ from leap.bitmask.cli.key_options import account_option, shown_groups
 from leap.bitmask.cli.key_sources import refresh, sources
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import answer, json_option, pass_home, run, table
+from leap.bitmask.cli.own_keys import add_own_key_commands
 from leap.bitmask.cli.user import ADDRESS
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home
@@ -44,6 +45,8 @@ def list_(home: Home, account: str | None, as_json: bool) -> None:
         for key in result:
             for alert in key["alerts"]:
                 click.echo(f"ATTENTION: {alert}")
+            if key.get("problem"):
+                click.echo(key["problem"])
 
     answer(run(work()), as_json=as_json, words=words)
 
@@ -57,6 +60,8 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
         state = "revoked"
     elif not key["can_encrypt"]:
         state = "cannot be encrypted to"
+    elif key["own"]:
+        state = "in use" if key["in_use"] else "opens mail only"
     else:
         state = ""
     level = "yours" if key["own"] else key["level_words"]
@@ -161,3 +166,4 @@ for _command in (
     contacts.delete,
 ):
     keys.add_command(_command)
+add_own_key_commands(keys)

@@ -12,6 +12,13 @@ import click
 from leap.bitmask.cli.launch import ensure_daemon
 from leap.bitmask.cli.output import answer, json_option, pass_home, run, table
 from leap.bitmask.cli.passphrase import read_passphrase
+from leap.bitmask.cli.secret_key_file import (
+    add_user_id_option,
+    extend_option,
+    key_passphrase_option,
+    open_key_file,
+    read_key_file,
+)
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home, HomeError, normal_address
 
@@ -85,6 +92,15 @@ def _read_authority(path: Path) -> str:
 @ca_option
 @device_option
 @_fd
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Use the secret key in this file instead of making a new one.",
+)
+@key_passphrase_option
+@add_user_id_option
+@extend_option
 @json_option
 @pass_home
 def create(
@@ -94,20 +110,41 @@ def create(
     ca: Path | None,
     device_name: str,
     passphrase_fd: int | None,
+    key_file: Path | None,
+    key_passphrase_fd: int | None,
+    add_user_id: bool,
+    extend: bool,
     as_json: bool,
 ) -> None:
-    """Sign up ADDRESS at a provider and set it up here."""
+    """Sign up ADDRESS at a provider and set it up here.
+
+    An OpenPGP key is made for it, or, with --key, the one you have already becomes its key.
+    """
     if api is None:
         raise click.UsageError("Say where the provider is: --api https://…")
     passphrase = read_passphrase(
         f"New passphrase for {address}", descriptor=passphrase_fd, twice=True
     )
+    brought: dict[str, Any] = {}
+    if key_file is not None:
+        run(ensure_daemon(home))
+        brought = open_key_file(
+            home,
+            read_key_file(key_file),
+            str(key_file),
+            address,
+            descriptor=passphrase_fd if key_passphrase_fd is None else key_passphrase_fd,
+            for_use=True,
+            add_user_id=add_user_id,
+            extend=extend,
+        ).arguments()
 
     async def work() -> Any:
         await ensure_daemon(home)
         return await ask(
             home,
             "user-create",
+            **brought,
             address=address,
             passphrase=passphrase,
             device_name=device_name,
@@ -116,6 +153,8 @@ def create(
 
     def words(result: dict[str, Any]) -> None:
         click.echo(f"{address} is ready. Its OpenPGP key is {result['fingerprint']}.")
+        if result["key"]["problem"]:
+            click.echo(result["key"]["problem"])
         click.echo(
             "\nWrite down these 24 words and keep them away from this computer. They are the only"
         )
@@ -217,6 +256,9 @@ def list_(home: Home, as_json: bool) -> None:
             click.echo("There is no account here yet; make one with `bitmask user create`.")
         else:
             table([(a["address"], "unlocked" if a["unlocked"] else "locked") for a in result])
+        for account in result:
+            if problem := account.get("key", {}).get("problem"):
+                click.echo(f"{account['address']}: {problem}")
 
     answer(run(work()), as_json=as_json, words=words)
 

@@ -149,7 +149,6 @@ class IncomingMail:
         self._may_claim = may_claim
         self._now = now
         self._jitter = jitter
-        self._keys = keymanager
         self._own_domain = domain_of(account.address)
         self.workshop = Workshop(store, keymanager, self._own_domain, now)
         self._signed_by: set[str] = set()  # noted in this batch
@@ -407,11 +406,21 @@ class IncomingMail:
                 _keep(lesson, tx)
 
         await self._account.deliver_all([_arrived(item, ready) for item, ready in made], job)
+        await self._note_signed(made)
         if lesson is not None:
             try:
                 await lesson.finish()
             except Exception as error:  # the mail is stored, which is what matters
                 logger.info("keys in mail were not used: %s", type(error).__name__)
+
+    async def _note_signed(self, made: Sequence[tuple[_Item, Ready]]) -> None:
+        signed = {
+            key_name(ready.signed_by, self._own_domain) for _, ready in made if ready.signed_by
+        }
+        if new := signed - self._signed_by:
+            self._signed_by |= new
+            with contextlib.suppress(SoledadError):  # the mail is stored; the next one tells again
+                await self._keys.note_signed(new)
 
     async def _study(self, made: Sequence[tuple[_Item, Ready]]) -> Lesson | None:
         materials = [

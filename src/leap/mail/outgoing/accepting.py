@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
+from leap.keymanager.openpgp import ExpiredCertificate
 from leap.mail.contract import NotPermitted, OutboxEntry, StorageFull, TooLarge
 from leap.mail.message.words import decode_words
 from leap.mail.outgoing.addresses import domain_of, normal, without_tag
@@ -28,7 +29,14 @@ from leap.mail.outgoing.policy import (
     policy_named,
     stricter,
 )
-from leap.mail.outgoing.recipient_keys import Keys, Looked, look_up, names_of
+from leap.mail.outgoing.recipient_keys import (
+    Keys,
+    Looked,
+    look_up,
+    names_of,
+    own_key_problem,
+    own_key_sentence,
+)
 from leap.mail.outgoing.submitted import Submitted, read_submission
 from leap.soledad.errors import StoreFull
 from leap.soledad.wire import MAX_MESSAGE_BYTES
@@ -149,7 +157,12 @@ class Outgoing:
         decision = decide(recipients_of(looked, wishes))
         if isinstance(decision, Refuse):
             raise NotPermitted(decision.sentence)
-        return "encrypted" if isinstance(decision, Encrypt) else "open"
+        if not isinstance(decision, Encrypt):
+            return "open"
+        problem = own_key_problem(await self._keys.own_keys(), now)
+        if problem is not None and not isinstance(problem, ExpiredCertificate):
+            raise NotPermitted(own_key_sentence(problem))
+        return "encrypted"
 
 
 def recipients_of(looked: Sequence[Looked], wishes: dict[str, Policy]) -> list[Recipient]:

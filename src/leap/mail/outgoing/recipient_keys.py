@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.keymanager.openpgp import Certificate, OpenPGPError, SecretKey
 from leap.mail.outgoing.addresses import domain_of, normal, without_tag
 from leap.mail.outgoing.policy import Absent, KeyState, Unclear, Unusable, Usable
 
@@ -138,3 +138,21 @@ def usability(certificate: Certificate, now: float) -> KeyState:
             "cannot be encrypted to (its encryption part is missing, expired or too weak)"
         )
     return Usable()
+
+
+def own_key_problem(own: Sequence[SecretKey], now: float) -> OpenPGPError | None:
+    """Why one cannot sign with one's own key at `now`; None when one can, or when there is none yet.
+
+    ExpiredCertificate passes by itself: an own key is extended in the background.
+    """
+    try:
+        if own:
+            own[0].signing_key(now)
+    except OpenPGPError as error:
+        return error
+    return None
+
+
+def own_key_sentence(problem: OpenPGPError) -> str:
+    """What a person is told."""
+    return f"Not sent: your own key cannot sign ({problem}); `bitmask keys list` says what to do."

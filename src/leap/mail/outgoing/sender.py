@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from leap.keymanager.openpgp import OpenPGPError
+from leap.keymanager.openpgp import ExpiredCertificate, OpenPGPError
 from leap.mail.contract import RowId, SecurityStatus
 from leap.mail.outgoing.accepting import Outgoing, recipients_of
 from leap.mail.outgoing.addresses import domain_of
@@ -36,7 +36,7 @@ from leap.mail.outgoing.copies import (
 from leap.mail.outgoing.delivery_report import delivery_report
 from leap.mail.outgoing.outbox import Copy, Entry, Outbox, Protection
 from leap.mail.outgoing.policy import Clear, Decision, Refuse, Wait, decide
-from leap.mail.outgoing.recipient_keys import Keys, look_up
+from leap.mail.outgoing.recipient_keys import Keys, look_up, own_key_problem, own_key_sentence
 from leap.mail.outgoing.submission import Submission, SubmissionUnavailable
 
 logger = logging.getLogger(__name__)
@@ -219,6 +219,13 @@ class Sender:
         own = await self._keys.own_keys()
         if not own:
             await self._later(entry, "this account has no key yet to sign with")
+            return ()
+        problem = own_key_problem(own, now)
+        if isinstance(problem, ExpiredCertificate):
+            await self._later(entry, own_key_sentence(problem))
+            return ()
+        if problem is not None:
+            await self._give_up(entry, f"5.7.1 {own_key_sentence(problem)}")
             return ()
         addressees = [
             Addressee(one.address, one.certificate) for one in looked if one.certificate is not None

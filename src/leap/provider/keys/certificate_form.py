@@ -1,8 +1,11 @@
-"""The form of a certificate someone publishes: one binary public key, naming its owner's address.
+"""The form of what someone publishes: a binary public key naming its owner's address, and perhaps former ones after it.
 
 Signatures are not checked here: who looks a key up checks them, and who publishes is logged in. This
 only keeps out what must never be published: above all secret keys, and names of other addresses, which somebody
 who looks this key up could take for checked.
+
+Former keys, which their owner revoked, go along with the new one, so that whoever has one of them hears of it
+(draft-koch-openpgp-webkey-service 3.1).
 
     packet stream  RFC 9580 4.2: tag octet, length, body; lengths of keys are never partial (4.2.1.4)
 """
@@ -12,9 +15,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+MAX_CERTIFICATES = 4  # the one in use and the revoked ones
 MAX_CERTIFICATE_BYTES = 256 * 1024  # an ML-KEM certificate has 2 kB, one with a photo some 30 kB
 
 _PUBLIC_KEY, _PUBLIC_SUBKEY, _SIGNATURE, _USER_ID, _USER_ATTRIBUTE = 6, 14, 2, 13, 17  # RFC 9580 5
+_REVOCATION = b"\x20"  # RFC 9580 5.2.1
 _TRUST, _MARKER, _PADDING = 12, 10, 21
 _ALLOWED = {
     _PUBLIC_KEY,
@@ -35,27 +40,44 @@ class NotACertificate(ValueError):
 
 
 def check_certificate(data: bytes, address: str) -> None:
-    """Raise NotACertificate unless `data` is one binary public key with a user id of `address` and of no other."""
+    """Raise NotACertificate unless `data` is a binary public key with user ids of `address` and of no other.
+
+    After it up to three more of that form may follow that are revoked.
+    """
     if len(data) > MAX_CERTIFICATE_BYTES:
         raise NotACertificate(f"a certificate has at most {MAX_CERTIFICATE_BYTES} bytes")
     if data.startswith(b"-----"):
         raise NotACertificate("the certificate must be binary, not armored")
-    tags: list[int] = []
-    addresses: set[str] = set()
+    keys: list[list[tuple[int, bytes]]] = []  # the packets of each
     for tag, body in _packets(data):
         if tag in _SECRET:
             raise NotACertificate("this holds a secret key; only public keys are published")
         if tag not in _ALLOWED:
             raise NotACertificate(f"a packet of type {tag} does not belong into a certificate")
-        tags.append(tag)
-        if tag == _USER_ID:
-            addresses.add(_address_of(body))
-    if not tags or tags[0] != _PUBLIC_KEY or tags.count(_PUBLIC_KEY) != 1:
-        raise NotACertificate("this is not one public key")
+        if tag == _PUBLIC_KEY:
+            keys.append([])
+        elif not keys:
+            raise NotACertificate("this is not one public key")
+        keys[-1].append((tag, body))
+    if not 0 < len(keys) <= MAX_CERTIFICATES:
+        raise NotACertificate("this is not one public key, with a few former ones")
+    for key in keys:
+        _check_addresses(key, address)
+    if not all(_is_revoked(key) for key in keys[1:]):
+        raise NotACertificate("only one of the public keys may be one that is not revoked")
+
+
+def _check_addresses(key: list[tuple[int, bytes]], address: str) -> None:
+    addresses = {_address_of(body) for tag, body in key if tag == _USER_ID}
     if address not in addresses:
         raise NotACertificate(f"the certificate has no user id of {address}")
     if any("@" in other for other in addresses - {address}):
         raise NotACertificate(f"the certificate has a user id of another address than {address}")
+
+
+def _is_revoked(key: list[tuple[int, bytes]]) -> bool:
+    """Whether it says so: a signature (version 4 or 6) of the type for that."""
+    return any(tag == _SIGNATURE and body[1:2] == _REVOCATION for tag, body in key)
 
 
 def _address_of(user_id: bytes) -> str:

@@ -1,0 +1,187 @@
+"""Changes of one's own keys: a later end, new parts, a new key, and taking one back.
+
+Each change is kept durably in one step before anybody hears of it, so that stopping at any moment and doing it
+again is safe; publishing comes afterwards (`publishing`).
+
+Invariants:
+* An own key does not end while its primary secret is here: its end moves by a year from 60 days before it, and
+  also when it has passed.
+* No change takes a secret away: what was encrypted to a former part opens for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from leap.keymanager.errors import KeyRefused
+from leap.keymanager.openpgp import Certificate, NoSecretKey, OpenPGPError, SecretKey, generate
+from leap.keymanager.openpgp.algorithms import ML_KEM
+from leap.keymanager.openpgp.certificate import ENCRYPT, SIGN, KeyState
+from leap.keymanager.openpgp.component import address_of
+from leap.keymanager.openpgp.editing import (
+    RevocationReason,
+    apply_revocation,
+    certify,
+    extend,
+    revoke,
+    rotate_encryption_subkey,
+)
+from leap.keymanager.own_keys import Kept, OwnKeys
+
+DAY = 24 * 3600
+EXTENDED_BEFORE = 60 * DAY  # correspondents who ask once a month still hear of it in time
+EXTENDED_BY = 365 * DAY
+_SOFT = frozenset({RevocationReason.SUPERSEDED, RevocationReason.RETIRED})
+
+
+class OwnKeyChanges:
+    """What can be changed on one account's own keys."""
+
+    def __init__(self, own: OwnKeys) -> None:
+        self._own = own
+
+    async def extend_if_due(self) -> bool:
+        """Moves the end of the key in use by a year if it is near or past; True if it did.
+
+        Raises NoOwnKey; KeyRefused when that has to be done elsewhere.
+        """
+        key = await self._own.key()
+        now = self._own.now()
+        if key.certificate.revoked or not is_due(key.certificate, now):
+            return False
+        try:
+            longer = await asyncio.to_thread(extended, key, now)
+        except NoSecretKey:
+            raise KeyRefused(
+                f"your key {key.fingerprint} ends soon or has ended, and its primary secret key is not here: extend it"
+                " where that is, and import it again"
+            ) from None
+        if longer is key:
+            return False
+        await self._own.add(longer, source="extended here")
+        return True
+
+    async def rotate_subkey(self) -> SecretKey:
+        """A new part to encrypt to, for the key in use; the old one opens old mail. Raises NoOwnKey, KeyRefused."""
+        await self.extend_if_due()  # the new part ends with the key
+        key = await self._own.key()
+        change = partial(
+            rotate_encryption_subkey,
+            key,
+            now=self._own.now(),
+            expires=key.certificate.keys[0].expires,
+        )
+        await self._own.add(await self._changed(key, change), source="rotated here")
+        return await self._own.key()
+
+    async def rotate_key(self) -> SecretKey:
+        """A whole new key, which the one in use vouches for; that one is kept for reading.
+
+        Raises NoOwnKey; KeyRefused when the key in use cannot vouch for another.
+        """
+        await self.extend_if_due()  # who has expired cannot vouch
+        old = await self._own.key()
+        change = partial(_successor, old, self._own.address, self._own.now())
+        new = await self._changed(old, change)
+        await self._own.add(new, source="made here", use=True)
+        return await self._own.key()
+
+    async def _changed(self, key: SecretKey, change: partial[SecretKey]) -> SecretKey:
+        if key.certificate.revoked:
+            raise KeyRefused(
+                f"your key {key.fingerprint} is revoked, which is for ever; `bitmask keys revoke --replace` makes a"
+                " new one"
+            )
+        try:
+            return await asyncio.to_thread(change)
+        except NoSecretKey:
+            raise KeyRefused(
+                f"the primary secret key of {key.fingerprint} is not here: change it where that is, and import it again"
+            ) from None
+
+    async def revoke(
+        self, name: str, *, reason: RevocationReason, text: str = "", replace: bool = False
+    ) -> SecretKey:
+        """Takes one of the own keys back, by its primary secret or by the revocation kept since its birth.
+
+        `replace`: if it is the one in use, a new one takes its place; unless the old one was compromised, it vouches
+        for the new one. Otherwise there is no usable key until a person makes or chooses one. Doing it again changes
+        nothing, but makes the new key if that is asked for now. Raises NoSuchKey, KeyRefused.
+        """
+        kept = await self._own.find(name)
+        now = self._own.now()
+        revoked = await asyncio.to_thread(_revoked, kept, reason, text, now)
+        together = [Kept(revoked, kept.revocation)]
+        new: SecretKey | None = None
+        if replace and (await self._own.key()).fingerprint == kept.key.fingerprint:
+            vouches = reason in _SOFT and not kept.key.certificate.revoked
+            make = _successor if vouches else _stranger
+            try:
+                new = await asyncio.to_thread(make, kept.key, self._own.address, now)
+            except OpenPGPError:  # the old one cannot vouch any more
+                new = await asyncio.to_thread(_stranger, kept.key, self._own.address, now)
+            together.append(Kept(new, ""))
+        await self._own.add_all(together, source="revoked here", use=new)
+        return (await self._own.find(kept.key.fingerprint)).key
+
+
+def is_due(certificate: Certificate, at: float) -> bool:
+    """Whether a part in use of a key ends within 60 days, or has ended."""
+    return any(end - at <= EXTENDED_BEFORE for end in _ends(certificate, at))
+
+
+def extended(key: SecretKey, at: float) -> SecretKey:
+    """The key with all ends a year after the first of them, or after `at` if that has passed; raises NoSecretKey."""
+    first = min(_ends(key.certificate, at))
+    return extend(key, expires=max(first, int(at)) + EXTENDED_BY, now=at)
+
+
+def _ends(certificate: Certificate, at: float) -> list[int]:
+    """When the parts that are needed end: the primary key, of those to encrypt to the newest, those that sign now."""
+    head, *subkeys = certificate.keys
+    needed = [head]
+    standing = [state for state in subkeys if state.revoked is None]
+    for ml_kem in (True, False):
+        kind = [s for s in standing if s.flags & ENCRYPT and (s.key.algorithm == ML_KEM) == ml_kem]
+        needed += [max(kind, key=_created)] if kind else []
+    needed += [s for s in standing if s.flags & SIGN and not s.has_expired(at)]
+    return [state.expires for state in needed if state.expires is not None]
+
+
+def _created(state: KeyState) -> int:
+    return state.key.created
+
+
+def _successor(old: SecretKey, address: str, at: float) -> SecretKey:
+    """A new key for an address, which the old one vouches for."""
+    new = _stranger(old, address, at)
+    return new.edited(certify(old, new.certificate, address, now=at))
+
+
+def _stranger(old: SecretKey, address: str, at: float) -> SecretKey:
+    """A new key for an address, with the name of the old one, which says nothing about it."""
+    return generate(address, name=_name_on(old.certificate, address), now=lambda: at)
+
+
+def _name_on(certificate: Certificate, address: str) -> str:
+    for user_id in certificate.user_ids:
+        if address_of(user_id) == address and (name := user_id.partition("<")[0].strip()):
+            return "" if "@" in name or any(c in "<>\r\n\0" for c in name) else name
+    return ""
+
+
+def _revoked(kept: Kept, reason: RevocationReason, text: str, at: float) -> SecretKey:
+    key = kept.key
+    before = key.certificate.keys[0].revoked
+    if before is not None and (before == 0 or reason in _SOFT):
+        return key
+    try:
+        return revoke(key, reason=reason, text=text, now=at)
+    except NoSecretKey:
+        if not kept.revocation:
+            raise KeyRefused(
+                f"the primary secret key of {key.fingerprint} is not here, and no revocation was kept: revoke it"
+                " where the secret is, and import it again"
+            ) from None
+        return key.edited(apply_revocation(key.certificate, kept.revocation.encode("ascii")))
