@@ -217,7 +217,7 @@ def _sure(yes: bool, question: str) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("Say --yes to go on without being asked.")
-    if not click.confirm(question):
+    if not click.confirm(question, err=True):
         raise Failure("not-confirmed", "Nothing was done.")
 
 
