@@ -33,6 +33,13 @@ DAY = 24 * 3600
 BITMASK = "bitmask"
 
 
+class Terminal(io.StringIO):
+    """Standard input with a person at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class Desk:
     """A device, and the command on it."""
 
@@ -40,14 +47,16 @@ class Desk:
         self.world = made
         self.device: Device = made.device("desk")
 
-    def __call__(self, *arguments: str, stdin: str = "", code: int = 0) -> str:
+    def __call__(
+        self, *arguments: str, stdin: str = "", code: int = 0, terminal: bool = False
+    ) -> str:
         """The command as a process would run it, within this one: what it says, after checking its exit code."""
         out, error = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(error):
             patched.setattr(
                 sys, "argv", [BITMASK, "--home", str(self.device.home.path), *arguments]
             )
-            patched.setattr(sys, "stdin", io.StringIO(stdin))
+            patched.setattr(sys, "stdin", Terminal(stdin) if terminal else io.StringIO(stdin))
             with pytest.raises(SystemExit) as ended:
                 run()
         said = out.getvalue() + error.getvalue()
@@ -57,12 +66,15 @@ class Desk:
     def json(self, *arguments: str, stdin: str = "", code: int = 0) -> Any:
         return json.loads(self(*arguments, "--json", stdin=stdin, code=code).splitlines()[0])
 
-    def create(self, person: str, *arguments: str, stdin: str = "", code: int = 0) -> Any:
+    def created(self, person: str, *arguments: str, **how: Any) -> str:
         where = self.world.provider.said
-        lines = f"{PASSPHRASES[person]}\n{stdin}"
         place = ("--api", where["api"], "--ca", where["ca"])
-        address = f"{person}@example.test"
-        answer = self.json("user", "create", address, *place, *arguments, stdin=lines, code=code)
+        return self("user", "create", f"{person}@example.test", *place, *arguments, **how)
+
+    def create(self, person: str, *arguments: str, stdin: str = "", code: int = 0) -> Any:
+        lines = f"{PASSPHRASES[person]}\n{stdin}"
+        said = self.created(person, *arguments, "--json", stdin=lines, code=code)
+        answer = json.loads(said.splitlines()[0])
         if code == 0:
             self.device.logins[person] = answer
         return answer
@@ -147,7 +159,6 @@ def test_signing_up_with_the_key_one_has(desk: Desk, rsa_key: Path) -> None:
 
     desk.eventually("a key that ends in 30 days is extended by itself", is_extended)
     assert desk.published(ALICE).addresses == (ALICE,)
-    assert KEY_PASSPHRASE not in desk.world.logs()
 
 
 def test_an_expired_key_is_extended_when_that_is_said(desk: Desk, tmp_path: Path) -> None:
@@ -162,6 +173,10 @@ def test_an_expired_key_is_extended_when_that_is_said(desk: Desk, tmp_path: Path
     assert public["error"] == "no-secret"
     (tmp_path / "rubbish").write_bytes(b"rubbish")
     assert desk.create("carol", "--key", str(tmp_path / "rubbish"), code=1)["error"] == "bad-key"
+    with_file = ("--key", str(file), "--passphrase-fd", str(_pipe(PASSPHRASES["carol"])))
+    no = desk.created("carol", *with_file, stdin="n\n", code=1, terminal=True)
+    assert "has expired. Extend it" in no
+    assert "--extend" in no
     made = desk.create("carol", "--key", str(file), "--extend")
     assert made["fingerprint"] == ended.fingerprint
     assert desk.published(CAROL).can_encrypt(time.time())
@@ -179,12 +194,14 @@ def test_rotation_is_published_and_old_mail_opens(desk: Desk) -> None:
     (mail,) = desk.device.wait_for("alice", 1).values()
     assert mail.startswith(b"X-Leap-Encryption: decrypted")
     assert b"to the former part" in mail
+    declined = desk("keys", "rotate", "--primary", *account, stdin="n\n", code=1, terminal=True)
+    assert "compare the new one" in declined
     asked = desk("keys", "rotate", "--primary", *account, code=2)
     assert "--yes" in asked
     rotated = desk.json("keys", "rotate", "--primary", "--yes", *account)
     assert rotated["was"] == before.fingerprint
     assert rotated["fingerprint"] == desk.published(ALICE).fingerprint != before.fingerprint
-    assert (rotated["published"], rotated["problem"]) == (True, "")
+    assert (rotated["published"], rotated["problem"], rotated["vouched"]) == (True, "", True)
     desk.send_sealed("carol", after, ALICE, "to the former key")
     served = b"".join(desk.device.wait_for("alice", 2).values())
     assert b"to the former key" in served
@@ -258,7 +275,7 @@ def test_a_revoked_key_is_published_and_nothing_goes_out_until_there_is_a_new_on
     assert "--yes" in desk("keys", "revoke", *account, code=2)
     revoked = desk.json("keys", "revoke", "--yes", "--reason", "compromised", *account)
     assert revoked["revoked"] == revoked["fingerprint"] == own
-    assert "`bitmask keys revoke --replace`" in " ".join(revoked["problem"].split())
+    assert "`bitmask keys rotate --primary`" in revoked["problem"]
     assert desk.published(BOB).revoked
     listed = {one["address"]: one for one in desk.json("user", "list")}
     assert "it is revoked" in listed[BOB]["key"]["problem"]
@@ -324,6 +341,17 @@ def test_what_was_changed_while_the_provider_was_away_is_published_after_a_kill(
     desk.eventually("the rotated key is published", lambda: desk.published(CAROL) != before)
     assert desk.published(CAROL).fingerprint == before.fingerprint
     desk.eventually("and nothing is shown any more", lambda: not _problems(desk, CAROL))
+    logs = desk.world.logs()
+    for secret in (KEY_PASSPHRASE, BACKUP_PASSPHRASE, *PASSPHRASES.values(), "PRIVATE KEY"):
+        assert secret not in logs
+
+
+def _pipe(line: str) -> int:
+    """A descriptor with one line to read."""
+    reading, writing = os.pipe()
+    os.write(writing, f"{line}\n".encode())
+    os.close(writing)
+    return reading
 
 
 def _problems(desk: Desk, address: str) -> list[str]:

@@ -213,9 +213,12 @@ async def test_a_key_without_its_primary_secret_is_extended_elsewhere_and_says_s
     await keys.own.add(_without_primary(whole), use=True)
     with pytest.raises(KeyRefused, match="primary secret key is not here"):
         await keys.own_changes.extend_if_due()
-    for change in (keys.own_changes.rotate_subkey, keys.own_changes.rotate_key):
-        with pytest.raises(KeyRefused, match="is not here"):
-            await change()
+    with pytest.raises(KeyRefused, match="is not here"):
+        await keys.own_changes.rotate_subkey()
+    clock.at += YEAR
+    new = await keys.own_changes.rotate_key()  # nobody is locked out: it stands alone
+    assert new.certificate.can_encrypt(clock())
+    assert len(await keys.own_keys()) == 2
 
 
 async def test_two_devices_that_extend_at_once_end_with_one_certificate(
@@ -368,6 +371,15 @@ async def test_a_new_key_is_made_when_that_is_asked_for(
     assert len(by_old) == (3 if vouched else 2)
     await keys.own_changes.revoke(old.fingerprint, reason=reason, replace=True)
     assert (await keys.own.key()).fingerprint == new.fingerprint
+
+
+async def test_a_whole_new_key_can_always_be_made(keys: KeyManager, clock: Time) -> None:
+    old = await keys.own.ensure()
+    await keys.own_changes.revoke(old.fingerprint, reason=RevocationReason.RETIRED)
+    clock.at += DAY
+    new = await keys.own_changes.rotate_key()
+    assert new.certificate.can_encrypt(clock())
+    assert [key.fingerprint for key in await keys.own_keys()] == [new.fingerprint, old.fingerprint]
 
 
 async def test_who_has_a_revoked_key_hears_of_it_with_the_new_one(

@@ -30,6 +30,7 @@ from leap.keymanager.openpgp import (
     WrongPassphrase,
     read_certificates,
 )
+from leap.keymanager.openpgp.certification import certifiers
 from leap.keymanager.openpgp.editing import RevocationReason
 from leap.keymanager.own_keys import Kept
 from leap.mail import Account
@@ -129,11 +130,15 @@ class OwnKeyCommands:
             with refusals():
                 before = await session.keys.own.key()
                 if arguments.get("primary"):
-                    await session.keys.own_changes.rotate_key()
+                    after = await session.keys.own_changes.rotate_key()
                 else:
-                    await session.keys.own_changes.rotate_subkey()
+                    after = await session.keys.own_changes.rotate_subkey()
                 published = await _published(session)
-            return {"address": session.address, "was": before.fingerprint, **published}
+                old = (await session.keys.own.find(before.fingerprint)).key.certificate
+                new, now = after.certificate, session.keys.own.now()
+                vouched = bool(certifiers(new, [old], session.address, now))
+            result = {"address": session.address, "was": before.fingerprint}
+            return {**result, "vouched": vouched, **published}
 
     async def revoke(self, arguments: dict[str, Any]) -> dict[str, Any]:
         reason = REASONS.get(text(arguments, "reason"))

@@ -21,9 +21,8 @@ async def own_key_state(session: AccountSession) -> dict[str, Any]:
     problem = session.key_care.problem
     if because := unusable_because(certificate, session.address, keys.own.now()):
         problem = (
-            f"Your key cannot be used: {because}. `bitmask keys rotate --primary`, or for a revoked one `bitmask keys"
-            " revoke --replace`, makes a new one."
-        )
+            f"Your key cannot be used: {because}. {problem} `bitmask keys rotate --primary` makes a new one."
+        ).replace("  ", " ")
     if not published and not problem:
         error = (await keys.publishing.state()).error
         problem = sentence(error) if error else "The newest form of your key is not published yet."

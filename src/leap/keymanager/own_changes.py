@@ -12,6 +12,8 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from functools import partial
 
 from leap.keymanager.errors import KeyRefused
@@ -32,6 +34,7 @@ from leap.keymanager.own_keys import Kept, OwnKeys
 DAY = 24 * 3600
 EXTENDED_BEFORE = 60 * DAY  # correspondents who ask once a month still hear of it in time
 EXTENDED_BY = 365 * DAY
+Maker = Callable[[SecretKey, str, float], SecretKey]
 _SOFT = frozenset({RevocationReason.SUPERSEDED, RevocationReason.RETIRED})
 
 
@@ -76,21 +79,28 @@ class OwnKeyChanges:
         return await self._own.key()
 
     async def rotate_key(self) -> SecretKey:
-        """A whole new key, which the one in use vouches for; that one is kept for reading.
+        """A whole new key; the one in use is kept for reading, and vouches for the new one if it can.
 
-        Raises NoOwnKey; KeyRefused when the key in use cannot vouch for another.
+        It cannot when it is revoked, or its primary secret is not here. Raises NoOwnKey.
         """
-        await self.extend_if_due()  # who has expired cannot vouch
+        with contextlib.suppress(KeyRefused):
+            await self.extend_if_due()  # who has expired cannot vouch
         old = await self._own.key()
-        change = partial(_successor, old, self._own.address, self._own.now())
-        new = await self._changed(old, change)
+        new = await self._new_key(_successor, old)
         await self._own.add(new, source="made here", use=True)
         return await self._own.key()
+
+    async def _new_key(self, make: Maker, old: SecretKey) -> SecretKey:
+        address, now = self._own.address, self._own.now()
+        try:
+            return await asyncio.to_thread(make, old, address, now)
+        except OpenPGPError:  # the old one cannot vouch any more
+            return await asyncio.to_thread(_stranger, old, address, now)
 
     async def _changed(self, key: SecretKey, change: partial[SecretKey]) -> SecretKey:
         if key.certificate.revoked:
             raise KeyRefused(
-                f"your key {key.fingerprint} is revoked, which is for ever; `bitmask keys revoke --replace` makes a"
+                f"your key {key.fingerprint} is revoked, which is for ever; `bitmask keys rotate --primary` makes a"
                 " new one"
             )
         try:
@@ -116,11 +126,7 @@ class OwnKeyChanges:
         new: SecretKey | None = None
         if replace and (await self._own.key()).fingerprint == kept.key.fingerprint:
             vouches = reason in _SOFT and not kept.key.certificate.revoked
-            make = _successor if vouches else _stranger
-            try:
-                new = await asyncio.to_thread(make, kept.key, self._own.address, now)
-            except OpenPGPError:  # the old one cannot vouch any more
-                new = await asyncio.to_thread(_stranger, kept.key, self._own.address, now)
+            new = await self._new_key(_successor if vouches else _stranger, kept.key)
             together.append(Kept(new, ""))
         await self._own.add_all(together, source="revoked here", use=new)
         return (await self._own.find(kept.key.fingerprint)).key

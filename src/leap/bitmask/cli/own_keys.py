@@ -125,7 +125,9 @@ def use(
 @click.command()
 @account_option
 @click.option(
-    "--primary", is_flag=True, help="Make a whole new key, which the present one vouches for."
+    "--primary",
+    is_flag=True,
+    help="Make a whole new key, which the present one vouches for if it can.",
 )
 @_yes
 @json_option
@@ -145,7 +147,9 @@ def rotate(home: Home, account: str | None, primary: bool, yes: bool, as_json: b
 
     def words(result: dict[str, Any]) -> None:
         if primary:
-            click.echo(f"Your new key is {result['fingerprint']}; {result['was']} vouches for it.")
+            old = result["was"]
+            vouched = f"{old} vouches" if result["vouched"] else f"{old} cannot vouch"
+            click.echo(f"Your new key is {result['fingerprint']}; {vouched} for it.")
         else:
             click.echo(f"{result['fingerprint']} has a new part to encrypt to.")
         click.echo("What was encrypted before still opens.")
@@ -213,7 +217,7 @@ def _sure(yes: bool, question: str) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("Say --yes to go on without being asked.")
-    if not click.confirm(question):
+    if not click.confirm(question, err=True):
         raise Failure("not-confirmed", "Nothing was done.")
 
 

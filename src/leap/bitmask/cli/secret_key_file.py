@@ -107,7 +107,9 @@ def open_key_file(
         (one,) = found["keys"]
         if not one["carries"] and not add_user_id and not one["revoked"]:
             carried = ", ".join(one["user_ids"]) or "nobody"
-            add_user_id = click.confirm(f"The key is of {carried}. Put {address} on it, too?")
+            add_user_id = click.confirm(
+                f"The key is of {carried}. Put {address} on it, too?", err=True
+            )
         if one["expires"] is not None and one["expires"] <= time.time() and not extend:
-            extend = click.confirm("The key has expired. Extend it by a year from now?")
+            extend = click.confirm("The key has expired. Extend it by a year from now?", err=True)
     return KeyFile(key, passphrase, add_user_id, extend)
