@@ -5,7 +5,7 @@ newest self-signature, one encryption subkey with its newest binding, which are 
 Two things go beyond or beside that:
 
 * The signature directly on the key goes along where the user id's own does not say as much: always for version 6,
-  whose keys speak of themselves nowhere else (RFC 9580 5.2.3.10).
+  whose keys should speak of themselves nowhere else (RFC 9580 5.2.3.10).
 * A subkey with ML-KEM is taken only when there is no other. Programs of old cannot encrypt to it, there is room for
   one subkey, and those who can find it with the whole certificate, in the provider's directory.
 """
