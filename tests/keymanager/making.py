@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -91,8 +92,9 @@ def forged_revocations(key: SecretKey, count: int, *, first: int = 0) -> list[by
     return made
 
 
+@lru_cache
 def rsa_material(bits: int, *, at: int = BIRTH) -> SecretMaterial:
-    """A version 4 RSA key, which the engine itself makes none of."""
+    """A version 4 RSA key, which the engine itself makes none of; always the same one, since it takes its time."""
     numbers = rsa.generate_private_key(65537, bits).private_numbers()
     public = numbers.public_numbers
 

@@ -107,7 +107,7 @@ def states(
 def test_each_reads_and_verifies_what_the_other_writes(
     js: OpenPGPJS, theirs: Theirs, ours: dict[int, SecretKey]
 ) -> None:
-    for key in ours.values():
+    for version, key in ours.items():
         mine = armored(key)
         message = js.ask(
             "encrypt", data=TEXT, recipients=[mine["certificate"]], signers=[theirs.secret]
@@ -115,15 +115,20 @@ def test_each_reads_and_verifies_what_the_other_writes(
         opened = decrypt(message, [key])
         assert opened.plaintext == TEXT
         assert states(TEXT, opened.signatures, theirs.key.certificate) == ["good"]
-        # ours, with a hidden copy, signed once by our key and once by theirs that was imported
-        for signer, verifier in ((key, mine["certificate"]), (theirs.key, theirs.certificate)):
-            to = [theirs.key.certificate]
-            message = encrypt(TEXT, to, signer, hidden=[key.certificate])
-            found = js.ask("decrypt", message=message, keys=[theirs.secret], verifiers=[verifier])
-            assert base64.b64decode(found["data"]) == TEXT
-            assert found["signatures"] == ["good"]
-            assert decrypt(message, [theirs.key]).plaintext == TEXT
-            assert decrypt(message, [key]).plaintext == TEXT
+        # ours, with a hidden copy, signed by our key of version 4, or by theirs that was imported
+        signer, verifier = (
+            (key, mine["certificate"]) if version == 4 else (theirs.key, theirs.certificate)
+        )
+        message = encrypt(TEXT, [theirs.key.certificate], signer, hidden=[key.certificate])
+        found = js.ask("decrypt", message=message, keys=[theirs.secret], verifiers=[verifier])
+        assert base64.b64decode(found["data"]) == TEXT
+        assert found["signatures"] == ["good"]
+        assert decrypt(message, [theirs.key]).plaintext == TEXT
+        assert decrypt(message, [key]).plaintext == TEXT
+    signed = encrypt(TEXT, [theirs.key.certificate], ours[6])
+    verifiers = [armored(ours[6])["certificate"]]
+    found = js.ask("decrypt", message=signed, keys=[theirs.secret], verifiers=verifiers)
+    assert found["signatures"] == ["good"]
 
 
 def test_detached_and_cleartext_signatures_both_ways(js: OpenPGPJS, theirs: Theirs) -> None:
