@@ -106,15 +106,17 @@ async def test_the_state_of_a_key_and_of_its_publication_is_told(
 async def test_what_sources_answered_is_told(
     keys: KeyManager, directory: FakeDirectory, bob: SecretKey
 ) -> None:
-    assert asked_words(BOB, await keys.ask(BOB)) == [
-        "Your keyring: has no key.",
-        "Your provider's key directory: has no key.",
-        f"No key was found for {BOB}.",
-    ]
+    lines = asked_words(BOB, await keys.ask(BOB))
+    assert lines[0] == "Your keyring: has no key."
+    assert "Your provider's key directory: has no key." in lines
+    assert lines[-1] == f"No key was found for {BOB}."
     directory.down = True
     lines = asked_words(BOB, await keys.ask(BOB))
-    assert lines[1].startswith("Your provider's key directory: no answer. The provider's key")
-    assert lines[2].startswith(f"Whether {BOB} has a key is not known now:")
+    assert any(
+        line.startswith("Your provider's key directory: no answer. The provider's key")
+        for line in lines
+    )
+    assert lines[-1].startswith(f"Whether {BOB} has a key is not known now:")
     directory.down = False
     directory.keys[BOB] = bob.certificate.binary
     assert "(provider trust)." in asked_words(BOB, await keys.ask(BOB))[-1]

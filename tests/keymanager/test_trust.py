@@ -43,8 +43,18 @@ TABLE = [
     (old(), new(CHECKED, expires=NOW), False, "the new key has expired"),
     (old(WEAK), new(can_encrypt=False), False, "nothing can be encrypted to the new key"),
     (old(WEAK), new(blocked=True), False, "you blocked the new key"),
-    (old(blocked=True), new(WEAK), True, "you blocked the old key"),
-    (old(CHECKED, blocked=True), new(WEAK), True, "you blocked the old key"),
+    (
+        old(MIDDLE, blocked=True, used_both_ways=True),
+        new(MIDDLE),
+        True,
+        "you blocked the old key, and the new one is believed as much",
+    ),
+    (
+        old(MIDDLE, blocked=True),
+        new(WEAK, certified_by=BY_OLD),
+        False,
+        "you blocked the old key, but the new one is believed less",
+    ),
     (old(revoked=True), new(WEAK), True, "the old key is revoked"),
     (old(), new(WEAK, certified_by=BY_OLD), True, "the old key signed the new one"),
     (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from leap.keymanager.asking import Answer, Asked
+from leap.keymanager.discovery import Found
 from leap.keymanager.documents import BINDING, CERTIFICATE
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.keyring import Bound
@@ -192,6 +194,36 @@ async def test_the_first_alert_stays_until_a_better_one(
         alert = (await bound_of_bob(alarmed)).binding.alert
         assert alert is not None
         assert alert.fingerprint == stands.fingerprint
+
+
+async def test_a_flood_of_keys_for_a_revoked_one_is_not_kept(
+    verified: KeyManager, store: Soledad, bob: SecretKey
+) -> None:
+    await verified.learn(revoked(bob), BOB, "attached to a mail")
+    for number in range(4):
+        flood = generate(BOB, now=lambda at=number: BIRTH + 10 + at)
+        decision = await verified.learn(flood.certificate, BOB, "attached to a mail")
+        assert decision.alert
+    kept = [d for d in await store.find_docs(CERTIFICATE) if d.content]
+    assert len(kept) == 2  # the verified one, and the one to decide about
+
+
+async def test_an_update_that_does_not_carry_the_address_raises_no_belief(
+    keys: KeyManager, bob: SecretKey
+) -> None:
+    """Its name was taken back: that is learnt, and is no word about whose key it is."""
+    await keys.learn(bob.certificate, BOB, "attached to a mail")
+    component = user_id_of(bob.certificate, BOB)
+    kind = SignatureType.REVOKE_CERTIFICATION
+    back = sign_on(component, bob.certificate, bob, kind, at=BIRTH + 50)
+    nameless = replaced(bob.certificate, component, with_more(component, [back]))
+    await keys.keyring.learn(nameless, BOB, Level.PROVIDER_TRUST, source="directory")
+    bound = await bound_of_bob(keys)
+    assert bound.level is Level.WEAK_CHAIN
+    assert bound.certificate.addresses == ()
+    await keys.verifying.verify(BOB, bob.fingerprint)
+    await keys.keyring.learn(nameless, BOB, Level.PROVIDER_TRUST, source="wkd")
+    assert (await keys.verifying.take_back(BOB)).level is Level.WEAK_CHAIN
 
 
 async def test_a_verified_key_is_not_replaced_by_its_own_signature_or_revocation(
@@ -407,21 +439,50 @@ async def test_a_key_nothing_can_be_encrypted_to_replaces_no_other(
 async def test_the_search_tells_what_each_source_answered(
     keys: KeyManager, directory: FakeDirectory, bob: SecretKey
 ) -> None:
-    asked = await keys.ask(BOB)
-    assert [(a.source, a.outcome) for a in asked.answers] == [
-        ("ring", "none"),
-        ("directory", "none"),
-    ]
-    assert asked.found is None
+    async def answers() -> tuple[Asked, Answer, Answer]:
+        asked = await keys.ask(BOB)
+        by_source = {answer.source: answer for answer in asked.answers}
+        return asked, by_source["ring"], by_source["directory"]
+
+    asked, ring, answer = await answers()
+    assert (ring.outcome, answer.outcome, asked.found) == ("none", "none", None)
     directory.down = True
-    asked = await keys.ask(BOB)
-    assert asked.answers[1].outcome == "failed"
+    asked, _, answer = await answers()
+    assert answer.outcome == "failed"
     assert "does not answer" in asked.failure
     directory.down = False
     directory.keys[BOB] = bob.certificate.binary
-    asked = await keys.ask(BOB)
-    assert asked.answers[1].fingerprint == bob.fingerprint
-    assert asked.answers[1].level == "provider-trust"
+    asked, _, answer = await answers()
+    assert (answer.fingerprint, answer.level) == (bob.fingerprint, "provider-trust")
     assert asked.found is not None
-    asked = await keys.ask(BOB)  # asked again though the ring has it
-    assert [a.outcome for a in asked.answers] == ["found", "found"]
+    _, ring, answer = await answers()  # asked again though the ring has it
+    assert (ring.outcome, answer.outcome) == ("found", "found")
+
+
+class Forgetful:
+    """A source that said "none" and remembers it, until it is asked anew."""
+
+    name = "wkd"
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+
+    async def find(self, address: str) -> Found | None:
+        return None
+
+    async def ask(self, address: str) -> Found | None:
+        return self._found
+
+
+async def test_asking_now_asks_those_who_remember_an_answer_as_well(
+    store: Soledad, clock: Time, bob: SecretKey
+) -> None:
+    found = Found(
+        certificate=bob.certificate, level=Level.PROVIDER_TRUST, source="wkd", evidence="there"
+    )
+    keys = KeyManager(store, ALICE, remote=[Forgetful(found)], now=clock)
+    assert await keys.find_certificate(BOB) is None
+    asked = await keys.ask(BOB)
+    assert asked.found is not None
+    assert asked.answers[-1].words == "there"
+    keys.close()

@@ -98,6 +98,7 @@ async def test_keys_come_along_under_the_ids_of_the_new_account(tmp_path: Path) 
         for doc_id, kind in (("q", QUARANTINE), ("c", CONSUMED)):
             await alice.store.create_doc({"type": kind}, doc_id)
         own = (await alice.keys.own.key()).fingerprint
+        await alice.keys.contacts.set_policy("carol@example.test", "require")
         made = await export_store(
             alice.store, tmp_path / "export", PASSPHRASE, costs=COSTS, carrying=MailCarrying()
         )
@@ -112,6 +113,7 @@ async def test_keys_come_along_under_the_ids_of_the_new_account(tmp_path: Path) 
         assert bound is not None
         assert bound.certificate.fingerprint == own
         assert {key.fingerprint for key in await keys.list_keys()} >= before | {own}
+        assert (await keys.contacts.find("carol@example.test")).policy == "require"
         keys.close()
         assert await bob.store.get_doc("q") is None
     finally:

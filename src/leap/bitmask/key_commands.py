@@ -203,9 +203,11 @@ class KeyCommands:
         return {"address": of, "blocked": [msgspec.to_builtins(one) for one in contact.blocked]}
 
     async def keys_delete(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        of = text(arguments, "of")
+        keys, of = self._keys(arguments), text(arguments, "of")
         with told():
-            fingerprint = await self._keys(arguments).verifying.delete(of)
+            fingerprint = await keys.verifying.delete(of)
+        if (autocrypt := getattr(keys, "autocrypt", None)) is not None:
+            await autocrypt.forget(of)  # else the key would be back without a new mail of theirs
         return {"address": of, "fingerprint": fingerprint}
 
 

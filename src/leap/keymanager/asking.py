@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from leap.keymanager.discovery import Found, Source
 from leap.keymanager.errors import LookupFailed
@@ -19,8 +19,15 @@ class Answer(NamedTuple):
     level: str = ""
 
 
+@runtime_checkable
+class AskedNow(Protocol):
+    """A source that remembers what it said, and can be asked again before its time."""
+
+    async def ask(self, address: str) -> Found | None: ...
+
+
 class Noted:
-    """A source whose answer is noted on the way."""
+    """A source that is asked now, whatever it remembers, and whose answer is noted on the way."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -30,7 +37,9 @@ class Noted:
     async def find(self, address: str) -> Found | None:
         self.answer = Answer(self.name, "failed", "it took too long to answer")
         try:
-            found = await self._source.find(address)
+            source = self._source
+            again = source.ask if isinstance(source, AskedNow) else source.find
+            found = await again(address)
         except LookupFailed as error:
             self.answer = Answer(self.name, "failed", str(error))
             raise

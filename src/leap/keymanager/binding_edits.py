@@ -53,16 +53,14 @@ def taken(
     if evidence.source == PERSON and level is Level.FINGERPRINT:
         binding = kept(binding, moment)  # who verifies the old key has decided against the new one
     raised = level > level_named(binding.level)
+    said = _what_is_said(evidence)
     if not raised and any(
-        (e.source, e.detail, e.level) == (evidence.source, evidence.detail, evidence.level)
-        and moment - SEEN_AGAIN < e.when <= moment
+        _what_is_said(e) == said and moment - SEEN_AGAIN < e.when <= moment
         for e in binding.evidence
     ):
         return binding
     # the same source saying the same again is no new evidence, only newer
-    others = [
-        e for e in binding.evidence if (e.source, e.detail) != (evidence.source, evidence.detail)
-    ]
+    others = [e for e in binding.evidence if _what_is_said(e) != said]
     change = replace(change, replaced="", reason=f"it is believed more now: {level.words}")
     return replace(
         binding,
@@ -159,3 +157,7 @@ def unverified(binding: Binding, moment: int, reason: str) -> Binding:
 
 def _without(changes: tuple[Change, ...], fingerprint: str) -> tuple[Change, ...]:
     return tuple(change for change in changes if change.fingerprint != fingerprint)
+
+
+def _what_is_said(evidence: Evidence) -> tuple[str, str, str]:
+    return evidence.source, evidence.detail, evidence.level

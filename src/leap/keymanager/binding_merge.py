@@ -165,9 +165,10 @@ def _merged_sets(base: Iterable[H], one: Sequence[H], other: Sequence[H]) -> tup
 
 def _merged_evidence(was: Binding | None, one: Binding, other: Binding) -> tuple[Evidence, ...]:
     found = _merged_sets(was.evidence if was else (), one.evidence, other.evidence)
-    newest: dict[tuple[str, str], Evidence] = {}
+    newest: dict[tuple[str, str, str], Evidence] = {}
     for evidence in sorted(found, key=lambda e: (e.when, repr(e))):
-        newest[evidence.source, evidence.detail] = evidence  # said again is newer, not more
+        said = evidence.source, evidence.detail, evidence.level
+        newest[said] = evidence  # said again is newer, not more
     return worth_keeping(sorted(newest.values(), key=lambda e: (e.when, repr(e))))
 
 

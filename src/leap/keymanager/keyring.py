@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -95,9 +95,8 @@ class Keyring:
         address = address.lower()
         ids = [self._binding_id(address), self.contacts.document_id(address)]
         binding, contact = None, Contact(address=address)
-        for document in await self._store.get_docs(
-            ids, False
-        ):  # both in one go: asked for every mail
+        # both in one go: this is asked for every mail
+        for document in await self._store.get_docs(ids, False):
             if document.content is None:
                 continue
             if document.content["type"] == BINDING:
@@ -200,7 +199,9 @@ class Keyring:
                 raise KeyRefused(
                     f"the key {certificate.fingerprint} does not carry the address {address}"
                 )
-            level = level_named(binding.level)  # it says nothing more about whose key it is
+            # it says nothing about whose key it is
+            level = Level.WEAK_CHAIN
+            evidence = msgspec.structs.replace(evidence, level=level.word)
         certificate_id = self._certificate_id(certificate.fingerprint)
         known = tx.get(certificate_id)
         held = None if known is None else _read(known)
@@ -209,27 +210,28 @@ class Keyring:
         if level is Level.FINGERPRINT and contact.blocks(certificate.fingerprint):
             raise KeyRefused(f"you blocked the key {certificate.fingerprint} for {address}")
         decision = self._decide(tx, binding, merged, contact, level)
-        if held is not None and not (decision.allowed or decision.alert):
-            # an update of somebody else's key: what it says of this address was just refused
-            names = {c.body for c in held.components if c.tag == Tag.USER_ID}
-            merged = held.merge(certificate.without_user_ids(lambda body: body not in names))
-        if decision.allowed or decision.alert or held is not None:  # who is to decide must have it
-            document = content_of(certificate_document(merged))
-            if document != known:
-                tx.put(certificate_id, document)
         if decision.inherits and binding is not None:
             level = max(level, level_named(binding.level))
             evidence = msgspec.structs.replace(evidence, level=level.word)
+        updated = binding
         if decision.allowed:
             updated = binding_edits.taken(
                 binding, merged.fingerprint, address, evidence, decision.reason
             )
-        elif binding is None:
-            return decision, merged
-        else:
+        elif binding is not None:
             updated = binding_edits.refused(binding, merged.fingerprint, evidence, decision)
-        if updated != binding:
+        if updated is not None and updated != binding:
             tx.put(self._binding_id(address), content_of(updated))
+
+        wanted = updated is not None and merged.fingerprint in _certificates_of(updated)
+        if held is not None and not wanted:
+            # an update of somebody else's key: what it says of this address was just refused
+            names = {c.body for c in held.components if c.tag == Tag.USER_ID}
+            merged = held.merge(certificate.without_user_ids(lambda body: body not in names))
+        if held is not None or wanted:  # who is to decide about a key must have it
+            document = content_of(certificate_document(merged))
+            if document != known:
+                tx.put(certificate_id, document)
         return decision, merged
 
     def _decide(
@@ -319,31 +321,43 @@ class Keyring:
         await self._store.transact(job, durable=True)
 
     async def note_use(
+        self, address: str, *, encrypted_to: bool = False, signature_seen: bool = False
+    ) -> None:
+        """The same as `note_uses` for whichever key one address has."""
+        await self.note_uses(
+            {address: ""}, encrypted_to=encrypted_to, signature_seen=signature_seen
+        )
+
+    async def note_uses(
         self,
-        address: str,
+        keys: Mapping[str, str],
         *,
-        fingerprint: str = "",
         encrypted_to: bool = False,
         signature_seen: bool = False,
     ) -> None:
-        """Remembers that mail was encrypted to, or well signed by, the key of an address: such a key is kept harder.
+        """Remembers that mail was encrypted to, or well signed by, the keys of addresses: such keys are kept harder.
 
-        With a `fingerprint` only if that is still its key. Nothing is written when it is known already.
+        `keys` has the fingerprint by address: it is noted only if that is still the key; "" for whichever it is.
+        Nothing is written when all is known already.
         """
-        binding = await self.find_binding(address)
-        if binding is None or (
-            binding.encrypted_to >= encrypted_to and binding.signature_seen >= signature_seen
-        ):
-            return
+        names = {address.lower(): fingerprint for address, fingerprint in keys.items()}
+        documents = await self._store.get_docs([self._binding_id(name) for name in names], False)
+        found = [value_of(d.content, Binding) for d in documents if d.content is not None]
 
         def note(binding: Binding) -> Binding:
-            if fingerprint and binding.fingerprint != fingerprint:
+            if names[binding.address] not in ("", binding.fingerprint):
                 return binding
             return binding_edits.used(
                 binding, encrypted_to=encrypted_to, signature_seen=signature_seen
             )
 
-        await self._store.transact(lambda tx: self._edit(tx, address.lower(), note))
+        if fresh := [binding.address for binding in found if note(binding) != binding]:
+
+            def job(tx: DocumentTransaction) -> None:
+                for address in fresh:
+                    self._edit(tx, address, note)
+
+            await self._store.transact(job)
 
 
 def _offer(certificate: Certificate, address: str, at: float) -> _Offer:

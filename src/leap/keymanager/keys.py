@@ -229,13 +229,11 @@ class KeyManager:
 
     async def note_encrypted(self, fingerprints: Mapping[str, str]) -> None:
         """Mail was encrypted to the keys of these addresses: such keys are kept harder."""
-        for address, fingerprint in fingerprints.items():
-            await self.keyring.note_use(address, fingerprint=fingerprint, encrypted_to=True)
+        await self.keyring.note_uses(fingerprints, encrypted_to=True)
 
     async def note_signed(self, addresses: Iterable[str]) -> None:
         """Mail of these addresses came with a good signature by the key that stands for them."""
-        for address in addresses:
-            await self.keyring.note_use(address, signature_seen=True)
+        await self.keyring.note_uses(dict.fromkeys(addresses, ""), signature_seen=True)
 
     async def policies(self, addresses: Iterable[str]) -> dict[str, str]:
         """See `Contacts.policies`."""

@@ -87,8 +87,10 @@ def may_replace(old: BoundKey | None, new: BoundKey, *, now: float) -> Decision:
         return Decision(True, "you compared the new key's fingerprint")
     if not new.can_encrypt:
         return Decision(False, "nothing can be encrypted to the new key")
-    if old.blocked:
-        return Decision(True, "you blocked the old key")
+    if old.blocked:  # whoever made the person block it could send another one by mail
+        if new.level >= old.level:
+            return Decision(True, "you blocked the old key, and the new one is believed as much")
+        return Decision(False, "you blocked the old key, but the new one is believed less")
     decision = _by_the_rules(old, new, now)
     if old.level is Level.FINGERPRINT:
         return _for_the_person(new, decision)
