@@ -17,6 +17,7 @@ from leap.keymanager.trust import Level
 from leap.soledad.errors import SoledadError
 
 NAME = "directory"
+MAX_OTHERS = 8  # certificates of one answer that are looked at besides the best
 
 
 class DirectorySource:
@@ -38,28 +39,29 @@ class DirectorySource:
         if answer is None:
             return None
         # how much work checking it is, whoever published it decides
-        certificate = await asyncio.to_thread(_choose, answer, address)
+        certificate, others = await asyncio.to_thread(_choose, answer, address)
         own = address.rpartition("@")[2] == self._domain
         return Found(
             certificate=certificate,
             level=Level.PROVIDER_TRUST if own else Level.WEAK_CHAIN,
             source=NAME,
             evidence=f"the key directory of {self._domain} gave it for {address}",
+            others=others,
         )
 
 
-def _choose(answer: bytes, address: str) -> Certificate:
+def _choose(answer: bytes, address: str) -> tuple[Certificate, tuple[Certificate, ...]]:
+    """The one in use, and those published with it: former ones, which were revoked."""
     try:
         found = [c for c in read_certificates(answer) if _names(c, address)]
     except OpenPGPError as error:
         raise LookupFailed(
             f"the provider's key directory answered with no proper key for {address}: {error}"
         ) from error
-    for certificate in found:
-        if address in certificate.addresses:
-            return certificate
     if found:
-        return found[0]  # its name may have been revoked: news for whoever has the key already
+        # a name may have been revoked: news for whoever has the key already
+        best = next((one for one in found if address in one.addresses), found[0])
+        return best, tuple(one for one in found if one is not best)[:MAX_OTHERS]
     raise LookupFailed(f"the provider's key directory answered with a key that is not of {address}")
 
 
