@@ -75,8 +75,8 @@ def _read(packets: Iterable[Packet], max_size: int, depth: int) -> Contents:
 
 def _literal_data(body: bytes, max_size: int) -> bytes:
     cursor = Cursor(body)
-    cursor.number(1)
-    cursor.take(cursor.number(1))
+    cursor.octet()
+    cursor.take(cursor.octet())
     cursor.take(4)
     if cursor.left > max_size:
         raise TooLarge(f"the decrypted message is over the limit of {max_size} octets")
@@ -85,7 +85,7 @@ def _literal_data(body: bytes, max_size: int) -> bytes:
 
 def _decompress(body: bytes, limit: int) -> bytes:
     cursor = Cursor(body)
-    kind = cursor.number(1)
+    kind = cursor.octet()
     packed = cursor.rest()
     try:
         if kind == 0:

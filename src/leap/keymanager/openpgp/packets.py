@@ -53,26 +53,35 @@ class Packet(NamedTuple):
 class Cursor:
     """Reads fields one after another; raises Malformed when they are not all there."""
 
-    __slots__ = ("_at", "_data")
+    __slots__ = ("_at", "_data", "_size")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+        self._size = len(data)
 
     @property
     def left(self) -> int:
-        return len(self._data) - self._at
+        return self._size - self._at
 
     @property
     def at(self) -> int:
         return self._at
 
     def take(self, count: int) -> bytes:
-        if count > self.left:
-            raise Malformed("an OpenPGP packet ends too early")
         start = self._at
-        self._at = start + count
-        return self._data[start : self._at]
+        end = start + count
+        if end > self._size:
+            raise Malformed("an OpenPGP packet ends too early")
+        self._at = end
+        return self._data[start:end]
+
+    def octet(self) -> int:
+        at = self._at
+        if at >= self._size:
+            raise Malformed("an OpenPGP packet ends too early")
+        self._at = at + 1
+        return self._data[at]
 
     def number(self, width: int) -> int:
         return int.from_bytes(self.take(width), "big")
