@@ -27,7 +27,7 @@ _MARKER = (
 _WHITESPACE = b" \t\r\n\x0b\x0c"
 
 
-def armor(data: bytes, title: str, *, checksum: bool = False) -> bytes:
+def armor(data: bytes | bytearray, title: str, *, checksum: bool = False) -> bytes:
     """`data` as armored text with LF line ends, ending with a line end."""
     name = title.encode("ascii")
     lines = pybase64.encodebytes(data)  # RFC 9580 6: at most 76 characters a line, and it makes 76
@@ -35,14 +35,14 @@ def armor(data: bytes, title: str, *, checksum: bool = False) -> bytes:
     return b"".join((_BEGIN, name, b"-----\n\n", lines, sum_line, _END, name, b"-----\n"))
 
 
-def armor_message(message: bytes) -> bytes:
-    """An encrypted message as armored text without checksum that GnuPG 2.2 reads all the same."""
+def armor_message(message: bytearray) -> bytes:
+    """An encrypted message as armored text without checksum that GnuPG 2.2 reads all the same; it may change it."""
     if len(message) % 3 == 0:
-        message = _MARKER + message
+        message[:0] = _MARKER
     return armor(message, MESSAGE)
 
 
-def crc24(data: bytes) -> int:
+def crc24(data: bytes | bytearray) -> int:
     """The checksum of RFC 9580 6.1.1; 6 to 80 ns an octet."""
     # All of it as one polynomial. What stands above x^(2^k) is added below, times what x^(2^k) leaves over:
     # some shifts of long numbers halve it, until the octets that are left are soon done one by one.
@@ -114,7 +114,8 @@ def read_armor(text: bytes) -> Iterator[tuple[str, bytes]]:
         at = title_end + 5
         if title == b"SIGNED MESSAGE":
             continue
-        end = _line_start(text, _END, at)
+        dash = text.find(b"-", at)  # one octet is found fastest, and base64 has no dashes
+        end = _line_start(text, _END, dash) if dash >= 0 else -1
         if end < 0:
             raise Malformed("an armored block has no last line")
         yield title.decode("ascii", "replace"), _body(text, at, end)

@@ -15,11 +15,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from leap.keymanager.openpgp.errors import Malformed, NotEncrypted, TooLarge, Unsupported
-from leap.keymanager.openpgp.packets import Cursor, Packet, Tag, packet, read_packets
+from leap.keymanager.openpgp.packets import Cursor, Packet, Tag, packet_head, read_packets
 
 MAX_DEPTH = 4  # GnuPG writes one level; more than a few is an attack
 MAX_SIGNATURES = 64
 MAX_PACKETS = 1_000
+_NO_NAME = b"b\0\0\0\0\0"  # binary; no name, no date
 _OVERHEAD = 1024 * 1024  # packet headers and signatures around the literal data
 
 
@@ -37,7 +38,12 @@ def read_contents(data: bytes, *, max_size: int) -> Contents:
 
 def literal(data: bytes) -> bytes:
     """A literal data packet: binary, without name or date, which would not be signed (RFC 9580 5.9)."""
-    return packet(Tag.LITERAL, b"b\0\0\0\0\0", data)
+    return literal_head(len(data)) + data
+
+
+def literal_head(length: int) -> bytes:
+    """What stands before `length` octets of data in such a packet."""
+    return packet_head(Tag.LITERAL, len(_NO_NAME) + length) + _NO_NAME
 
 
 def _read(packets: Iterable[Packet], max_size: int, depth: int) -> Contents:

@@ -117,16 +117,24 @@ def length_octets(length: int) -> bytes:
 
 def packet(tag: int, *body: bytes) -> bytes:
     """One packet with a new-format header and a definite length."""
-    return b"".join((bytes([0xC0 | tag]), length_octets(sum(map(len, body))), *body))
+    return b"".join((packet_head(tag, sum(map(len, body))), *body))
 
 
-def read_packets(data: bytes, *, limit: int = MAX_PACKETS) -> Iterator[Packet]:
+def packet_head(tag: int, length: int) -> bytes:
+    """What stands before a body of `length` octets."""
+    return bytes([0xC0 | tag]) + length_octets(length)
+
+
+def read_packets(data: bytes | bytearray, *, limit: int = MAX_PACKETS) -> Iterator[Packet]:
     """The packets of `data`, one by one.
 
     Raises Malformed for bytes that are no packets, TooLarge for more than `limit` of them.
     """
+    if isinstance(data, bytearray):
+        data = bytes(data)
     at = count = 0
-    while at < len(data):
+    end = len(data)
+    while at < end:
         count += 1
         if count > limit:
             raise TooLarge(f"more than {limit} OpenPGP packets in one piece")
@@ -136,7 +144,13 @@ def read_packets(data: bytes, *, limit: int = MAX_PACKETS) -> Iterator[Packet]:
             raise Malformed("these bytes are not OpenPGP packets")
         if header & 0x40:
             tag = header & 0x3F
-            body, at = _new_format_body(data, at, tag)
+            length, at, partial = _new_format_length(data, at)
+            if partial:
+                body, at = _new_format_body(data, at, tag, length)
+            elif length > end - at:
+                raise Malformed("an OpenPGP packet ends too early")
+            else:
+                body, at = data[at : at + length], at + length
         else:
             tag = (header >> 2) & 0x0F
             body, at = _old_format_body(data, at, header & 3, tag)
@@ -151,15 +165,13 @@ def _slice(data: bytes, at: int, length: int) -> bytes:
     return data[at : at + length]
 
 
-def _new_format_body(data: bytes, at: int, tag: int) -> tuple[bytes, int]:
-    first, at, partial = _new_format_length(data, at)
-    if not partial:
-        return _slice(data, at, first), at + first
+def _new_format_body(data: bytes, at: int, tag: int, first: int) -> tuple[bytes, int]:
+    """A body in pieces, the first of which has `first` octets."""
     if tag not in DATA_TAGS:
         raise Malformed("a partial length where the standard forbids it")  # RFC 9580 4.2.1.4
     body = bytearray()
     pieces, most = 0, len(data) // 64 + 16  # real writers use pieces of 512 octets and more
-    length = first
+    length, partial = first, True
     while True:
         pieces += 1
         if pieces > most:
@@ -172,7 +184,9 @@ def _new_format_body(data: bytes, at: int, tag: int) -> tuple[bytes, int]:
 
 
 def _new_format_length(data: bytes, at: int) -> tuple[int, int, bool]:
-    first = _slice(data, at, 1)[0]
+    if at >= len(data):
+        raise Malformed("an OpenPGP packet ends too early")
+    first = data[at]
     at += 1
     if first < 192:
         return first, at, False

@@ -261,20 +261,25 @@ def _trailer(version: int, length: int) -> bytes:
 
 
 def _read_area(area: bytes) -> tuple[_Field, ...]:
-    cursor = Cursor(area)
     found: list[_Field] = []
-    while cursor.left:
+    at, end = 0, len(area)
+    while at < end:
         if len(found) >= _MAX_SUBPACKETS:
             raise Malformed("a signature with absurdly many statements")
-        length = cursor.octet()
-        if length == 255:
-            length = cursor.number(4)
-        elif length >= 192:
-            length = ((length - 192) << 8) + cursor.octet() + 192
+        length = area[at]
+        at += 1
+        if length >= 192:  # RFC 9580 5.2.3.7
+            cursor = Cursor(area[at : at + 4])
+            two = ((length - 192) << 8) + cursor.octet() + 192 if length < 255 else 0
+            length = two or cursor.number(4)
+            at += cursor.at
         if length == 0:
             raise Malformed("an empty signature subpacket")
-        value = cursor.take(length)
-        found.append(_Field(value[0] & 0x7F, bool(value[0] & 0x80), value[1:]))
+        if length > end - at:
+            raise Malformed("a statement of a signature ends too early")
+        kind = area[at]
+        found.append(_Field(kind & 0x7F, kind >= 0x80, area[at + 1 : at + length]))
+        at += length
     return tuple(found)
 
 
