@@ -35,10 +35,10 @@ def armor(data: bytes | bytearray, title: str, *, checksum: bool = False) -> byt
     return b"".join((_BEGIN, name, b"-----\n\n", lines, sum_line, _END, name, b"-----\n"))
 
 
-def armor_message(message: bytearray) -> bytes:
-    """An encrypted message as armored text without checksum that GnuPG 2.2 reads all the same; it may change it."""
+def armor_message(message: bytes | bytearray) -> bytes:
+    """An encrypted message as armored text without checksum that GnuPG 2.2 reads all the same."""
     if len(message) % 3 == 0:
-        message[:0] = _MARKER
+        message = _MARKER + message
     return armor(message, MESSAGE)
 
 
