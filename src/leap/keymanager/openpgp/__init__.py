@@ -2,6 +2,11 @@
 
 from leap.keymanager.openpgp.algorithms import MICALG
 from leap.keymanager.openpgp.certificate import Certificate, read_certificates
+from leap.keymanager.openpgp.cleartext import (
+    CleartextSigned,
+    is_cleartext_signed,
+    read_cleartext,
+)
 from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.errors import (
     ExpiredCertificate,
@@ -25,6 +30,7 @@ from leap.keymanager.openpgp.message import (
     sign_detached,
 )
 from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
+from leap.keymanager.openpgp.symmetric import decrypt_with_passphrase, encrypt_with_passphrase
 from leap.keymanager.openpgp.verdict import (
     RawSignature,
     Verdict,
@@ -36,6 +42,7 @@ from leap.keymanager.openpgp.verdict import (
 __all__ = [
     "MICALG",
     "Certificate",
+    "CleartextSigned",
     "Decrypted",
     "ExpiredCertificate",
     "IntegrityError",
@@ -53,9 +60,13 @@ __all__ = [
     "WrongPassphrase",
     "address_of",
     "decrypt",
+    "decrypt_with_passphrase",
     "encrypt",
+    "encrypt_with_passphrase",
     "generate",
+    "is_cleartext_signed",
     "read_certificates",
+    "read_cleartext",
     "read_secret_keys",
     "read_signatures",
     "recipients_of",

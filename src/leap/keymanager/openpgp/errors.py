@@ -35,7 +35,7 @@ class IntegrityError(OpenPGPError):
 
 
 class WrongPassphrase(OpenPGPError):
-    """The secret key is locked, and the passphrase given (or its absence) does not open it."""
+    """The secret key or message is locked, and the passphrase given (or its absence) does not open it."""
 
 
 class ExpiredCertificate(OpenPGPError):

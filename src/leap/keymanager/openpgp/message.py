@@ -14,30 +14,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from leap.keymanager.openpgp import algorithms
-from leap.keymanager.openpgp.armor import SIGNATURE, armor_message, dearmor
+from leap.keymanager.openpgp.armor import SIGNATURE, armor_message
 from leap.keymanager.openpgp.armor import armor as armored
 from leap.keymanager.openpgp.certificate import Certificate
-from leap.keymanager.openpgp.contents import Contents, literal_head, not_encrypted, read_contents
+from leap.keymanager.openpgp.contents import Contents, literal_head, read_contents
+from leap.keymanager.openpgp.envelope import MAX_RECIPIENTS, Envelope, read_envelope
 from leap.keymanager.openpgp.errors import (
     IntegrityError,
-    Malformed,
     NoEncryptionKey,
     NoSecretKey,
     OpenPGPError,
     TooLarge,
-    Unsupported,
 )
-from leap.keymanager.openpgp.packets import Packet, Tag, packet, read_packets
+from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.secret_key import SecretKey
 from leap.keymanager.openpgp.secret_material import SecretMaterial
-from leap.keymanager.openpgp.seipd import open_container, seal_v1, seal_v2
-from leap.keymanager.openpgp.session_key import (
-    SessionKey,
-    WrappedKey,
-    read_wrapped_key,
-    unwrap,
-    wrap,
-)
+from leap.keymanager.openpgp.seipd import seal_v1, seal_v2
+from leap.keymanager.openpgp.session_key import SessionKey, unwrap, wrap
 from leap.keymanager.openpgp.signature import (
     SignatureType,
     Subpacket,
@@ -47,7 +40,6 @@ from leap.keymanager.openpgp.signature import (
 from leap.keymanager.openpgp.verdict import RawSignature
 
 MAX_SIZE = 64 * 1024 * 1024  # what a mail may unpack to; the providers take 50 MiB
-MAX_RECIPIENTS = 512  # keys written and read; a list that encrypts to more must split its mail
 MAX_ATTEMPTS = (
     1_024  # private key operations for one message; hidden recipients make us try every key
 )
@@ -180,18 +172,18 @@ def decrypt(
     Raises NotEncrypted, NoSecretKey, IntegrityError (changed, or not protected against it), TooLarge (over
     `max_size` octets once unpacked), Unsupported, Malformed.
     """
-    wrapped, refused, container = _read_envelope(data)
+    envelope = read_envelope(data)
     if session_key is not None:
-        session = _restore_session(session_key)
-        packets = open_container(container, session)
+        session = SessionKey.restore(session_key)
+        packets = envelope.open(session)
     else:
-        session, packets = _open(wrapped, refused, container, keys)
+        session, packets = _open(envelope, keys)
     contents: Contents = read_contents(packets, max_size=max_size)
     return Decrypted(
         contents.data,
         tuple(RawSignature(body) for body in contents.signatures),
-        tuple(w.recipient.hex().upper() for w in wrapped),
-        bytes([session.cipher or 0]) + session.key,
+        envelope.recipients,
+        session.stored,
     )
 
 
@@ -200,69 +192,22 @@ def recipients_of(data: bytes) -> tuple[str, ...]:
 
     Raises NotEncrypted, Unsupported, IntegrityError, Malformed.
     """
-    return tuple(w.recipient.hex().upper() for w in _read_envelope(data)[0])
+    return read_envelope(data).recipients
 
 
-def _restore_session(value: bytes) -> SessionKey:
-    if len(value) < 17:
-        raise Malformed("a session key of an impossible length")
-    return SessionKey(value[0] or None, value[1:])
-
-
-def _read_envelope(data: bytes) -> tuple[list[WrappedKey], OpenPGPError | None, bytes]:
-    """Wrapped keys, why one could not be read, and the body of the encrypted container."""
-    wrapped: list[WrappedKey] = []
-    refused: OpenPGPError | None = None
-    container: bytes | None = None
-    for item in read_packets(dearmor(data), limit=MAX_RECIPIENTS + 16):
-        if container is not None:
-            _check_after(item)
-        elif item.tag == Tag.PKESK:
-            try:
-                wrapped.append(read_wrapped_key(item.body))
-            except (
-                OpenPGPError
-            ) as error:  # one damaged or future recipient must not lock out the others
-                refused = error
-        elif item.tag == Tag.SKESK:
-            refused = refused or NoSecretKey("the message is encrypted with a password")
-        elif item.tag == Tag.SEIPD:
-            container = item.body
-        elif item.tag == Tag.SED:
-            raise IntegrityError(
-                "the message is encrypted without protection against changes; it was not opened"
-            )
-        elif item.tag == Tag.OCB:
-            raise Unsupported("the message is in GnuPG's own OCB format, which is not supported")
-        elif item.tag not in (Tag.MARKER, Tag.PADDING):
-            raise not_encrypted(item.tag)
-    if container is None:
-        raise Malformed("an encrypted message without its encrypted part")
-    return wrapped, refused, container
-
-
-def _check_after(item: Packet) -> None:
-    if item.tag not in (Tag.MARKER, Tag.PADDING):
-        raise Malformed("something follows the encrypted message that is not part of it")
-
-
-def _open(
-    wrapped: Sequence[WrappedKey],
-    refused: OpenPGPError | None,
-    container: bytes,
-    keys: Sequence[SecretKey],
-) -> tuple[SessionKey, bytes]:
+def _open(envelope: Envelope, keys: Sequence[SecretKey]) -> tuple[SessionKey, bytes]:
     secrets = [secret for key in keys for secret in key.decryption_keys()]
     # named recipients first: a private key operation per hidden one only when it must be
-    pairs = [(w, s) for w in wrapped for s in secrets if w.may_be_for(s.public)]
+    pairs = [(w, s) for w in envelope.wrapped for s in secrets if w.may_be_for(s.public)]
     pairs.sort(key=lambda pair: not pair[0].recipient)
     if len(pairs) > MAX_ATTEMPTS:
         raise TooLarge("the message has absurdly many hidden recipients")
+    refused = envelope.refused
     changed: OpenPGPError | None = None
     for wrapped_key, secret in pairs:
         try:
             session = unwrap(wrapped_key, secret)
-            return session, open_container(container, session)
+            return session, envelope.open(session)
         except IntegrityError as error:
             changed = error
         except OpenPGPError as error:
@@ -270,6 +215,8 @@ def _open(
                 refused = error
     if changed is not None:
         raise changed
-    if refused is not None and (pairs or not wrapped):
+    if refused is not None and (pairs or not envelope.wrapped):
         raise refused
+    if envelope.locked and not envelope.wrapped:
+        raise NoSecretKey("the message is encrypted with a password")
     raise NoSecretKey("the message is encrypted, but to none of your keys")

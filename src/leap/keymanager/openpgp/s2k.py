@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from leap.keymanager.openpgp.algorithms import hash_algorithm
-from leap.keymanager.openpgp.errors import Malformed, Unsupported
+from leap.keymanager.openpgp.algorithms import SHA256, hash_algorithm
+from leap.keymanager.openpgp.errors import Malformed, TooLarge, Unsupported
 from leap.keymanager.openpgp.packets import Cursor
 from leap.soledad.argon2 import argon2id
 
 # RFC 9580's own first recommendation is 2^21 KiB (2 GiB); a key file asking for more means harm.
 MAX_ARGON2_MEMORY = 21
 MAX_ARGON2_PASSES = 16
+MAX_ARGON2_LANES = 64
+# KiB times passes: twice the most expensive of RFC 9106's own choices, a few seconds
+MAX_ARGON2_WORK = 1 << 22
 GNU_STUB = 101  # GnuPG's private number: the secret part is not in this file
 
 
@@ -26,10 +30,18 @@ def read_specifier(cursor: Cursor) -> bytes:
     return bytes([kind]) + cursor.take(sizes[kind])
 
 
+def iterated(random: Callable[[int], bytes]) -> bytes:
+    """A new specifier: iterated and salted SHA-256 at its highest count (RFC 9580 3.7.1.3), which all programs read."""
+    return bytes([3, SHA256]) + random(8) + b"\xff"
+
+
 def derive(
     passphrase: bytes, specifier: bytes, size: int, *, max_memory: int = MAX_ARGON2_MEMORY
 ) -> bytes:
-    """A key of `size` octets; raises Unsupported, Malformed. May take a second and much memory: not on the loop."""
+    """A key of `size` octets; raises Unsupported, TooLarge, Malformed.
+
+    May take a few seconds and much memory: not on the loop.
+    """
     kind = specifier[0]
     if kind == 4:
         return _argon2(passphrase, specifier, size, max_memory)
@@ -59,11 +71,15 @@ def derive(
 
 def _argon2(passphrase: bytes, specifier: bytes, size: int, max_memory: int) -> bytes:
     salt, (passes, lanes, exponent) = specifier[1:17], specifier[17:20]
-    if exponent > max_memory or passes > MAX_ARGON2_PASSES:
+    if exponent > max_memory or passes > MAX_ARGON2_PASSES or lanes > MAX_ARGON2_LANES:
+        raise Unsupported("the passphrase hashing asks for too much memory or time")
+    if passes << exponent > MAX_ARGON2_WORK:
         raise Unsupported("the passphrase hashing asks for too much memory or time")
     try:
         return argon2id(
             passphrase, salt=salt, length=size, passes=passes, lanes=lanes, memory_kib=1 << exponent
         )
-    except (ValueError, MemoryError, UnsupportedAlgorithm):
+    except MemoryError:
+        raise TooLarge("the passphrase hashing needs more memory than there is") from None
+    except (ValueError, UnsupportedAlgorithm):
         raise Malformed("the passphrase hashing has impossible parameters") from None

@@ -19,16 +19,16 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
+from cryptography.hazmat.primitives.ciphers.aead import AESOCB3
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from leap.keymanager.openpgp import aead as modes
 from leap.keymanager.openpgp import algorithms, s2k
 from leap.keymanager.openpgp.errors import Malformed, NoSecretKey, Unsupported, WrongPassphrase
 from leap.keymanager.openpgp.packets import Cursor, Tag, mpi
 from leap.keymanager.openpgp.public_key import PublicKey, curve_of, rsa_public
 
 _SECRET_MPIS = {1: 4, 2: 4, 3: 4, 16: 1, 17: 1, 18: 1, 19: 1, 22: 1}
-AEAD_NONCE = {2: 15, 3: 12}  # OCB, GCM; EAX is not in the primitives library and nobody writes it
 _Signer = Callable[[algorithms.Hash, bytes], bytes]
 T = TypeVar("T")
 
@@ -205,17 +205,17 @@ def _read_lock(cursor: Cursor, usage: int, version: int) -> _Lock:
         raise NoSecretKey(
             "the secret part of this key is kept elsewhere (a smart card, or offline)"
         )
-    if usage == 253 and (aead not in AEAD_NONCE or cipher not in algorithms.AES_KEY_SIZES):
+    if usage == 253 and (aead not in modes.NONCE_SIZES or cipher not in algorithms.AES_KEY_SIZES):
         raise Unsupported("this secret key is locked by an unsupported cipher")
-    size = AEAD_NONCE[aead] if usage == 253 else algorithms.block_size(cipher)
+    size = modes.NONCE_SIZES[aead] if usage == 253 else algorithms.block_size(cipher)
     return _Lock(usage, cipher, aead, specifier, cursor.take(size))
 
 
 def _unlock(tag: int, public: PublicKey, lock: _Lock, key: bytes, sealed: bytes) -> bytes:
     if lock.usage == 253:
-        cipher = _lock_cipher(tag, public, lock, key)
+        opener = modes.opener(lock.aead, _aead_key(tag, public, lock, key))
         try:
-            return cipher.decrypt(lock.iv, sealed, _lock_data(tag, public))
+            return opener.decrypt(lock.iv, sealed, _lock_data(tag, public))
         except (InvalidTag, ValueError):
             raise WrongPassphrase("the passphrase of this secret key is wrong") from None
     decryptor = algorithms.cfb(lock.cipher, key, lock.iv).decryptor()
@@ -244,10 +244,9 @@ def _lock_data(tag: int, public: PublicKey) -> bytes:
     return bytes([0xC0 | tag]) + public.body  # RFC 9580 5.5.3
 
 
-def _lock_cipher(tag: int, public: PublicKey, lock: _Lock, key: bytes) -> AESOCB3 | AESGCM:
+def _aead_key(tag: int, public: PublicKey, lock: _Lock, key: bytes) -> bytes:
     info = bytes([0xC0 | tag, public.version, lock.cipher, lock.aead])
-    derived = HKDF(hashes.SHA256(), algorithms.key_size(lock.cipher), None, info).derive(key)
-    return AESOCB3(derived) if lock.aead == 2 else AESGCM(derived)
+    return HKDF(hashes.SHA256(), algorithms.key_size(lock.cipher), None, info).derive(key)
 
 
 def write_secret(
@@ -269,7 +268,7 @@ def write_secret(
         specifier = b"\x04" + random(16) + bytes([3, 4, 16])  # RFC 9106's second choice: 64 MiB
         lock = _Lock(253, 9, 2, specifier, random(15))
         key = s2k.derive(passphrase, specifier, 32)
-        cipher = _lock_cipher(tag, public, lock, key)
+        cipher = AESOCB3(_aead_key(tag, public, lock, key))
         sealed = cipher.encrypt(lock.iv, material.raw, _lock_data(tag, public))
         parameters = bytes([9, 2, len(specifier)]) + specifier + lock.iv
         return public.body + bytes([253, len(parameters)]) + parameters + sealed

@@ -19,17 +19,16 @@ from collections.abc import Callable, Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
+from cryptography.hazmat.primitives.ciphers.aead import AESOCB3
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from leap.keymanager.openpgp import aead as modes
 from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.errors import IntegrityError, Malformed, NoSecretKey, Unsupported
 from leap.keymanager.openpgp.packets import Cursor, Tag, packet_head
 from leap.keymanager.openpgp.session_key import SessionKey
 
 _MDC_HEADER = b"\xd3\x14"
-_OCB = 2
-_NONCE = {2: 15, 3: 12}
 _STEP = 1 << 20  # octets deciphered in one call, during which no other thread runs: 5 ms
 _CHUNK = 10  # 2^(10+6) = 64 KiB: one chunk for most mail
 _CHANGED = "the encrypted message was changed on its way; nothing of it is shown"
@@ -113,8 +112,9 @@ def seal_v2(
 ) -> bytearray:
     """The same of version 2: AES-256 in OCB mode."""
     clear = memoryview(packets if isinstance(packets, bytes) else b"".join(packets))
-    header, salt = bytes([0xC0 | Tag.SEIPD, 2, 9, _OCB, _CHUNK]), random(32)
-    aead, prefix = _derive(session.key, header, salt)
+    header, salt = bytes([0xC0 | Tag.SEIPD, 2, 9, modes.OCB, _CHUNK]), random(32)
+    key, prefix = _derive(session.key, header, salt)
+    aead = AESOCB3(key)
     step = 1 << (_CHUNK + 6)
     count = -(-len(clear) // step)
     length = len(header) - 1 + len(salt) + len(clear) + 16 * (count + 1)
@@ -132,13 +132,14 @@ def _open_v2(body: bytes, session: SessionKey) -> bytes:
     header = bytes([0xC0 | Tag.SEIPD]) + cursor.take(4)
     salt = cursor.take(32)
     _, _, cipher, mode, chunk = header
-    if cipher not in algorithms.AES_KEY_SIZES or mode not in _NONCE:
+    if cipher not in algorithms.AES_KEY_SIZES or mode not in modes.NONCE_SIZES:
         raise Unsupported("an encrypted container with an unsupported cipher")
     if chunk > 16:
         raise Malformed("an encrypted container with too large chunks")  # RFC 9580 5.13.2
     if len(session.key) != algorithms.AES_KEY_SIZES[cipher]:
         raise NoSecretKey("the session key does not fit the message")
-    aead, prefix = _derive(session.key, header, salt)
+    key, prefix = _derive(session.key, header, salt)
+    aead = modes.opener(mode, key)
     rest = cursor.rest()
     if len(rest) < 16:
         raise Malformed("an encrypted message is too short")
@@ -157,9 +158,9 @@ def _open_v2(body: bytes, session: SessionKey) -> bytes:
     return bytes(clear)
 
 
-def _derive(key: bytes, header: bytes, salt: bytes) -> tuple[AESOCB3 | AESGCM, bytes]:
+def _derive(key: bytes, header: bytes, salt: bytes) -> tuple[bytes, bytes]:
+    """The key, and the octets all nonces begin with."""
     size = algorithms.AES_KEY_SIZES[header[2]]
-    nonce = _NONCE[header[3]] - 8
+    nonce = modes.NONCE_SIZES[header[3]] - 8
     derived = HKDF(hashes.SHA256(), size + nonce, salt, header).derive(key)
-    cipher = AESOCB3(derived[:size]) if header[3] == _OCB else AESGCM(derived[:size])
-    return cipher, derived[size:]
+    return derived[:size], derived[size:]

@@ -41,6 +41,18 @@ class SessionKey:
     def __repr__(self) -> str:
         return "<SessionKey>"
 
+    @property
+    def stored(self) -> bytes:
+        """What is kept to open the same message again."""
+        return bytes([self.cipher or 0]) + self.key
+
+    @classmethod
+    def restore(cls, stored: bytes) -> SessionKey:
+        """From what `stored` gave; raises Malformed."""
+        if len(stored) < 17:
+            raise Malformed("a session key of an impossible length")
+        return cls(stored[0] or None, stored[1:])
+
 
 class WrappedKey(NamedTuple):
     """A PKESK packet: `recipient` is a fingerprint (version 6) or key id (3), empty for a hidden recipient."""
