@@ -139,7 +139,7 @@ def keys_in(thing: Found) -> list[Certificate]:
     return read_certificates(b"-----BEGIN %s\n\n%s\n-----END %s" % (title, keydata, title))
 
 
-def _print(title: str, lines: object) -> None:
+def _print(title: str, lines: Counter[str] | list[str]) -> None:
     listed = (
         [f"{count} {what}" for what, count in lines.items()]
         if isinstance(lines, Counter)
