@@ -28,7 +28,7 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import contracts, module size
 	$(BIN)/python tools/module-size
 
 test: $(VENV)/.dev ## install what the tests need, lint, then run every test
-	@sh tools/setup-peers
+	@VENV="$(VENV)" sh tools/setup-peers
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest $(ARGS)
 

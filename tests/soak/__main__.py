@@ -54,6 +54,13 @@ def openpgp(count: int, seed: int) -> str:
     )
 
 
+def argon2(count: int, seed: int) -> str:
+    """The vectors of RFC 9580 whose passphrases take 2 GiB each."""
+    from tests.keymanager.test_rfc9580 import play_argon2
+
+    return f"{play_argon2()} opened with their passphrases"
+
+
 STEPS = 50  # of one history of three devices
 
 
@@ -109,6 +116,7 @@ def large_blob(count: int, seed: int) -> str:
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "kills": (kills, 500),
     "openpgp": (openpgp, 100_000),
+    "argon2": (argon2, 1),
     "convergence": (convergence, 20_000),
     "mail-convergence": (mail_convergence, 20_000),
     "large-blob": (large_blob, 1024),

@@ -5,7 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NamedTuple
 
-from cryptography.hazmat.decrepit.ciphers.algorithms import CAST5, Blowfish, Camellia, TripleDES
+from cryptography.hazmat.decrepit.ciphers.algorithms import (
+    CAST5,
+    IDEA,
+    Blowfish,
+    Camellia,
+    TripleDES,
+)
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -15,13 +21,19 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from leap.keymanager.openpgp.errors import Unsupported
 
 # Public keys: 1 to 3 RSA, 16 ElGamal, 17 DSA, 18 ECDH, 19 ECDSA, 22 EdDSA of old, 25 X25519, 26 X448,
-# 27 Ed25519, 28 Ed448 (RFC 9580 9.1), 35 ML-KEM-768+X25519 (RFC 9980).
+# 27 Ed25519, 28 Ed448 (RFC 9580 9.1), 30 ML-DSA-65+Ed25519, 35 ML-KEM-768+X25519 (RFC 9980).
 RSA_ALGORITHMS = frozenset({1, 2, 3})
-ENCRYPTING = frozenset(
-    {1, 2, 18, 25, 26, 35}
-)  # those we can wrap a session key for; ElGamal we cannot
-NATIVE_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 35: 32 + 1184}  # fixed-size public keys
-NATIVE_SECRET_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 35: 32 + 64}
+ENCRYPTING = frozenset({1, 2, 18, 25, 26, 35})  # those we can wrap a session key for
+ELGAMAL: Final = 16
+NATIVE_SIZES = {
+    25: 32,
+    26: 56,
+    27: 32,
+    28: 57,
+    30: 32 + 1952,
+    35: 32 + 1184,
+}  # fixed-size public keys
+NATIVE_SECRET_SIZES = {25: 32, 26: 56, 27: 32, 28: 57, 30: 32 + 32, 35: 32 + 64}
 
 
 class _Cipher(NamedTuple):
@@ -31,6 +43,7 @@ class _Cipher(NamedTuple):
 
 
 _CIPHERS: Final[dict[int, _Cipher]] = {  # RFC 9580 9.3; those but AES only for reading old mail
+    1: _Cipher(16, 8, IDEA),
     2: _Cipher(24, 8, TripleDES),
     3: _Cipher(16, 8, CAST5),
     4: _Cipher(16, 8, Blowfish),
@@ -110,6 +123,15 @@ def hash_algorithm(number: int) -> Hash:
 def new_hash(number: int) -> hashlib._Hash:
     """A running hash."""
     return hashlib.new(hash_algorithm(number).name, usedforsecurity=False)
+
+
+# Octets that keys on these curves need at least: shorter hashes must be rejected (RFC 9580 5.2.3.3 to 5.2.3.5)
+_SHORTEST_HASHES: Final[dict[int, int]] = {22: 32, 27: 32, 28: 64, 30: 32}
+
+
+def is_too_short(hash_number: int, key_algorithm: int) -> bool:
+    """Whether signatures of a kind of key must not be made of this hash; raises Unsupported."""
+    return new_hash(hash_number).digest_size < _SHORTEST_HASHES.get(key_algorithm, 0)
 
 
 CURVE25519_OID: Final = bytes.fromhex("2B060104019755010501")

@@ -12,9 +12,10 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final, Literal
 
 from leap.keymanager.openpgp import algorithms
-from leap.keymanager.openpgp.armor import SIGNATURE, armor_message
+from leap.keymanager.openpgp.armor import SIGNATURE, armor_message, dearmor
 from leap.keymanager.openpgp.armor import armor as armored
 from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.contents import Contents, literal_head, read_contents
@@ -25,6 +26,7 @@ from leap.keymanager.openpgp.errors import (
     NoSecretKey,
     OpenPGPError,
     TooLarge,
+    Unsupported,
 )
 from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.secret_key import SecretKey
@@ -36,6 +38,7 @@ from leap.keymanager.openpgp.signature import (
     Subpacket,
     make_signature,
     subpacket,
+    text_form,
 )
 from leap.keymanager.openpgp.verdict import RawSignature
 
@@ -45,6 +48,11 @@ MAX_ATTEMPTS = (
 )
 
 Random = Callable[[int], bytes]
+SigningHash = Literal["sha256", "sha512"]
+_HASH_NUMBERS: Final[dict[str, int]] = {
+    "sha256": algorithms.SHA256,
+    "sha512": algorithms.SHA512,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,14 @@ class Decrypted:
     recipients: tuple[str, ...]
     session_key: bytes = field(repr=False)
     """Opens this one message again without the private key: `decrypt(..., session_key=...)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The content of a message that is signed, or only packed, but not encrypted, and its signatures."""
+
+    plaintext: bytes = field(repr=False)
+    signatures: tuple[RawSignature, ...]
 
 
 def encrypt(
@@ -147,17 +163,31 @@ def sign_detached(
     data: bytes,
     signer: SecretKey,
     *,
+    hash_name: SigningHash = "sha512",
+    text: bool = False,
     now: Callable[[], float] = time.time,
     random: Random = os.urandom,
 ) -> bytes:
-    """An armored signature over exactly these octets, as `application/pgp-signature` wants it (`MICALG`).
+    """An armored signature over exactly these octets, as `application/pgp-signature` wants it (see `micalg`).
 
-    Raises ExpiredCertificate, NoSigningKey.
+    `text`: line ends do not count, all are signed as CRLF. Raises ExpiredCertificate, NoSigningKey; Unsupported when
+    the hash is too short for the key.
     """
     at = now()
     secret = signer.signing_key(at)
-    body = make_signature(secret, SignatureType.BINARY, (data,), created=int(at), random=random)
+    number = _HASH_NUMBERS[hash_name]
+    if algorithms.is_too_short(number, secret.public.algorithm):
+        raise Unsupported(f"{hash_name} is too short for this kind of key")
+    kind, signed = (SignatureType.TEXT, text_form(data)) if text else (SignatureType.BINARY, data)
+    body = make_signature(
+        secret, kind, (signed,), created=int(at), hash_number=number, random=random
+    )
     return armored(packet(Tag.SIGNATURE, body), SIGNATURE, checksum=secret.public.version == 4)
+
+
+def micalg(hash_name: SigningHash) -> str:
+    """The name of a hash in the "micalg" parameter of signed mail (RFC 3156 5)."""
+    return f"pgp-{hash_name}"
 
 
 def decrypt(
@@ -185,6 +215,15 @@ def decrypt(
         envelope.recipients,
         session.stored,
     )
+
+
+def read_signed(data: bytes, *, max_size: int = MAX_SIZE) -> Signed:
+    """The content of a message that is not encrypted, as "gpg --sign" writes it, armored or not.
+
+    Raises Unsupported for encrypted ones, TooLarge (over `max_size` octets once unpacked), Malformed.
+    """
+    contents = read_contents(dearmor(data), max_size=max_size)
+    return Signed(contents.data, tuple(RawSignature(body) for body in contents.signatures))
 
 
 def recipients_of(data: bytes) -> tuple[str, ...]:

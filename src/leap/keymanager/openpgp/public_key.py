@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
@@ -197,6 +197,8 @@ def _load_verifier(key: PublicKey) -> _Verifier:
         return _native_verifier(Ed25519PublicKey.from_public_bytes(key.fields[0]), 64)
     if algorithm == 28:
         return _native_verifier(Ed448PublicKey.from_public_bytes(key.fields[0]), 114)
+    if algorithm == 30:
+        return _composite_verifier(key.fields[0])
     raise Unsupported(f"signatures of algorithm {algorithm} are not supported")
 
 
@@ -255,5 +257,18 @@ def _native_verifier(key: Ed25519PublicKey | Ed448PublicKey, size: int) -> _Veri
         value = fields.take(size)
         fields.end()
         key.verify(value, digest)
+
+    return verify
+
+
+def _composite_verifier(fields: bytes) -> _Verifier:
+    """ML-DSA-65 and Ed25519 (RFC 9980 5.2): both must be right."""
+    classic = Ed25519PublicKey.from_public_bytes(fields[:32])
+    lattice = mldsa.MLDSA65PublicKey.from_public_bytes(fields[32:])
+
+    def verify(_scheme: algorithms.Hash, digest: bytes, fields: Cursor) -> None:
+        classic.verify(fields.take(64), digest)
+        lattice.verify(fields.take(3309), digest)
+        fields.end()
 
     return verify

@@ -91,7 +91,10 @@ class SecretKey:
 
     def decryption_keys(self) -> list[SecretMaterial]:
         """Every secret that can open mail, however old."""
-        return [s for s in self._secrets.values() if s.public.algorithm in algorithms.ENCRYPTING]
+        fit = algorithms.ENCRYPTING | {
+            algorithms.ELGAMAL
+        }  # which says why it does not open anything
+        return [s for s in self._secrets.values() if s.public.algorithm in fit]
 
     def primary_secret(self) -> SecretMaterial:
         """The secret that changes the certificate itself; raises NoSecretKey when it is kept elsewhere."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, mldsa, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
@@ -140,6 +140,10 @@ def _load_signer(material: SecretMaterial) -> _Signer:
     if algorithm == 28:
         native448 = Ed448PrivateKey.from_private_bytes(fields[0])
         return lambda _scheme, digest: native448.sign(digest)
+    if algorithm == 30:  # RFC 9980 5.2: Ed25519, then ML-DSA-65 made of its seed
+        classic = Ed25519PrivateKey.from_private_bytes(fields[0][:32])
+        lattice = mldsa.MLDSA65PrivateKey.from_seed_bytes(fields[0][32:])
+        return lambda _scheme, digest: classic.sign(digest) + lattice.sign(digest)
     raise Unsupported(f"signing with algorithm {algorithm} is not supported")
 
 

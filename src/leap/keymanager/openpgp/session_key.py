@@ -160,6 +160,14 @@ def _wrap_rsa(session: SessionKey, key: PublicKey, version: int, _random: Random
     return mpi(key.once(rsa_public).encrypt(_pack(session, version), padding.PKCS1v15()))
 
 
+# --- ElGamal (RFC 9580 5.1.4) --------------------------------------------------------------------
+
+
+def _refuse_elgamal(_wrapped: WrappedKey, _secret: SecretMaterial) -> SessionKey:
+    # The primitives library has no ElGamal, and is about to drop the Diffie-Hellman it could be made of.
+    raise Unsupported("the message is encrypted to an ElGamal key, which only GnuPG can still use")
+
+
 # --- ECDH: Curve25519 of RFC 4880bis, NIST, Brainpool (RFC 9580 11.5) -----------------------------
 
 _KDF_HASHES = {8, 9, 10}
@@ -341,6 +349,7 @@ def _wrap_ml_kem(session: SessionKey, key: PublicKey, version: int, random: Rand
 _UNWRAP: dict[int, Callable[[WrappedKey, SecretMaterial], SessionKey]] = {
     1: _unwrap_rsa,
     2: _unwrap_rsa,
+    algorithms.ELGAMAL: _refuse_elgamal,
     18: _unwrap_ecdh,
     25: _unwrap_x25519,
     26: _unwrap_x448,

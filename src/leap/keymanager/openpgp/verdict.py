@@ -3,7 +3,7 @@
     state        | means
     good         | by this key, which was alive and allowed to sign then, and is bound to the From address
     bad          | by nobody: the data or the signature was changed, or the key may not sign
-    unknown-key  | we do not have the key; nothing can be said
+    unknown-key  | we do not have the key, or cannot compute with its kind; nothing can be said
     expired      | true, but the key or the signature had ended
     revoked      | true, but the key was revoked
     weak         | by a hash or key that can be forged today
@@ -28,7 +28,7 @@ from leap.keymanager.openpgp.armor import dearmor
 from leap.keymanager.openpgp.certificate import SIGN, Certificate, KeyState
 from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.contents import MAX_SIGNATURES
-from leap.keymanager.openpgp.errors import Malformed, OpenPGPError, TooLarge
+from leap.keymanager.openpgp.errors import Malformed, OpenPGPError, TooLarge, Unsupported
 from leap.keymanager.openpgp.packets import Tag, read_packets
 from leap.keymanager.openpgp.signature import Signature, SignatureType, text_form
 
@@ -41,7 +41,7 @@ _BEST_FIRST: tuple[State, ...] = ("good", "not-from", "expired", "revoked", "wea
 Owners = Mapping[str, Collection[str]]  # address -> fingerprints of the certificates bound to it
 
 _NOBODY: Owners = MappingProxyType({})
-_DAMAGED = "the signature itself is damaged or of an unknown kind"
+_DAMAGED = "the signature itself is damaged"
 _CHANGED = "the message was changed after it was signed, or the signature is not by this key"
 
 
@@ -60,14 +60,16 @@ class Verdict:
 class RawSignature:
     """A signature packet as it came with a message, not yet judged."""
 
-    __slots__ = ("_parsed", "body")
+    __slots__ = ("_parsed", "_refused", "body")
 
     def __init__(self, body: bytes) -> None:
         self.body = body
+        self._parsed: Signature | None = None
+        self._refused: OpenPGPError | None = None
         try:
-            self._parsed: Signature | None = Signature(body)
-        except OpenPGPError:
-            self._parsed = None
+            self._parsed = Signature(body)
+        except OpenPGPError as error:
+            self._refused = error
 
     def __repr__(self) -> str:
         return f"<RawSignature by {self.issuer or 'nobody named'}>"
@@ -79,6 +81,11 @@ class RawSignature:
     def parsed(self) -> Signature | None:
         """None when it cannot be read."""
         return self._parsed
+
+    @property
+    def unsupported(self) -> str:
+        """Why it cannot be read although nothing seems wrong with it, or an empty string."""
+        return str(self._refused) if isinstance(self._refused, Unsupported) else ""
 
     @property
     def issuer(self) -> str:
@@ -181,12 +188,15 @@ class _Judge:
     def judge(self, raw: RawSignature) -> Verdict:
         signature = raw.parsed
         if signature is None:
+            if raw.unsupported:
+                return Verdict(state="unknown-key", reason=raw.unsupported)
             return Verdict(state="bad", reason=_DAMAGED)
         if signature.kind not in (SignatureType.BINARY, SignatureType.TEXT):
             return self._say(signature, "bad", "it is a signature on a key, not on a message")
         candidates = self._candidates(signature)
         if not candidates:
             return self._say(signature, "unknown-key", "the signer's key is not known here")
+        failed: State = "bad"
         reason = _CHANGED
         verdicts = []
         for certificate, state in candidates:
@@ -194,9 +204,11 @@ class _Judge:
                 if signature.is_over((self._content(signature),), state.key):
                     verdicts.append(self._judge_true(signature, certificate, state))
             except OpenPGPError as error:
+                # what nobody here can compute is no reason to call the mail forged
+                failed = "unknown-key" if isinstance(error, Unsupported) else "bad"
                 reason = str(error)
         if not verdicts:
-            return self._say(signature, "bad", reason, candidates[0][0])
+            return self._say(signature, failed, reason, candidates[0][0])
         # what the From's own certificate says of its key counts before what others say who carry it, too
         return min(verdicts, key=lambda v: (not self._is_bound(v), _BEST_FIRST.index(v.state)))
 
@@ -235,8 +247,12 @@ class _Judge:
         verdict: tuple[State, str] = ("good", "")
         if signature.unusable:
             verdict = "bad", signature.unusable
+        elif signature.version == 3:
+            verdict = "weak", "it is in a form that programs have not written for many years"
         elif algorithms.hash_algorithm(signature.hash_number).weak:
             verdict = "weak", f"{signature.hash_name} signatures can be forged today"
+        elif algorithms.is_too_short(signature.hash_number, state.key.algorithm):
+            verdict = "weak", f"{signature.hash_name} is too short for this kind of key"
         elif state.key.too_weak or head.key.too_weak:
             verdict = "weak", state.key.too_weak or head.key.too_weak
         elif made > now + CLOCK_SKEW:
