@@ -9,6 +9,7 @@ import hashlib
 import random
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -47,6 +48,7 @@ from leap.keymanager.openpgp.session_key import SessionKey, wrap
 from leap.keymanager.openpgp.signature import SignatureType, Subpacket, make_signature, subpacket
 from leap.keymanager.openpgp.verdict import RawSignature
 
+from . import test_ocb
 from .conftest import BIRTH
 
 Read = Callable[[bytes], object]
@@ -72,10 +74,12 @@ def now() -> float:
 
 
 def subjects() -> list[Subject]:
-    """All of them; takes a second."""
-    alice, bob = (generate(f"{who}@example.test", now=lambda: BIRTH) for who in ("alice", "bob"))
-    modern = generate("x@example.test", now=lambda: BIRTH, version=6)
-    quantum = generate("y@example.test", now=lambda: BIRTH, version=6, post_quantum=True)
+    """All of them, the same each time but for what the primitives library draws by itself."""
+    source = random.Random(9580).randbytes
+    make = partial(generate, now=lambda: BIRTH, random=source)
+    alice, bob = make("alice@example.test"), make("bob@example.test")
+    modern = make("x@example.test", version=6)
+    quantum = make("y@example.test", version=6, post_quantum=True)
     old = classic_key()
     people = [alice, bob, modern, quantum, old]
     readers = _Readers(people)
@@ -151,21 +155,20 @@ def _look_at(certificate: Certificate) -> None:
 
 
 def _messages(readers: _Readers, people: list[SecretKey]) -> list[Subject]:
-    alice, _, modern, quantum, old = people
+    alice, bob, modern, quantum, old = people
     read, to = readers.message, [key.certificate for key in people]
+    close = partial(encrypt, TEXT, now=now, random=random.Random(5).randbytes)
     locked = SessionKey(7, s2k.derive(PASSPHRASE, FAST, 16))
     argon = SessionKey(7, s2k.derive(PASSPHRASE, ARGON2, 16))
     text = literal(TEXT)
     return [
-        Subject("message", encrypt(TEXT, [to[1]], alice, armor=False, now=now), read),
-        Subject("message, armored", encrypt(TEXT, [to[1]], alice, now=now), read),
-        Subject("message, version 6", encrypt(TEXT, [to[2]], modern, armor=False, now=now), read),
-        Subject("message, ML-KEM", encrypt(TEXT, [to[3]], quantum, now=now), read),
-        Subject("message, RSA and ECDH", encrypt(TEXT, [to[4]], old, armor=False, now=now), read),
-        Subject("message, to all", encrypt(TEXT, to, alice, armor=False, now=now), read),
-        Subject(
-            "message, hidden", encrypt(TEXT, [], alice, hidden=to[:2], armor=False, now=now), read
-        ),
+        Subject("message", close([to[1]], alice, armor=False), read),
+        Subject("message, armored", close([to[1]], alice), read),
+        Subject("message, version 6", close([to[2]], modern, armor=False), read),
+        Subject("message, ML-KEM", close([to[3]], quantum), read),
+        Subject("message, RSA and ECDH", close([to[4]], old, armor=False), read),
+        Subject("message, to all", close(to, alice, armor=False), read),
+        Subject("message, hidden", close([], alice, hidden=to[:2], armor=False), read),
         Subject(
             "message, passphrase",
             packet(Tag.SKESK, b"\x04\x07", FAST) + seal_v1(text, locked),
@@ -177,6 +180,7 @@ def _messages(readers: _Readers, people: list[SecretKey]) -> list[Subject]:
             readers.locked_message,
         ),
         Subject("message, passphrase of version 6", _locked_v6(text), readers.locked_message),
+        Subject("message, GnuPG's OCB", test_ocb.message(test_ocb.sealed(text, 1), bob), read),
     ]
 
 
