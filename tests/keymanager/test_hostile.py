@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import random
+import re
 import time
 import tracemalloc
 import zlib
@@ -31,7 +33,7 @@ from leap.keymanager.openpgp import (
     sign_detached,
     verify_detached,
 )
-from leap.keymanager.openpgp.armor import armor, armor_message, crc24, dearmor
+from leap.keymanager.openpgp.armor import _decode, armor, armor_message, crc24, dearmor
 from leap.keymanager.openpgp.contents import literal, read_contents
 from leap.keymanager.openpgp.packets import (
     Cursor,
@@ -244,8 +246,32 @@ def test_armor_comes_back(data: bytes) -> None:
     assert dearmor(armor_message(data)).endswith(data)
 
 
+@settings(max_examples=300)
+@given(
+    st.text("Az9+/= \r\n\t-_:.\x00é", max_size=12) | st.from_regex(r"[A-Za-z0-9+/\n]{0,80}={0,3}")
+)
+def test_base64_is_read_strictly(text: str) -> None:
+    """Whole groups of four, padding at the end alone, white space anywhere, and nothing else (RFC 4648 3, 4)."""
+    encoded = text.encode()
+    bare = re.sub(rb"[ \t\r\n\x0b\x0c]", b"", encoded)
+    if len(bare) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]*={0,2}", bare):
+        with pytest.raises(Malformed):
+            _decode(encoded)
+    else:
+        assert _decode(encoded) == base64.b64decode(bare)
+
+
 def test_the_checksum_is_the_standards() -> None:
     assert crc24(b"123456789") == 0x21CF02
+    source = random.Random(24)
+    for size in (0, 1, 2, 3, 127, 128, 129, 300, 4_321):
+        data = source.randbytes(size)
+        value = 0xB704CE  # RFC 9580 6.1.1, bit by bit
+        for octet in data:
+            value ^= octet << 16
+            for _ in range(8):
+                value = value << 1 ^ (0x1864CFB if value & 0x800000 else 0)
+        assert crc24(data) == value
 
 
 @settings(max_examples=300)
