@@ -1,8 +1,8 @@
 """ASCII armor (RFC 9580 6): reading what mail programs write, writing what all of them read.
 
 The checksum line is never looked at (RFC 9580 6.1). GnuPG 2.2 fails on armor without one when the base64 has no
-padding, so it is written for version 4 keys and signatures; for whole messages, where computing it would cost as
-much as encrypting, `armor_message` sees to it that there is padding.
+padding, so it is written for version 4 keys and signatures; for whole messages, where computing it would take half as
+long as encrypting, `armor_message` sees to it that there is padding.
 """
 
 from __future__ import annotations
