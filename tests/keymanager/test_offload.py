@@ -65,7 +65,16 @@ async def test_without_processes_threads_do_it(alice: SecretKey, bob: SecretKey)
 async def test_a_dead_process_does_not_lose_the_work(bob: SecretKey) -> None:
     async with Workers(processes=1) as workers:
         me = os.getpid()
+        other = await workers.run(THREAD, os.getpid)
         assert await workers.run(THREAD, _die_unless, me) == me
+        assert await workers.run(THREAD, os.getpid) not in (me, other)
+
+
+async def test_where_no_process_lives_threads_do_it() -> None:
+    async with Workers(processes=1) as workers:
+        me = os.getpid()
+        assert await workers.run(THREAD, _die_unless, me) == me
+        assert await workers.run(THREAD, os.getpid) == me
 
 
 async def test_many_recipients_or_a_large_certificate_do_not_stop_the_loop(

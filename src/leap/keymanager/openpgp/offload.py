@@ -50,6 +50,7 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
         self._warming: Future[None] | None = None
         self._busy = 0
+        self._works = False  # whether a process ever did anything
         self._idle: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Workers:
@@ -116,12 +117,18 @@ class Workers:
 
     async def _run_in_process(self, work: Callable[[], T]) -> T:
         self._busy += 1
+        pool = self._started_pool()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._started_pool(), work)
+            done = await asyncio.get_running_loop().run_in_executor(pool, work)
+            self._works = True
+            return done
         except BrokenProcessPool:
-            # a program without an importable main module cannot have child processes, and the system
-            # may end one when memory is short: the work itself is still to be done
-            self._pool, self._processes = None, 0
+            # The system may end a process when memory is short: the work itself is still to be done, and the next
+            # gets a new one. A program without an importable main module cannot have any.
+            if self._pool is pool:
+                self._pool, self._warming = None, None
+            if not self._works:
+                self._processes = 0
         finally:
             self._busy -= 1
             self._end_when_idle()
