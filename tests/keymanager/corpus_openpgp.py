@@ -38,7 +38,8 @@ def mails(corpus: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(corpus.rglob("*.eml")):
         yield f"{path.parent.name}/{path.name}", path.read_bytes()
     for path in sorted((corpus / "mbox").rglob("*.mbox*")):
-        for number, mail in enumerate(re.split(rb"(?m)^From .*\r?\n", path.read_bytes())):
+        pieces = re.split(rb"(?m)^From .*\r?\n", path.read_bytes())
+        for number, mail in enumerate(filter(None, pieces), 1):
             yield f"{path.name}#{number}", mail
 
 
