@@ -256,9 +256,24 @@ def test_base64_is_read_strictly(text: str) -> None:
     bare = re.sub(rb"[ \t\r\n\x0b\x0c]", b"", encoded)
     if len(bare) % 4 or not re.fullmatch(rb"[A-Za-z0-9+/]*={0,2}", bare):
         with pytest.raises(Malformed):
-            _decode(encoded)
+            _decode(encoded, 0, len(encoded))
     else:
-        assert _decode(encoded) == base64.b64decode(bare)
+        assert _decode(encoded, 0, len(encoded)) == base64.b64decode(bare)
+
+
+def test_large_armor_is_read_in_pieces_as_strictly() -> None:
+    source = random.Random(6)
+    for size in (57 * 2048, 57 * 2048 * 3 - 1, 400_000):
+        data = source.randbytes(size)
+        text = armor(data, "MESSAGE")
+        assert max(map(len, text.split(b"\n"))) == 76
+        for shape in (text, text.replace(b"\n", b"\r\n"), text.replace(b"\n", b" \n")):
+            assert dearmor(shape) == data
+        for at, what in ((200_000, b"="), (100_001, b"!"), (150_000, b"====")):
+            broken = text[:at] + what + text[at + len(what) :]
+            if at < len(text):
+                with pytest.raises(Malformed):
+                    dearmor(broken)
 
 
 def test_the_checksum_is_the_standards() -> None:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -111,20 +112,44 @@ def seal_v2(
     random: Callable[[int], bytes] = os.urandom,
 ) -> bytearray:
     """The same of version 2: AES-256 in OCB mode."""
-    clear = memoryview(packets if isinstance(packets, bytes) else b"".join(packets))
+    pieces = (packets,) if isinstance(packets, bytes) else packets
     header, salt = bytes([0xC0 | Tag.SEIPD, 2, 9, modes.OCB, _CHUNK]), random(32)
     key, prefix = _derive(session.key, header, salt)
     aead = AESOCB3(key)
-    step = 1 << (_CHUNK + 6)
-    count = -(-len(clear) // step)
-    length = len(header) - 1 + len(salt) + len(clear) + 16 * (count + 1)
-    sealed = bytearray(b"".join((lead, packet_head(Tag.SEIPD, length), header[1:], salt)))
-    for index in range(count):
-        piece = clear[index * step : (index + 1) * step]
-        sealed += aead.encrypt(prefix + index.to_bytes(8, "big"), piece, header)
-    total = header + len(clear).to_bytes(8, "big")
-    sealed += aead.encrypt(prefix + count.to_bytes(8, "big"), b"", total)
+    step, size = 1 << (_CHUNK + 6), sum(map(len, pieces))
+    count = -(-size // step)
+    length = len(header) - 1 + len(salt) + size + 16 * (count + 1)
+    head = b"".join((lead, packet_head(Tag.SEIPD, length), header[1:], salt))
+    sealed = bytearray(len(head) + size + 16 * (count + 1))
+    sealed[: len(head)] = head
+    at = len(head)
+    with memoryview(sealed) as room:
+        for index, chunk in enumerate(_chunks(pieces, step)):
+            end = at + len(chunk) + 16
+            aead.encrypt_into(prefix + index.to_bytes(8, "big"), chunk, header, room[at:end])
+            at = end
+        total = header + size.to_bytes(8, "big")
+        aead.encrypt_into(prefix + count.to_bytes(8, "big"), b"", total, room[at:])
     return sealed
+
+
+def _chunks(pieces: Sequence[bytes], step: int) -> Iterator[bytes | memoryview]:
+    """`pieces`, one after the other, in chunks of `step` octets and a last shorter one."""
+    rest = b""
+    for piece in pieces:
+        view = memoryview(piece)
+        if rest:
+            missing = step - len(rest)
+            rest, view = rest + view[:missing], view[missing:]
+            if len(rest) < step:
+                continue
+            yield rest
+        whole = len(view) // step * step
+        for at in range(0, whole, step):
+            yield view[at : at + step]
+        rest = bytes(view[whole:])
+    if rest:
+        yield rest
 
 
 def _open_v2(body: bytes, session: SessionKey) -> bytes:
@@ -144,18 +169,18 @@ def _open_v2(body: bytes, session: SessionKey) -> bytes:
     if len(rest) < 16:
         raise Malformed("an encrypted message is too short")
     end, step = len(rest) - 16, (1 << (chunk + 6)) + 16
-    clear = bytearray()
+    clear = BytesIO()
     index = 0
     try:
         for at in range(0, end, step):
             piece = rest[at : min(at + step, end)]
-            clear += aead.decrypt(prefix + index.to_bytes(8, "big"), piece, header)
+            clear.write(aead.decrypt(prefix + index.to_bytes(8, "big"), piece, header))
             index += 1
-        total = header + len(clear).to_bytes(8, "big")
+        total = header + clear.tell().to_bytes(8, "big")
         aead.decrypt(prefix + index.to_bytes(8, "big"), rest[end:], total)
     except (InvalidTag, ValueError):
         raise IntegrityError(_CHANGED) from None
-    return bytes(clear)
+    return clear.getvalue()
 
 
 def _derive(key: bytes, header: bytes, salt: bytes) -> tuple[bytes, bytes]:
