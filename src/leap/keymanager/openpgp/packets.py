@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from leap.keymanager.openpgp.errors import Malformed, TooLarge
 
 MAX_PACKETS = (
     20_000  # flooded certificates of the old key servers had up to 150,000 signatures: refused
 )
+
+Octets = TypeVar("Octets", bytes, memoryview)
 
 
 class Tag(IntEnum):
@@ -130,8 +132,11 @@ def read_packets(data: bytes | bytearray, *, limit: int = MAX_PACKETS) -> Iterat
 
     Raises Malformed for bytes that are no packets, TooLarge for more than `limit` of them.
     """
-    if isinstance(data, bytearray):
-        data = bytes(data)
+    return map(Packet._make, frames(bytes(data), limit=limit))
+
+
+def frames(data: Octets, *, limit: int = MAX_PACKETS) -> Iterator[tuple[int, Octets]]:
+    """The same as type and body; of a memoryview the bodies are views, too, and nothing is copied."""
     at = count = 0
     end = len(data)
     while at < end:
@@ -156,16 +161,16 @@ def read_packets(data: bytes | bytearray, *, limit: int = MAX_PACKETS) -> Iterat
             body, at = _old_format_body(data, at, header & 3, tag)
         if tag == 0:
             raise Malformed("a packet of type 0")  # RFC 9580 5: reserved, an error
-        yield Packet(tag, body)
+        yield tag, body
 
 
-def _slice(data: bytes, at: int, length: int) -> bytes:
+def _slice(data: Octets, at: int, length: int) -> Octets:
     if length > len(data) - at:
         raise Malformed("an OpenPGP packet ends too early")
     return data[at : at + length]
 
 
-def _new_format_body(data: bytes, at: int, tag: int, first: int) -> tuple[bytes, int]:
+def _new_format_body(data: Octets, at: int, tag: int, first: int) -> tuple[Octets, int]:
     """A body in pieces, the first of which has `first` octets."""
     if tag not in DATA_TAGS:
         raise Malformed("a partial length where the standard forbids it")  # RFC 9580 4.2.1.4
@@ -179,11 +184,11 @@ def _new_format_body(data: bytes, at: int, tag: int, first: int) -> tuple[bytes,
         body += _slice(data, at, length)
         at += length
         if not partial:
-            return bytes(body), at
+            return type(data)(body), at
         length, at, partial = _new_format_length(data, at)
 
 
-def _new_format_length(data: bytes, at: int) -> tuple[int, int, bool]:
+def _new_format_length(data: Octets, at: int) -> tuple[int, int, bool]:
     if at >= len(data):
         raise Malformed("an OpenPGP packet ends too early")
     first = data[at]
@@ -197,7 +202,7 @@ def _new_format_length(data: bytes, at: int) -> tuple[int, int, bool]:
     return 1 << (first & 0x1F), at, True
 
 
-def _old_format_body(data: bytes, at: int, kind: int, tag: int) -> tuple[bytes, int]:
+def _old_format_body(data: Octets, at: int, kind: int, tag: int) -> tuple[Octets, int]:
     if kind == 3:  # RFC 9580 4.2.2: until the end; old GnuPG writes compressed data so
         if tag not in DATA_TAGS:
             raise Malformed("an open length where the standard forbids it")
