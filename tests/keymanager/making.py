@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from leap.keymanager.openpgp import Certificate, SecretKey
 from leap.keymanager.openpgp.component import Component
-from leap.keymanager.openpgp.packets import Tag
+from leap.keymanager.openpgp.packets import Tag, mpi
+from leap.keymanager.openpgp.public_key import PublicKey
+from leap.keymanager.openpgp.secret_material import SecretMaterial
 from leap.keymanager.openpgp.self_signatures import pieces_of
 from leap.keymanager.openpgp.signature import (
     SignatureType,
@@ -85,3 +89,35 @@ def forged_revocations(key: SecretKey, count: int, *, first: int = 0) -> list[by
         body[-1] ^= 1
         made.append(bytes(body))
     return made
+
+
+def rsa_material(bits: int, *, at: int = BIRTH) -> SecretMaterial:
+    """A version 4 RSA key, which the engine itself makes none of."""
+    numbers = rsa.generate_private_key(65537, bits).private_numbers()
+    public = numbers.public_numbers
+
+    def number(value: int) -> bytes:
+        return mpi(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+
+    body = b"\x04" + at.to_bytes(4, "big") + b"\x01" + number(public.n) + number(public.e)
+    inverse = pow(numbers.p, -1, numbers.q)
+    secret = b"".join(number(value) for value in (numbers.d, numbers.p, numbers.q, inverse))
+    return SecretMaterial(PublicKey(body), secret)
+
+
+def rsa_secret_key(bits: int, address: str, *, at: int = BIRTH) -> SecretKey:
+    """One RSA key for everything, as the first programs made them."""
+    material = rsa_material(bits, at=at)
+    public = material.public
+    name = Component(Tag.USER_ID, address.encode(), ())
+    says = [subpacket(Subpacket.KEY_FLAGS, b"\x0f", critical=True)]
+    body = make_signature(
+        material,
+        SignatureType.CERTIFY_POSITIVE,
+        pieces_of(public, name),
+        created=at,
+        statements=says,
+    )
+    head = Component(Tag.PUBLIC_KEY, public.body, ())
+    certificate = Certificate([head, with_more(name, [body])])
+    return SecretKey(certificate, {public.fingerprint: material})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
+import pysequoia
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESOCB3
@@ -25,8 +27,10 @@ from leap.keymanager.openpgp import (
     decrypt_with_passphrase,
     encrypt,
     encrypt_with_passphrase,
+    generate,
     read_secret_keys,
     s2k,
+    verify_signatures,
 )
 from leap.keymanager.openpgp.armor import dearmor
 from leap.keymanager.openpgp.armor_headers import read_armor_headers
@@ -81,7 +85,7 @@ def test_a_setup_message_is_as_autocrypt_asks_for() -> None:
     message = encrypt_with_passphrase(TEXT, CODE, armor_headers=headers)
     assert read_armor_headers(message) == headers
     assert message.startswith(b"-----BEGIN PGP MESSAGE-----\nPassphrase-Format: numeric9x4\n")
-    packets = [item for item in read_packets(dearmor(message)) if item.tag != Tag.MARKER]
+    packets = list(read_packets(dearmor(message)))
     assert [item.tag for item in packets] == [Tag.SKESK, Tag.SEIPD]
     assert packets[0].body[:4] == bytes([4, 7, 3, 8])
     assert packets[1].body[0] == 1
@@ -180,6 +184,20 @@ def test_derivations_that_would_stop_the_machine_are_refused(specifier: bytes) -
         decrypt_with_passphrase(message, "x")
 
 
+def test_a_message_of_many_passphrases_costs_no_more_than_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = SessionKey(9, bytes(32))
+    dear = b"\x04" + bytes(16) + bytes([16, 1, 10])  # 16 passes over a megabyte
+    locked = [locked_v4(phrase, dear, session) for phrase in (b"a", b"b", b"c")]
+    message = b"".join(locked) + seal_v1(literal(TEXT), session)
+    assert decrypt_with_passphrase(message, "c").plaintext == TEXT
+    monkeypatch.setattr(s2k, "MAX_ARGON2_WORK", 2 * 16 * 1024)
+    assert decrypt_with_passphrase(message, "b").plaintext == TEXT
+    with pytest.raises(WrongPassphrase):
+        decrypt_with_passphrase(message, "c")
+
+
 def test_content_over_the_limit_is_refused() -> None:
     session = SessionKey(7, bytes(16))
     message = locked_v4(b"x", FAST, session) + seal_v1(literal(bytes(1001)), session)
@@ -230,6 +248,17 @@ def test_gpg_opens_ours_and_we_open_gpgs(gpg: Gpg) -> None:
         assert decrypt_with_passphrase(theirs, CODE).plaintext == TEXT
         with pytest.raises(WrongPassphrase):
             decrypt_with_passphrase(theirs, CODE + "x")
+
+
+def test_sequoia_opens_ours_and_we_open_sequoias() -> None:
+    key = generate("x@example.test", now=lambda: time.time() - 60)
+    assert pysequoia.decrypt(encrypt_with_passphrase(TEXT, CODE), passwords=[CODE]).bytes == TEXT
+    signer = pysequoia.Tsk.from_bytes(key.to_bytes()).signer()
+    theirs = pysequoia.encrypt(TEXT, passwords=[CODE], signer=signer)
+    opened = decrypt_with_passphrase(theirs, CODE)
+    assert opened.plaintext == TEXT
+    [verdict] = verify_signatures(TEXT, opened.signatures, [key.certificate])
+    assert verdict.state == "good"
 
 
 def test_gpgs_mail_to_a_key_and_a_passphrase(gpg: Gpg, bob: SecretKey) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 
 from leap.keymanager.openpgp import (
@@ -31,7 +30,7 @@ from leap.keymanager.openpgp import (
 from leap.keymanager.openpgp.certificate import CERTIFY, ENCRYPT, SIGN
 from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.contents import literal
-from leap.keymanager.openpgp.packets import Tag, mpi, packet
+from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.secret_material import SecretMaterial
 from leap.keymanager.openpgp.seipd import seal_v1
@@ -45,6 +44,7 @@ from leap.keymanager.openpgp.signature import (
 )
 
 from .conftest import BIRTH, DAY
+from .making import rsa_material
 
 TEXT = b"Dear Bob,\r\nhow are you?\r\n"
 SUPERSEDED, COMPROMISED, RETIRED, NO_REASON = 1, 2, 3, 0
@@ -265,22 +265,9 @@ def test_hashes(maker: Maker, hash_number: int, name: str, state: str) -> None:
     assert (verdict.state, verdict.hash_name) == (state, name)
 
 
-def rsa_key(bits: int) -> SecretMaterial:
-    numbers = rsa.generate_private_key(65537, bits).private_numbers()
-    public = numbers.public_numbers
-
-    def number(value: int) -> bytes:
-        return mpi(value.to_bytes((value.bit_length() + 7) // 8, "big"))
-
-    body = b"\x04" + BIRTH.to_bytes(4, "big") + b"\x01" + number(public.n) + number(public.e)
-    inverse = pow(numbers.p, -1, numbers.q)
-    secret = b"".join(number(value) for value in (numbers.d, numbers.p, numbers.q, inverse))
-    return SecretMaterial(PublicKey(body), secret)
-
-
 @pytest.mark.parametrize(("bits", "state"), [(1024, "weak"), (2048, "good")])
 def test_small_keys_are_weak(maker: Maker, bits: int, state: str) -> None:
-    maker.primary = rsa_key(bits)
+    maker.primary = rsa_material(bits)
     certificate = maker.certificate()
     for by in (maker.primary, maker.subkey):  # what hangs on a weak key is weak, too
         assert judged(signed(by, BIRTH + 1), certificate, BIRTH + DAY).state == state
@@ -299,7 +286,7 @@ def version_3(by: SecretMaterial, hash_number: int) -> RawSignature:
 
 
 def test_signatures_of_version_3_are_read_and_called_weak(maker: Maker) -> None:
-    maker.primary = rsa_key(2048)
+    maker.primary = rsa_material(2048)
     certificate = maker.certificate()
     for hash_number, name in ((1, "md5"), (2, "sha1"), (8, "sha256")):
         signature = version_3(maker.primary, hash_number)

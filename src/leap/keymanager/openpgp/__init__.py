@@ -1,6 +1,7 @@
 """The OpenPGP engine: RFC 9580 on the primitives of `cryptography`, and nothing of mail in it."""
 
 from leap.keymanager.openpgp.algorithms import MICALG
+from leap.keymanager.openpgp.armor_headers import read_armor_headers
 from leap.keymanager.openpgp.certificate import Certificate, read_certificates
 from leap.keymanager.openpgp.cleartext import (
     CleartextSigned,
@@ -72,6 +73,7 @@ __all__ = [
     "generate",
     "is_cleartext_signed",
     "micalg",
+    "read_armor_headers",
     "read_certificates",
     "read_cleartext",
     "read_secret_keys",

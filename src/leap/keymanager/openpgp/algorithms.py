@@ -145,6 +145,10 @@ NIST_CURVES: Final[dict[bytes, type[ec.EllipticCurve]]] = {
     bytes.fromhex("2B240303020801010B"): ec.BrainpoolP384R1,
     bytes.fromhex("2B240303020801010D"): ec.BrainpoolP512R1,
 }
+# Octets of hash that ECDSA wants on the longer curves; GnuPG refuses shorter ones, so that none are written
+ECDSA_HASHES: Final[dict[bytes, int]] = {
+    oid: min(64, (curve().key_size + 7) // 8) for oid, curve in NIST_CURVES.items()
+}
 MIN_RSA_BITS: Final = (
     2048  # smaller ones are read, never encrypted to, and their signatures are called weak
 )

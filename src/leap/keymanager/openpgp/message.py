@@ -28,7 +28,8 @@ from leap.keymanager.openpgp.errors import (
     TooLarge,
     Unsupported,
 )
-from leap.keymanager.openpgp.packets import Tag, packet
+from leap.keymanager.openpgp.packets import Tag, packet, read_packets
+from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.secret_key import SecretKey
 from leap.keymanager.openpgp.secret_material import SecretMaterial
 from leap.keymanager.openpgp.seipd import seal_v1, seal_v2
@@ -176,13 +177,20 @@ def sign_detached(
     at = now()
     secret = signer.signing_key(at)
     number = _HASH_NUMBERS[hash_name]
-    if algorithms.is_too_short(number, secret.public.algorithm):
+    if _is_too_short(number, secret.public):
         raise Unsupported(f"{hash_name} is too short for this kind of key")
     kind, signed = (SignatureType.TEXT, text_form(data)) if text else (SignatureType.BINARY, data)
     body = make_signature(
         secret, kind, (signed,), created=int(at), hash_number=number, random=random
     )
     return armored(packet(Tag.SIGNATURE, body), SIGNATURE, checksum=secret.public.version == 4)
+
+
+def _is_too_short(hash_number: int, key: PublicKey) -> bool:
+    if algorithms.is_too_short(hash_number, key.algorithm):
+        return True
+    least = algorithms.ECDSA_HASHES.get(key.fields[0], 0) if key.algorithm == 19 else 0
+    return algorithms.new_hash(hash_number).digest_size < least
 
 
 def micalg(hash_name: SigningHash) -> str:
@@ -222,7 +230,12 @@ def read_signed(data: bytes, *, max_size: int = MAX_SIZE) -> Signed:
 
     Raises Unsupported for encrypted ones, TooLarge (over `max_size` octets once unpacked), Malformed.
     """
-    contents = read_contents(dearmor(data), max_size=max_size)
+    packets = dearmor(data)
+    for tag, _ in read_packets(packets):
+        if tag in (Tag.PKESK, Tag.SKESK, Tag.SEIPD, Tag.SED, Tag.OCB):
+            raise Unsupported("the message is encrypted")
+        break
+    contents = read_contents(packets, max_size=max_size)
     return Signed(contents.data, tuple(RawSignature(body) for body in contents.signatures))
 
 

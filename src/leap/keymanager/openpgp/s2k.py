@@ -35,6 +35,11 @@ def iterated(random: Callable[[int], bytes]) -> bytes:
     return bytes([3, SHA256]) + random(8) + b"\xff"
 
 
+def argon2_work(specifier: bytes) -> int:
+    """KiB times passes that a derivation asks for; 0 for those without Argon2, which are cheap."""
+    return specifier[17] << specifier[19] if specifier[0] == 4 else 0
+
+
 def derive(
     passphrase: bytes, specifier: bytes, size: int, *, max_memory: int = MAX_ARGON2_MEMORY
 ) -> bytes:
@@ -73,7 +78,7 @@ def _argon2(passphrase: bytes, specifier: bytes, size: int, max_memory: int) -> 
     salt, (passes, lanes, exponent) = specifier[1:17], specifier[17:20]
     if exponent > max_memory or passes > MAX_ARGON2_PASSES or lanes > MAX_ARGON2_LANES:
         raise Unsupported("the passphrase hashing asks for too much memory or time")
-    if passes << exponent > MAX_ARGON2_WORK:
+    if argon2_work(specifier) > MAX_ARGON2_WORK:
         raise Unsupported("the passphrase hashing asks for too much memory or time")
     try:
         return argon2id(

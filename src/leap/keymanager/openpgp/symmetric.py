@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from leap.keymanager.openpgp.armor import armor_message
+from leap.keymanager.openpgp import s2k
+from leap.keymanager.openpgp.armor import MESSAGE
+from leap.keymanager.openpgp.armor import armor as armored
 from leap.keymanager.openpgp.armor_headers import header_lines
 from leap.keymanager.openpgp.contents import literal, read_contents
 from leap.keymanager.openpgp.envelope import Envelope, read_envelope
@@ -33,7 +35,7 @@ from leap.keymanager.openpgp.seipd import seal_v1
 from leap.keymanager.openpgp.session_key import SessionKey
 from leap.keymanager.openpgp.verdict import RawSignature
 
-MAX_PASSPHRASES: Final = 4  # tried for one message; several at all are rare
+MAX_PASSPHRASES: Final = 8  # tried for one message; several at all are rare
 _CIPHERS: Final = {128: 7, 192: 8, 256: 9}
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -58,7 +60,10 @@ def encrypt_with_passphrase(
     message = locked + seal_v1(literal(data), session, random=random)
     if not armor:
         return message
-    first, end, rest = armor_message(message).partition(b"\n")
+    # GnuPG 2.2 wants a checksum where the base64 has no padding; a marker packet, which would do as well, is more
+    # than some programs expect in a setup message
+    text = armored(message, MESSAGE, checksum=len(message) % 3 == 0)
+    first, end, rest = text.partition(b"\n")
     return b"".join((first, end, headers, rest))
 
 
@@ -86,9 +91,13 @@ def _open(envelope: Envelope, passphrase: bytes) -> tuple[SessionKey, bytes]:
     if not envelope.locked:
         raise NoSecretKey("the message is not encrypted with a passphrase")
     refused: OpenPGPError | None = None
+    work = 0
     for body in envelope.locked[:MAX_PASSPHRASES]:
         try:
             locked = read_passphrase_key(body)
+            work += s2k.argon2_work(locked.specifier)
+            if work > s2k.MAX_ARGON2_WORK:  # one message costs no more than one passphrase may
+                raise Unsupported("the passphrase hashing asks for too much memory or time")
             session = locked.unlock(passphrase)
         except OpenPGPError as error:
             refused = _worse(refused, error)

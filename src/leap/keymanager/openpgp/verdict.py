@@ -60,16 +60,18 @@ class Verdict:
 class RawSignature:
     """A signature packet as it came with a message, not yet judged."""
 
-    __slots__ = ("_parsed", "_refused", "body")
+    __slots__ = ("_parsed", "_unsupported", "body")
 
     def __init__(self, body: bytes) -> None:
         self.body = body
         self._parsed: Signature | None = None
-        self._refused: OpenPGPError | None = None
+        self._unsupported = ""
         try:
             self._parsed = Signature(body)
-        except OpenPGPError as error:
-            self._refused = error
+        except Unsupported as error:
+            self._unsupported = str(error)
+        except OpenPGPError:
+            pass
 
     def __repr__(self) -> str:
         return f"<RawSignature by {self.issuer or 'nobody named'}>"
@@ -85,7 +87,7 @@ class RawSignature:
     @property
     def unsupported(self) -> str:
         """Why it cannot be read although nothing seems wrong with it, or an empty string."""
-        return str(self._refused) if isinstance(self._refused, Unsupported) else ""
+        return self._unsupported
 
     @property
     def issuer(self) -> str:
