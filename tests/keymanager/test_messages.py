@@ -56,7 +56,7 @@ def test_mail_to_bob_is_read_by_bob_alone(
     [verdict] = verify_signatures(TEXT, opened.signatures, [alice.certificate], now=now)
     assert (verdict.state, verdict.fingerprint) == ("good", alice.fingerprint)
     assert verdict.signer == "Alice <alice@example.test>"
-    assert (verdict.created, verdict.hash_name) == (int(now()), "sha512")
+    assert (verdict.created, verdict.hash_name) == (int(now()), "sha256")
     with pytest.raises(NoSecretKey):
         decrypt(message, [eve])
     with pytest.raises(NoSecretKey):

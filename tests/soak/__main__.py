@@ -43,16 +43,14 @@ def kills(count: int, seed: int) -> str:
 
 
 def openpgp(count: int, seed: int) -> str:
-    """`count` mutated messages, certificates and signatures."""
-    from leap.keymanager.openpgp import generate
-    from tests.keymanager.conftest import BIRTH
-    from tests.keymanager.test_hostile import mutation_subjects, play_mutations
+    """`count` mutated messages, certificates, secret keys and signatures, in a process of limited memory."""
+    from tests.keymanager.mutation_run import MEMORY, run
 
-    alice, bob = (generate(f"{who}@example.test", now=lambda: BIRTH) for who in ("alice", "bob"))
-    outcomes, slowest = play_mutations(mutation_subjects(alice, bob), count, seed)
+    report = run(count, seed)
     return (
-        f"only OpenPGPError: {outcomes['refused']} refused, {outcomes['read']} read, "
-        f"slowest {slowest * 1000:.0f} ms"
+        f"only OpenPGPError: {report.refused} refused, {report.read} read, of {report.subjects} subjects; slowest "
+        f"{report.slowest * 1000:.0f} ms ({report.slowest_case}); memory grew by {report.grown / 2**20:.0f} of the "
+        f"{MEMORY >> 20} MiB allowed"
     )
 
 

@@ -272,7 +272,7 @@ async def test_a_signature_made_for_somebody_else_is_not_good(ring: Ring) -> Non
     payload = protect(mail(), OUTER)
     for_carol = encrypt(payload, [own_key("carol").certificate], own_key("alice"), now=lambda: NOW)
     signed = engine.decrypt(for_carol, [own_key("carol")])
-    content = engine.literal(payload)
+    content = engine.literal_head(len(payload)) + payload
     body = b"".join(
         (
             engine._one_pass(own_key("alice").signing_key(NOW), signed.signatures[0].body),

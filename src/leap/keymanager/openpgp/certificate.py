@@ -259,6 +259,17 @@ class Certificate:
 
     def _primary_binding(self, at: float | None) -> Signature | None:
         """The newest self-signature that speaks of the primary key: direct, or on a user id."""
+        return (
+            self._newest_binding
+            if at is None or not self._has_ends
+            else self._read_primary_binding(at)
+        )
+
+    @cached_property
+    def _newest_binding(self) -> Signature | None:
+        return self._read_primary_binding(None)
+
+    def _read_primary_binding(self, at: float | None) -> Signature | None:
         direct = self._first(self.components[0], frozenset({SignatureType.DIRECT_KEY}), at)
         found = [direct] if direct and (self.primary.version == 6 or direct.is_about_key) else []
         if (

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import bz2
 import zlib
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from leap.keymanager.openpgp.errors import Malformed, NotEncrypted, TooLarge, Unsupported
-from leap.keymanager.openpgp.packets import Cursor, Packet, Tag, packet, read_packets
+from leap.keymanager.openpgp.packets import Cursor, Tag, frames, packet_head
 
 MAX_DEPTH = 4  # GnuPG writes one level; more than a few is an attack
 MAX_SIGNATURES = 64
 MAX_PACKETS = 1_000
+_NO_NAME = b"b\0\0\0\0\0"  # binary; no name, no date
+_MAX_HEAD = 1 + 1 + 255 + 4  # form, length and octets of the name, date
 _OVERHEAD = 1024 * 1024  # packet headers and signatures around the literal data
 
 
@@ -32,25 +33,30 @@ class Contents(NamedTuple):
 
 def read_contents(data: bytes, *, max_size: int) -> Contents:
     """The one literal packet and its signatures; raises Malformed, TooLarge, Unsupported, NotEncrypted."""
-    return _read(read_packets(data, limit=MAX_PACKETS), max_size, 0)
+    return _read(memoryview(data), max_size, 0)
 
 
 def literal(data: bytes) -> bytes:
     """A literal data packet: binary, without name or date, which would not be signed (RFC 9580 5.9)."""
-    return packet(Tag.LITERAL, b"b\0\0\0\0\0", data)
+    return literal_head(len(data)) + data
 
 
-def _read(packets: Iterable[Packet], max_size: int, depth: int) -> Contents:
+def literal_head(length: int) -> bytes:
+    """What stands before `length` octets of data in such a packet."""
+    return packet_head(Tag.LITERAL, len(_NO_NAME) + length) + _NO_NAME
+
+
+def _read(data: memoryview, max_size: int, depth: int) -> Contents:
     if depth > MAX_DEPTH:
         raise Malformed("a message packed in too many layers")
     found: bytes | None = None
     signatures: list[bytes] = []
     inner: Contents | None = None
-    for tag, body in packets:
+    for tag, body in frames(data, limit=MAX_PACKETS):
         if tag in (Tag.MARKER, Tag.PADDING, Tag.ONE_PASS):
             continue
         if tag == Tag.SIGNATURE:
-            signatures.append(body)
+            signatures.append(bytes(body))
             if len(signatures) > MAX_SIGNATURES:
                 raise TooLarge(f"more than {MAX_SIGNATURES} signatures on one message")
         elif tag in (Tag.LITERAL, Tag.COMPRESSED):
@@ -60,7 +66,7 @@ def _read(packets: Iterable[Packet], max_size: int, depth: int) -> Contents:
                 found = _literal_data(body, max_size)
             else:
                 unpacked = _decompress(body, max_size + _OVERHEAD)
-                inner = _read(read_packets(unpacked, limit=MAX_PACKETS), max_size, depth + 1)
+                inner = _read(memoryview(unpacked), max_size, depth + 1)
         elif tag in (Tag.PKESK, Tag.SKESK, Tag.SEIPD, Tag.SED, Tag.OCB):
             raise Unsupported("a message encrypted twice")
         elif tag < 40:  # RFC 9580 4.3: unknown critical packets must be refused
@@ -73,20 +79,19 @@ def _read(packets: Iterable[Packet], max_size: int, depth: int) -> Contents:
     return Contents(found, tuple(signatures))
 
 
-def _literal_data(body: bytes, max_size: int) -> bytes:
-    cursor = Cursor(body)
-    cursor.number(1)
-    cursor.take(cursor.number(1))
+def _literal_data(body: memoryview, max_size: int) -> bytes:
+    cursor = Cursor(bytes(body[:_MAX_HEAD]))
+    cursor.octet()
+    cursor.take(cursor.octet())
     cursor.take(4)
-    if cursor.left > max_size:
+    if len(body) - cursor.at > max_size:
         raise TooLarge(f"the decrypted message is over the limit of {max_size} octets")
-    return cursor.rest()
+    return bytes(body[cursor.at :])
 
 
-def _decompress(body: bytes, limit: int) -> bytes:
-    cursor = Cursor(body)
-    kind = cursor.number(1)
-    packed = cursor.rest()
+def _decompress(body: memoryview, limit: int) -> bytes | memoryview:
+    kind = Cursor(bytes(body[:1])).octet()
+    packed = body[1:]
     try:
         if kind == 0:
             return packed

@@ -18,7 +18,7 @@ from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.armor import SIGNATURE, armor_message, dearmor
 from leap.keymanager.openpgp.armor import armor as armored
 from leap.keymanager.openpgp.certificate import Certificate
-from leap.keymanager.openpgp.contents import Contents, literal, read_contents
+from leap.keymanager.openpgp.contents import Contents, literal_head, read_contents
 from leap.keymanager.openpgp.envelope import MAX_RECIPIENTS, Envelope, read_envelope
 from leap.keymanager.openpgp.errors import (
     IntegrityError,
@@ -97,7 +97,7 @@ def encrypt(
     if len(everyone) > MAX_RECIPIENTS:  # what nobody's `decrypt` would open
         raise TooLarge(f"one message can be encrypted to {MAX_RECIPIENTS} keys at most")
     keys = [certificate.encryption_key(at) for certificate in everyone]
-    content = literal(data)
+    content = [literal_head(len(data)), data]
     if signer is not None:
         named = () if hidden else tuple(keys_of(certificate) for certificate in recipients)
         content = _signed(data, content, signer, int(at), named, random)
@@ -114,8 +114,8 @@ def encrypt(
         for index, key in enumerate(keys)
     ]
     seal = seal_v2 if version_2 else seal_v1
-    message = b"".join((*parts, seal(content, session, random=random)))
-    return armor_message(message) if armor else message
+    message = seal(content, session, lead=b"".join(parts), random=random)
+    return armor_message(message) if armor else bytes(message)
 
 
 def keys_of(certificate: Certificate) -> bytes:
@@ -125,19 +125,25 @@ def keys_of(certificate: Certificate) -> bytes:
 
 def _signed(
     data: bytes,
-    content: bytes,
+    content: Sequence[bytes],
     signer: SecretKey,
     at: int,
     recipients: Sequence[bytes],
     random: Random,
-) -> bytes:
+) -> list[bytes]:
     secret = signer.signing_key(at)
     # Naming the recipients stops one of them from passing the signed text on as if meant for another.
     statements = [subpacket(Subpacket.RECIPIENT_FINGERPRINT, named) for named in recipients]
     body = make_signature(
-        secret, SignatureType.BINARY, (data,), created=at, statements=statements, random=random
+        secret,
+        SignatureType.BINARY,
+        (data,),
+        created=at,
+        statements=statements,
+        hash_number=algorithms.MESSAGE_HASHES.get(secret.public.algorithm, algorithms.SHA512),
+        random=random,
     )
-    return b"".join((_one_pass(secret, body), content, packet(Tag.SIGNATURE, body)))
+    return [_one_pass(secret, body), *content, packet(Tag.SIGNATURE, body)]
 
 
 def _one_pass(secret: SecretMaterial, signature: bytes) -> bytes:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from importlib import import_module
+from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
-from leap.keymanager.openpgp import generation, message, verdict
+from leap.keymanager.openpgp import certificate, generation, message, symmetric, verdict
 from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.keyring_form import armored_secret_keys
 from leap.keymanager.openpgp.message import MAX_SIZE, Decrypted
@@ -50,6 +51,7 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
         self._warming: Future[None] | None = None
         self._busy = 0
+        self._works = False  # whether a process ever did anything
         self._idle: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Workers:
@@ -116,12 +118,18 @@ class Workers:
 
     async def _run_in_process(self, work: Callable[[], T]) -> T:
         self._busy += 1
+        pool = self._started_pool()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._started_pool(), work)
+            done = await asyncio.get_running_loop().run_in_executor(pool, work)
+            self._works = True
+            return done
         except BrokenProcessPool:
-            # a program without an importable main module cannot have child processes, and the system
-            # may end one when memory is short: the work itself is still to be done
-            self._pool, self._processes = None, 0
+            # The system may end a process when memory is short: the work itself is still to be done, and the next
+            # gets a new one. A program without an importable main module cannot have any.
+            if self._pool is pool:
+                self._pool, self._warming = None, None
+            if not self._works:
+                self._processes = 0
         finally:
             self._busy -= 1
             self._end_when_idle()
@@ -140,13 +148,41 @@ class Workers:
         """See `message.encrypt`; `now` is a time, since clocks do not travel between processes."""
         work = partial(_at, message.encrypt, now)
         size = len(data) + RECIPIENT * (len(recipients) + len(hidden))
+        size = max(size, _size_of(*recipients, *hidden), _size_of_signing(signer))
         return await self.run(size, work, data, recipients, signer, armor=armor, hidden=hidden)
+
+    async def encrypt_with_passphrase(
+        self,
+        data: bytes,
+        passphrase: str | bytes,
+        *,
+        armor: bool = True,
+        armor_headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> bytes:
+        """See `symmetric.encrypt_with_passphrase`; never in place, since stretching the passphrase takes 0.1 s."""
+        work = partial(symmetric.encrypt_with_passphrase, armor=armor)
+        size = max(len(data), INLINE)
+        return await self.run(size, work, data, passphrase, armor_headers=dict(armor_headers))
+
+    async def decrypt_with_passphrase(
+        self, data: bytes, passphrase: str | bytes, *, max_size: int = MAX_SIZE
+    ) -> Decrypted:
+        """See `symmetric.decrypt_with_passphrase`; never in place."""
+        work = partial(symmetric.decrypt_with_passphrase, max_size=max_size)
+        return await self.run(max(len(data), INLINE), work, data, passphrase)
+
+    async def read_certificates(self, data: bytes) -> list[Certificate]:
+        """See `certificate.read_certificates`; their signatures are checked by the way, so that this is done, too."""
+        if len(data) <= LARGE_CERTIFICATE:
+            return _read_certificates(data)
+        return await asyncio.to_thread(_read_certificates, data)
 
     async def sign_detached(
         self, data: bytes, signer: SecretKey, *, now: float | None = None
     ) -> bytes:
         """See `message.sign_detached`."""
-        return await self.run(len(data), partial(_at, message.sign_detached, now), data, signer)
+        size = max(len(data), _size_of_signing(signer))
+        return await self.run(size, partial(_at, message.sign_detached, now), data, signer)
 
     async def decrypt(
         self, data: bytes, keys: Sequence[SecretKey], *, max_size: int = MAX_SIZE
@@ -178,10 +214,9 @@ class Workers:
             owners=owners or {},
             intended_for=intended_for,
         )
-        # many signatures take their time on a small text, too; and so does a large certificate, whose own
-        # signatures are checked when it is looked at for the first time
-        large = sum(len(certificate.binary) for certificate in certificates) > LARGE_CERTIFICATE
-        size = max(len(plaintext), INLINE if large or len(signatures) > 4 else 0)
+        # many signatures take their time on a small text, too
+        many = INLINE if len(signatures) > 4 else 0
+        size = max(len(plaintext), many, _size_of(*certificates))
         return await self.run(size, work, plaintext, signatures, certificates)
 
     async def generate(
@@ -189,6 +224,27 @@ class Workers:
     ) -> SecretKey:
         """See `generation.generate`."""
         return await self.run(0, partial(_at, generation.generate, now), address, name=name)
+
+
+def _size_of(*certificates: Certificate) -> int:
+    """What looking at them counts as: their own signatures are checked when they are looked at for the first time."""
+    large = sum(len(one.binary) for one in certificates) > LARGE_CERTIFICATE
+    return INLINE if large else 0
+
+
+def _size_of_signing(signer: SecretKey | None) -> int:
+    """What making a signature counts as: RSA takes 5 ms for a key of 4096 bits, and longer for its first one."""
+    if signer is None:
+        return 0
+    slow = any(state.key.bits for state in signer.certificate.keys)
+    return max(INLINE if slow else 0, _size_of(signer.certificate))
+
+
+def _read_certificates(data: bytes) -> list[Certificate]:
+    found = certificate.read_certificates(data)
+    for one in found:
+        one.keys, one.user_ids, one.takes_seipd_v2  # noqa: B018 - what they find is kept
+    return found
 
 
 def _load(module: str) -> None:
@@ -207,6 +263,9 @@ _WORKERS = Workers()
 _FOR_BATCHES = Workers(processes=max(1, min(2, os.cpu_count() or 1)))  # they end when they are idle
 run_batch = _FOR_BATCHES.run_batch
 encrypt = _WORKERS.encrypt
+encrypt_with_passphrase = _WORKERS.encrypt_with_passphrase
+decrypt_with_passphrase = _WORKERS.decrypt_with_passphrase
+read_certificates = _WORKERS.read_certificates
 sign_detached = _WORKERS.sign_detached
 decrypt = _WORKERS.decrypt
 verify_signatures = _WORKERS.verify_signatures

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from leap.keymanager.openpgp.errors import Malformed, TooLarge
 
 MAX_PACKETS = (
     20_000  # flooded certificates of the old key servers had up to 150,000 signatures: refused
 )
+
+Octets = TypeVar("Octets", bytes, memoryview)
 
 
 class Tag(IntEnum):
@@ -58,26 +60,35 @@ class Packet(NamedTuple):
 class Cursor:
     """Reads fields one after another; raises Malformed when they are not all there."""
 
-    __slots__ = ("_at", "_data")
+    __slots__ = ("_at", "_data", "_size")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+        self._size = len(data)
 
     @property
     def left(self) -> int:
-        return len(self._data) - self._at
+        return self._size - self._at
 
     @property
     def at(self) -> int:
         return self._at
 
     def take(self, count: int) -> bytes:
-        if count > self.left:
-            raise Malformed("an OpenPGP packet ends too early")
         start = self._at
-        self._at = start + count
-        return self._data[start : self._at]
+        end = start + count
+        if end > self._size:
+            raise Malformed("an OpenPGP packet ends too early")
+        self._at = end
+        return self._data[start:end]
+
+    def octet(self) -> int:
+        at = self._at
+        if at >= self._size:
+            raise Malformed("an OpenPGP packet ends too early")
+        self._at = at + 1
+        return self._data[at]
 
     def number(self, width: int) -> int:
         return int.from_bytes(self.take(width), "big")
@@ -113,16 +124,27 @@ def length_octets(length: int) -> bytes:
 
 def packet(tag: int, *body: bytes) -> bytes:
     """One packet with a new-format header and a definite length."""
-    return b"".join((bytes([0xC0 | tag]), length_octets(sum(map(len, body))), *body))
+    return b"".join((packet_head(tag, sum(map(len, body))), *body))
 
 
-def read_packets(data: bytes, *, limit: int = MAX_PACKETS) -> Iterator[Packet]:
+def packet_head(tag: int, length: int) -> bytes:
+    """What stands before a body of `length` octets."""
+    return bytes([0xC0 | tag]) + length_octets(length)
+
+
+def read_packets(data: bytes | bytearray, *, limit: int = MAX_PACKETS) -> Iterator[Packet]:
     """The packets of `data`, one by one.
 
     Raises Malformed for bytes that are no packets, TooLarge for more than `limit` of them.
     """
+    return map(Packet._make, frames(bytes(data), limit=limit))
+
+
+def frames(data: Octets, *, limit: int = MAX_PACKETS) -> Iterator[tuple[int, Octets]]:
+    """The same as type and body; of a memoryview the bodies are views, too, and nothing is copied."""
     at = count = 0
-    while at < len(data):
+    end = len(data)
+    while at < end:
         count += 1
         if count > limit:
             raise TooLarge(f"more than {limit} OpenPGP packets in one piece")
@@ -132,30 +154,34 @@ def read_packets(data: bytes, *, limit: int = MAX_PACKETS) -> Iterator[Packet]:
             raise Malformed("these bytes are not OpenPGP packets")
         if header & 0x40:
             tag = header & 0x3F
-            body, at = _new_format_body(data, at, tag)
+            length, at, partial = _new_format_length(data, at)
+            if partial:
+                body, at = _new_format_body(data, at, tag, length)
+            elif length > end - at:
+                raise Malformed("an OpenPGP packet ends too early")
+            else:
+                body, at = data[at : at + length], at + length
         else:
             tag = (header >> 2) & 0x0F
             body, at = _old_format_body(data, at, header & 3, tag)
         if tag == 0:
             raise Malformed("a packet of type 0")  # RFC 9580 5: reserved, an error
-        yield Packet(tag, body)
+        yield tag, body
 
 
-def _slice(data: bytes, at: int, length: int) -> bytes:
+def _slice(data: Octets, at: int, length: int) -> Octets:
     if length > len(data) - at:
         raise Malformed("an OpenPGP packet ends too early")
     return data[at : at + length]
 
 
-def _new_format_body(data: bytes, at: int, tag: int) -> tuple[bytes, int]:
-    first, at, partial = _new_format_length(data, at)
-    if not partial:
-        return _slice(data, at, first), at + first
+def _new_format_body(data: Octets, at: int, tag: int, first: int) -> tuple[Octets, int]:
+    """A body in pieces, the first of which has `first` octets."""
     if tag not in DATA_TAGS:
         raise Malformed("a partial length where the standard forbids it")  # RFC 9580 4.2.1.4
     body = bytearray()
     pieces, most = 0, len(data) // 64 + 16  # real writers use pieces of 512 octets and more
-    length = first
+    length, partial = first, True
     while True:
         pieces += 1
         if pieces > most:
@@ -163,12 +189,14 @@ def _new_format_body(data: bytes, at: int, tag: int) -> tuple[bytes, int]:
         body += _slice(data, at, length)
         at += length
         if not partial:
-            return bytes(body), at
+            return type(data)(body), at
         length, at, partial = _new_format_length(data, at)
 
 
-def _new_format_length(data: bytes, at: int) -> tuple[int, int, bool]:
-    first = _slice(data, at, 1)[0]
+def _new_format_length(data: Octets, at: int) -> tuple[int, int, bool]:
+    if at >= len(data):
+        raise Malformed("an OpenPGP packet ends too early")
+    first = data[at]
     at += 1
     if first < 192:
         return first, at, False
@@ -179,7 +207,7 @@ def _new_format_length(data: bytes, at: int) -> tuple[int, int, bool]:
     return 1 << (first & 0x1F), at, True
 
 
-def _old_format_body(data: bytes, at: int, kind: int, tag: int) -> tuple[bytes, int]:
+def _old_format_body(data: Octets, at: int, kind: int, tag: int) -> tuple[Octets, int]:
     if kind == 3:  # RFC 9580 4.2.2: until the end; old GnuPG writes compressed data so
         if tag not in DATA_TAGS:
             raise Malformed("an open length where the standard forbids it")

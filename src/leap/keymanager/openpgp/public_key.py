@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, mldsa, padding, rsa
@@ -21,6 +22,7 @@ from leap.keymanager.openpgp.packets import Cursor
 
 _MPI_COUNT = {1: 2, 2: 2, 3: 2, 16: 3, 17: 4}
 _Verifier = Callable[[algorithms.Hash, bytes, Cursor], None]
+T = TypeVar("T")
 
 
 class PublicKey:
@@ -30,7 +32,7 @@ class PublicKey:
     """
 
     __slots__ = (
-        "_verifier",
+        "_loaded",
         "algorithm",
         "body",
         "created",
@@ -54,7 +56,7 @@ class PublicKey:
         else:
             self.fingerprint = hashlib.sha256(self.hashed).digest()
             self.key_id = self.fingerprint[:8]
-        self._verifier: _Verifier | None = None
+        self._loaded: dict[Callable[[PublicKey], Any], Any] = {}
 
     def framed(self, version: int) -> bytes:
         """The key as signatures of a version hash it (RFC 9580 5.2.4)."""
@@ -69,11 +71,11 @@ class PublicKey:
 
     def _read(self, body: bytes) -> tuple[bytes, bytes]:
         cursor = Cursor(body)
-        self.version = cursor.number(1)
+        self.version = cursor.octet()
         if self.version not in (4, 6):
             raise Unsupported(f"keys of version {self.version} are not supported")
         self.created = cursor.number(4)
-        self.algorithm = cursor.number(1)
+        self.algorithm = cursor.octet()
         if self.version == 6:
             length = cursor.number(4)
             start = cursor.at
@@ -83,6 +85,9 @@ class PublicKey:
             return body[: start + length], cursor.rest()
         self.fields = _read_fields(self.algorithm, cursor)
         return body[: cursor.at], cursor.rest()
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return PublicKey, (self.body,)
 
     def __repr__(self) -> str:
         return f"<PublicKey {self.fingerprint.hex().upper()}>"
@@ -116,6 +121,13 @@ class PublicKey:
             return self.fields[0] in (algorithms.CURVE25519_OID, *algorithms.NIST_CURVES)
         return True
 
+    def once(self, load: Callable[[PublicKey], T]) -> T:
+        """What `load` makes of it, made once: the primitives library takes its time to load a key."""
+        try:
+            return cast(T, self._loaded[load])
+        except KeyError:
+            return cast(T, self._loaded.setdefault(load, load(self)))
+
     def verify(self, hash_number: int, digest: bytes, signature: bytes) -> bool:
         """Whether `signature` (the algorithm's own fields of a signature packet) is over `digest`.
 
@@ -123,9 +135,7 @@ class PublicKey:
         """
         scheme = algorithms.hash_algorithm(hash_number)
         try:
-            if self._verifier is None:
-                self._verifier = _load_verifier(self)
-            self._verifier(scheme, digest, Cursor(signature))
+            self.once(_load_verifier)(scheme, digest, Cursor(signature))
         except InvalidSignature:
             return False
         except OpenPGPError:
@@ -140,8 +150,8 @@ def _read_fields(algorithm: int, cursor: Cursor) -> tuple[bytes, ...]:
     if algorithm in _MPI_COUNT:
         return tuple(cursor.mpi() for _ in range(_MPI_COUNT[algorithm]))
     if algorithm in (18, 19, 22):
-        oid, point = cursor.take(cursor.number(1)), cursor.mpi()
-        return (oid, point, cursor.take(cursor.number(1))) if algorithm == 18 else (oid, point)
+        oid, point = cursor.take(cursor.octet()), cursor.mpi()
+        return (oid, point, cursor.take(cursor.octet())) if algorithm == 18 else (oid, point)
     if algorithm in algorithms.NATIVE_SIZES:
         return (cursor.take(algorithms.NATIVE_SIZES[algorithm]),)
     return (cursor.rest(),)

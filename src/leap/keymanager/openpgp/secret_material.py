@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -36,12 +36,13 @@ from leap.keymanager.openpgp.public_key import PublicKey, curve_of, rsa_public
 
 _SECRET_MPIS = {1: 4, 2: 4, 3: 4, 16: 1, 17: 1, 18: 1, 19: 1, 22: 1}
 _Signer = Callable[[algorithms.Hash, bytes], bytes]
+T = TypeVar("T")
 
 
 class SecretMaterial:
     """An unlocked secret: `raw` is the packet's secret fields in clear, without checksum."""
 
-    __slots__ = ("_fields", "_signer", "public", "raw")
+    __slots__ = ("_fields", "_loaded", "public", "raw")
 
     def __init__(self, public: PublicKey, raw: bytes) -> None:
         cursor = Cursor(raw)
@@ -55,22 +56,30 @@ class SecretMaterial:
         self.public = public
         self.raw = raw
         self._fields = fields
-        self._signer: _Signer | None = None
+        self._loaded: dict[Callable[[SecretMaterial], Any], Any] = {}
 
     def __repr__(self) -> str:
         return f"<SecretMaterial of {self.public.fingerprint.hex().upper()}>"
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return SecretMaterial, (self.public, self.raw)
 
     @property
     def fields(self) -> tuple[bytes, ...]:
         """The secret numbers, in the order of the packet."""
         return self._fields
 
+    def once(self, load: Callable[[SecretMaterial], T]) -> T:
+        """What `load` makes of it, made once: the primitives library takes as long to load a key as to use it."""
+        try:
+            return cast(T, self._loaded[load])
+        except KeyError:
+            return cast(T, self._loaded.setdefault(load, load(self)))
+
     def sign(self, hash_number: int, digest: bytes) -> bytes:
         """The algorithm's fields of a signature over `digest`; raises Unsupported, Malformed."""
         try:
-            if self._signer is None:
-                self._signer = _load_signer(self)
-            return self._signer(algorithms.hash_algorithm(hash_number), digest)
+            return self.once(_load_signer)(algorithms.hash_algorithm(hash_number), digest)
         except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm):
             raise Malformed("the numbers of a secret key are not valid") from None
 

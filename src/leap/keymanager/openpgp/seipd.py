@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from leap.keymanager.openpgp import aead as modes
 from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.errors import IntegrityError, Malformed, NoSecretKey, Unsupported
-from leap.keymanager.openpgp.packets import Cursor, Tag, packet
+from leap.keymanager.openpgp.packets import Cursor, Tag, packet_head
 from leap.keymanager.openpgp.session_key import SessionKey
 
 _MDC_HEADER = b"\xd3\x14"
@@ -48,25 +49,38 @@ def open_container(body: bytes, session: SessionKey) -> bytes:
 
 
 def seal_v1(
-    packets: bytes, session: SessionKey, *, random: Callable[[int], bytes] = os.urandom
-) -> bytes:
-    """A whole SEIPD packet of version 1."""
+    packets: bytes | Sequence[bytes],
+    session: SessionKey,
+    *,
+    lead: bytes = b"",
+    random: Callable[[int], bytes] = os.urandom,
+) -> bytearray:
+    """A whole SEIPD packet of version 1 with `packets`, which may come in pieces, after the octets `lead`."""
+    pieces = (packets,) if isinstance(packets, bytes) else packets
     cipher = session.cipher or 0
     size = algorithms.block_size(cipher)
     block = random(size)
     prefix = block + block[-2:]
     digest = hashlib.sha1(prefix, usedforsecurity=False)
-    digest.update(packets)
+    for piece in pieces:
+        digest.update(piece)
     digest.update(_MDC_HEADER)
+    length = 1 + len(prefix) + sum(map(len, pieces)) + 22
+    head = b"".join((lead, packet_head(Tag.SEIPD, length), b"\x01"))
+    # The system clears every new page of memory, which takes longer than anything but the cipher: so it all goes
+    # into one place. The cipher wants room for a block more than it writes.
+    sealed = bytearray(len(head) + length - 1 + size)
+    sealed[: len(head)] = head
     encryptor = algorithms.cfb(cipher, session.key, bytes(size)).encryptor()
-    return packet(
-        Tag.SEIPD,
-        b"\x01",
-        encryptor.update(prefix),
-        encryptor.update(packets),
-        encryptor.update(_MDC_HEADER + digest.digest()),
-        encryptor.finalize(),
-    )
+    at = len(head)
+    with memoryview(sealed) as room:
+        for piece in (prefix, *pieces, _MDC_HEADER + digest.digest()):
+            clear = memoryview(piece)
+            for start in range(0, len(piece), _STEP):
+                at += encryptor.update_into(clear[start : start + _STEP], room[at:])
+    encryptor.finalize()  # a stream mode: nothing is left
+    del sealed[at:]
+    return sealed
 
 
 def _open_v1(body: bytes, session: SessionKey) -> bytes:
@@ -91,21 +105,51 @@ def _open_v1(body: bytes, session: SessionKey) -> bytes:
 
 
 def seal_v2(
-    packets: bytes, session: SessionKey, *, random: Callable[[int], bytes] = os.urandom
-) -> bytes:
-    """A whole SEIPD packet of version 2: AES-256 in OCB mode."""
+    packets: bytes | Sequence[bytes],
+    session: SessionKey,
+    *,
+    lead: bytes = b"",
+    random: Callable[[int], bytes] = os.urandom,
+) -> bytearray:
+    """The same of version 2: AES-256 in OCB mode."""
+    pieces = (packets,) if isinstance(packets, bytes) else packets
     header, salt = bytes([0xC0 | Tag.SEIPD, 2, 9, modes.OCB, _CHUNK]), random(32)
     key, prefix = _derive(session.key, header, salt)
     aead = AESOCB3(key)
-    step = 1 << (_CHUNK + 6)
-    sealed = [
-        aead.encrypt(prefix + index.to_bytes(8, "big"), packets[at : at + step], header)
-        for index, at in enumerate(range(0, len(packets), step))
-    ]
-    final = aead.encrypt(
-        prefix + len(sealed).to_bytes(8, "big"), b"", header + len(packets).to_bytes(8, "big")
-    )
-    return packet(Tag.SEIPD, header[1:], salt, *sealed, final)
+    step, size = 1 << (_CHUNK + 6), sum(map(len, pieces))
+    count = -(-size // step)
+    length = len(header) - 1 + len(salt) + size + 16 * (count + 1)
+    head = b"".join((lead, packet_head(Tag.SEIPD, length), header[1:], salt))
+    sealed = bytearray(len(head) + size + 16 * (count + 1))
+    sealed[: len(head)] = head
+    at = len(head)
+    with memoryview(sealed) as room:
+        for index, chunk in enumerate(_chunks(pieces, step)):
+            end = at + len(chunk) + 16
+            aead.encrypt_into(prefix + index.to_bytes(8, "big"), chunk, header, room[at:end])
+            at = end
+        total = header + size.to_bytes(8, "big")
+        aead.encrypt_into(prefix + count.to_bytes(8, "big"), b"", total, room[at:])
+    return sealed
+
+
+def _chunks(pieces: Sequence[bytes], step: int) -> Iterator[bytes | memoryview]:
+    """`pieces`, one after the other, in chunks of `step` octets and a last shorter one."""
+    rest = b""
+    for piece in pieces:
+        view = memoryview(piece)
+        if rest:
+            missing = step - len(rest)
+            rest, view = rest + view[:missing], view[missing:]
+            if len(rest) < step:
+                continue
+            yield rest
+        whole = len(view) // step * step
+        for at in range(0, whole, step):
+            yield view[at : at + step]
+        rest = bytes(view[whole:])
+    if rest:
+        yield rest
 
 
 def _open_v2(body: bytes, session: SessionKey) -> bytes:
@@ -125,18 +169,18 @@ def _open_v2(body: bytes, session: SessionKey) -> bytes:
     if len(rest) < 16:
         raise Malformed("an encrypted message is too short")
     end, step = len(rest) - 16, (1 << (chunk + 6)) + 16
-    clear = bytearray()
+    clear = BytesIO()
     index = 0
     try:
         for at in range(0, end, step):
             piece = rest[at : min(at + step, end)]
-            clear += aead.decrypt(prefix + index.to_bytes(8, "big"), piece, header)
+            clear.write(aead.decrypt(prefix + index.to_bytes(8, "big"), piece, header))
             index += 1
-        total = header + len(clear).to_bytes(8, "big")
+        total = header + clear.tell().to_bytes(8, "big")
         aead.decrypt(prefix + index.to_bytes(8, "big"), rest[end:], total)
     except (InvalidTag, ValueError):
         raise IntegrityError(_CHANGED) from None
-    return bytes(clear)
+    return clear.getvalue()
 
 
 def _derive(key: bytes, header: bytes, salt: bytes) -> tuple[bytes, bytes]:

@@ -74,18 +74,18 @@ class WrappedKey(NamedTuple):
 def read_wrapped_key(body: bytes) -> WrappedKey:
     """A PKESK packet's body, parsed; raises Malformed, Unsupported."""
     cursor = Cursor(body)
-    version = cursor.number(1)
+    version = cursor.octet()
     if version == 3:
         key_id = cursor.take(8)
         recipient = key_id if any(key_id) else b""  # RFC 9580 5.1.8: zeros hide the recipient
     elif version == 6:
-        named = cursor.take(cursor.number(1))
+        named = cursor.take(cursor.octet())
         recipient = named[1:]
         if named and (named[0], len(recipient)) not in ((4, 20), (6, 32)):
             raise Malformed("a recipient of an impossible key version")
     else:
         raise Unsupported(f"encrypted session keys of version {version} are not supported")
-    return WrappedKey(version, recipient, cursor.number(1), cursor.rest())
+    return WrappedKey(version, recipient, cursor.octet(), cursor.rest())
 
 
 def unwrap(wrapped: WrappedKey, secret: SecretMaterial) -> SessionKey:
@@ -149,7 +149,7 @@ def _checked(cipher: int | None, key: bytes) -> SessionKey:
 
 
 def _unwrap_rsa(wrapped: WrappedKey, secret: SecretMaterial) -> SessionKey:
-    private = rsa_private(secret)
+    private = secret.once(rsa_private)
     cursor = Cursor(wrapped.fields)
     sealed = cursor.mpi().rjust((private.key_size + 7) // 8, b"\0")
     cursor.end()
@@ -157,7 +157,7 @@ def _unwrap_rsa(wrapped: WrappedKey, secret: SecretMaterial) -> SessionKey:
 
 
 def _wrap_rsa(session: SessionKey, key: PublicKey, version: int, _random: Random) -> bytes:
-    return mpi(rsa_public(key).encrypt(_pack(session, version), padding.PKCS1v15()))
+    return mpi(key.once(rsa_public).encrypt(_pack(session, version), padding.PKCS1v15()))
 
 
 # --- ElGamal (RFC 9580 5.1.4) --------------------------------------------------------------------
@@ -188,15 +188,14 @@ def _unwrap_ecdh(wrapped: WrappedKey, secret: SecretMaterial) -> SessionKey:
     key = secret.public
     cursor = Cursor(wrapped.fields)
     ephemeral = cursor.mpi()
-    sealed = cursor.take(cursor.number(1))
+    sealed = cursor.take(cursor.octet())
     cursor.end()
     if key.fields[0] == algorithms.CURVE25519_OID:
-        scalar = secret.fields[0].rjust(32, b"\0")[::-1]  # RFC 9580 11.2: stored big-endian
-        private = X25519PrivateKey.from_private_bytes(scalar)
+        private = secret.once(_curve25519_private)
         shared = private.exchange(X25519PublicKey.from_public_bytes(native_point(ephemeral)))
     else:
         point = ec.EllipticCurvePublicKey.from_encoded_point(curve_of(key), ephemeral)
-        shared = ec_private(secret).exchange(ec.ECDH(), point)
+        shared = secret.once(ec_private).exchange(ec.ECDH(), point)
     padded = aes_key_unwrap(_ecdh_key(key, shared), sealed)
     pad = padded[-1]
     if not 1 <= pad <= len(padded) or padded[-pad:] != bytes([pad]) * pad:
@@ -204,10 +203,19 @@ def _unwrap_ecdh(wrapped: WrappedKey, secret: SecretMaterial) -> SessionKey:
     return _unpack(padded[:-pad], wrapped.version)
 
 
+def _curve25519_private(secret: SecretMaterial) -> X25519PrivateKey:
+    scalar = secret.fields[0].rjust(32, b"\0")[::-1]  # RFC 9580 11.2: stored big-endian
+    return X25519PrivateKey.from_private_bytes(scalar)
+
+
+def _curve25519_public(key: PublicKey) -> X25519PublicKey:
+    return X25519PublicKey.from_public_bytes(native_point(key.fields[1]))
+
+
 def _wrap_ecdh(session: SessionKey, key: PublicKey, version: int, random: Random) -> bytes:
     if key.fields[0] == algorithms.CURVE25519_OID:
         private = X25519PrivateKey.from_private_bytes(random(32))
-        shared = private.exchange(X25519PublicKey.from_public_bytes(native_point(key.fields[1])))
+        shared = private.exchange(key.once(_curve25519_public))
         ephemeral = b"\x40" + private.public_key().public_bytes_raw()
     else:
         curve = curve_of(key)
@@ -227,8 +235,32 @@ def _wrap_ecdh(session: SessionKey, key: PublicKey, version: int, random: Random
 # fields: ephemeral [ML-KEM ciphertext] length [v3: cipher in clear] wrapped key
 
 
+def _x25519_private(secret: SecretMaterial) -> X25519PrivateKey:
+    return X25519PrivateKey.from_private_bytes(secret.fields[0][:32])
+
+
+def _x25519_public(key: PublicKey) -> X25519PublicKey:
+    return X25519PublicKey.from_public_bytes(key.fields[0][:32])
+
+
+def _x448_private(secret: SecretMaterial) -> X448PrivateKey:
+    return X448PrivateKey.from_private_bytes(secret.fields[0])
+
+
+def _x448_public(key: PublicKey) -> X448PublicKey:
+    return X448PublicKey.from_public_bytes(key.fields[0])
+
+
+def _ml_kem_private(secret: SecretMaterial) -> mlkem.MLKEM768PrivateKey:
+    return mlkem.MLKEM768PrivateKey.from_seed_bytes(secret.fields[0][32:])
+
+
+def _ml_kem_public(key: PublicKey) -> mlkem.MLKEM768PublicKey:
+    return mlkem.MLKEM768PublicKey.from_public_bytes(key.fields[0][32:])
+
+
 def _read_sealed(cursor: Cursor, version: int) -> tuple[int | None, bytes]:
-    sealed = cursor.take(cursor.number(1))
+    sealed = cursor.take(cursor.octet())
     cursor.end()
     if version != 3:
         return None, sealed
@@ -255,7 +287,7 @@ def _unwrap_x25519(wrapped: WrappedKey, secret: SecretMaterial) -> SessionKey:
     cursor = Cursor(wrapped.fields)
     ephemeral = cursor.take(32)
     cipher, sealed = _read_sealed(cursor, wrapped.version)
-    private = X25519PrivateKey.from_private_bytes(secret.fields[0])
+    private = secret.once(_x25519_private)
     shared = private.exchange(X25519PublicKey.from_public_bytes(ephemeral))
     key = _x25519_key(ephemeral, secret.public.fields[0], shared)
     return _checked(cipher, aes_key_unwrap(key, sealed))
@@ -264,7 +296,7 @@ def _unwrap_x25519(wrapped: WrappedKey, secret: SecretMaterial) -> SessionKey:
 def _wrap_x25519(session: SessionKey, key: PublicKey, version: int, random: Random) -> bytes:
     private = X25519PrivateKey.from_private_bytes(random(32))
     ephemeral = private.public_key().public_bytes_raw()
-    shared = private.exchange(X25519PublicKey.from_public_bytes(key.fields[0]))
+    shared = private.exchange(key.once(_x25519_public))
     wrapping = _x25519_key(ephemeral, key.fields[0], shared)
     return ephemeral + _write_sealed(session, version, wrapping)
 
@@ -273,7 +305,7 @@ def _unwrap_x448(wrapped: WrappedKey, secret: SecretMaterial) -> SessionKey:
     cursor = Cursor(wrapped.fields)
     ephemeral = cursor.take(56)
     cipher, sealed = _read_sealed(cursor, wrapped.version)
-    private = X448PrivateKey.from_private_bytes(secret.fields[0])
+    private = secret.once(_x448_private)
     shared = private.exchange(X448PublicKey.from_public_bytes(ephemeral))
     key = _x448_key(ephemeral, secret.public.fields[0], shared)
     return _checked(cipher, aes_key_unwrap(key, sealed))
@@ -282,7 +314,7 @@ def _unwrap_x448(wrapped: WrappedKey, secret: SecretMaterial) -> SessionKey:
 def _wrap_x448(session: SessionKey, key: PublicKey, version: int, random: Random) -> bytes:
     private = X448PrivateKey.from_private_bytes(random(56))
     ephemeral = private.public_key().public_bytes_raw()
-    shared = private.exchange(X448PublicKey.from_public_bytes(key.fields[0]))
+    shared = private.exchange(key.once(_x448_public))
     return ephemeral + _write_sealed(session, version, _x448_key(ephemeral, key.fields[0], shared))
 
 
@@ -297,19 +329,19 @@ def _unwrap_ml_kem(wrapped: WrappedKey, secret: SecretMaterial) -> SessionKey:
     cursor = Cursor(wrapped.fields)
     ephemeral, ciphertext = cursor.take(32), cursor.take(1088)
     cipher, sealed = _read_sealed(cursor, wrapped.version)
-    private = X25519PrivateKey.from_private_bytes(secret.fields[0][:32])
+    private = secret.once(_x25519_private)
     shared = private.exchange(X25519PublicKey.from_public_bytes(ephemeral))
-    kem = mlkem.MLKEM768PrivateKey.from_seed_bytes(secret.fields[0][32:]).decapsulate(ciphertext)
+    kem = secret.once(_ml_kem_private).decapsulate(ciphertext)
     key = _composite_key(kem, shared, ephemeral, secret.public.fields[0][:32])
     return _checked(cipher, aes_key_unwrap(key, sealed))
 
 
 def _wrap_ml_kem(session: SessionKey, key: PublicKey, version: int, random: Random) -> bytes:
-    x_public, kem_public = key.fields[0][:32], key.fields[0][32:]
+    x_public = key.fields[0][:32]
     private = X25519PrivateKey.from_private_bytes(random(32))
     ephemeral = private.public_key().public_bytes_raw()
-    shared = private.exchange(X25519PublicKey.from_public_bytes(x_public))
-    kem, ciphertext = mlkem.MLKEM768PublicKey.from_public_bytes(kem_public).encapsulate()
+    shared = private.exchange(key.once(_x25519_public))
+    kem, ciphertext = key.once(_ml_kem_public).encapsulate()
     wrapping = _composite_key(kem, shared, ephemeral, x_public)
     return ephemeral + ciphertext + _write_sealed(session, version, wrapping)
 

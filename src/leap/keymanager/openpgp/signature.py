@@ -100,17 +100,17 @@ class Signature:
         """Raises Malformed, Unsupported."""
         cursor = Cursor(body)
         self.body = body
-        self.version = cursor.number(1)
+        self.version = cursor.octet()
         self.salt = b""
         self._hashed: tuple[_Field, ...] = ()
         self._unhashed: tuple[_Field, ...] = ()
         if self.version == 3:
-            if cursor.number(1) != 5:
+            if cursor.octet() != 5:
                 raise Malformed("a version 3 signature with an impossible length")
             self._head = cursor.take(5)
             self.kind = self._head[0]
             self._unhashed = (_Field(Subpacket.ISSUER, False, cursor.take(8)),)
-            self.algorithm, self.hash_number = cursor.number(1), cursor.number(1)
+            self.algorithm, self.hash_number = cursor.octet(), cursor.octet()
             self.created = int.from_bytes(self._head[1:], "big")
         elif self.version in (4, 6):
             self.kind, self.algorithm, self.hash_number = cursor.take(3)
@@ -127,7 +127,7 @@ class Signature:
             raise Unsupported(f"signatures of version {self.version} are not supported")
         self._left16 = cursor.take(2)
         if self.version == 6:
-            self.salt = cursor.take(cursor.number(1))
+            self.salt = cursor.take(cursor.octet())
             if len(self.salt) != algorithms.hash_algorithm(self.hash_number).salt_size:
                 raise Malformed("a signature with a salt of the wrong size")  # RFC 9580 5.2.3
         self.fields = cursor.rest()
@@ -271,20 +271,25 @@ def _trailer(version: int, length: int) -> bytes:
 
 
 def _read_area(area: bytes) -> tuple[_Field, ...]:
-    cursor = Cursor(area)
     found: list[_Field] = []
-    while cursor.left:
+    at, end = 0, len(area)
+    while at < end:
         if len(found) >= _MAX_SUBPACKETS:
             raise Malformed("a signature with absurdly many statements")
-        length = cursor.number(1)
-        if length == 255:
-            length = cursor.number(4)
-        elif length >= 192:
-            length = ((length - 192) << 8) + cursor.number(1) + 192
+        length = area[at]
+        at += 1
+        if length >= 192:  # RFC 9580 5.2.3.7
+            cursor = Cursor(area[at : at + 4])
+            two = ((length - 192) << 8) + cursor.octet() + 192 if length < 255 else 0
+            length = two or cursor.number(4)
+            at += cursor.at
         if length == 0:
             raise Malformed("an empty signature subpacket")
-        value = cursor.take(length)
-        found.append(_Field(value[0] & 0x7F, bool(value[0] & 0x80), value[1:]))
+        if length > end - at:
+            raise Malformed("a statement of a signature ends too early")
+        kind = area[at]
+        found.append(_Field(kind & 0x7F, kind >= 0x80, area[at + 1 : at + length]))
+        at += length
     return tuple(found)
 
 
