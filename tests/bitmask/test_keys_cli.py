@@ -125,6 +125,14 @@ def test_a_key_from_a_file_until_it_is_forgotten(
     run("keys", "show", BOB, code=1)
 
 
+def test_what_ones_own_mail_prefers_is_shown_and_set(run: Run) -> None:
+    assert as_json(run("keys", "autocrypt", "--json"))["prefer_encrypt"] == "mutual"
+    assert "nothing of what you prefer" in run("keys", "autocrypt", "nopreference").stdout
+    assert as_json(run("keys", "autocrypt", "--json"))["prefer_encrypt"] == "nopreference"
+    run("keys", "autocrypt", "never", code=2)
+    assert "prefer to have encrypted mail" in run("keys", "autocrypt", "mutual").stdout
+
+
 def test_finding_says_what_each_place_answered(run: Run) -> None:
     found = as_json(run("keys", "find", "nobody@example.test", "--json"))
     outcomes = {answer["source"]: answer["outcome"] for answer in found["answers"]}

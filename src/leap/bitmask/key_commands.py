@@ -15,6 +15,7 @@ from leap.bitmask.local_api import CommandRefused, text, text_or_none
 from leap.bitmask.own_key_state import own_key_row, use_words
 from leap.bitmask.sentences import sentence
 from leap.bitmask.sessions import AccountSessions
+from leap.keymanager.documents import decisive
 from leap.keymanager.errors import (
     HoldsSecretKeys,
     KeyManagerError,
@@ -51,6 +52,7 @@ def key_commands(sessions: AccountSessions) -> dict[str, Callable[[dict[str, Any
         "keys-policy": commands.keys_policy,
         "keys-block": commands.keys_block,
         "keys-delete": commands.keys_delete,
+        "keys-autocrypt": commands.keys_autocrypt,
     }
 
 
@@ -209,6 +211,18 @@ class KeyCommands:
         await keys.autocrypt.forget(of)  # else the key would be back without a new mail of theirs
         return {"address": of, "fingerprint": fingerprint}
 
+    async def keys_autocrypt(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What the account's own mail says it prefers; without a `preference` nothing is changed."""
+        keys = self._keys(arguments)
+        preference = text_or_none(arguments, "preference")
+        if preference == "mutual":
+            await keys.autocrypt.set_prefer_encrypt("mutual")
+        elif preference == "nopreference":
+            await keys.autocrypt.set_prefer_encrypt("nopreference")
+        elif preference is not None:
+            raise CommandRefused("bad-request", f"There is no preference {preference!r}.")
+        return {"address": keys.address, "prefer_encrypt": await keys.autocrypt.prefer_encrypt()}
+
 
 async def _autocrypt_advice(keys: KeyManager, address: str) -> str:
     """What Autocrypt recommends for a mail to an address; "" when nothing is known by it."""
@@ -218,7 +232,8 @@ async def _autocrypt_advice(keys: KeyManager, address: str) -> str:
 
 
 def _row(key: KeyInfo) -> dict[str, Any]:
-    source = "own" if key.own else key.evidence[-1].source if key.evidence else ""
+    why = decisive(key.evidence, key.level)
+    source = "own" if key.own else why.source if why is not None else ""
     return {
         "address": key.address,
         "fingerprint": key.fingerprint,

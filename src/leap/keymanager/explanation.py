@@ -54,6 +54,7 @@ _ALGORITHMS = {
     26: "X448",
     27: "Ed25519",
     28: "Ed448",
+    30: "ML-DSA-65 with Ed25519",
     35: "ML-KEM-768 with X25519",
 }
 _CURVES = {
