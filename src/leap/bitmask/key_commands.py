@@ -91,7 +91,8 @@ class KeyCommands:
         in_use = key.own and (await keys.own.key()).fingerprint == key.fingerprint
         published = await keys.publishing.state() if in_use else None
         advice = "" if key.own else await _autocrypt_advice(keys, key.address)
-        lines = key_lines(key, published, advice)
+        theirs = None if key.own else await keys.autocrypt.find_key(key.address)
+        lines = key_lines(key, published, advice, theirs)
         if key.own:
             lines.append(use_words(key.fingerprint, in_use=in_use))
         return {
@@ -99,6 +100,7 @@ class KeyCommands:
             **_row(key),
             **({"in_use": in_use} if key.own else {}),
             "autocrypt": advice,
+            "autocrypt_key": theirs.certificate.fingerprint if theirs is not None else "",
             "lines": lines,
         }
 

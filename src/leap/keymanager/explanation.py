@@ -38,7 +38,6 @@ SOURCES = {
     "gossip": "an encrypted mail to several (Autocrypt Gossip)",
     "wkd": "the Web Key Directory of its domain",
     "vks": "a key server that checks addresses",
-    "attachment": "a mail it was attached to",
     "import": "a file you imported",
 }
 _ALGORITHMS = {
