@@ -120,7 +120,8 @@ def test_a_key_from_a_file_until_it_is_forgotten(
     run("keys", "export", "--all", BOB, code=2)
 
     run("keys", "delete", BOB, code=2)  # nobody there to say yes
-    assert "your own address" in run("keys", "delete", "alice@example.test", "--yes", code=1).stderr
+    own = run("keys", "delete", "alice@example.test", "--yes", code=1).stderr
+    assert own == "Error: alice@example.test is your own address: its keys are yours.\n"
     assert as_json(run("keys", "delete", BOB, "--yes", "--json"))["fingerprint"] == bob.fingerprint
     run("keys", "show", BOB, code=1)
 
@@ -149,11 +150,11 @@ def test_a_key_compared_before_its_import_is_verified_and_a_change_is_told_every
     assert as_json(run("status", "--json"))["accounts"][0]["key_alerts"] == []
     other = generate(BOB)
     run("keys", "import", str(bobs_file), "--verified", other.fingerprint, code=1)
-    refused = run("keys", "import", "-", stdin=other.certificate.armored().decode())
+    refused = run("keys", "import", "-", stdin=other.certificate.armored().decode(), code=1)
     assert refused.stdout.startswith("refused: ")
 
     offered = signed_by(bob, other).armored().decode()
-    assert "so you decide" in run("keys", "import", "-", stdin=offered).stdout
+    assert "so you decide" in run("keys", "import", "-", stdin=offered, code=1).stdout
     for command in (["status"], ["keys", "list"], ["keys", "show", BOB]):
         assert f"ATTENTION: The key of {BOB} may have changed" in run(*command).stdout
     [alert] = as_json(run("status", "--json"))["accounts"][0]["key_alerts"]

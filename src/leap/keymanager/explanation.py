@@ -20,7 +20,7 @@ from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.trust import Level, level_named
 
 LEVELS = {
-    Level.WEAK_CHAIN: "somebody said so: a mail, or a server that is not its provider's",
+    Level.WEAK_CHAIN: "somebody said so: a mail, a file, or a server that is not its provider's",
     Level.PROVIDER_TRUST: "the provider of the address said so, over a verified connection",
     Level.PROVIDER_ENDORSEMENT: "the provider of the address signed it",
     Level.THIRD_PARTY_ENDORSEMENT: "somebody you and they trust signed it",
