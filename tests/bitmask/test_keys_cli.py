@@ -176,3 +176,27 @@ def signed_by(old: SecretKey, new: SecretKey) -> Certificate:
     at = int(time.time())
     vouched = sign_on(component, new.certificate, old, SignatureType.CERTIFY_GENERIC, at=at)
     return replaced(new.certificate, component, with_more(component, [vouched]))
+
+
+def test_a_locked_account_and_a_daemon_that_does_not_run_are_told_apart(run: Run) -> None:
+    """The last test of this file: afterwards nothing answers."""
+    commands = (
+        ["list"],
+        ["show", BOB],
+        ["find", BOB],
+        ["export"],
+        ["verify", BOB, "--undo"],
+        ["refresh"],
+        ["rotate"],
+        ["revoke", "--yes"],
+        ["delete", BOB, "--yes"],
+        ["autocrypt"],
+        ["sources"],
+    )
+    run("user", "logout", "alice@example.test")
+    for command in commands:
+        locked = run("keys", *command, code=1).stderr
+        assert "`bitmask user auth alice@example.test`" in locked, command
+    run("stop")
+    for command in commands:
+        assert "bitmask start" in run("keys", *command, code=6).stderr, command

@@ -326,6 +326,27 @@ def test_a_key_is_imported_for_reading_and_used_only_when_that_is_said(
     assert "no secret key" in desk("keys", "import", str(public), "--use", *account, code=2)
 
 
+def test_what_one_account_knows_of_keys_the_others_of_the_daemon_do_not(
+    desk: Desk, tmp_path: Path
+) -> None:
+    erin = generate("erin@elsewhere.test")
+    file = tmp_path / "erin.asc"
+    file.write_bytes(erin.certificate.armored())
+    one, other = ("--account", BOB), ("--account", CAROL)
+    name = "erin@elsewhere.test"
+    desk("keys", "import", str(file), "--verified", erin.fingerprint, *one)
+    desk("keys", "policy", name, "require", *one)
+    assert "several" in desk("keys", "list", "--help")
+    assert "Say which account" in desk("keys", "list", code=1)
+    assert name in desk("keys", "list", *one)
+    assert name not in desk("keys", "list", *other)
+    assert "no key is known" in desk("keys", "show", name, *other, code=1).lower()
+    assert desk.json("keys", "policy", name, *other)["policy"] == "default"
+    desk("keys", "import", str(file), *other)
+    assert desk.json("keys", "show", name, *other)[0]["level"] == "weak-chain"
+    assert desk.json("keys", "show", name, *one)[0]["level"] == "fingerprint"
+
+
 def test_a_key_of_the_kind_that_was_asked_for_is_made_published_and_used(
     desk: Desk, rsa_key: Path
 ) -> None:
