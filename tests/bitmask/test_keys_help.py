@@ -10,20 +10,10 @@ import pytest
 from leap.bitmask.cli.keys import keys
 from tests.conftest import ROOT
 
-PROMISED = [
-    "list",
-    "show",
-    "find",
-    "import",
-    "export",
-    "verify",
-    "refresh",
-    "rotate",
-    "revoke",
-    "backup",
-    "restore",
-    "delete",
-]
+PROMISED = (
+    *("list", "show", "find", "import", "export", "verify"),
+    *("refresh", "rotate", "revoke", "backup", "restore", "delete"),
+)
 DOCUMENT = (ROOT / "docs" / "keys.md").read_text()
 
 
