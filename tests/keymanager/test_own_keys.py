@@ -25,6 +25,7 @@ from leap.keymanager.openpgp import (
     revocation_certificate,
 )
 from leap.keymanager.openpgp.algorithms import ML_KEM
+from leap.keymanager.openpgp.certification import certifiers
 from leap.keymanager.openpgp.editing import RevocationReason
 from leap.keymanager.own_changes import EXTENDED_BEFORE, EXTENDED_BY, is_due
 from leap.keymanager.own_choice import CHOICE, Choice
@@ -331,11 +332,13 @@ async def test_a_new_key_is_of_the_kind_of_the_one_it_follows(
 
 @pytest.mark.parametrize(("version", "post_quantum"), KINDS)
 async def test_a_new_key_is_of_the_kind_that_was_asked_for(
-    keys: KeyManager, version: int, post_quantum: bool
+    keys: KeyManager, clock: Time, version: int, post_quantum: bool
 ) -> None:
-    await keys.own.ensure()
+    old = await keys.own.ensure()
     new = await keys.own_changes.rotate_key(version=version, post_quantum=post_quantum)
     assert _kind(new.certificate) == (version, post_quantum)
+    vouching = certifiers(new.certificate, [old.certificate], ALICE, clock())
+    assert vouching == {old.fingerprint}
 
 
 async def test_a_key_gets_a_part_that_withstands_quantum_computers(
