@@ -120,9 +120,18 @@ def test_a_key_from_a_file_until_it_is_forgotten(
     run("keys", "export", "--all", BOB, code=2)
 
     run("keys", "delete", BOB, code=2)  # nobody there to say yes
-    assert "your own address" in run("keys", "delete", "alice@example.test", "--yes", code=1).stderr
+    own = run("keys", "delete", "alice@example.test", "--yes", code=1).stderr
+    assert own == "Error: alice@example.test is your own address: its keys are yours.\n"
     assert as_json(run("keys", "delete", BOB, "--yes", "--json"))["fingerprint"] == bob.fingerprint
     run("keys", "show", BOB, code=1)
+
+
+def test_what_ones_own_mail_prefers_is_shown_and_set(run: Run) -> None:
+    assert as_json(run("keys", "autocrypt", "--json"))["prefer_encrypt"] == "mutual"
+    assert "nothing of what you prefer" in run("keys", "autocrypt", "nopreference").stdout
+    assert as_json(run("keys", "autocrypt", "--json"))["prefer_encrypt"] == "nopreference"
+    run("keys", "autocrypt", "never", code=2)
+    assert "prefer to have encrypted mail" in run("keys", "autocrypt", "mutual").stdout
 
 
 def test_finding_says_what_each_place_answered(run: Run) -> None:
@@ -141,11 +150,11 @@ def test_a_key_compared_before_its_import_is_verified_and_a_change_is_told_every
     assert as_json(run("status", "--json"))["accounts"][0]["key_alerts"] == []
     other = generate(BOB)
     run("keys", "import", str(bobs_file), "--verified", other.fingerprint, code=1)
-    refused = run("keys", "import", "-", stdin=other.certificate.armored().decode())
+    refused = run("keys", "import", "-", stdin=other.certificate.armored().decode(), code=1)
     assert refused.stdout.startswith("refused: ")
 
     offered = signed_by(bob, other).armored().decode()
-    assert "so you decide" in run("keys", "import", "-", stdin=offered).stdout
+    assert "so you decide" in run("keys", "import", "-", stdin=offered, code=1).stdout
     for command in (["status"], ["keys", "list"], ["keys", "show", BOB]):
         assert f"ATTENTION: The key of {BOB} may have changed" in run(*command).stdout
     [alert] = as_json(run("status", "--json"))["accounts"][0]["key_alerts"]
@@ -167,3 +176,27 @@ def signed_by(old: SecretKey, new: SecretKey) -> Certificate:
     at = int(time.time())
     vouched = sign_on(component, new.certificate, old, SignatureType.CERTIFY_GENERIC, at=at)
     return replaced(new.certificate, component, with_more(component, [vouched]))
+
+
+def test_a_locked_account_and_a_daemon_that_does_not_run_are_told_apart(run: Run) -> None:
+    """The last test of this file: afterwards nothing answers."""
+    commands = (
+        ["list"],
+        ["show", BOB],
+        ["find", BOB],
+        ["export"],
+        ["verify", BOB, "--undo"],
+        ["refresh"],
+        ["rotate"],
+        ["revoke", "--yes"],
+        ["delete", BOB, "--yes"],
+        ["autocrypt"],
+        ["sources"],
+    )
+    run("user", "logout", "alice@example.test")
+    for command in commands:
+        locked = run("keys", *command, code=1).stderr
+        assert "`bitmask user auth alice@example.test`" in locked, command
+    run("stop")
+    for command in commands:
+        assert "bitmask start" in run("keys", *command, code=6).stderr, command

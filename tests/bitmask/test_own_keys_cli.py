@@ -21,12 +21,14 @@ import pytest
 
 from leap.bitmask.cli.main import run
 from leap.keymanager.openpgp import Certificate, encrypt, generate, read_certificates
+from leap.keymanager.openpgp.algorithms import ML_KEM
 from leap.keymanager.wkd_names import direct_path
 from tests.conftest import needs_program
 from tests.keymanager.conftest import Gpg
 from tests.scenarios.world import PASSPHRASES, Device, World, world
 
 ALICE, BOB, CAROL = "alice@example.test", "bob@example.test", "carol@example.test"
+DAVE = "dave@example.test"
 OLD = "alice@old.test"
 KEY_PASSPHRASE, BACKUP_PASSPHRASE = "of the key of old", "of the backup alone"
 DAY = 24 * 3600
@@ -322,6 +324,59 @@ def test_a_key_is_imported_for_reading_and_used_only_when_that_is_said(
     public = tmp_path / "public.asc"
     public.write_bytes(mine.certificate.armored())
     assert "no secret key" in desk("keys", "import", str(public), "--use", *account, code=2)
+
+
+def test_what_one_account_knows_of_keys_the_others_of_the_daemon_do_not(
+    desk: Desk, tmp_path: Path
+) -> None:
+    erin = generate("erin@elsewhere.test")
+    file = tmp_path / "erin.asc"
+    file.write_bytes(erin.certificate.armored())
+    one, other = ("--account", BOB), ("--account", CAROL)
+    name = "erin@elsewhere.test"
+    desk("keys", "import", str(file), "--verified", erin.fingerprint, *one)
+    desk("keys", "policy", name, "require", *one)
+    assert "several" in desk("keys", "list", "--help")
+    assert "Say which account" in desk("keys", "list", code=1)
+    assert name in desk("keys", "list", *one)
+    assert name not in desk("keys", "list", *other)
+    assert "no key is known" in desk("keys", "show", name, *other, code=1).lower()
+    assert desk.json("keys", "policy", name, *other)["policy"] == "default"
+    desk("keys", "import", str(file), *other)
+    assert desk.json("keys", "show", name, *other)[0]["level"] == "weak-chain"
+    assert desk.json("keys", "show", name, *one)[0]["level"] == "fingerprint"
+
+
+def test_a_key_of_the_kind_that_was_asked_for_is_made_published_and_used(
+    desk: Desk, rsa_key: Path
+) -> None:
+    kind = ("--key-version", "6", "--post-quantum")
+    refused = desk.create("dave", *kind, "--key", str(rsa_key), code=2)
+    assert "made here" in refused["message"]
+    made = desk.create("dave", *kind)
+    published = desk.published(DAVE)
+    assert published.fingerprint == made["fingerprint"]
+    assert (published.primary.version, _algorithm(published)) == (6, ML_KEM)
+    letter = f"From: {CAROL}\r\nTo: {DAVE}\r\nSubject: hello\r\n\r\nto version 6\r\n".encode()
+    with desk.device.smtp("carol") as smtp:
+        smtp.sendmail(CAROL, [DAVE], letter)
+    (mail,) = desk.device.wait_for("dave", 1).values()
+    assert mail.startswith(b"X-Leap-Encryption: decrypted")
+    assert b"X-Leap-Signature: valid" in mail
+
+    account = ("--account", CAROL)
+    before = desk.published(CAROL)
+    assert _algorithm(before) != ML_KEM
+    assert "--primary" in desk("keys", "rotate", "--key-version", "6", *account, code=2)
+    desk("keys", "rotate", "--post-quantum", *account)
+    after = desk.published(CAROL)
+    assert after.fingerprint == before.fingerprint
+    assert (after.primary.version, _algorithm(after)) == (4, ML_KEM)
+    assert "ML-KEM-768 with X25519, can encrypt" in desk("keys", "show", CAROL, *account)
+
+
+def _algorithm(certificate: Certificate) -> int:
+    return certificate.encryption_key(time.time() + 5).algorithm
 
 
 def test_what_was_changed_while_the_provider_was_away_is_published_after_a_kill(

@@ -1,10 +1,10 @@
-"""What a person reads of sync."""
+"""What a person reads of sync, and of errors."""
 
 from typing import Any
 
 import pytest
 
-from leap.bitmask.sentences import sync_sentence
+from leap.bitmask.sentences import sentence, sync_sentence
 from leap.mail.contract import SyncStatus
 
 SYNCED: dict[str, Any] = {
@@ -48,3 +48,16 @@ def test_missing_contents_are_not_called_synced(count: int, words: str) -> None:
     sentence = sync_sentence(SyncStatus(**SYNCED, contents_missing=count))
     assert f"{words} missing or damaged at the provider" in sentence
     assert "everything is synced" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("no key is known for bob@example.org", "No key is known for bob@example.org."),
+        ("alice@example.org is your own address", "alice@example.org is your own address."),
+        ("/tmp/key.asc is no key", "/tmp/key.asc is no key."),
+        ("is it so?", "Is it so?"),
+    ],
+)
+def test_an_error_becomes_a_sentence_and_an_address_stays_as_it_is(words: str, said: str) -> None:
+    assert sentence(words) == said

@@ -12,6 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from leap.keymanager.autocrypt.header import header_value
+from leap.keymanager.keys import KeyManager
+from leap.keymanager.mail_material import KeyMaterial
+from leap.keymanager.merges import MERGES
+from leap.keymanager.openpgp import decrypt, encrypt, generate
+from leap.keymanager.trust import Level
 from leap.mail.contract import INBOX, MailboxId, NewMessage
 from leap.mail.local import LocalAccount, open_mail_store
 from leap.soledad.documents import Version
@@ -25,6 +31,9 @@ from leap.soledad.vault import create_vault
 from tests.provider.world import opened, served
 
 FOLDER = Path(__file__).parent
+BOB, CAROL = "bob@example.test", "carol@elsewhere.test"
+AT = 1_790_000_000.0  # what the clock says whenever keys are looked at
+LETTER = b"The heron is gone.\n"
 ADDRESS, PASSPHRASE = "alice@example.test", "the heron stands still"
 RAWS = (
     b"Subject: one\r\nFrom: bob@example.test\r\n\r\nThe heron stands still.\r\n",
@@ -62,9 +71,11 @@ async def _make(made: Path) -> None:
             account = LocalAccount(store, ADDRESS)
             engine = SyncEngine(store, client, gather=0)
             await _fill(store, account)
+            await _fill_keys(store, client)
             await engine.sync()
             await _fill_later(store, account)
             expected = await contents(store, account)
+            expected["letter"] = await _letter(store)
             expected["recovery_code"] = enrolled.recovery_code
             await account.close()
             await engine.close()
@@ -113,6 +124,67 @@ async def _fill_later(store: Soledad, account: LocalAccount) -> None:
     await store.put_doc(document)
 
 
+async def _fill_keys(store: Soledad, client: ProviderClient) -> None:
+    """A document of each type of docs/formats/keys.md."""
+    keys = KeyManager(store, ADDRESS, client, now=lambda: AT)
+    bob, carol = (generate(name, now=lambda: AT - 100) for name in (BOB, CAROL))
+    await keys.own.ensure(name="Alice")
+    assert await keys.publishing.publish()
+    await keys.learn(bob.certificate, BOB, "attached to a mail", mail="<1@example.test>")
+    await keys.verifying.verify(BOB, bob.fingerprint)
+    await keys.contacts.set_policy(BOB, "require")
+    offered = generate(BOB, now=lambda: AT - 50).certificate
+    level = Level.PROVIDER_TRUST
+    await keys.learn(offered, BOB, "the directory gave it", level=level, source="directory")
+    field = header_value(CAROL, carol.certificate.binary, "mutual")
+    assert field is not None
+    mail = KeyMaterial(CAROL, date=int(AT), received=int(AT), autocrypt=(field.encode(),))
+    lesson = await keys.learn_from_mail([mail])
+    assert lesson is not None
+    await store.transact(lesson.keep)
+    await lesson.finish()
+    assert await keys.find_certificate(CAROL) is not None
+    await keys.autocrypt.set_prefer_encrypt("nopreference")
+    keys.close()
+    types = {kind for kind in MERGES if await store.find_docs(kind)}
+    assert types == set(MERGES), "every type of document is in it"
+
+
+async def _letter(store: Soledad) -> str:
+    """A mail which only the account's own key opens."""
+    keys = KeyManager(store, ADDRESS, now=lambda: AT)
+    sealed = encrypt(LETTER, [await keys.own.certificate()], now=lambda: AT)
+    keys.close()
+    return sealed.decode("ascii")
+
+
+async def known_keys(store: Soledad) -> dict[str, Any]:
+    """What the account knows of keys, as JSON has it."""
+    keys = KeyManager(store, ADDRESS, now=lambda: AT)
+    listed = [
+        [key.address, key.fingerprint, key.level, key.policy, key.alert and key.alert.fingerprint]
+        for key in await keys.list_keys()
+    ]
+    peer = await keys.autocrypt.peer(CAROL)
+    found = {
+        "listed": listed,
+        "revocations": [bool(kept.revocation) for kept in await keys.own.kept()],
+        "published": (await keys.publishing.state()).published,
+        "peer": None if peer is None else [peer.prefer_encrypt, peer.autocrypt_timestamp],
+        "prefers": await keys.autocrypt.prefer_encrypt(),
+    }
+    keys.close()
+    return found
+
+
+async def open_letter(store: Soledad, letter: str) -> bytes:
+    """What is in the mail that was sealed when the store was made."""
+    keys = KeyManager(store, ADDRESS, now=lambda: AT)
+    opened = decrypt(letter.encode("ascii"), await keys.own_keys())
+    keys.close()
+    return opened.plaintext
+
+
 async def _one_blob_as_file(store: Soledad) -> None:
     """A blob as a file beside the store, which else only large ones are."""
 
@@ -145,4 +217,4 @@ async def contents(store: Soledad, account: LocalAccount) -> dict[str, Any]:
             document.content if document else None,
             [version.content for version in versions],
         ]
-    return {"mailboxes": mailboxes, "documents": documents}
+    return {"mailboxes": mailboxes, "documents": documents, "keys": await known_keys(store)}

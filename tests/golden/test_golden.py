@@ -19,7 +19,7 @@ from leap.soledad.remote import ProviderClient
 from leap.soledad.store import Soledad
 from leap.soledad.syncing import SyncEngine
 from leap.soledad.vault import open_vault
-from tests.golden.making import ADDRESS, FOLDER, PASSPHRASE, contents
+from tests.golden.making import ADDRESS, FOLDER, LETTER, PASSPHRASE, contents, open_letter
 from tests.provider.world import Served, opened, served
 
 VERSIONS = sorted(path.name for path in FOLDER.glob("[0-9]*.[0-9]*"))
@@ -82,11 +82,12 @@ def test_there_is_one_of_the_present_version() -> None:
 async def test_a_store_is_read_whole_and_syncs_what_waited(
     golden: Path, expected: dict[str, Any], https: Served
 ) -> None:
-    code = expected.pop("recovery_code")
+    code, letter = expected.pop("recovery_code"), expected.pop("letter")
     assert len(code.split()) == 24
     key = await open_vault(golden / "device/vault.json", PASSPHRASE)
     async with device(golden / "device/store.db", key) as (store, account):
         assert await contents(store, account) == expected
+        assert await open_letter(store, letter) == LETTER
         assert (await verify(store)).clean
         async with synced(https, store) as (client, engine):
             result = await engine.sync()
@@ -104,6 +105,7 @@ async def test_a_store_is_read_whole_and_syncs_what_waited(
         ):
             await engine.sync()
             assert await contents(phone, theirs) == expected
+            assert await open_letter(phone, letter) == LETTER
 
 
 async def test_an_account_is_restored_by_its_recovery_code(
@@ -117,6 +119,8 @@ async def test_an_account_is_restored_by_its_recovery_code(
     ):
         await engine.sync()
         found = await contents(store, account)
+        assert found["keys"] == expected["keys"]
+        assert await open_letter(store, expected["letter"]) == LETTER
         assert found["documents"]["conflicted"] == expected["documents"]["conflicted"]
         # what the other device had not sent yet is not here
         assert len(found["mailboxes"]["INBOX"]) == len(expected["mailboxes"]["INBOX"]) - 1

@@ -37,6 +37,17 @@ def test_the_document_names_no_attack_that_is_not_there() -> None:
     assert named == {kind.__name__ for kind in NAMED_IN_THE_DOCUMENT}
 
 
+def test_guarantees_are_numbered_and_each_names_tests_that_are_there() -> None:
+    numbers = re.findall(r"(?m)^\*\*G(\d+)\. ", DOCUMENT)
+    assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
+    for number in numbers:
+        until = DOCUMENT.partition(f"\n**G{number}. ")[2]
+        own = re.split(r"\n(?=\*\*G\d|## )", until)[0]
+        assert "*Tests:*" in own, f"G{number} names no tests"
+    named = set(re.findall(r"`(tests/[\w/.]*)`", DOCUMENT))
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
 def test_all_attack_classes_are_in_the_catalogue() -> None:
     def leaves(kind: type[Attack]) -> set[type[Attack]]:
         found = {one for below in kind.__subclasses__() for one in leaves(below)}

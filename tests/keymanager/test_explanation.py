@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from leap.bitmask.key_words import asked_words, key_lines
 from leap.keymanager.documents import Evidence, Publication
 from leap.keymanager.explanation import algorithm_words, evidence_words, parts_of
 from leap.keymanager.keys import ASK_AGAIN, KeyManager
-from leap.keymanager.openpgp import SecretKey, generate
+from leap.keymanager.openpgp import Certificate, SecretKey, generate
 from leap.keymanager.trust import Level
 
 from .conftest import BIRTH, BOB, DAY, FakeDirectory, Time
+
+ML_DSA = Path(__file__).parent.parent / "vectors" / "rfc9980" / "a3-key.asc"
 
 
 async def test_the_trail_says_why_this_key(
@@ -137,3 +141,6 @@ def test_evidence_of_a_person_or_a_newer_source_is_told_as_well() -> None:
 def test_algorithms_have_names(bob: SecretKey) -> None:
     v6 = generate(BOB, now=lambda: BIRTH, version=6).certificate
     assert [algorithm_words(state.key) for state in v6.keys] == ["Ed25519", "X25519"]
+    ml_dsa = Certificate.from_bytes(ML_DSA.read_bytes())
+    words = [algorithm_words(state.key) for state in ml_dsa.keys]
+    assert words == ["ML-DSA-65 with Ed25519", "ML-KEM-768 with X25519"]

@@ -21,10 +21,13 @@ from leap.keymanager.openpgp import (
     generate,
     message,
     read_certificates,
+    read_signatures,
     s2k,
     verdict,
+    verify_detached,
 )
 from leap.keymanager.openpgp.offload import INLINE, THREAD, Workers
+from leap.keymanager.openpgp.signature import SignatureType
 
 from .conftest import BIRTH
 from .making import with_user_id
@@ -207,6 +210,27 @@ async def _lateness() -> list[float]:
             late.append(time.perf_counter() - before - 0.001)
     except asyncio.CancelledError:
         return late
+
+
+@pytest.mark.parametrize("size", [10, INLINE + 2, THREAD + 2])
+async def test_what_is_signed_and_made_beside_the_loop_is_as_was_asked(
+    alice: SecretKey, size: int
+) -> None:
+    text = b"a\n" * (size // 2)
+    async with Workers(processes=1) as workers:
+        armored = await workers.sign_detached(text, alice, hash_name="sha256", text=True, now=AT)
+        modern = await workers.generate("y@example.test", version=6, post_quantum=True, now=AT)
+    [raw] = read_signatures(armored)
+    assert raw.parsed is not None
+    assert (raw.parsed.hash_number, raw.parsed.kind) == (8, SignatureType.TEXT)
+    crlf = text.replace(b"\n", b"\r\n")
+    [verdict] = verify_detached(crlf, armored, [alice.certificate], now=lambda: AT)
+    assert verdict.state == "good"
+    assert [(s.key.version, s.key.algorithm) for s in modern.certificate.keys] == [
+        (6, 27),
+        (6, 35),
+        (6, 25),
+    ]
 
 
 def test_values_travel_between_processes(alice: SecretKey, bob: SecretKey) -> None:

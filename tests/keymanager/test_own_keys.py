@@ -24,6 +24,8 @@ from leap.keymanager.openpgp import (
     read_certificates,
     revocation_certificate,
 )
+from leap.keymanager.openpgp.algorithms import ML_KEM
+from leap.keymanager.openpgp.certification import certifiers
 from leap.keymanager.openpgp.editing import RevocationReason
 from leap.keymanager.own_changes import EXTENDED_BEFORE, EXTENDED_BY, is_due
 from leap.keymanager.own_choice import CHOICE, Choice
@@ -297,6 +299,66 @@ async def test_correspondents_take_the_new_key_which_the_old_one_vouches_for(
     finally:
         await bobs.close()
     assert (taken.allowed, taken.reason) == (True, "the old key signed the new one")
+
+
+KINDS = [(4, False), (4, True), (6, False), (6, True)]
+
+
+def _kind(certificate: Certificate) -> tuple[int, bool]:
+    """The version, and whether a program that knows ML-KEM encrypts to it by that."""
+    at = certificate.created + 10 * DAY
+    return certificate.primary.version, certificate.encryption_key(at).algorithm == ML_KEM
+
+
+@pytest.mark.parametrize(("version", "post_quantum"), KINDS)
+async def test_a_new_key_is_of_the_kind_of_the_one_it_follows(
+    keys: KeyManager, clock: Time, version: int, post_quantum: bool
+) -> None:
+    kind = (version, post_quantum)
+    old = generate(ALICE, now=lambda: BIRTH, version=version, post_quantum=post_quantum)
+    await keys.own.add(old, use=True)
+    mail = encrypt(b"old", [old.certificate], now=clock)
+    assert _kind((await keys.own_changes.rotate_subkey()).certificate) == kind
+    rotated = await keys.own_changes.rotate_key()
+    assert rotated.fingerprint != old.fingerprint
+    assert _kind(rotated.certificate) == kind
+    name, soft = rotated.fingerprint, RevocationReason.SUPERSEDED
+    await keys.own_changes.revoke(name, reason=soft, replace=True)
+    replaced = await keys.own.key()
+    assert replaced.fingerprint not in (old.fingerprint, rotated.fingerprint)
+    assert _kind(replaced.certificate) == kind
+    assert decrypt(mail, await keys.own_keys()).plaintext == b"old"
+
+
+@pytest.mark.parametrize(("version", "post_quantum"), KINDS)
+async def test_a_new_key_is_of_the_kind_that_was_asked_for(
+    keys: KeyManager, clock: Time, version: int, post_quantum: bool
+) -> None:
+    old = await keys.own.ensure()
+    new = await keys.own_changes.rotate_key(version=version, post_quantum=post_quantum)
+    assert _kind(new.certificate) == (version, post_quantum)
+    vouching = certifiers(new.certificate, [old.certificate], ALICE, clock())
+    assert vouching == {old.fingerprint}
+
+
+async def test_a_key_gets_a_part_that_withstands_quantum_computers(
+    keys: KeyManager, clock: Time
+) -> None:
+    key = await keys.own.ensure()
+    before = encrypt(b"old", [key.certificate], now=clock)
+    clock.at += DAY
+    for parts in (4, 6):  # the second time both are renewed
+        after = await keys.own_changes.rotate_subkey(post_quantum=True)
+        assert (after.fingerprint, len(after.certificate.keys)) == (key.fingerprint, parts)
+        clock.at += DAY
+    assert _kind(after.certificate) == (4, True)
+    assert {state.expires for state in after.certificate.keys} == {key.certificate.expires}
+    mail = encrypt(b"new", [after.certificate], now=clock)
+    own = await keys.own_keys()
+    assert [decrypt(one, own).plaintext for one in (before, mail)] == [b"old", b"new"]
+    # who does not know ML-KEM has a part to write to as well
+    minimal = after.certificate.minimal(ALICE, clock())
+    assert minimal.encryption_key(clock()).algorithm != ML_KEM
 
 
 # --- revocation -----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ PASSPHRASES = {
     "alice": "correct horse battery",
     "bob": "staple under the oak",
     "carol": "third of the three",
+    "dave": "fourth behind the hill",
 }
 
 

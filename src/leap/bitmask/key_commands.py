@@ -15,6 +15,7 @@ from leap.bitmask.local_api import CommandRefused, text, text_or_none
 from leap.bitmask.own_key_state import own_key_row, use_words
 from leap.bitmask.sentences import sentence
 from leap.bitmask.sessions import AccountSessions
+from leap.keymanager.documents import decisive
 from leap.keymanager.errors import (
     HoldsSecretKeys,
     KeyManagerError,
@@ -51,6 +52,7 @@ def key_commands(sessions: AccountSessions) -> dict[str, Callable[[dict[str, Any
         "keys-policy": commands.keys_policy,
         "keys-block": commands.keys_block,
         "keys-delete": commands.keys_delete,
+        "keys-autocrypt": commands.keys_autocrypt,
     }
 
 
@@ -89,7 +91,8 @@ class KeyCommands:
         in_use = key.own and (await keys.own.key()).fingerprint == key.fingerprint
         published = await keys.publishing.state() if in_use else None
         advice = "" if key.own else await _autocrypt_advice(keys, key.address)
-        lines = key_lines(key, published, advice)
+        theirs = None if key.own else await keys.autocrypt.find_key(key.address)
+        lines = key_lines(key, published, advice, theirs)
         if key.own:
             lines.append(use_words(key.fingerprint, in_use=in_use))
         return {
@@ -97,6 +100,7 @@ class KeyCommands:
             **_row(key),
             **({"in_use": in_use} if key.own else {}),
             "autocrypt": advice,
+            "autocrypt_key": theirs.certificate.fingerprint if theirs is not None else "",
             "lines": lines,
         }
 
@@ -209,6 +213,18 @@ class KeyCommands:
         await keys.autocrypt.forget(of)  # else the key would be back without a new mail of theirs
         return {"address": of, "fingerprint": fingerprint}
 
+    async def keys_autocrypt(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What the account's own mail says it prefers; without a `preference` nothing is changed."""
+        keys = self._keys(arguments)
+        preference = text_or_none(arguments, "preference")
+        if preference == "mutual":
+            await keys.autocrypt.set_prefer_encrypt("mutual")
+        elif preference == "nopreference":
+            await keys.autocrypt.set_prefer_encrypt("nopreference")
+        elif preference is not None:
+            raise CommandRefused("bad-request", f"There is no preference {preference!r}.")
+        return {"address": keys.address, "prefer_encrypt": await keys.autocrypt.prefer_encrypt()}
+
 
 async def _autocrypt_advice(keys: KeyManager, address: str) -> str:
     """What Autocrypt recommends for a mail to an address; "" when nothing is known by it."""
@@ -218,7 +234,8 @@ async def _autocrypt_advice(keys: KeyManager, address: str) -> str:
 
 
 def _row(key: KeyInfo) -> dict[str, Any]:
-    source = "own" if key.own else key.evidence[-1].source if key.evidence else ""
+    why = decisive(key.evidence, key.level)
+    source = "own" if key.own else why.source if why is not None else ""
     return {
         "address": key.address,
         "fingerprint": key.fingerprint,

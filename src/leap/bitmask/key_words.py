@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leap.bitmask.sentences import sentence
 from leap.keymanager.asking import Answer, Asked
+from leap.keymanager.autocrypt.account import PeerKey
 from leap.keymanager.comparison import grouped
 from leap.keymanager.documents import Contact, Publication
 from leap.keymanager.explanation import day, part_words, policy_words, source_words
@@ -11,8 +12,16 @@ from leap.keymanager.key_info import KeyInfo
 from leap.keymanager.trust import level_named
 
 
-def key_lines(key: KeyInfo, published: Publication | None = None, advice: str = "") -> list[str]:
-    """All about one key, most important first. `published` is of one's own; `advice` is Autocrypt's, in words."""
+def key_lines(
+    key: KeyInfo,
+    published: Publication | None = None,
+    advice: str = "",
+    theirs: PeerKey | None = None,
+) -> list[str]:
+    """All about one key, most important first.
+
+    `published` is of one's own; `advice` is Autocrypt's, in words, and `theirs` the key it would use.
+    """
     lines = [
         f"{'Your key' if key.own else 'Key'} of {key.address}",
         f"  {grouped(key.fingerprint)}",
@@ -34,6 +43,8 @@ def key_lines(key: KeyInfo, published: Publication | None = None, advice: str = 
         ]
     if advice:
         lines.append(f"Autocrypt recommends: {advice}.")
+    if theirs is not None and theirs.certificate.fingerprint != key.fingerprint:
+        lines.append(_other_key(theirs))
     if published is not None:
         lines.append(_published(published))
     lines.append("Parts:")
@@ -49,6 +60,17 @@ def _state(key: KeyInfo) -> str:
     if not key.can_encrypt:
         return "Nothing can be encrypted to it any more: it has expired, or has no part for that."
     return ""
+
+
+def _other_key(theirs: PeerKey) -> str:
+    """Somebody may have a new key, or somebody else wrote that they have: a person finds out which."""
+    peer, key = theirs.peer, grouped(theirs.certificate.fingerprint)
+    if theirs.gossiped:
+        since = day(peer.gossip_timestamp)
+        return f"{peer.gossip_from} has another key for this address: {key}, by a mail of {since}."
+    return (
+        f"Mail from this address names another key: {key}, since {day(peer.autocrypt_timestamp)}."
+    )
 
 
 def _published(state: Publication) -> str:

@@ -28,6 +28,7 @@ from leap.keymanager.openpgp import (
     OpenPGPError,
     SecretKey,
     WrongPassphrase,
+    offload,
     read_certificates,
 )
 from leap.keymanager.openpgp.certification import certifiers
@@ -35,6 +36,7 @@ from leap.keymanager.openpgp.editing import RevocationReason
 from leap.keymanager.own_keys import Kept
 from leap.mail import Account
 
+BROUGHT = "imported at sign-up"  # the evidence of a key somebody had already
 REASONS = {
     "none": RevocationReason.NONE,
     "superseded": RevocationReason.SUPERSEDED,
@@ -129,10 +131,14 @@ class OwnKeyCommands:
         async with self._sessions.changing(text(arguments, "address")) as session:
             with refusals():
                 before = await session.keys.own.key()
+                changes = session.keys.own_changes
+                version, post_quantum = key_version(arguments), bool(arguments.get("post_quantum"))
                 if arguments.get("primary"):
-                    after = await session.keys.own_changes.rotate_key()
+                    after = await changes.rotate_key(
+                        version=version, post_quantum=post_quantum or None
+                    )
                 else:
-                    after = await session.keys.own_changes.rotate_subkey()
+                    after = await changes.rotate_subkey(post_quantum=post_quantum)
                 published = await _published(session)
                 old = (await session.keys.own.find(before.fingerprint)).key.certificate
                 new, now = after.certificate, session.keys.own.now()
@@ -211,16 +217,34 @@ def choose(kept: list[Kept], address: str) -> int:
     return fit[0]
 
 
-async def key_for_sign_up(arguments: dict[str, Any], now: float) -> SecretKey | None:
-    """The key somebody brings along to sign up with, fit for use; None when there is none. Raises CommandRefused."""
+def key_version(arguments: dict[str, Any]) -> int | None:
+    """Of which version a new key is to be; None when nothing is said. Raises CommandRefused."""
+    version = arguments.get("key_version")
+    if version not in (None, 4, 6):
+        raise CommandRefused("bad-request", "Keys are made of version 4 or 6.")
+    return version
+
+
+async def key_for_sign_up(arguments: dict[str, Any], now: float) -> tuple[SecretKey, str] | None:
+    """The key somebody signs up with, and where it is from: brought along, or of a kind that was asked for.
+
+    None when it is to be made as usual. Raises CommandRefused.
+    """
+    address, version = text(arguments, "address"), key_version(arguments)
     if arguments.get("key") is None:
-        return None
-    address = text(arguments, "address")
+        post_quantum = bool(arguments.get("post_quantum"))
+        if version is None and not post_quantum:
+            return None
+        with refusals():
+            made = await offload.generate(
+                address, now=now, version=version or 4, post_quantum=post_quantum
+            )
+        return made, "made here"
     passphrase = text_or_none(arguments, "key_passphrase")
     with refusals():
         kept = await asyncio.to_thread(read_backup, octets(arguments, "key"), passphrase)
         key = kept[choose(kept, address)].key
-        return await asyncio.to_thread(_fit_for, key, address, now, arguments)
+        return await asyncio.to_thread(_fit_for, key, address, now, arguments), BROUGHT
 
 
 def _fit(key: SecretKey, session: AccountSession, arguments: dict[str, Any]) -> SecretKey:

@@ -90,11 +90,11 @@ class AccountSessions:
         api: str,
         ca: str | None,
         device_name: str,
-        key: SecretKey | None = None,
+        key: tuple[SecretKey, str] | None = None,
     ) -> tuple[AccountSession, str]:
         """Signs up; answers the session and the recovery code, which is told once.
 
-        `key`: an existing one to be the account's; else one is made.
+        `key`: one to be the account's, and where it is from; else one is made.
         """
         check_new_passphrase(passphrase)
         async with self._change(address), self._refusals():
@@ -466,12 +466,12 @@ class AccountSessions:
             raise CommandRefused("home", f"{error.strerror}: {error.filename}") from error
 
 
-async def _give_key(store: Soledad, address: str, key: SecretKey | None) -> None:
+async def _give_key(store: Soledad, address: str, key: tuple[SecretKey, str] | None) -> None:
     """The key of a new account: in its store from the first moment, so that no other is made after a crash."""
     manager = KeyManager(store, address)
     try:
         if key is not None:
-            await manager.own.add(key, source="imported at sign-up", use=True)
+            await manager.own.add(key[0], source=key[1], use=True)
         else:
             with contextlib.suppress(OpenPGPError):  # made later, by the care for keys
                 await manager.own.ensure()

@@ -80,6 +80,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     authentication: str = ""
 
 
+def decisive(evidence: Sequence[Evidence], level: str) -> Evidence | None:
+    """The newest evidence that gives a level, else the newest of all; None when there is none."""
+    given = [one for one in evidence if one.level == level] or list(evidence)
+    return given[-1] if given else None
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of a binding's history: which key came, or was refused, from which source, and why.
 

@@ -20,7 +20,7 @@ from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.trust import Level, level_named
 
 LEVELS = {
-    Level.WEAK_CHAIN: "somebody said so: a mail, or a server that is not its provider's",
+    Level.WEAK_CHAIN: "somebody said so: a mail, a file, or a server that is not its provider's",
     Level.PROVIDER_TRUST: "the provider of the address said so, over a verified connection",
     Level.PROVIDER_ENDORSEMENT: "the provider of the address signed it",
     Level.THIRD_PARTY_ENDORSEMENT: "somebody you and they trust signed it",
@@ -38,7 +38,6 @@ SOURCES = {
     "gossip": "an encrypted mail to several (Autocrypt Gossip)",
     "wkd": "the Web Key Directory of its domain",
     "vks": "a key server that checks addresses",
-    "attachment": "a mail it was attached to",
     "import": "a file you imported",
 }
 _ALGORITHMS = {
@@ -54,6 +53,7 @@ _ALGORITHMS = {
     26: "X448",
     27: "Ed25519",
     28: "Ed448",
+    30: "ML-DSA-65 with Ed25519",
     35: "ML-KEM-768 with X25519",
 }
 _CURVES = {

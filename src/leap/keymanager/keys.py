@@ -99,14 +99,14 @@ class KeyManager:
                 evidence="your own key",
             )
 
-        sources = self._sources()
+        sources = self.sources()
         refresh = await self._is_to_be_refreshed(address, sources)
         return await self._search(address, sources, refresh=refresh)
 
     async def ask(self, address: str) -> Asked:
         """Asks the sources about an address now, whatever is known; what each answered, and what came of it."""
         address = address.strip().lower()
-        noted = [Noted(source) for source in self._sources()]
+        noted = [Noted(source) for source in self.sources()]
         found, failure = None, ""
         try:
             found = await self._search(address, noted, refresh=True)
@@ -175,7 +175,8 @@ class KeyManager:
         heard = max((e.when for e in bound.binding.evidence if e.source in names), default=0)
         return self._now() >= max(heard + ASK_AGAIN, asked)
 
-    def _sources(self) -> list[Source]:
+    def sources(self) -> list[Source]:
+        """Where a key is looked for, in order."""
         return [*self._local_sources(), *self.network_sources()]
 
     def _local_sources(self) -> list[Source]:

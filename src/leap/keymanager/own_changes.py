@@ -17,12 +17,14 @@ from collections.abc import Callable
 from functools import partial
 
 from leap.keymanager.errors import KeyRefused
+from leap.keymanager.key_kind import KeyKind, has_post_quantum_part, kind_of
 from leap.keymanager.openpgp import Certificate, NoSecretKey, OpenPGPError, SecretKey, generate
 from leap.keymanager.openpgp.algorithms import ML_KEM
 from leap.keymanager.openpgp.certificate import ENCRYPT, SIGN, KeyState
 from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.editing import (
     RevocationReason,
+    add_encryption_subkey,
     apply_revocation,
     certify,
     extend,
@@ -34,7 +36,7 @@ from leap.keymanager.own_keys import Kept, OwnKeys
 DAY = 24 * 3600
 EXTENDED_BEFORE = 60 * DAY  # correspondents who ask once a month still hear of it in time
 EXTENDED_BY = 365 * DAY
-Maker = Callable[[SecretKey, str, float], SecretKey]
+Maker = Callable[[SecretKey, KeyKind, str, float], SecretKey]
 _SOFT = frozenset({RevocationReason.SUPERSEDED, RevocationReason.RETIRED})
 
 
@@ -65,37 +67,43 @@ class OwnKeyChanges:
         await self._own.add(longer, source="extended here")
         return True
 
-    async def rotate_subkey(self) -> SecretKey:
-        """A new part to encrypt to, for the key in use; the old one opens old mail. Raises NoOwnKey, KeyRefused."""
+    async def rotate_subkey(self, *, post_quantum: bool = False) -> SecretKey:
+        """A new part to encrypt to, for the key in use; the old one opens old mail. Raises NoOwnKey, KeyRefused.
+
+        `post_quantum`: with ML-KEM, too. A key that has such a part gets a new one of it in any case.
+        """
         await self.extend_if_due()  # the new part ends with the key
         key = await self._own.key()
-        change = partial(
-            rotate_encryption_subkey,
-            key,
-            now=self._own.now(),
-            expires=key.certificate.keys[0].expires,
-        )
+        change = partial(_with_new_subkeys, key, self._own.now(), post_quantum)
         await self._own.add(await self._changed(key, change), source="rotated here")
         return await self._own.key()
 
-    async def rotate_key(self) -> SecretKey:
+    async def rotate_key(
+        self, *, version: int | None = None, post_quantum: bool | None = None
+    ) -> SecretKey:
         """A whole new key; the one in use is kept for reading, and vouches for the new one if it can.
 
-        It cannot when it is revoked, or its primary secret is not here. Raises NoOwnKey.
+        It cannot when it is revoked, or its primary secret is not here. What is not said of the new one's kind is as
+        with the old one. Raises NoOwnKey.
         """
         with contextlib.suppress(KeyRefused):
             await self.extend_if_due()  # who has expired cannot vouch
         old = await self._own.key()
-        new = await self._new_key(_successor, old)
+        kind = kind_of(old.certificate)
+        kind = KeyKind(
+            kind.version if version is None else version,
+            kind.post_quantum if post_quantum is None else post_quantum,
+        )
+        new = await self._new_key(_successor, old, kind)
         await self._own.add(new, source="made here", use=True)
         return await self._own.key()
 
-    async def _new_key(self, make: Maker, old: SecretKey) -> SecretKey:
+    async def _new_key(self, make: Maker, old: SecretKey, kind: KeyKind) -> SecretKey:
         address, now = self._own.address, self._own.now()
         try:
-            return await asyncio.to_thread(make, old, address, now)
+            return await asyncio.to_thread(make, old, kind, address, now)
         except OpenPGPError:  # the old one cannot vouch any more
-            return await asyncio.to_thread(_stranger, old, address, now)
+            return await asyncio.to_thread(_stranger, old, kind, address, now)
 
     async def _changed(self, key: SecretKey, change: partial[SecretKey]) -> SecretKey:
         if key.certificate.revoked:
@@ -126,7 +134,8 @@ class OwnKeyChanges:
         new: SecretKey | None = None
         if replace and (await self._own.key()).fingerprint == kept.key.fingerprint:
             vouches = reason in _SOFT and not kept.key.certificate.revoked
-            new = await self._new_key(_successor if vouches else _stranger, kept.key)
+            kind = kind_of(kept.key.certificate)
+            new = await self._new_key(_successor if vouches else _stranger, kept.key, kind)
             together.append(Kept(new, ""))
         await self._own.add_all(together, source="revoked here", use=new)
         return (await self._own.find(kept.key.fingerprint)).key
@@ -159,15 +168,29 @@ def _created(state: KeyState) -> int:
     return state.key.created
 
 
-def _successor(old: SecretKey, address: str, at: float) -> SecretKey:
+def _with_new_subkeys(key: SecretKey, at: float, post_quantum: bool) -> SecretKey:
+    end = key.certificate.keys[0].expires
+    changed = rotate_encryption_subkey(key, now=at, expires=end)
+    if post_quantum and not has_post_quantum_part(changed.certificate):
+        changed = add_encryption_subkey(changed, now=at, expires=end, post_quantum=True)
+    return changed
+
+
+def _successor(old: SecretKey, kind: KeyKind, address: str, at: float) -> SecretKey:
     """A new key for an address, which the old one vouches for."""
-    new = _stranger(old, address, at)
+    new = _stranger(old, kind, address, at)
     return new.edited(certify(old, new.certificate, address, now=at))
 
 
-def _stranger(old: SecretKey, address: str, at: float) -> SecretKey:
+def _stranger(old: SecretKey, kind: KeyKind, address: str, at: float) -> SecretKey:
     """A new key for an address, with the name of the old one, which says nothing about it."""
-    return generate(address, name=_name_on(old.certificate, address), now=lambda: at)
+    return generate(
+        address,
+        name=_name_on(old.certificate, address),
+        now=lambda: at,
+        version=kind.version,
+        post_quantum=kind.post_quantum,
+    )
 
 
 def _name_on(certificate: Certificate, address: str) -> str:

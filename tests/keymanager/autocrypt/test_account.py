@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from leap.bitmask.key_words import key_lines
 from leap.keymanager.autocrypt.account import Autocrypt
 from leap.keymanager.autocrypt.header import header_value, parse_header
 from leap.keymanager.autocrypt.peers import PEER, Peer
 from leap.keymanager.autocrypt.recommendation import STALE
 from leap.keymanager.autocrypt.update import KEPT_WITHIN
+from leap.keymanager.comparison import grouped
 from leap.keymanager.discovery.mail_keys import MailKeys
-from leap.keymanager.documents import content_of, pack
+from leap.keymanager.discovery.ring import RingSource
+from leap.keymanager.documents import content_of, decisive, pack
 from leap.keymanager.errors import LookupFailed
 from leap.keymanager.keys import ASK_AGAIN, KeyManager
 from leap.keymanager.mail_material import DKIM_PASS, SIGNATURE_GOOD, KeyMaterial
@@ -98,6 +101,43 @@ async def test_what_the_directory_has_goes_before_a_header(
     assert found is not None
     assert found.certificate.fingerprint == bob.fingerprint
     assert found.level is Level.PROVIDER_TRUST
+
+
+async def test_what_the_directory_says_stays_the_reason_when_mail_brings_the_same(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    await keys.find_certificate(BOB)
+    clock.at += DAY
+    await learn(keys, mail(BOB, field(BOB, bob)))
+    [info] = [key for key in await keys.list_keys() if key.address == BOB]
+    assert [one.source for one in info.evidence] == ["directory", "autocrypt"]
+    why = decisive(info.evidence, info.level)
+    assert why is not None
+    assert (why.source, why.level) == ("directory", "provider-trust")
+    found = await RingSource(keys.keyring).find(BOB)
+    assert found is not None
+    assert "the key directory of example.test gave it" in found.evidence
+
+
+async def test_another_key_in_their_mail_is_told_to_the_person(
+    keys: KeyManager, directory: FakeDirectory, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    other = generate(BOB, now=lambda: BIRTH)
+    await keys.find_certificate(BOB)
+    await learn(keys, gossip(CAROL, [(BOB, other)]))
+    [info] = await keys.show(BOB)
+    lines = key_lines(info, theirs=await keys.autocrypt.find_key(BOB))
+    said = f"{CAROL} has another key for this address: {grouped(other.fingerprint)}"
+    assert f"{said}, by a mail of 9 October 2025." in lines
+    await learn(keys, mail(BOB, field(BOB, other)))
+    lines = key_lines(info, theirs=await keys.autocrypt.find_key(BOB))
+    said = f"Mail from this address names another key: {grouped(other.fingerprint)}"
+    assert f"{said}, since 9 October 2025." in lines
+    await learn(keys, mail(BOB, field(BOB, bob), at=SENT + 1))
+    lines = key_lines(info, theirs=await keys.autocrypt.find_key(BOB))
+    assert not any("another key" in line for line in lines)
 
 
 async def test_a_header_is_not_enough_while_the_directory_does_not_answer(

@@ -14,6 +14,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leap.keymanager.discovery.choosing import MAX_CERTIFICATES, NoneOfThem, choose
 from leap.keymanager.discovery.https import Https
 from leap.keymanager.discovery.public_names import (
     ascii_domain,
@@ -207,6 +208,16 @@ async def test_a_key_of_somebody_else_is_no_answer(
     net.pages[ADVANCED if advanced else DIRECT] = bob.certificate.binary
     with pytest.raises(LookupFailed, match="not of joe"):
         await wkd.find(JOE)
+
+
+def test_of_an_answer_with_very_many_keys_only_the_first_are_looked_at(
+    joe: SecretKey, bob: SecretKey
+) -> None:
+    others = [bob.certificate.binary] * (MAX_CERTIFICATES - 1)
+    last = joe.certificate.binary
+    assert choose(b"".join([*others, last]), JOE, BIRTH + 1).best == joe.certificate
+    with pytest.raises(NoneOfThem):
+        choose(b"".join([*others, others[0], last]), JOE, BIRTH + 1)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451])

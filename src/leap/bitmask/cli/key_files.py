@@ -57,7 +57,7 @@ def import_(
     Secret keys open mail from then on; with --use the one in FILE is also the one you sign with and others encrypt to.
 
     A file proves nothing about whose key it is: a key that is believed more stays, and what was refused is shown with
-    the reason.
+    the reason. When nothing was taken, the exit code is 1.
     """
     data = _read(file)
     origin = "standard input" if file == "-" else Path(file).name
@@ -98,7 +98,10 @@ def import_(
             key = shown_groups(one["fingerprint"])
             click.echo(f"{outcome}: {key} for {address}: {one['reason']}.")
 
-    answer(run(work()), as_json=as_json, words=words)
+    result = run(work())
+    answer(result, as_json=as_json, words=words)
+    if not any(one["taken"] for one in result["keys"]):
+        click.get_current_context().exit(1)
 
 
 def _read(file: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from leap.bitmask.cli import contacts, key_files
+from leap.bitmask.cli.autocrypt import autocrypt
 from leap.bitmask.cli.key_options import account_option, shown_groups
 from leap.bitmask.cli.key_sources import refresh, sources
 from leap.bitmask.cli.mail import one_account
@@ -160,6 +161,7 @@ def export(
 
 for _command in (
     key_files.import_,
+    autocrypt,
     contacts.verify,
     contacts.policy,
     contacts.block,

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from leap.bitmask.cli.key_kind import key_version_option, kind_arguments, post_quantum_option
 from leap.bitmask.cli.key_options import account_option
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import Failure, answer, json_option, pass_home, run
@@ -129,21 +130,39 @@ def use(
     is_flag=True,
     help="Make a whole new key, which the present one vouches for if it can.",
 )
+@key_version_option
+@post_quantum_option
 @_yes
 @json_option
 @pass_home
-def rotate(home: Home, account: str | None, primary: bool, yes: bool, as_json: bool) -> None:
+def rotate(
+    home: Home,
+    account: str | None,
+    primary: bool,
+    key_version: str | None,
+    post_quantum: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Renew the part of your key that others encrypt to. Old mail still opens.
 
     With --primary the whole key is a new one, with another fingerprint, which people who compared the present one
-    have to compare again.
+    have to compare again. What is not said about it is as with the present one.
     """
+    if key_version is not None and not primary:
+        raise click.UsageError("A key keeps its version; --primary makes a new one.")
     address = one_account(home, account)
     if primary:
         _sure(yes, "People who compared your fingerprint will have to compare the new one. Go on?")
 
     async def work() -> Any:
-        return await ask(home, "keys-own-rotate", address=address, primary=primary)
+        return await ask(
+            home,
+            "keys-own-rotate",
+            address=address,
+            primary=primary,
+            **kind_arguments(key_version, post_quantum),
+        )
 
     def words(result: dict[str, Any]) -> None:
         if primary:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from leap.bitmask.cli.key_kind import key_version_option, kind_arguments, post_quantum_option
 from leap.bitmask.cli.launch import ensure_daemon
 from leap.bitmask.cli.output import answer, json_option, pass_home, run, table
 from leap.bitmask.cli.passphrase import read_passphrase
@@ -101,6 +102,8 @@ def _read_authority(path: Path) -> str:
 @key_passphrase_option
 @add_user_id_option
 @extend_option
+@key_version_option
+@post_quantum_option
 @json_option
 @pass_home
 def create(
@@ -114,6 +117,8 @@ def create(
     key_passphrase_fd: int | None,
     add_user_id: bool,
     extend: bool,
+    key_version: str | None,
+    post_quantum: bool,
     as_json: bool,
 ) -> None:
     """Sign up ADDRESS at a provider and set it up here.
@@ -122,6 +127,8 @@ def create(
     """
     if api is None:
         raise click.UsageError("Say where the provider is: --api https://…")
+    if key_file is not None and (key_version is not None or post_quantum):
+        raise click.UsageError("--key-version and --post-quantum are for a key that is made here.")
     passphrase = read_passphrase(
         f"New passphrase for {address}", descriptor=passphrase_fd, twice=True
     )
@@ -145,6 +152,7 @@ def create(
             home,
             "user-create",
             **brought,
+            **kind_arguments(key_version, post_quantum),
             address=address,
             passphrase=passphrase,
             device_name=device_name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leap.keymanager.discovery.contract import Found
+from leap.keymanager.documents import decisive
 from leap.keymanager.explanation import barred
 from leap.keymanager.keyring import Keyring
 
@@ -21,9 +22,9 @@ class RingSource:
         bound = await self._ring.find(address)
         if bound is None:
             return None
-        newest = bound.binding.evidence[-1] if bound.binding.evidence else None
-        detail = f": {newest.detail}" if newest is not None and newest.detail else ""
-        said_by = f" from {newest.source}{detail}" if newest is not None else ""
+        why = decisive(bound.binding.evidence, bound.binding.level)
+        detail = f": {why.detail}" if why is not None and why.detail else ""
+        said_by = f" from {why.source}{detail}" if why is not None else ""
         word = barred(bound)
         return Found(
             certificate=bound.certificate,

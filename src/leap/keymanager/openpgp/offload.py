@@ -22,7 +22,7 @@ from typing import ParamSpec, TypeVar
 from leap.keymanager.openpgp import certificate, generation, message, symmetric, verdict
 from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.keyring_form import armored_secret_keys
-from leap.keymanager.openpgp.message import MAX_SIZE, Decrypted
+from leap.keymanager.openpgp.message import MAX_SIZE, Decrypted, SigningHash
 from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
 from leap.keymanager.openpgp.verdict import Owners, RawSignature, Verdict
 
@@ -178,11 +178,17 @@ class Workers:
         return await asyncio.to_thread(_read_certificates, data)
 
     async def sign_detached(
-        self, data: bytes, signer: SecretKey, *, now: float | None = None
+        self,
+        data: bytes,
+        signer: SecretKey,
+        *,
+        hash_name: SigningHash = "sha512",
+        text: bool = False,
+        now: float | None = None,
     ) -> bytes:
         """See `message.sign_detached`."""
-        size = max(len(data), _size_of_signing(signer))
-        return await self.run(size, partial(_at, message.sign_detached, now), data, signer)
+        work = partial(_at, message.sign_detached, now, hash_name=hash_name, text=text)
+        return await self.run(max(len(data), _size_of_signing(signer)), work, data, signer)
 
     async def decrypt(
         self, data: bytes, keys: Sequence[SecretKey], *, max_size: int = MAX_SIZE
@@ -220,10 +226,17 @@ class Workers:
         return await self.run(size, work, plaintext, signatures, certificates)
 
     async def generate(
-        self, address: str, *, name: str = "", now: float | None = None
+        self,
+        address: str,
+        *,
+        name: str = "",
+        now: float | None = None,
+        version: int = 4,
+        post_quantum: bool = False,
     ) -> SecretKey:
         """See `generation.generate`."""
-        return await self.run(0, partial(_at, generation.generate, now), address, name=name)
+        work = partial(_at, generation.generate, now, version=version, post_quantum=post_quantum)
+        return await self.run(0, work, address, name=name)
 
 
 def _size_of(*certificates: Certificate) -> int:
