@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # failures of this machine, not of a mail
 OURS = (SoledadError, AccountError, OSError, MemoryError)
 
-Result = tuple[InboxItem, str | BaseException]  # its row id when it is safe here, or what failed
+Result = tuple[InboxItem, str | Exception]  # its row id when it is safe here, or what failed
 NoteStored = Callable[[Sequence[str], Transaction], None]
 
 

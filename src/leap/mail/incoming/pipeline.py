@@ -151,7 +151,7 @@ class IncomingMail:
         known = await self._begin_batch()
         self._news = 0
         results = await self._store_all(claimed.items, known)
-        failed = [one for one in results if isinstance(one[1], BaseException)]
+        failed = [one for one in results if isinstance(one[1], Exception)]
         stored = [(item, row_id) for item, row_id in results if isinstance(row_id, str)]
         if failed:
             with contextlib.suppress(SoledadError):
@@ -172,7 +172,7 @@ class IncomingMail:
             await self._store.transact(note)
         if failed:
             error = failed[0][1]
-            assert isinstance(error, BaseException)
+            assert isinstance(error, Exception)
             raise error
         return len(claimed.items)
 
