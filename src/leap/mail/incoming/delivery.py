@@ -7,7 +7,6 @@ Invariants:
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -118,9 +117,11 @@ class Delivery:
             key_name(ready.signed_by, self._own_domain) for _, ready in made if ready.signed_by
         }
         if new := signed - self._signed_by:
-            self._signed_by |= new
-            with contextlib.suppress(SoledadError):  # the mail is stored; the next one tells again
+            try:
                 await self._keys.note_signed(new)
+                self._signed_by |= new
+            except Exception as error:  # the mail is stored; the next one tells it again
+                logger.info("signatures of mail were not noted: %s", type(error).__name__)
 
     async def _study(self, made: Sequence[tuple[Item, Ready]]) -> Lesson | None:
         materials = [
