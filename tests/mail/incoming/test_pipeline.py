@@ -568,15 +568,6 @@ async def test_mail_is_stored_in_the_order_of_its_arrival(
     assert found == list(range(20))
 
 
-def test_large_items_travel_alone_and_small_ones_together() -> None:
-    sizes = [10, 20, lots.FEW_OCTETS + 1, 30, *([1] * lots.FEW)]
-    items = [(None, lots.Item(str(at), "k", 0, bytes(size))) for at, size in enumerate(sizes)]
-    made = [[len(item.sealed) for _, item in lot] for lot in lots.in_lots(items)]  # type: ignore[arg-type]
-    assert [size for lot in made for size in lot] == sizes
-    assert made[:2] == [[10, 20], [lots.FEW_OCTETS + 1]]
-    assert all(len(lot) <= lots.FEW for lot in made)
-
-
 async def test_a_large_batch_is_opened_in_another_process(
     bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -591,25 +582,3 @@ async def test_a_large_batch_is_opened_in_another_process(
             bob.provider.deliver(BOB, letter(number))
         await drain(bob)
     assert numbers(await bob.messages()) == list(range(10))
-
-
-@pytest.mark.parametrize("together", [1, 3])
-async def test_a_fault_in_noting_a_signature_keeps_no_mail_back_and_the_next_mail_notes_it(
-    alice: Person, bob: Person, monkeypatch: pytest.MonkeyPatch, together: int
-) -> None:
-    monkeypatch.setattr(lots, "FEW", together)
-    noted: list[set[str]] = []
-
-    async def fails_first(addresses: set[str]) -> None:
-        noted.append(set(addresses))
-        if len(noted) == 1:
-            raise ZeroDivisionError
-
-    monkeypatch.setattr(bob.keys, "note_signed", fails_first)
-    for number in range(2 * together):
-        await alice.outgoing.submit(letter(number), alice.address, [BOB])
-    await alice.sender.process_due()
-    await drain(bob)
-    assert numbers(await bob.messages()) == list(range(2 * together))
-    assert await bob.incoming.quarantined() == []
-    assert noted == [{alice.address}] * 2
