@@ -137,6 +137,8 @@ def gpg() -> Iterator[Gpg]:
 def gpg_at_work() -> Iterator[Gpg]:
     """gpg with a new home, which is gone afterwards."""
     home = Path(tempfile.mkdtemp(prefix="g-", dir="/tmp"))
+    # else its agent measures first, and each use of a locked key takes the tenth of a second it aims at
+    (home / "gpg-agent.conf").write_text("s2k-count 65536\n")
     peer = Gpg(home)
     yield peer
     peer.close()

@@ -78,7 +78,7 @@ def play(count: int, seed: int) -> Report:
             outcomes["read"] += 1
         except OpenPGPError as error:
             outcomes[type(error).__name__] += 1
-        except BaseException:
+        except Exception:
             print(f"case {number} of seed {seed}: {subject.name}", file=sys.stderr)
             print(base64.b64encode(changed).decode(), file=sys.stderr)
             raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -300,3 +302,39 @@ async def test_edits_of_two_devices_become_one(
         assert MERGES[CERTIFICATE](None, local, remote) == whole
     mine = content_of(secret_document(BOB, bob))
     assert MERGES[SECRET](None, {**mine, "created": 1}, mine) == mine
+
+
+async def test_a_known_key_is_read_from_the_store_once_a_mail(
+    store: Soledad, keys: KeyManager, directory: FakeDirectory, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    await keys.find_certificate(BOB)
+    asked: list[int] = []
+    reads = CountedReads(store, asked)
+    fresh = KeyManager(reads, ALICE, directory, now=lambda: BIRTH + DAY + 60.0)  # type: ignore[arg-type]
+    assert (found := await fresh.find_certificate(BOB)) is not None
+    assert found.source == "ring"
+    assert asked == [2, 1]  # binding and contact; certificate
+    asked.clear()
+    assert await fresh.find_bound(BOB, seconds=1) == [bob.certificate]
+    assert asked == [2, 1]
+    fresh.close()
+
+
+class CountedReads:
+    """The store, noting how many documents each reading of some asks for."""
+
+    def __init__(self, store: Soledad, asked: list[int]) -> None:
+        self._store = store
+        self._asked = asked
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def get_doc(self, doc_id: str, /) -> Any:
+        self._asked.append(1)
+        return await self._store.get_doc(doc_id)
+
+    async def get_docs(self, doc_ids: Sequence[str], check_for_conflicts: bool, /) -> Any:
+        self._asked.append(len(doc_ids))
+        return await self._store.get_docs(doc_ids, check_for_conflicts)

@@ -113,7 +113,7 @@ class FakeProvider:
 
 
 class InboxOf:
-    """One account's view of its inbox (`leap.mail.incoming.pipeline.Remote`)."""
+    """One account's view of its inbox (`leap.mail.incoming.needs.Remote`)."""
 
     def __init__(self, provider: FakeProvider, address: str) -> None:
         self.provider = provider

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from leap.bitmask.local_api import CommandRefused, text, text_or_none
-from leap.bitmask.sessions import AccountSessions, check_new_passphrase
+from leap.bitmask.refusals import check_new_passphrase
+from leap.bitmask.sessions import AccountSessions
 from leap.soledad.devices import find_device, list_devices, rename_device, revoke_device
 from leap.soledad.errors import SoledadError
 from leap.soledad.passphrase import change_passphrase, replace_recovery_code, show_recovery_code

@@ -15,9 +15,10 @@ from typing import Any
 
 from leap.bitmask.local_api import CommandRefused, text, text_or_none
 from leap.bitmask.own_key_state import own_key_state
+from leap.bitmask.refusals import check_new_passphrase
 from leap.bitmask.sentences import sentence
 from leap.bitmask.session import AccountSession
-from leap.bitmask.sessions import AccountSessions, check_new_passphrase
+from leap.bitmask.sessions import AccountSessions
 from leap.keymanager.autocrypt.setup_code import new_setup_code
 from leap.keymanager.autocrypt.setup_message import code_begins, write_setup_message
 from leap.keymanager.backup import is_setup_file, read_backup, write_backup

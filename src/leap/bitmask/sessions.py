@@ -1,7 +1,7 @@
 """All accounts of a daemon: sign-up, enrolment, unlocking, log-out, and who logs in to IMAP and SMTP.
 
 Invariants:
-* An account's folder appears whole or not at all: it is made under another name and renamed.
+* An account's folder appears whole or not at all (`account_folder`).
 * A passphrase lives as long as the command that brought it or, offline, until the log-in it is for.
 """
 
@@ -9,44 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 
+from leap.bitmask.account_folder import give_key, make_account_folder
 from leap.bitmask.home import Home, HomeError, Lock, normal_address
 from leap.bitmask.local_api import CommandRefused
+from leap.bitmask.refusals import check_new_passphrase, refusals, wrong_here
 from leap.bitmask.sentences import sentence
 from leap.bitmask.session import AccountSession
-from leap.keymanager.keys import KeyManager
-from leap.keymanager.openpgp import OpenPGPError, SecretKey
+from leap.keymanager.openpgp import SecretKey
 from leap.mail.contract import AccountBackend
 from leap.mail.local import open_mail_store
-from leap.soledad.devices import NoSuchDevice
-from leap.soledad.enrol import Enrolled, enrol_device, sign_up
+from leap.soledad.enrol import enrol_device, sign_up
 from leap.soledad.errors import (
     AuthFailed,
-    BadCertificate,
     ChangeUnderWay,
-    DeviceRevoked,
-    PassphraseChanged,
-    ProviderLies,
     Refused,
-    SoledadError,
-    StoreFull,
     Unreachable,
     WrongKey,
 )
 from leap.soledad.generation import OldPassphrase
 from leap.soledad.maintenance.rebuild import rebuild
-from leap.soledad.private_file import sync_folder
 from leap.soledad.remote.client import ProviderClient
 from leap.soledad.restore import restore_account
 from leap.soledad.store import Soledad
-from leap.soledad.syncing.loop import SyncStopped
-from leap.soledad.vault import create_vault, open_either_vault
+from leap.soledad.vault import open_either_vault
 
-MIN_PASSPHRASE = 8
 FAILED_LOGIN_DELAY = 1.0  # seconds; with 120-bit passwords this only slows mistakes and noise
 RETRY_LOGIN = 30.0  # seconds between tries to log in at a provider that could not be reached
 
@@ -97,15 +85,17 @@ class AccountSessions:
         `key`: one to be the account's, and where it is from; else one is made.
         """
         check_new_passphrase(passphrase)
-        async with self._change(address), self._refusals():
+        async with self._change(address), refusals():
             self._check_new(address)
             async with self._client(api, ca) as client:
                 enrolled = await sign_up(client, address, passphrase, device_name)
 
-                async def give_key(store: Soledad) -> None:
-                    await _give_key(store, address, key)
+                async def with_key(store: Soledad) -> None:
+                    await give_key(store, address, key)
 
-                await self._make_folder(address, passphrase, enrolled, client.token, give_key)
+                await make_account_folder(
+                    self._home.account(address), passphrase, enrolled, client.token, with_key
+                )
             session = await self._start(address, passphrase)
             await session.sync_now()
             await session.key_care.publish()  # what fails is done later, and shown until then
@@ -117,18 +107,20 @@ class AccountSessions:
         self, address: str, passphrase: str, *, api: str, ca: str | None, device_name: str
     ) -> AccountSession:
         """Makes this device one of the account's, with nothing but the passphrase."""
-        async with self._change(address), self._refusals():
+        async with self._change(address), refusals():
             self._check_new(address)
             async with self._client(api, ca) as client:
                 enrolled = await enrol_device(client, address, passphrase, device_name)
-                await self._make_folder(address, passphrase, enrolled, client.token)
+                await make_account_folder(
+                    self._home.account(address), passphrase, enrolled, client.token
+                )
             session = await self._start(address, passphrase)
             await session.first_sync()
             return session
 
     async def unlock(self, address: str, passphrase: str) -> AccountSession:
         """Opens the store of an account that is here; works without the provider too."""
-        async with self._change(address), self._refusals():
+        async with self._change(address), refusals():
             if address not in self._home.accounts():
                 raise CommandRefused("unknown-account", f"There is no account {address} here.")
             if (session := self._open.get(address)) is not None:
@@ -147,7 +139,7 @@ class AccountSessions:
     @contextlib.asynccontextmanager
     async def changing(self, address: str) -> AsyncIterator[AccountSession]:
         """An unlocked account, for a command that changes its keys: one at a time, its refusals in sentences."""
-        async with self._change(address), self._refusals():
+        async with self._change(address), refusals():
             session = self.get(address)
             try:
                 yield session
@@ -167,7 +159,7 @@ class AccountSessions:
     ) -> AccountSession:
         """Makes this device one of the account's by the recovery code, and sets a new passphrase."""
         check_new_passphrase(passphrase)
-        async with self._change(address), self._refusals():
+        async with self._change(address), refusals():
             if address in self._home.accounts():
                 raise CommandRefused(
                     "exists",
@@ -186,7 +178,9 @@ class AccountSessions:
                     ) from error
                 except WrongKey as error:
                     raise CommandRefused("wrong-words", sentence(error)) from error
-                await self._make_folder(address, passphrase, enrolled, client.token)
+                await make_account_folder(
+                    self._home.account(address), passphrase, enrolled, client.token
+                )
             session = await self._start(address, passphrase)
             await session.first_sync()
             return session
@@ -204,7 +198,7 @@ class AccountSessions:
 
     async def rebuild(self, address: str) -> list[str]:
         """Derives anew what is derived. Mail programs are logged out meanwhile: their UIDs end."""
-        async with self._change(address), self._refusals():
+        async with self._change(address), refusals():
             session = self.get(address)
             del self._open[session.address]
             await self._forget_login(session.address)
@@ -233,34 +227,6 @@ class AccountSessions:
                 "exists",
                 f"{address} is set up here already; unlock it with `bitmask user auth {address}`.",
             )
-
-    async def _make_folder(
-        self,
-        address: str,
-        passphrase: str,
-        enrolled: Enrolled,
-        token: str | None,
-        fill: Callable[[Soledad], Awaitable[None]] | None = None,
-    ) -> None:
-        """The account's folder with vault and store, complete before it has its name."""
-        folder = self._home.account(address)
-        made = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))  # 0700
-        try:
-            key = await create_vault(made / "vault.json", passphrase)
-            store = await open_mail_store(made / "store.db", key)
-            try:
-                await store.save_material(enrolled.material.with_token(token))
-                if fill is not None:
-                    await fill(store)
-            finally:
-                await store.close()
-            if folder.exists():  # remains without a vault, of a time before this order was kept
-                shutil.rmtree(folder)
-            made.rename(folder)
-            await asyncio.to_thread(sync_folder, folder.parent)
-        except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
-            raise
 
     async def _start(self, address: str, passphrase: str) -> AccountSession:
         """Opens an account by its passphrase, and logs the device in if it is not."""
@@ -380,7 +346,7 @@ class AccountSessions:
 
         Afterwards the account opens at the provider by the passphrase which opens it here.
         """
-        async with self._change(address), self._refusals():
+        async with self._change(address), refusals():
             session = self.get(address)
             try:
                 await session.refound(passphrase, new_passphrase)
@@ -420,78 +386,3 @@ class AccountSessions:
             raise CommandRefused("bad-address", str(error)) from error
         async with self._changing.setdefault(address, asyncio.Lock()):
             yield
-
-    @contextlib.asynccontextmanager
-    async def _refusals(self) -> AsyncIterator[None]:
-        """Errors of the store and of the provider, as one sentence and one word each."""
-        try:
-            yield
-        except PassphraseChanged as error:
-            raise CommandRefused(
-                "passphrase-changed",
-                "The passphrase of this account was changed on another device;"
-                " run `bitmask user auth` with the new one first.",
-            ) from error
-        except (AuthFailed, WrongKey) as error:
-            raise CommandRefused(
-                "wrong-passphrase", "The passphrase or the address is wrong."
-            ) from error
-        except ChangeUnderWay as error:
-            raise CommandRefused(
-                "under-way",
-                "The provider did not answer whether the change took place. bitmask finds out by itself; until then"
-                " the old passphrase and the new one unlock this device.",
-            ) from error
-        except SyncStopped as error:
-            raise CommandRefused(
-                "alarm", f"Sync stopped: {error}; `bitmask sync resume` tries again."
-            ) from error
-        except DeviceRevoked as error:
-            raise CommandRefused("device-revoked", sentence(error)) from error
-        except NoSuchDevice as error:
-            raise CommandRefused("no-device", sentence(error)) from error
-        except BadCertificate as error:
-            raise CommandRefused("bad-certificate", sentence(error)) from error
-        except Unreachable as error:
-            raise CommandRefused("unreachable", sentence(error)) from error
-        except Refused as error:
-            raise CommandRefused(error.error, sentence(error)) from error
-        except StoreFull as error:
-            raise CommandRefused("storage-full", sentence(error)) from error
-        except ProviderLies as error:
-            raise CommandRefused("provider", sentence(error.sentence)) from error
-        except SoledadError as error:
-            raise CommandRefused("provider", sentence(error)) from error
-        except OSError as error:
-            raise CommandRefused("home", f"{error.strerror}: {error.filename}") from error
-
-
-async def _give_key(store: Soledad, address: str, key: tuple[SecretKey, str] | None) -> None:
-    """The key of a new account: in its store from the first moment, so that no other is made after a crash."""
-    manager = KeyManager(store, address)
-    try:
-        if key is not None:
-            await manager.own.add(key[0], source=key[1], use=True)
-        else:
-            with contextlib.suppress(OpenPGPError):  # made later, by the care for keys
-                await manager.own.ensure()
-    finally:
-        manager.close()
-
-
-def check_new_passphrase(passphrase: str, before: str | None = None) -> None:
-    """Raises CommandRefused for a passphrase that is too short to choose, or is the one of before."""
-    if passphrase == before:
-        raise CommandRefused("same", "That is the passphrase of before; choose another one.")
-    if len(passphrase) < MIN_PASSPHRASE:
-        raise CommandRefused(
-            "weak", f"Choose a passphrase of at least {MIN_PASSPHRASE} characters."
-        )
-
-
-def wrong_here(address: str) -> str:
-    """What somebody is told whose passphrase does not open the account on this device."""
-    return (
-        f"That passphrase does not open {address} on this device. If it was changed on another one, unlock with the old"
-        " one here first, then run `bitmask user auth` once more with the new one."
-    )

@@ -99,8 +99,9 @@ class KeyManager:
                 evidence="your own key",
             )
 
-        sources = self.sources()
-        refresh = await self._is_to_be_refreshed(address, sources)
+        bound = await self.keyring.find(address)
+        sources = self.sources(bound)
+        refresh = self._is_to_be_refreshed(address, bound, sources)
         return await self._search(address, sources, refresh=refresh)
 
     async def ask(self, address: str) -> Asked:
@@ -152,8 +153,8 @@ class KeyManager:
             own = [key.certificate for key in await self.own_keys()]
             return [certificate for certificate in own if address in certificate.addresses]
         bound = await self.keyring.find(address)
-        sources = [*self._local_sources(), *self._directories()]
-        refresh = await self._is_to_be_refreshed(address, sources)
+        sources = [*self._local_sources(bound), *self._directories()]
+        refresh = self._is_to_be_refreshed(address, bound, sources)
         if bound is None or refresh:
             try:
                 async with asyncio.timeout(seconds):
@@ -163,11 +164,12 @@ class KeyManager:
             bound = await self.keyring.find(address)
         return [] if bound is None or bound.blocked else [bound.certificate]
 
-    async def _is_to_be_refreshed(self, address: str, sources: Sequence[Source]) -> bool:
+    def _is_to_be_refreshed(
+        self, address: str, bound: Bound | None, sources: Sequence[Source]
+    ) -> bool:
         """Whether no source beyond the ring was asked about the key of an address for a day, here or elsewhere."""
         names = {source.name for source in sources if source.name not in LOCAL}
-        bound = await self.keyring.find(address) if names else None
-        if bound is None:
+        if bound is None or not names:
             return False
         asked = self._ask_again.get((address, ",".join(source.name for source in sources)), 0)
         if bound.blocked:  # there may be another one
@@ -175,12 +177,12 @@ class KeyManager:
         heard = max((e.when for e in bound.binding.evidence if e.source in names), default=0)
         return self._now() >= max(heard + ASK_AGAIN, asked)
 
-    def sources(self) -> list[Source]:
-        """Where a key is looked for, in order."""
-        return [*self._local_sources(), *self.network_sources()]
+    def sources(self, known: Bound | None = None) -> list[Source]:
+        """Where a key is looked for, in order; `known` is what the ring has, if it was read already."""
+        return [*self._local_sources(known), *self.network_sources()]
 
-    def _local_sources(self) -> list[Source]:
-        return [ring.RingSource(self.keyring), AutocryptSource(self.autocrypt)]
+    def _local_sources(self, known: Bound | None) -> list[Source]:
+        return [ring.RingSource(self.keyring, known), AutocryptSource(self.autocrypt)]
 
     def network_sources(self) -> list[Source]:
         """Those of the sources that ask others: the directory, then what `remote` has now."""

@@ -13,7 +13,7 @@ import pytest
 
 from leap.keymanager.openpgp import offload
 from leap.mail.contract import INBOX, TooLarge
-from leap.mail.incoming import consumed, pipeline, ready, workshop
+from leap.mail.incoming import consumed, lots, pipeline, ready, workshop
 from leap.mail.incoming.consumed import (
     ids_of,
 )
@@ -211,7 +211,7 @@ async def test_cut_off_at_any_step_neither_loses_nor_doubles(
     expunged: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pipeline, "FEW", 2)
+    monkeypatch.setattr(lots, "FEW", 2)
     bob = await open_person(provider, tmp_path / "bob", "bob")
     for number in range(4):
         provider.deliver(BOB, letter(number))
@@ -323,7 +323,7 @@ async def test_two_devices_share_the_inbox_and_see_each_mail_once(devices: TwoDe
 async def test_what_one_device_began_the_other_finishes(
     devices: TwoDevices, owner: str, name: str, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "FEW", 2)
+    monkeypatch.setattr(lots, "FEW", 2)
     laptop = await devices.device("laptop")
     phone = await devices.device("phone")
     for number in range(4):
@@ -560,21 +560,12 @@ async def test_the_worker_wakes_for_new_mail_and_goes_on_after_a_failure(bob: Pe
 async def test_mail_is_stored_in_the_order_of_its_arrival(
     bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "FEW", 3)
+    monkeypatch.setattr(lots, "FEW", 3)
     for number in range(20):
         bob.provider.deliver(BOB, letter(number))
     await drain(bob)
     found = [numbers([message])[0] for message in await bob.messages()]
     assert found == list(range(20))
-
-
-def test_large_items_travel_alone_and_small_ones_together() -> None:
-    sizes = [10, 20, pipeline.FEW_OCTETS + 1, 30, *([1] * pipeline.FEW)]
-    items = [(None, pipeline._Item(str(at), "k", 0, bytes(size))) for at, size in enumerate(sizes)]
-    lots = [[len(item.sealed) for _, item in lot] for lot in pipeline._lots(items)]  # type: ignore[arg-type]
-    assert [size for lot in lots for size in lot] == sizes
-    assert lots[:2] == [[10, 20], [pipeline.FEW_OCTETS + 1]]
-    assert all(len(lot) <= pipeline.FEW for lot in lots)
 
 
 async def test_a_large_batch_is_opened_in_another_process(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from leap.keymanager.autocrypt.gossip import read_gossip
 from leap.keymanager.autocrypt.header import (
@@ -37,6 +37,7 @@ from leap.keymanager.autocrypt.update import (
     update_from_gossip,
 )
 from leap.keymanager.documents import (
+    Content,
     DocumentStore,
     DocumentTransaction,
     content_of,
@@ -44,6 +45,7 @@ from leap.keymanager.documents import (
     parse_certificate,
     value_of,
 )
+from leap.keymanager.following import Followed
 from leap.keymanager.mail_material import DKIM_PASS, KeyMaterial
 from leap.keymanager.openpgp import Certificate, OpenPGPError
 
@@ -97,21 +99,18 @@ class Autocrypt:
         self._now = now
         self._known: dict[str, Peer] = {}  # to the second
         self._kept: dict[str, Peer] = {}  # as in the documents, up to a day behind
-        self._loading = asyncio.Lock()
-        self._unsubscribe: Callable[[], None] | None = None
+        self._documents = Followed(store, PEER, self._follow)
         self._own: tuple[Certificate, str, PreferEncrypt, str | None] | None = None
 
     def close(self) -> None:
         """Stops listening to the store."""
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-            self._unsubscribe = None
+        self._documents.close()
 
     # --- peers ------------------------------------------------------------------------------
 
     async def peer(self, address: str) -> Peer | None:
         """What is known of a peer; None when no Autocrypt or Autocrypt-Gossip field was seen of them."""
-        await self._load()
+        await self._documents.read()
         return self._known.get(canonical(address))
 
     async def find_key(self, address: str) -> PeerKey | None:
@@ -159,7 +158,7 @@ class Autocrypt:
             if tx.get(doc_id) is not None:
                 tx.delete(doc_id)
 
-        await self._load()
+        await self._documents.read()
         await self._store.transact(job)
         self._known.pop(canonical(address), None)
 
@@ -167,7 +166,7 @@ class Autocrypt:
 
     async def study(self, materials: Sequence[KeyMaterial]) -> Learnt | None:
         """What these mails change, in their order; None when it is nothing worth keeping."""
-        await self._load()
+        await self._documents.read()
         mails: list[_Read] = []
         for material in materials:
             if (read := self._read(material)) is not None:
@@ -284,37 +283,15 @@ class Autocrypt:
     def _account_id(self) -> str:
         return self._store.row_key(f"{ACCOUNT}:{self._address}".encode())
 
-    async def _load(self) -> None:
-        if self._unsubscribe is not None:
-            return
-        async with self._loading:
-            if self._unsubscribe is not None:
-                return
-            # listening begins before reading: what syncs in meanwhile is in one of both
-            unsubscribe = self._store.on_change(self._follow)
-            try:
-                documents = await self._store.find_docs(PEER)
-            except BaseException:
-                unsubscribe()
-                raise
-            for document in documents:
-                self._enter(document.content)
-            self._unsubscribe = unsubscribe
-
-    def _follow(self, changes: Any) -> None:
-        for _, before, after in changes.docs:
-            if after is not None and after.get("type") == PEER:
-                self._enter(after)
-            elif after is None and before is not None and before.get("type") == PEER:
-                self._known.pop(before.get("address", ""), None)
-                self._kept.pop(before.get("address", ""), None)
-
-    def _enter(self, content: dict[str, Any] | None) -> None:
-        peer = peer_of(content)
+    def _follow(self, before: Content | None, after: Content | None) -> None:
+        peer = peer_of(after)
         if peer is not None:
             self._kept[peer.address] = peer
             known = self._known.get(peer.address)
             self._known[peer.address] = peer if known is None else join(known, peer)
+        elif after is None and before is not None:
+            self._known.pop(before.get("address", ""), None)
+            self._kept.pop(before.get("address", ""), None)
 
 
 def _header(material: KeyMaterial, sender: str) -> tuple[Header | None, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from leap.keymanager.discovery.contract import Found
 from leap.keymanager.documents import decisive
 from leap.keymanager.explanation import barred
-from leap.keymanager.keyring import Keyring
+from leap.keymanager.keyring import Bound, Keyring
 
 NAME = "ring"
 
@@ -15,11 +15,13 @@ class RingSource:
 
     name = NAME
 
-    def __init__(self, ring: Keyring) -> None:
+    def __init__(self, ring: Keyring, known: Bound | None = None) -> None:
+        """`known` is what was just read for the address that will be asked about."""
         self._ring = ring
+        self._known = known
 
     async def find(self, address: str) -> Found | None:
-        bound = await self._ring.find(address)
+        bound = self._known or await self._ring.find(address)
         if bound is None:
             return None
         why = decisive(bound.binding.evidence, bound.binding.level)

@@ -28,100 +28,35 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from leap.mail.contract import AccountError, RowId
 from leap.mail.incoming import consumed, quarantine
+from leap.mail.incoming.delivery import OURS, Delivery, Result
 from leap.mail.incoming.looks import Looks
+from leap.mail.incoming.lots import Item, Lot, in_lots
+from leap.mail.incoming.needs import Engine, Keys, Mailbox, Remote
 from leap.mail.incoming.quarantine import Quarantined
 from leap.mail.incoming.ready import Ready, Refused
-from leap.mail.incoming.senders import Lesson, MailLearner, SignerKeys, key_name
 from leap.mail.incoming.workshop import Workshop
-from leap.mail.local import Arrived
 from leap.mail.outgoing.addresses import domain_of
 from leap.soledad.changes import ChangeSet
 from leap.soledad.errors import NotOpen, ProviderLies, SoledadError, Unreachable
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
-from leap.soledad.wire import InboxClaim, InboxItem, InboxItems
+from leap.soledad.wire import InboxClaim, InboxItem
 
 logger = logging.getLogger(__name__)
 
 LEASE = 120  # seconds; a batch takes one or two, and a slow line some more
 BATCH = 1000
-FEW, FEW_OCTETS = (
-    50,
-    1024 * 1024,
-)  # items, sealed octets, that share one transaction; larger ones go alone
 AHEAD = 2  # so many lots are being opened while one is stored
 PULL_PATIENCE = 20.0  # seconds of the lease; a sync under way may be sending a large import
 POLL = 60.0  # seconds between looks when nobody wakes us
 FIRST_RETRY = 2.0
 LONGEST_RETRY = 300.0
 _HASH_OFF_LOOP = 1024 * 1024  # octets
-
-_OURS = (
-    SoledadError,
-    AccountError,
-    OSError,
-    MemoryError,
-)  # failures of this machine, not of a mail
-
-_Result = tuple[InboxItem, str | BaseException]  # its row id when it is safe here, or what failed
-
-
-class Remote(Protocol):
-    """What receiving needs of `leap.soledad.remote.ProviderClient`."""
-
-    async def claim_inbox(self, claim: InboxClaim) -> InboxItems: ...
-    async def ack_inbox(self, inbox_ids: Sequence[str]) -> None: ...
-    async def release_inbox(self, inbox_ids: Sequence[str]) -> None: ...
-
-
-class Keys(SignerKeys, MailLearner, Protocol):
-    """What receiving needs of `leap.keymanager.keys.KeyManager`."""
-
-
-class Mailbox(Protocol):
-    """What receiving needs of `leap.mail.local.LocalAccount`."""
-
-    @property
-    def address(self) -> str: ...
-
-    async def deliver_all(
-        self, arrived: Sequence[Arrived], also: Callable[[Transaction], None]
-    ) -> None:
-        """Stores all in INBOX in one durable transaction, and runs `also` in it; rows that are there stay."""
-        ...
-
-
-class Engine(Protocol):
-    """What receiving needs of the sync engine."""
-
-    async def sync(self) -> Any:
-        """A pull, then a push, both complete when it returns."""
-        ...
-
-    async def sync_log(self) -> Any:
-        """The same, without waiting for large contents."""
-        ...
-
-    async def send_contents(self) -> None:
-        """Sends blobs ahead of their rows."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A sealed mail to open, from the inbox or from quarantine."""
-
-    row_id: str
-    key_id: str
-    received: int
-    sealed: bytes
 
 
 class IncomingMail:
@@ -141,17 +76,15 @@ class IncomingMail:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`may_claim` says no while the device is provisional; `jitter` gives [0, 1)."""
-        self._account = account
         self._store = store
-        self._keys = keymanager
         self._remote = remote
         self._engine = engine
         self._may_claim = may_claim
         self._now = now
         self._jitter = jitter
-        self._own_domain = domain_of(account.address)
-        self.workshop = Workshop(store, keymanager, self._own_domain, now)
-        self._signed_by: set[str] = set()  # noted in this batch
+        own_domain = domain_of(account.address)
+        self.workshop = Workshop(store, keymanager, own_domain, now)
+        self._delivery = Delivery(account, store, keymanager, own_domain, self._note_stored)
         self._looks = Looks(clock)
         self._news = 0  # items of the last batch that were not stored before
         self._woken = asyncio.Event()
@@ -218,7 +151,7 @@ class IncomingMail:
         known = await self._begin_batch()
         self._news = 0
         results = await self._store_all(claimed.items, known)
-        failed = [one for one in results if isinstance(one[1], BaseException)]
+        failed = [one for one in results if isinstance(one[1], Exception)]
         stored = [(item, row_id) for item, row_id in results if isinstance(row_id, str)]
         if failed:
             with contextlib.suppress(SoledadError):
@@ -239,7 +172,7 @@ class IncomingMail:
             await self._store.transact(note)
         if failed:
             error = failed[0][1]
-            assert isinstance(error, BaseException)
+            assert isinstance(error, Exception)
             raise error
         return len(claimed.items)
 
@@ -280,57 +213,39 @@ class IncomingMail:
                 [outcome] = await self.workshop.make([sealed])
                 if isinstance(outcome, Refused):
                     continue
-                item = _Item(one.row_id, one.key_id, one.received, sealed)
-                await self._deliver_and_learn([(item, outcome)], partial(_release, one.row_id))
+                item = Item(one.row_id, one.key_id, one.received, sealed)
+                await self._delivery.deliver_and_learn(
+                    [(item, outcome)], partial(_release, one.row_id)
+                )
                 released += 1
             except ProviderLies:
                 continue
-            except _OURS as error:
+            except OURS as error:
                 logger.info("a mail in quarantine cannot be read now: %s", type(error).__name__)
         return released
-
-    async def _quarantine(self, item: _Item, reason: str) -> None:
-        logger.warning("a mail could not be opened and is kept in quarantine: %s", reason)
-        blob = None
-        if len(item.sealed) > quarantine.INLINE:
-            blob = await self._store.seal_blob(item.sealed)
-        kept = Quarantined(
-            item.row_id,
-            item.key_id,
-            item.received,
-            reason,
-            sealed=item.sealed if blob is None else None,
-            blob=None if blob is None else blob.ref,
-        )
-
-        def job(tx: Transaction) -> None:
-            quarantine.keep(tx, kept, blob)
-            self._note_stored([item.row_id], tx)
-
-        await self._store.transact(job, durable=True)
 
     # -- a batch ------------------------------------------------------------------------------
 
     async def _store_all(
         self, claimed: Sequence[InboxItem], known: Mapping[str, int]
-    ) -> list[_Result]:
+    ) -> list[Result]:
         """Stores items in the order they came; what this machine fails at is told for each."""
         self.workshop.begin_batch(len(claimed))
-        self._signed_by = set()
-        results: list[_Result] = []
-        items: list[tuple[InboxItem, _Item]] = []
+        self._delivery.begin_batch()
+        results: list[Result] = []
+        items: list[tuple[InboxItem, Item]] = []
         for one in claimed:
             row_id = await self._row_id(one.sealed)
             if consumed.item_key(row_id) in known:
                 results.append((one, row_id))
             else:
                 self._news += 1
-                items.append((one, _Item(row_id, one.key_id, one.received, one.sealed)))
-        making: deque[tuple[_Lot, asyncio.Task[list[Ready | Refused]]]] = deque()
-        lots = _lots(items)
+                items.append((one, Item(row_id, one.key_id, one.received, one.sealed)))
+        making: deque[tuple[Lot, asyncio.Task[list[Ready | Refused]]]] = deque()
+        waiting = in_lots(items)
         try:
             while True:
-                while len(making) < AHEAD and (lot := next(lots, None)):
+                while len(making) < AHEAD and (lot := next(waiting, None)):
                     work = self.workshop.make([item.sealed for _, item in lot])
                     making.append((lot, asyncio.create_task(work)))
                 if not making:
@@ -338,101 +253,15 @@ class IncomingMail:
                 lot, task = making.popleft()
                 try:
                     outcomes = await task
-                except _OURS as error:
+                except OURS as error:
                     results += [(one, error) for one, _ in lot]
                     continue
-                results += await self._store_lot(lot, outcomes)
+                results += await self._delivery.store_lot(lot, outcomes)
                 if making:
                     self._push_meanwhile()
         finally:
             for _, task in making:
                 task.cancel()
-
-    async def _store_lot(self, lot: _Lot, outcomes: Sequence[Ready | Refused]) -> list[_Result]:
-        """What can be stored together is; if that fails, each alone, so that one does not keep back the others."""
-        made = list(zip(lot, outcomes, strict=True))
-        if len(made) > 1 and all(isinstance(outcome, Ready) for _, outcome in made):
-            try:
-                await self._deliver([(item, o) for (_, item), o in made if isinstance(o, Ready)])
-                return [(one, item.row_id) for one, item in lot]
-            except Exception as error:
-                logger.info("mails are stored one by one: %s", type(error).__name__)
-        results: list[_Result] = []
-        for (one, item), outcome in made:
-            try:
-                await self._store_one(item, outcome)
-                results.append((one, item.row_id))
-            except _OURS as error:
-                results.append((one, error))
-        return results
-
-    async def _store_one(self, item: _Item, outcome: Ready | Refused) -> None:
-        if isinstance(outcome, Refused):
-            await self._quarantine(item, outcome.reason)
-            return
-        try:
-            await self._deliver([(item, outcome)])
-        except _OURS:
-            raise
-        except Exception as error:
-            # A fault of ours that this mail brings out must not stop those behind it.
-            await self._quarantine(item, f"this version cannot store it ({type(error).__name__})")
-
-    async def _deliver(self, made: Sequence[tuple[_Item, Ready]]) -> None:
-        for _, ready in made:
-            if ready.fault:
-                logger.warning("a mail is served as it came: %s", ready.fault)
-        note = partial(self._note_stored, [item.row_id for item, _ in made])
-        await self._deliver_and_learn(made, note)
-        signed = {
-            key_name(ready.signed_by, self._own_domain) for _, ready in made if ready.signed_by
-        }
-        if new := signed - self._signed_by:
-            self._signed_by |= new
-            with contextlib.suppress(
-                SoledadError
-            ):  # the mail is stored; the next one tells it again
-                await self._keys.note_signed(new)
-
-    async def _deliver_and_learn(
-        self, made: Sequence[tuple[_Item, Ready]], also: Callable[[Transaction], None]
-    ) -> None:
-        """Stores mails, runs `also`, and keeps what they say of keys, all in one transaction."""
-        lesson = await self._study(made)
-
-        def job(tx: Transaction) -> None:
-            also(tx)
-            if lesson is not None:
-                _keep(lesson, tx)
-
-        await self._account.deliver_all([_arrived(item, ready) for item, ready in made], job)
-        await self._note_signed(made)
-        if lesson is not None:
-            try:
-                await lesson.finish()
-            except Exception as error:  # the mail is stored, which is what matters
-                logger.info("keys in mail were not used: %s", type(error).__name__)
-
-    async def _note_signed(self, made: Sequence[tuple[_Item, Ready]]) -> None:
-        signed = {
-            key_name(ready.signed_by, self._own_domain) for _, ready in made if ready.signed_by
-        }
-        if new := signed - self._signed_by:
-            self._signed_by |= new
-            with contextlib.suppress(SoledadError):  # the mail is stored; the next one tells again
-                await self._keys.note_signed(new)
-
-    async def _study(self, made: Sequence[tuple[_Item, Ready]]) -> Lesson | None:
-        materials = [
-            ready.keys._replace(received=item.received)
-            for item, ready in made
-            if ready.keys is not None
-        ]
-        try:
-            return await self._keys.learn_from_mail(materials) if materials else None
-        except Exception as error:  # whatever it is, mail does not stop for it
-            logger.warning("keys in mail were not looked at: %s", type(error).__name__)
-            return None
 
     def _note_stored(self, row_ids: Sequence[str], tx: Transaction) -> None:
         consumed.note_stored(tx, self._device_id, self._slot, row_ids, self._now())
@@ -490,36 +319,5 @@ class IncomingMail:
             self.wake()
 
 
-def _keep(lesson: Lesson, tx: Transaction) -> None:
-    try:
-        lesson.keep(tx)
-    except _OURS:
-        raise
-    except Exception as error:  # the mail is worth more than what it says of keys
-        logger.warning("keys in mail were not kept: %s", type(error).__name__)
-
-
 def _release(row_id: str, tx: Transaction) -> None:
     quarantine.release(tx, row_id)
-
-
-_Lot = list[tuple[InboxItem, _Item]]
-
-
-def _lots(items: Sequence[tuple[InboxItem, _Item]]) -> Iterator[_Lot]:
-    """Neighbours that fit one transaction together; a large one alone."""
-    lot: _Lot = []
-    size = 0
-    for pair in items:
-        octets = len(pair[1].sealed)
-        if lot and (len(lot) == FEW or size + octets > FEW_OCTETS):
-            yield lot
-            lot, size = [], 0
-        lot.append(pair)
-        size += octets
-    if lot:
-        yield lot
-
-
-def _arrived(item: _Item, ready: Ready) -> Arrived:
-    return Arrived(RowId(item.row_id), ready.prepared, item.received)
