@@ -278,7 +278,8 @@ class Certificate:
             for component in self.components[1:]:
                 if component.tag == Tag.USER_ID and (b := self._user_id_binding(component, at)):
                     found.append(b)
-        return max(found, key=lambda s: s.created, default=None)
+        # one that says nothing of the key, on a new name for example, takes nothing back
+        return max(found, key=lambda s: (s.is_about_key, s.created), default=None)
 
     def _primary_state(self, at: float | None) -> KeyState:
         binding = self._primary_binding(at)
@@ -301,16 +302,10 @@ class Certificate:
         flags = binding.key_flags
         if flags is None:
             flags = ENCRYPT if key.algorithm in algorithms.ENCRYPTING else 0
-        if flags & (SIGN | CERTIFY) and not self._has_back_signature(binding, key, component, at):
+        if flags & (SIGN | CERTIFY) and not self._own.is_agreed(binding, component, at):
             flags &= ~(SIGN | CERTIFY)
         revoked = self._revoked_from(component, SignatureType.REVOKE_SUBKEY)
         return KeyState(key, flags, _end(binding, key), revoked)
-
-    def _has_back_signature(
-        self, binding: Signature, key: PublicKey, component: Component, at: float | None
-    ) -> bool:
-        backs = binding.embedded[:4]
-        return any(self._own.holds_back(body, key, component, at) for body in backs)
 
     def _revoked_from(self, component: Component, kind: SignatureType) -> int | None:
         times = []

@@ -66,12 +66,12 @@ def read_components(group: Sequence[Packet]) -> list[Component]:
     """The components of one group, public parts only; raises TooLarge, Malformed, Unsupported."""
     if sum(len(p.body) for p in group) > MAX_CERTIFICATE:
         raise TooLarge("an OpenPGP certificate is absurdly large")
-    parts: list[tuple[int, bytes, list[bytes]]] = []
+    parts: list[tuple[int, bytes, dict[bytes, None]]] = []
     keep = True
     for tag, body in group:
         if tag == Tag.SIGNATURE:
-            if keep and body not in parts[-1][2]:
-                parts[-1][2].append(body)
+            if keep:
+                parts[-1][2].setdefault(body)
             continue
         if tag in (Tag.SECRET_KEY, Tag.SECRET_SUBKEY):
             try:
@@ -84,5 +84,5 @@ def read_components(group: Sequence[Packet]) -> list[Component]:
             body = key.body
         keep = tag in _PUBLIC_TAG
         if keep:
-            parts.append((_PUBLIC_TAG[tag], body, []))
+            parts.append((_PUBLIC_TAG[tag], body, {}))
     return [Component(tag, body, tuple(signatures)) for tag, body, signatures in parts]

@@ -225,6 +225,11 @@ class Signature:
         return [f.data[1:] for f in self._hashed if f.kind == kind and len(f.data) > 1]
 
     @property
+    def signed(self) -> bytes:
+        """All of it but the area that is not signed, which anybody can change: of one signature always the same."""
+        return b"".join((self._head, self._left16, self.salt, self.fields))
+
+    @property
     def embedded(self) -> list[bytes]:
         """Bodies of embedded signatures."""
         return self._all(Subpacket.EMBEDDED)
@@ -315,6 +320,10 @@ def make_signature(
 ) -> bytes:
     """The body of a new signature packet over `pieces` by `signer`; raises Unsupported, Malformed."""
     key = signer.public
+    if (
+        not 0 <= created < 1 << 32
+    ):  # after a signature from the last second there is, none can be newer
+        raise Malformed("a signature cannot be dated before 1970 or after 2106")
     area = b"".join(
         (
             subpacket(Subpacket.CREATED, created.to_bytes(4, "big"), critical=True),

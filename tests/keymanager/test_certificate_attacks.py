@@ -1,0 +1,244 @@
+"""Certificates and keys which somebody changed on their way, where no signature covers it, or made to do harm."""
+
+from __future__ import annotations
+
+import time
+
+import pysequoia
+import pytest
+
+from leap.keymanager.openpgp import (
+    Certificate,
+    Malformed,
+    NoSuchPart,
+    SecretKey,
+    WrongPassphrase,
+    add_signing_subkey,
+    decrypt_with_passphrase,
+    encrypt_with_passphrase,
+    generate,
+    read_certificates,
+    revoke_user_id,
+    set_expiry,
+    sign_detached,
+    verify_detached,
+)
+from leap.keymanager.openpgp.certificate import CERTIFY, SIGN
+from leap.keymanager.openpgp.component import Component
+from leap.keymanager.openpgp.merging import MAX_OTHERS, ROOM_FOR_OTHERS
+from leap.keymanager.openpgp.packets import Cursor, Tag, packet
+from leap.keymanager.openpgp.self_signing import end_of
+from leap.keymanager.openpgp.signature import (
+    Signature,
+    SignatureType,
+    Subpacket,
+    subpacket,
+)
+
+from .conftest import ALICE, BIRTH, DAY, Gpg
+from .making import changed, replaced, revoked, rsa_material, sign_on, with_more
+
+SECRET = b"\x00\x40SECRET.."
+
+
+def with_unsigned(body: bytes, unsigned: bytes) -> bytes:
+    """A signature of version 4 with something else in its unsigned area."""
+    cursor = Cursor(body)
+    cursor.take(4)
+    cursor.take(cursor.number(2))
+    head = body[: cursor.at]
+    cursor.take(cursor.number(2))
+    return head + len(unsigned).to_bytes(2, "big") + unsigned + cursor.rest()
+
+
+def with_forms(key: Certificate, component: Component, *forms: bytes) -> Certificate:
+    return replaced(key, component, component._replace(signatures=forms))
+
+
+# --- secrets of kinds we do not know ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", [20, 21, 31, 99, 110])
+def test_the_secret_of_an_unknown_kind_of_key_never_passes_for_its_public_part(
+    alice: SecretKey, algorithm: int
+) -> None:
+    """Only version 6 says where the public part of a key ends."""
+    body = b"\x04" + BIRTH.to_bytes(4, "big") + bytes([algorithm])
+    body += b"\x00\x08\xab" * 3 + b"\0" + SECRET + b"\0\0"
+    subkey = packet(Tag.SECRET_SUBKEY, body)
+    (read,) = read_certificates(alice.to_bytes() + subkey)
+    assert SECRET not in read.complete
+    key = SecretKey.from_bytes(alice.to_bytes() + subkey)  # and the rest of it can still be used
+    assert SECRET not in key.certificate.complete
+    assert key.certificate == alice.certificate
+    with pytest.raises(Exception, match=f"algorithm {algorithm} are not supported"):
+        read_certificates(packet(Tag.SECRET_KEY, body))
+
+
+# --- signatures that say nothing of the key ----------------------------------------------------------
+
+
+def bare_name(key: SecretKey) -> Certificate:
+    """Made to certify alone, for ten days, by a direct signature; and a name signed later without a word on that."""
+    head, name, subkey = key.certificate.components
+    says = [
+        subpacket(Subpacket.KEY_FLAGS, bytes([CERTIFY])),
+        end_of(key.certificate.primary, BIRTH + 10 * DAY),
+    ]
+    direct = sign_on(head, key.certificate, key, SignatureType.DIRECT_KEY, at=BIRTH, says=says)
+    kind = SignatureType.CERTIFY_POSITIVE
+    bare = sign_on(name, key.certificate, key, kind, at=BIRTH + 5, says=[])
+    parts = head._replace(signatures=(direct,)), name._replace(signatures=(bare,)), subkey
+    return Certificate(parts)
+
+
+def test_a_newer_signature_that_says_nothing_of_the_key_takes_nothing_back(
+    alice: SecretKey, gpg: Gpg
+) -> None:
+    certificate = bare_name(alice)
+    head = certificate.keys[0]
+    assert (head.expires, head.flags) == (BIRTH + 10 * DAY, CERTIFY)
+    seen = pysequoia.Cert.from_bytes(certificate.binary)
+    assert seen.expiration is not None
+    assert seen.expiration.timestamp() == BIRTH + 10 * DAY
+    gpg("--import", data=certificate.binary)
+    listed = gpg("--with-colons", "--list-keys", certificate.fingerprint).decode()
+    primary = next(line for line in listed.splitlines() if line.startswith("pub")).split(":")
+    assert primary[6] == str(BIRTH + 10 * DAY)
+    assert [use for use in primary[11] if use.islower()] == ["c"]
+
+
+# --- the unsigned area ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def signing(alice: SecretKey) -> SecretKey:
+    """Alice's key with a signing subkey whose agreement stands where GnuPG writes it: in the unsigned area."""
+    key = add_signing_subkey(alice, now=BIRTH + 1, expires=None)
+    *others, subkey = key.certificate.components
+    (agreement,) = Signature(subkey.signatures[0]).embedded
+    says = [subpacket(Subpacket.KEY_FLAGS, bytes([SIGN]))]
+    binding = sign_on(subkey, key.certificate, key, SignatureType.SUBKEY_BINDING, says=says)
+    binding = with_unsigned(binding, subpacket(Subpacket.EMBEDDED, agreement))
+    return changed(key, Certificate([*others, subkey._replace(signatures=(binding,))]))
+
+
+def cut(key: SecretKey) -> Certificate:
+    """The same without the agreement, and with one that is none."""
+    subkey = key.certificate.components[-1]
+    (binding,) = subkey.signatures
+    (agreement,) = Signature(binding).embedded
+    false = subpacket(Subpacket.EMBEDDED, agreement[:-1] + bytes([agreement[-1] ^ 1]))
+    forms = with_unsigned(binding, b""), with_unsigned(binding, false)
+    return with_forms(key.certificate, subkey, *forms)
+
+
+def test_whoever_cuts_out_what_is_not_signed_cannot_make_a_subkeys_signatures_bad_for_ever(
+    signing: SecretKey,
+) -> None:
+    data = b"hello"
+    signature = sign_detached(data, signing, now=lambda: BIRTH + DAY)
+    poisoned = cut(signing)
+
+    def state(certificate: Certificate) -> str:
+        (verdict,) = verify_detached(data, signature, [certificate], now=lambda: BIRTH + DAY)
+        return verdict.state
+
+    assert state(signing.certificate) == "good"
+    assert state(poisoned) == "bad"
+    for known in (poisoned, poisoned.cleaned()):
+        for merged in (known.merge(signing.certificate), signing.certificate.merge(known)):
+            assert state(merged) == "good"
+            assert merged.components[-1] == signing.certificate.components[-1]
+    both = with_more(poisoned.components[-1], signing.certificate.components[-1].signatures)
+    assert state(replaced(poisoned, poisoned.components[-1], both)) == "good"
+
+
+def test_a_certificate_does_not_grow_by_what_is_not_signed(alice: SecretKey) -> None:
+    """Else a few hundred mails would fill it, until no revocation came in any more."""
+    certificate = alice.certificate
+    name = certificate.components[1]
+    named = subpacket(Subpacket.ISSUER, certificate.primary.key_id)
+    known = certificate
+    for number in range(5):
+        filler = subpacket(100, number.to_bytes(4, "big") + bytes(60_000))
+        form = with_unsigned(name.signatures[0], named + filler)
+        offered = with_forms(certificate, name, form, with_unsigned(name.signatures[0], filler))
+        assert len(offered.cleaned().components[1].signatures) == 1
+        assert known.merge(offered).binary == offered.merge(known).binary == certificate.binary
+        known = known.merge(offered)
+
+
+def test_others_do_not_fill_a_certificate_until_a_revocation_finds_no_room(
+    alice: SecretKey, bob: SecretKey
+) -> None:
+    name = alice.certificate.components[1]
+    kind = SignatureType.CERTIFY_GENERIC
+    model = sign_on(name, alice.certificate, bob, kind)
+    known = alice.certificate
+    for offer in range(4):  # each of them within what a mail may attach
+        flood = [
+            with_unsigned(model, subpacket(100, bytes(15_000)))[:-2] + bytes([offer, number])
+            for number in range(MAX_OTHERS)
+        ]
+        known = known.merge(replaced(alice.certificate, name, with_more(name, flood)))
+    assert len(known.binary) < ROOM_FOR_OTHERS * 2
+    assert known.merge(revoked(alice)).revoked
+
+
+def test_the_same_signature_many_times_is_read_in_linear_time(alice: SecretKey) -> None:
+    """It took 3.5 s for 19,000 signatures."""
+    head, name, _ = alice.certificate.components
+    body = name.signatures[0]
+    flood = b"".join(packet(2, body[:-6] + n.to_bytes(6, "big")) for n in range(19_000))
+    data = packet(head.tag, head.body) + packet(name.tag, name.body) + flood
+    begun = time.process_time()
+    (certificate,) = read_certificates(data)
+    assert time.process_time() - begun < 1
+    assert len(certificate.components[1].signatures) == 19_000
+
+
+# --- numbers at their ends --------------------------------------------------------------------------
+
+
+def test_zeros_in_front_do_not_make_a_small_key_large() -> None:
+    small = rsa_material(1024).public
+    modulus = small.fields[0]
+    padded = small.body.replace(
+        (1024).to_bytes(2, "big") + modulus, (2048).to_bytes(2, "big") + bytes(128) + modulus
+    )
+    (certificate,) = read_certificates(packet(Tag.PUBLIC_KEY, padded))
+    assert certificate.primary.bits == 1024
+    assert certificate.primary.too_weak
+
+
+def test_keys_with_the_last_date_there_is_are_refused_by_our_error() -> None:
+    last = (1 << 32) - 1
+    key = generate(ALICE, now=lambda: BIRTH)
+    name = key.certificate.components[1]
+    kind = SignatureType.CERTIFY_POSITIVE
+    says = [subpacket(Subpacket.KEY_FLAGS, b"\x03")]
+    late = sign_on(name, key.certificate, key, kind, at=last, says=says)
+    key = changed(key, replaced(key.certificate, name, with_more(name, [late])))
+    with pytest.raises(Malformed, match="2106"):
+        set_expiry(key, expires=BIRTH + 1000 * DAY, now=BIRTH + DAY)
+    with pytest.raises(Malformed, match="2106"):
+        generate(ALICE, now=lambda: float(1 << 32))
+
+
+# --- passphrases and texts that cannot be written -----------------------------------------------------
+
+
+def test_a_passphrase_that_cannot_be_written_is_in_no_exception() -> None:
+    message = encrypt_with_passphrase(b"x", "right")
+    for work in (decrypt_with_passphrase, encrypt_with_passphrase):
+        with pytest.raises(WrongPassphrase) as raised:
+            work(message, "hunter2\ud800")
+        assert "hunter2" not in repr(
+            (raised.value, raised.value.__context__, raised.value.__cause__)
+        )
+
+
+def test_a_name_that_cannot_be_written_is_no_part_of_a_key(alice: SecretKey) -> None:
+    with pytest.raises(NoSuchPart):
+        revoke_user_id(alice, "Alice \ud800", now=BIRTH + 1)
