@@ -78,26 +78,25 @@ def test_the_secret_of_an_unknown_kind_of_key_never_passes_for_its_public_part(
 # --- signatures that say nothing of the key ----------------------------------------------------------
 
 
-def bare_name(key: SecretKey) -> Certificate:
-    """Made to certify alone, for ten days, by a direct signature; and a name signed later without a word on that."""
-    head, name, subkey = key.certificate.components
-    says = [
-        subpacket(Subpacket.KEY_FLAGS, bytes([CERTIFY])),
-        end_of(key.certificate.primary, BIRTH + 10 * DAY),
-    ]
-    direct = sign_on(head, key.certificate, key, SignatureType.DIRECT_KEY, at=BIRTH, says=says)
-    kind = SignatureType.CERTIFY_POSITIVE
-    bare = sign_on(name, key.certificate, key, kind, at=BIRTH + 5, says=[])
-    parts = head._replace(signatures=(direct,)), name._replace(signatures=(bare,)), subkey
-    return Certificate(parts)
+NAME_SAYS = [[], [subpacket(Subpacket.KEY_FLAGS, bytes([CERTIFY]))]]
 
 
-def test_a_newer_signature_that_says_nothing_of_the_key_takes_nothing_back(
-    alice: SecretKey, gpg: Gpg
+@pytest.mark.parametrize("says", NAME_SAYS, ids=["nothing", "flags alone"])
+def test_a_newer_signature_that_leaves_something_open_takes_nothing_back(
+    alice: SecretKey, gpg: Gpg, says: list[bytes]
 ) -> None:
-    certificate = bare_name(alice)
-    head = certificate.keys[0]
-    assert (head.expires, head.flags) == (BIRTH + 10 * DAY, CERTIFY)
+    """A key for certifying alone and ten days, says its direct signature; on a name it says less, later."""
+    head, name, subkey = alice.certificate.components
+    end = end_of(alice.certificate.primary, BIRTH + 10 * DAY)
+    about = [subpacket(Subpacket.KEY_FLAGS, bytes([CERTIFY])), end]
+    direct = sign_on(head, alice.certificate, alice, SignatureType.DIRECT_KEY, at=BIRTH, says=about)
+    kind = SignatureType.CERTIFY_POSITIVE
+    bare = sign_on(name, alice.certificate, alice, kind, at=BIRTH + 5, says=says)
+    certificate = Certificate(
+        [head._replace(signatures=(direct,)), name._replace(signatures=(bare,)), subkey]
+    )
+    for whole in (certificate, certificate.minimal(ALICE), certificate.current()):
+        assert (whole.keys[0].expires, whole.keys[0].flags) == (BIRTH + 10 * DAY, CERTIFY)
     seen = pysequoia.Cert.from_bytes(certificate.binary)
     assert seen.expiration is not None
     assert seen.expiration.timestamp() == BIRTH + 10 * DAY

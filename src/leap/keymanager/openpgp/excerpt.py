@@ -72,12 +72,8 @@ def _direct(certificate: Certificate, binding: Signature, at: float | None) -> t
     signed = _newest(certificate, certificate.components[0], {SignatureType.DIRECT_KEY}, at)
     if signed is None:
         return ()
-    said = certificate.statement(at)
-    same = (
-        said is not None
-        and said.key_flags == binding.key_flags
-        and said.key_expires(primary) == binding.key_expires(primary)
-    )
+    head = (certificate.keys if at is None else certificate.keys_at(at))[0]
+    same = binding.key_flags == head.flags and binding.key_expires(primary) == head.expires
     return () if same and primary.version == 4 else (signed.body,)
 
 

@@ -179,6 +179,11 @@ class Signature:
         return any(f.kind in (Subpacket.KEY_FLAGS, Subpacket.KEY_EXPIRES) for f in self._hashed)
 
     @property
+    def says_when_key_ends(self) -> bool:
+        """Whether it says when a key ends, or that it never does."""
+        return self._value(Subpacket.KEY_EXPIRES) is not None
+
+    @property
     def key_flags(self) -> int | None:
         """Bits of RFC 9580 5.2.3.29: 1 certify, 2 sign, 4 and 8 encrypt; None when not said."""
         value = self._value(Subpacket.KEY_FLAGS)
