@@ -14,6 +14,7 @@ from leap.keymanager.openpgp import (
     SecretKey,
     WrongPassphrase,
     add_signing_subkey,
+    certify,
     decrypt_with_passphrase,
     encrypt_with_passphrase,
     generate,
@@ -24,6 +25,7 @@ from leap.keymanager.openpgp import (
     verify_detached,
 )
 from leap.keymanager.openpgp.certificate import CERTIFY, SIGN
+from leap.keymanager.openpgp.certification import certifiers
 from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.merging import MAX_OTHERS, ROOM_FOR_OTHERS
 from leap.keymanager.openpgp.packets import Cursor, Tag, packet
@@ -236,6 +238,64 @@ def test_a_passphrase_that_cannot_be_written_is_in_no_exception() -> None:
         assert "hunter2" not in repr(
             (raised.value, raised.value.__context__, raised.value.__cause__)
         )
+
+
+@pytest.mark.parametrize(
+    ("body", "shown", "address"),
+    [
+        (
+            b"Eve\n  fingerprint <eve@evil.test>",
+            "Eve\ufffd  fingerprint <eve@evil.test>",
+            "eve@evil.test",
+        ),
+        (b"\x1b[2J\x9b Bob <bob@x.test>", "\ufffd[2J\ufffd Bob <bob@x.test>", "bob@x.test"),
+        ("<a\u202e@x.test>".encode(), "<a\ufffd@x.test>", "a\ufffd@x.test"),
+        (b"<bob@x.test>\n", "<bob@x.test>\ufffd", ""),
+        (b"<bob@x.test>\0", "<bob@x.test>\ufffd", ""),
+        ("Zo\u00eb\u00a0Z <z@x.test>".encode(), "Zo\u00eb Z <z@x.test>", "z@x.test"),
+    ],
+)
+def test_names_are_shown_without_what_steers_a_terminal(
+    alice: SecretKey, body: bytes, shown: str, address: str
+) -> None:
+    name = Component(Tag.USER_ID, body, ())
+    kind = SignatureType.CERTIFY_POSITIVE
+    says = [subpacket(Subpacket.KEY_FLAGS, b"\x03")]
+    signature = sign_on(name, alice.certificate, alice, kind, says=says)
+    head, _, subkey = alice.certificate.components
+    key = changed(alice, Certificate([head, with_more(name, [signature]), subkey]))
+    assert key.certificate.user_ids == (shown,)
+    assert key.certificate.addresses == ((address,) if address else ())
+    assert not revoke_user_id(key, shown, now=BIRTH + DAY).certificate.user_ids
+
+
+def test_a_name_that_only_looks_like_one_that_is_vouched_for_is_not(
+    alice: SecretKey, bob: SecretKey
+) -> None:
+    """Two names with octets which are no text look the same; one of them its owner took back."""
+    kind, back = SignatureType.CERTIFY_POSITIVE, SignatureType.REVOKE_CERTIFICATION
+    says = [subpacket(Subpacket.KEY_FLAGS, b"\x03")]
+    names = [
+        Component(Tag.USER_ID, octet + b" <alice@example.test>", ()) for octet in (b"\xff", b"\xfe")
+    ]
+    old, new = (
+        with_more(name, [sign_on(name, alice.certificate, alice, kind, says=says)])
+        for name in names
+    )
+    old = with_more(
+        old,
+        [
+            sign_on(old, alice.certificate, alice, back, at=BIRTH + 9),
+            sign_on(old, alice.certificate, bob, kind, at=BIRTH + 10),
+        ],
+    )
+    head, _, subkey = alice.certificate.components
+    certificate = Certificate([head, old, new, subkey])
+    assert not certifiers(certificate, [bob.certificate], ALICE, BIRTH + DAY)
+    assert certificate.minimal(ALICE).components[1].body == new.body
+    certified = certify(bob, certificate, ALICE, now=BIRTH + DAY)
+    assert certified.components[1] == old
+    assert certifiers(certified, [bob.certificate], ALICE, BIRTH + 2 * DAY)
 
 
 def test_a_name_that_cannot_be_written_is_no_part_of_a_key(alice: SecretKey) -> None:

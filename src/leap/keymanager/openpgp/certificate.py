@@ -25,6 +25,7 @@ from leap.keymanager.openpgp.component import (
     address_in,
     address_of,
     read_components,
+    readable,
     split_keys,
 )
 from leap.keymanager.openpgp.errors import (
@@ -138,11 +139,15 @@ class Certificate:
                 continue
             binding = self._user_id_binding(component, at)
             if binding is not None:
-                text = component.body.decode("utf-8", "replace")
+                text = readable(component.body)
                 found.append((not binding.is_primary_user_id, -binding.created, text))
         first = min(found, default=None)
         rest = [entry[2] for entry in found if entry is not first]
         return (first[2], *rest) if first else ()
+
+    def vouches_for(self, component: Component, at: float | None = None) -> bool:
+        """Whether a user id of it is its own and was not taken back; at a time, if one is given."""
+        return self._user_id_binding(component, at) is not None
 
     @cached_property
     def addresses(self) -> tuple[str, ...]:

@@ -53,13 +53,12 @@ def _user_id(
     certificate: Certificate, address: str, at: float | None
 ) -> tuple[Component, Signature]:
     """The newest user id with that address, and what binds it."""
-    vouched = certificate.user_ids_at(at) if at is not None else certificate.user_ids
     found = [
         (component, binding)
         for component in certificate.components[1:]
         if component.tag == Tag.USER_ID
         and address_in(component.body) == address
-        and component.body.decode("utf-8", "replace") in vouched
+        and certificate.vouches_for(component, at)
         and (binding := _newest(certificate, component, CERTIFICATIONS, at)) is not None
     ]
     if not found:

@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from leap.keymanager.openpgp import algorithms
+from leap.keymanager.openpgp.component import readable
 from leap.keymanager.openpgp.errors import Malformed, Unsupported
 from leap.keymanager.openpgp.packets import Cursor, length_octets
 from leap.keymanager.openpgp.public_key import PublicKey
@@ -203,7 +204,7 @@ class Signature:
     def revocation_reason(self) -> tuple[int, str]:
         """Code and text (RFC 9580 5.2.3.31); code 0 when none is given."""
         value = self._value(Subpacket.REVOCATION_REASON) or b"\0"
-        return value[0], value[1:].decode("utf-8", "replace")
+        return value[0], readable(value[1:])
 
     @property
     def is_exportable(self) -> bool:
