@@ -7,11 +7,13 @@ import time
 import pysequoia
 import pytest
 
+from leap.keymanager.documents import CERTIFICATE, MERGES, certificate_document, content_of
 from leap.keymanager.openpgp import (
     Certificate,
     Malformed,
     NoSuchPart,
     SecretKey,
+    TooLarge,
     WrongPassphrase,
     add_signing_subkey,
     certify,
@@ -301,3 +303,26 @@ def test_a_name_that_only_looks_like_one_that_is_vouched_for_is_not(
 def test_a_name_that_cannot_be_written_is_no_part_of_a_key(alice: SecretKey) -> None:
     with pytest.raises(NoSuchPart):
         revoke_user_id(alice, "Alice \ud800", now=BIRTH + 1)
+
+
+def test_a_key_its_owner_fills_does_not_stop_the_sync(alice: SecretKey) -> None:
+    head, name, subkey = alice.certificate.components
+    kind = SignatureType.CERTIFY_POSITIVE
+
+    def filled(first: int) -> Certificate:
+        says = [subpacket(Subpacket.KEY_FLAGS, b"\x03"), subpacket(100, bytes(65_000))]
+        more = [
+            sign_on(name, alice.certificate, alice, kind, at=BIRTH + first + n, says=says)
+            for n in range(40)
+        ]
+        return Certificate([head, with_more(name, more), subkey])
+
+    one, two = filled(0), filled(100)
+    with pytest.raises(TooLarge):
+        one.merge(two)
+    local, remote = (content_of(certificate_document(c)) for c in (one, two))
+    assert MERGES[CERTIFICATE](None, local, remote) == remote
+    gone = one.merge(revoked(alice))
+    local = content_of(certificate_document(gone))
+    assert MERGES[CERTIFICATE](None, local, remote) == local
+    assert MERGES[CERTIFICATE](None, remote, local) == local
