@@ -21,6 +21,7 @@ from leap.keymanager.openpgp import (
     encrypt_with_passphrase,
     generate,
     read_certificates,
+    read_signed,
     revoke_user_id,
     set_expiry,
     sign_detached,
@@ -326,3 +327,12 @@ def test_a_key_its_owner_fills_does_not_stop_the_sync(alice: SecretKey) -> None:
     local = content_of(certificate_document(gone))
     assert MERGES[CERTIFICATE](None, local, remote) == local
     assert MERGES[CERTIFICATE](None, remote, local) == local
+
+
+@pytest.mark.parametrize("lead", ["\ufeff", "Über mich:\n", "Мой ключ\r\n\r\n", "鍵\n"])
+def test_text_of_any_script_may_stand_before_a_key(alice: SecretKey, lead: str) -> None:
+    """Its first octet looks like the head of a packet."""
+    (read,) = read_certificates(lead.encode() + alice.certificate.armored())
+    assert read == alice.certificate
+    signed = packet(Tag.LITERAL, b"b\0\0\0\0\0" + alice.certificate.armored())
+    assert read_signed(signed).plaintext == alice.certificate.armored()
