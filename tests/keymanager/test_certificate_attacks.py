@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pysequoia
@@ -30,6 +31,7 @@ from leap.keymanager.openpgp import (
 from leap.keymanager.openpgp.certificate import CERTIFY, SIGN
 from leap.keymanager.openpgp.certification import certifiers
 from leap.keymanager.openpgp.component import Component
+from leap.keymanager.openpgp.key_material import make_encryption_key
 from leap.keymanager.openpgp.merging import MAX_OTHERS, ROOM_FOR_OTHERS
 from leap.keymanager.openpgp.packets import Cursor, Tag, packet
 from leap.keymanager.openpgp.self_signing import end_of
@@ -200,6 +202,20 @@ def test_the_same_signature_many_times_is_read_in_linear_time(alice: SecretKey) 
     (certificate,) = read_certificates(data)
     assert time.process_time() - begun < 1
     assert len(certificate.components[1].signatures) == 19_000
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_subkeys_of_another_version_than_the_key_are_none_of_it(version: int) -> None:
+    key = generate(ALICE, now=lambda: BIRTH, version=version)
+    other = make_encryption_key(BIRTH + 5, 10 - version, random.Random(1).randbytes)
+    bare = Component(Tag.PUBLIC_SUBKEY, other.public.body, ())
+    says = [subpacket(Subpacket.KEY_FLAGS, b"\x0c")]
+    bound = sign_on(
+        bare, key.certificate, key, SignatureType.SUBKEY_BINDING, at=BIRTH + 6, says=says
+    )
+    mixed = Certificate([*key.certificate.components[:-1], with_more(bare, [bound])])
+    assert [state.key.version for state in mixed.keys] == [version]
+    assert not mixed.can_encrypt(BIRTH + DAY)
 
 
 # --- numbers at their ends --------------------------------------------------------------------------

@@ -304,6 +304,8 @@ class Certificate:
             key = PublicKey(component.body)
         except OpenPGPError:
             return None
+        if key.version != self.primary.version:  # RFC 9580 10.1: never mixed
+            return None
         binding = self._first(component, frozenset({SignatureType.SUBKEY_BINDING}), at)
         if binding is None:
             return None
