@@ -305,8 +305,12 @@ def _read_area(area: bytes) -> tuple[_Field, ...]:
 
 
 def text_form(data: bytes) -> bytes:
-    """Text as signatures of type TEXT hash it: every line end as CRLF (RFC 9580 5.2.1.2)."""
-    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    """Text as signatures of type TEXT hash it: every line end as CRLF (RFC 9580 5.2.1.2).
+
+    A CR alone ends no line, as GnuPG and OpenPGP.js have it. Else whoever passes a signed mail on could join the
+    header lines of a part, which readers of mail understand otherwise.
+    """
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 def subpacket(kind: int, data: bytes, *, critical: bool = False) -> bytes:
