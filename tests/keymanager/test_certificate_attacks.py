@@ -175,6 +175,42 @@ def test_a_certificate_does_not_grow_by_what_is_not_signed(alice: SecretKey) -> 
         known = known.merge(offered)
 
 
+def test_forms_of_one_signature_merge_to_the_same_in_every_order(signing: SecretKey) -> None:
+    certificate, chance = signing.certificate, random.Random(6)
+    (agreement,) = Signature(certificate.components[-1].signatures[0]).embedded
+    named = subpacket(Subpacket.ISSUER, certificate.primary.key_id)
+    wrong = subpacket(Subpacket.ISSUER, bytes(8))
+    agreed = subpacket(Subpacket.EMBEDDED, agreement)
+    false = subpacket(Subpacket.EMBEDDED, agreement[:-1] + b"\0")
+    unsigned = (
+        b"",
+        named,
+        wrong,
+        named * 40,
+        agreed,
+        named + agreed,
+        named + false,
+        false + agreed,
+    )
+
+    def piece() -> Certificate:
+        found = []
+        for component in certificate.components:
+            forms = [with_unsigned(s, u) for s in component.signatures for u in unsigned]
+            count = chance.randrange(min(4, len(forms) + 1))
+            found.append(component._replace(signatures=tuple(chance.sample(forms, count))))
+        return Certificate(found).cleaned()
+
+    def parts(of: Certificate) -> frozenset[Component]:
+        return frozenset(c._replace(signatures=tuple(sorted(c.signatures))) for c in of.components)
+
+    for _ in range(60):
+        one, two, three = piece(), piece(), piece()
+        both = one.merge(two)
+        assert parts(both) == parts(two.merge(one)) == parts(both.merge(both))
+        assert parts(both.merge(three)) == parts(one.merge(two.merge(three)))
+
+
 def test_others_do_not_fill_a_certificate_until_a_revocation_finds_no_room(
     alice: SecretKey, bob: SecretKey
 ) -> None:
