@@ -128,12 +128,22 @@ def test_several_blocks_are_read_one_after_the_other(alice: SecretKey, bob: Secr
         read_cleartext(data, second.end)
 
 
+HASH_LINES = (
+    b"pay 100\n",
+    b"SHA512, now\n",
+    b"SHA512\x0bpay 100\n",
+    b"SHA512\x1b[8m\n",
+    b"\xe2\x80\xae\n",
+)
+
+
 def test_what_could_pass_for_signed_and_is_not_is_refused(alice: SecretKey) -> None:
     block = written(b"text\n", alice)
     head, _, rest = block.partition(b"\n")
     for changed in (
         head + b"\nComment: pay 100\n" + rest,
         head + b"\npay 100\n" + rest,
+        *(head + b"\nHash: " + words + rest for words in HASH_LINES),
         block.replace(b"text", b"text\n-----BEGIN PGP SIGNED MESSAGE-----\n\ntext"),
         block.replace(b"\n\n", b"\n", 1),
         block[: block.index(b"-----BEGIN PGP SIGNATURE")],

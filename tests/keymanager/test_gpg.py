@@ -154,6 +154,26 @@ def test_our_detached_signature_pleases_gpg_and_the_reverse(
         assert bad.state == "bad"
 
 
+def test_a_cr_alone_ends_no_line_of_a_text_signature(gpg: Gpg, ours: SecretKey) -> None:
+    """Else two header lines of a signed part could be made one, and the signature would stay good."""
+    gpg.make_key("text@gpg.test", "ed25519", "sign", "2y")
+    theirs = Certificate.from_bytes(gpg("--export", "text@gpg.test"))
+    text = b"Content-Type: text/plain\r\nContent-Language: de\r\n\r\na\rb\r\n"
+    signatures = {
+        theirs: gpg("--armor", "--detach-sign", "--textmode", "-u", "text@gpg.test", data=text),
+        ours.certificate: sign_detached(text, ours, text=True),
+    }
+    changed = text.replace(b"plain\r\n", b"plain\r")
+    for certificate, signature in signatures.items():
+        for given, state in (
+            (text, "good"),
+            (text.replace(b"\r\n", b"\n"), "good"),
+            (changed, "bad"),
+        ):
+            [verdict] = verify_detached(given, signature, [certificate])
+            assert verdict.state == state
+
+
 def test_several_and_hidden_recipients_of_gpg(gpg: Gpg, ours: SecretKey) -> None:
     message = gpg(
         *("--encrypt", "-r", "rsa3072@gpg.test", "-r", "curve25519@gpg.test"),

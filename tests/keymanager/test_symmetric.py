@@ -296,3 +296,15 @@ def test_the_setup_messages_of_others_open_with_their_code(corpus: Path) -> None
         assert key.certificate.addresses == ("alice@autocrypt.example",)
         found.append(key.to_bytes())
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("size", [5, 16, 24, 31, 33])
+def test_a_session_key_of_the_wrong_length_is_our_error(size: int) -> None:
+    """What is locked in GnuPG's way can have any length; the old container does not say what it wants."""
+    header = bytes([0xC3, 5, 9, 2])
+    nonce = bytes(15)
+    sealed = AESOCB3(s2k.derive(b"x", FAST, 32)).encrypt(nonce, bytes(size), header)
+    locked = packet(Tag.SKESK, header[1:] + FAST + nonce + sealed)
+    message = locked + seal_v1(literal(TEXT), SessionKey(9, bytes(32)))
+    with pytest.raises(OpenPGPError):
+        decrypt_with_passphrase(message, "x")

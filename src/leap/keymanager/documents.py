@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
-from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.keymanager.openpgp import Certificate, SecretKey, TooLarge
 
 CERTIFICATE: Literal["openpgp-certificate"] = "openpgp-certificate"
 BINDING: Literal["openpgp-binding"] = "openpgp-binding"
@@ -258,8 +258,11 @@ def _edits_first(merge: Callable[[Content, Content], Content]) -> Merge:
 
 def _merge_certificates(local: Content, remote: Content) -> Content:
     mine, theirs = (value_of(c, CertificateDocument) for c in (local, remote))
-    one = parse_certificate(theirs.certificate)
-    return content_of(certificate_document(one.merge(parse_certificate(mine.certificate))))
+    one, other = parse_certificate(theirs.certificate), parse_certificate(mine.certificate)
+    try:
+        return content_of(certificate_document(one.merge(other)))
+    except TooLarge:  # somebody who fills his own key must not stop the sync; a revocation counts more than the rest
+        return local if other.revoked and not one.revoked else remote
 
 
 def _merge_secrets(local: Content, remote: Content) -> Content:

@@ -25,6 +25,10 @@ _END = b"-----END PGP "
 _MARKER = (
     b"\xca\x03PGP"  # RFC 9580 5.8: must be ignored; its five octets change the length modulo three
 )
+_BOM = b"\xef\xbb\xbf"  # what editors put in front of UTF-8
+_MAX_LEAD = (
+    4096  # octets of text in another script than Latin that are looked through for the block
+)
 _WHITESPACE = b" \t\r\n\x0b\x0c"
 # Octets in one go, in whole lines. In smaller pieces than a large mail, since the system clears every new page of
 # memory, which takes longer than base64 itself: pieces this small come from memory that is there already.
@@ -96,7 +100,21 @@ _CRC_POWERS = list(_crc_powers(64))
 
 def is_armored(data: bytes) -> bool:
     """Whether `data` is text with an armored block rather than packets."""
-    return not (data[:1] and data[0] & 0x80) and _BEGIN in data
+    return not _is_binary(data) and _BEGIN in data
+
+
+def _is_binary(data: bytes) -> bool:
+    """Whether `data` begins with a packet; UTF-8 text in front of a block may begin with such an octet, too."""
+    if not data or not data[0] & 0x80:
+        return False
+    start = _line_start(data[:_MAX_LEAD], _BEGIN, 0)
+    if start < 0:
+        return True
+    try:
+        data[:start].decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def dearmor(data: bytes) -> bytes:
@@ -104,7 +122,7 @@ def dearmor(data: bytes) -> bytes:
 
     Raises Malformed if there is neither.
     """
-    if data[:1] and data[0] & 0x80:
+    if _is_binary(data):
         return data
     blocks = [body for _, body in read_armor(data)]
     if not blocks:
@@ -133,7 +151,7 @@ def read_armor(text: bytes) -> Iterator[tuple[str, bytes]]:
 
 def _line_start(text: bytes, needle: bytes, at: int) -> int:
     while (found := text.find(needle, at)) >= 0:
-        if found == 0 or text[found - 1] in b"\r\n":
+        if found == 0 or text[found - 1] in b"\r\n" or (found == 3 and text[:3] == _BOM):
             return found
         at = found + 1
     return -1

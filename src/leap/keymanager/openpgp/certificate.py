@@ -25,6 +25,7 @@ from leap.keymanager.openpgp.component import (
     address_in,
     address_of,
     read_components,
+    readable,
     split_keys,
 )
 from leap.keymanager.openpgp.errors import (
@@ -138,11 +139,15 @@ class Certificate:
                 continue
             binding = self._user_id_binding(component, at)
             if binding is not None:
-                text = component.body.decode("utf-8", "replace")
+                text = readable(component.body)
                 found.append((not binding.is_primary_user_id, -binding.created, text))
         first = min(found, default=None)
         rest = [entry[2] for entry in found if entry is not first]
         return (first[2], *rest) if first else ()
+
+    def vouches_for(self, component: Component, at: float | None = None) -> bool:
+        """Whether a user id of it is its own and was not taken back; at a time, if one is given."""
+        return self._user_id_binding(component, at) is not None
 
     @cached_property
     def addresses(self) -> tuple[str, ...]:
@@ -259,17 +264,18 @@ class Certificate:
 
     def _primary_binding(self, at: float | None) -> Signature | None:
         """The newest self-signature that speaks of the primary key: direct, or on a user id."""
-        return (
-            self._newest_binding
-            if at is None or not self._has_ends
-            else self._read_primary_binding(at)
-        )
+        return next(iter(self._primary_bindings(at)), None)
+
+    def _primary_bindings(self, at: float | None) -> tuple[Signature, ...]:
+        """The newest of each part that speaks of the primary key, those that say something of it first."""
+        counts_always = at is None or not self._has_ends
+        return self._all_bindings if counts_always else self._read_primary_bindings(at)
 
     @cached_property
-    def _newest_binding(self) -> Signature | None:
-        return self._read_primary_binding(None)
+    def _all_bindings(self) -> tuple[Signature, ...]:
+        return self._read_primary_bindings(None)
 
-    def _read_primary_binding(self, at: float | None) -> Signature | None:
+    def _read_primary_bindings(self, at: float | None) -> tuple[Signature, ...]:
         direct = self._first(self.components[0], frozenset({SignatureType.DIRECT_KEY}), at)
         found = [direct] if direct and (self.primary.version == 6 or direct.is_about_key) else []
         if (
@@ -278,22 +284,27 @@ class Certificate:
             for component in self.components[1:]:
                 if component.tag == Tag.USER_ID and (b := self._user_id_binding(component, at)):
                     found.append(b)
-        return max(found, key=lambda s: s.created, default=None)
+        return tuple(sorted(found, key=lambda s: (s.is_about_key, s.created), reverse=True))
 
     def _primary_state(self, at: float | None) -> KeyState:
-        binding = self._primary_binding(at)
+        bindings = self._primary_bindings(at)
         revoked = self._revoked_from(self.components[0], SignatureType.REVOKE_KEY)
-        if binding is None:
+        if not bindings:
             return KeyState(self.primary, 0, None, revoked)
-        flags = binding.key_flags
+        # What the newest leaves open, the end for example, another one may say: silence takes nothing back.
+        flags = next((f for b in bindings if (f := b.key_flags) is not None), None)
         if flags is None:  # keys older than the flags of 2007 may do whatever their algorithm can
             flags = CERTIFY | SIGN | (ENCRYPT if self.primary.algorithm in (1, 2) else 0)
-        return KeyState(self.primary, flags, _end(binding, self.primary), revoked)
+        speaks = next((b for b in bindings if b.says_when_key_ends), bindings[0])
+        ends = (speaks.key_expires(self.primary), bindings[0].expires)
+        return KeyState(self.primary, flags, min(filter(None, ends), default=None), revoked)
 
     def _subkey_state(self, component: Component, at: float | None) -> KeyState | None:
         try:
             key = PublicKey(component.body)
         except OpenPGPError:
+            return None
+        if key.version != self.primary.version:  # RFC 9580 10.1: never mixed
             return None
         binding = self._first(component, frozenset({SignatureType.SUBKEY_BINDING}), at)
         if binding is None:
@@ -301,16 +312,10 @@ class Certificate:
         flags = binding.key_flags
         if flags is None:
             flags = ENCRYPT if key.algorithm in algorithms.ENCRYPTING else 0
-        if flags & (SIGN | CERTIFY) and not self._has_back_signature(binding, key, component, at):
+        if flags & (SIGN | CERTIFY) and not self._own.is_agreed(binding, component, at):
             flags &= ~(SIGN | CERTIFY)
         revoked = self._revoked_from(component, SignatureType.REVOKE_SUBKEY)
         return KeyState(key, flags, _end(binding, key), revoked)
-
-    def _has_back_signature(
-        self, binding: Signature, key: PublicKey, component: Component, at: float | None
-    ) -> bool:
-        backs = binding.embedded[:4]
-        return any(self._own.holds_back(body, key, component, at) for body in backs)
 
     def _revoked_from(self, component: Component, kind: SignatureType) -> int | None:
         times = []

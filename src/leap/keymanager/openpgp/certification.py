@@ -48,13 +48,12 @@ def _vouches(other: Certificate, certificate: Certificate, address: str, at: flo
     head = other.keys_at(at)[0]
     if not (head.flags & _CERTIFY and head.is_alive(at)) or head.key.too_weak:
         return False
-    own = certificate.user_ids_at(at)
     return any(
         _is_certified(component, other, certificate, at)
         for component in certificate.components[1:]
         if component.tag == Tag.USER_ID
         and address_in(component.body) == address
-        and component.body.decode("utf-8", "replace") in own
+        and certificate.vouches_for(component, at)
     )
 
 
@@ -127,8 +126,8 @@ def certify(
             says.append(subpacket(Subpacket.EXPORTABLE, b"\0", critical=True))
         return says
 
-    own = certificate.user_ids_at(now)
-    return _sign_names(by, certificate, address, level, own, now, statements, random)
+    names = [n for n in _names_with(certificate, address) if certificate.vouches_for(n, now)]
+    return _sign_names(by, certificate, address, level, names, now, statements, random)
 
 
 def revoke_certification(
@@ -144,9 +143,10 @@ def revoke_certification(
 
     What was never exported is taken back in the same way: for one's own store alone.
     """
+    names = _names_with(certificate, address)
     given = [
         signature
-        for component in _names_with(certificate, address)
+        for component in names
         for signature in read_signatures_on(component)
         if signature.kind in CERTIFICATIONS and signature.may_be_by(by.certificate.primary)
     ]
@@ -157,7 +157,7 @@ def revoke_certification(
     if not any(signature.is_exportable for signature in given):
         says.append(subpacket(Subpacket.EXPORTABLE, b"\0", critical=True))
     kind = SignatureType.REVOKE_CERTIFICATION
-    return _sign_names(by, certificate, address, kind, None, now, lambda _: says, random)
+    return _sign_names(by, certificate, address, kind, names, now, lambda _: says, random)
 
 
 def _names_with(certificate: Certificate, address: str) -> list[Component]:
@@ -173,17 +173,15 @@ def _sign_names(
     certificate: Certificate,
     address: str,
     kind: SignatureType,
-    own: Sequence[str] | None,
+    names: Sequence[Component],
     now: float,
     statements: Callable[[int], Sequence[bytes]],
     random: Callable[[int], bytes],
 ) -> Certificate:
-    """A signature of `by` on every user id of an address, of those in `own` if given."""
+    """A signature of `by` on each of `names`, user ids of an address."""
     secret = by.primary_secret()
     fresh: dict[Component, list[bytes]] = {}
-    for name in _names_with(certificate, address):
-        if own is not None and name.body.decode("utf-8", "replace") not in own:
-            continue
+    for name in names:
         earlier = [s for s in read_signatures_on(name) if s.may_be_by(secret.public)]
         earlier.sort(key=lambda s: s.created, reverse=True)
         pieces = pieces_of(certificate.primary, name, secret.public.version)

@@ -22,6 +22,10 @@ _BEGIN = re.compile(rb"(?m)^-----BEGIN PGP SIGNED MESSAGE-----[ \t]*\r?$")
 _SIGNATURE = re.compile(rb"(?m)^-----BEGIN PGP SIGNATURE-----[ \t]*\r?$")
 _END = re.compile(rb"(?m)^-----END PGP SIGNATURE-----[ \t]*\r?$")
 _MAX_HEADERS = 32
+# RFC 9580 9.5; MD5 and RIPEMD160 are of old. Any other words could be read as if they were signed.
+_HASH_NAMES = frozenset(
+    ["SHA256", "SHA384", "SHA512", "SHA224", "SHA3-256", "SHA3-512", "SHA1", "RIPEMD160", "MD5"]
+)
 _BLANKS = b" \t\r"  # RFC 9580 7.2: blanks at line ends are not signed; the carriage return is part of the end
 
 
@@ -80,7 +84,10 @@ def _read_headers(data: bytes, at: int) -> tuple[int, tuple[str, ...]]:
             raise Unsupported("a cleartext-signed text in GnuPG's own form for patches")
         if name != b"Hash":  # RFC 9580 7: no other; it would look signed and is not
             raise Malformed("a cleartext-signed text has lines above it that are not signed")
-        hashes += [word.strip() for word in value.decode("ascii", "replace").split(",")]
+        names = [word.strip() for word in value.decode("ascii", "replace").split(",")]
+        if not _HASH_NAMES.issuperset(names):
+            raise Malformed("a cleartext-signed text has a hash line that names no hashes")
+        hashes += names
     raise Malformed("a cleartext-signed text does not begin")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
+from unicodedata import category
 
 from leap.keymanager.openpgp.errors import Malformed, OpenPGPError, TooLarge
 from leap.keymanager.openpgp.packets import Packet, Tag, read_packets
@@ -44,7 +45,18 @@ def address_of(user_id: str) -> str:
 
 def address_in(body: bytes) -> str:
     """The same of a user id as it stands in its packet."""
-    return address_of(body.decode("utf-8", "replace"))
+    return address_of(readable(body))
+
+
+def readable(octets: bytes) -> str:
+    """A text that somebody wrote into a key, to be shown: in it nothing steers a terminal or hides what stands there.
+
+    Such characters (ends of lines, escapes, changes of direction) and what is no UTF-8 become U+FFFD.
+    """
+    text = octets.decode("utf-8", "replace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if category(c) == "Zs" else "\ufffd" for c in text)
 
 
 def split_keys(data: bytes) -> list[list[Packet]]:
@@ -66,12 +78,12 @@ def read_components(group: Sequence[Packet]) -> list[Component]:
     """The components of one group, public parts only; raises TooLarge, Malformed, Unsupported."""
     if sum(len(p.body) for p in group) > MAX_CERTIFICATE:
         raise TooLarge("an OpenPGP certificate is absurdly large")
-    parts: list[tuple[int, bytes, list[bytes]]] = []
+    parts: list[tuple[int, bytes, dict[bytes, None]]] = []
     keep = True
     for tag, body in group:
         if tag == Tag.SIGNATURE:
-            if keep and body not in parts[-1][2]:
-                parts[-1][2].append(body)
+            if keep:
+                parts[-1][2].setdefault(body)
             continue
         if tag in (Tag.SECRET_KEY, Tag.SECRET_SUBKEY):
             try:
@@ -84,5 +96,5 @@ def read_components(group: Sequence[Packet]) -> list[Component]:
             body = key.body
         keep = tag in _PUBLIC_TAG
         if keep:
-            parts.append((_PUBLIC_TAG[tag], body, []))
+            parts.append((_PUBLIC_TAG[tag], body, {}))
     return [Component(tag, body, tuple(signatures)) for tag, body, signatures in parts]

@@ -30,6 +30,9 @@ class Contents(NamedTuple):
     data: bytes
     signatures: tuple[bytes, ...]
 
+    def __repr__(self) -> str:
+        return f"<Contents of {len(self.data)} octets>"
+
 
 def read_contents(data: bytes, *, max_size: int) -> Contents:
     """The one literal packet and its signatures; raises Malformed, TooLarge, Unsupported, NotEncrypted."""

@@ -53,13 +53,12 @@ def _user_id(
     certificate: Certificate, address: str, at: float | None
 ) -> tuple[Component, Signature]:
     """The newest user id with that address, and what binds it."""
-    vouched = certificate.user_ids_at(at) if at is not None else certificate.user_ids
     found = [
         (component, binding)
         for component in certificate.components[1:]
         if component.tag == Tag.USER_ID
         and address_in(component.body) == address
-        and component.body.decode("utf-8", "replace") in vouched
+        and certificate.vouches_for(component, at)
         and (binding := _newest(certificate, component, CERTIFICATIONS, at)) is not None
     ]
     if not found:
@@ -72,12 +71,8 @@ def _direct(certificate: Certificate, binding: Signature, at: float | None) -> t
     signed = _newest(certificate, certificate.components[0], {SignatureType.DIRECT_KEY}, at)
     if signed is None:
         return ()
-    said = certificate.statement(at)
-    same = (
-        said is not None
-        and said.key_flags == binding.key_flags
-        and said.key_expires(primary) == binding.key_expires(primary)
-    )
+    head = (certificate.keys if at is None else certificate.keys_at(at))[0]
+    same = binding.key_flags == head.flags and binding.key_expires(primary) == head.expires
     return () if same and primary.version == 4 else (signed.body,)
 
 

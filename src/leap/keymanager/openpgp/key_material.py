@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from leap.keymanager.openpgp import algorithms
+from leap.keymanager.openpgp.errors import Malformed
 from leap.keymanager.openpgp.packets import mpi
 from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.secret_material import SecretMaterial
@@ -48,6 +49,8 @@ def make_post_quantum_key(created: int, version: int, random: Random) -> SecretM
 
 def _body(version: int, created: int, algorithm: int, material: bytes) -> PublicKey:
     length = len(material).to_bytes(4, "big") if version == 6 else b""
+    if not 0 <= created < 1 << 32:
+        raise Malformed("a key cannot be dated before 1970 or after 2106")
     head = bytes([version]) + created.to_bytes(4, "big") + bytes([algorithm])
     return PublicKey(head + length + material)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from leap.keymanager.openpgp.certificate import Certificate
-from leap.keymanager.openpgp.component import Component
+from leap.keymanager.openpgp.component import Component, readable
 from leap.keymanager.openpgp.errors import NoSuchPart
 from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.openpgp.signature import CERTIFICATIONS
@@ -22,8 +22,11 @@ def subkey_of(certificate: Certificate, fingerprint: str) -> Component:
 
 def user_id_of(certificate: Certificate, user_id: str) -> Component:
     """The user id of that whole text which the owner once signed, revoked ones too; raises NoSuchPart."""
+    wanted = user_id.encode("utf-8", "surrogatepass")
     for component in certificate.components[1:]:
-        named = component.tag == Tag.USER_ID and component.body == user_id.encode()
+        named = component.tag == Tag.USER_ID and (
+            component.body == wanted or readable(component.body) == user_id
+        )
         if named and any(certificate.self_signatures(component, CERTIFICATIONS)):
             return component
     raise NoSuchPart(f"the key {certificate.fingerprint} has no such user id")

@@ -21,6 +21,7 @@ from leap.keymanager.openpgp.errors import Malformed, OpenPGPError, Unsupported
 from leap.keymanager.openpgp.packets import Cursor
 
 _MPI_COUNT = {1: 2, 2: 2, 3: 2, 16: 3, 17: 4}
+_ON_CURVES = frozenset({18, 19, 22})  # which begin with the name of a curve and a point
 _Verifier = Callable[[algorithms.Hash, bytes, Cursor], None]
 T = TypeVar("T")
 
@@ -65,8 +66,12 @@ class PublicKey:
 
     @classmethod
     def read_prefix(cls, body: bytes) -> tuple[PublicKey, bytes]:
-        """The public part of a secret key packet, and what follows it."""
-        key, rest = cls.__new__(cls)._read(body)
+        """The public part of a secret key packet, and what follows it; raises Malformed, Unsupported."""
+        reader = cls.__new__(cls)
+        key, rest = reader._read(body)
+        if reader.version == 4 and not _has_known_length(reader.algorithm):
+            # only version 6 says where the public part ends: all of it, the secret, too, would pass for public
+            raise Unsupported(f"secret keys of algorithm {reader.algorithm} are not supported")
         return cls(key), rest
 
     def _read(self, body: bytes) -> tuple[bytes, bytes]:
@@ -101,7 +106,8 @@ class PublicKey:
     @property
     def bits(self) -> int:
         """Size of an RSA, DSA or ElGamal key in bits; 0 for curves."""
-        return len(self.fields[0]) * 8 if self.algorithm in _MPI_COUNT else 0
+        # zeros in front, which the standard forbids, make no number longer
+        return len(self.fields[0].lstrip(b"\0")) * 8 if self.algorithm in _MPI_COUNT else 0
 
     @property
     def too_weak(self) -> str:
@@ -146,10 +152,15 @@ class PublicKey:
         return True
 
 
+def _has_known_length(algorithm: int) -> bool:
+    known = algorithm in _MPI_COUNT or algorithm in algorithms.NATIVE_SIZES
+    return known or algorithm in _ON_CURVES
+
+
 def _read_fields(algorithm: int, cursor: Cursor) -> tuple[bytes, ...]:
     if algorithm in _MPI_COUNT:
         return tuple(cursor.mpi() for _ in range(_MPI_COUNT[algorithm]))
-    if algorithm in (18, 19, 22):
+    if algorithm in _ON_CURVES:
         oid, point = cursor.take(cursor.octet()), cursor.mpi()
         return (oid, point, cursor.take(cursor.octet())) if algorithm == 18 else (oid, point)
     if algorithm in algorithms.NATIVE_SIZES:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from leap.keymanager.openpgp.algorithms import SHA256, hash_algorithm
-from leap.keymanager.openpgp.errors import Malformed, TooLarge, Unsupported
+from leap.keymanager.openpgp.errors import Malformed, TooLarge, Unsupported, WrongPassphrase
 from leap.keymanager.openpgp.packets import Cursor
 from leap.soledad.argon2 import argon2id
 
@@ -19,6 +20,15 @@ MAX_ARGON2_LANES = 64
 # KiB times passes: twice the most expensive of RFC 9106's own choices, a few seconds
 MAX_ARGON2_WORK = 1 << 22
 GNU_STUB = 101  # GnuPG's private number: the secret part is not in this file
+
+
+def octets_of(passphrase: str | bytes) -> bytes:
+    """A passphrase as it is hashed; raises WrongPassphrase for a text that cannot be written."""
+    if isinstance(passphrase, bytes):
+        return passphrase
+    with suppress(UnicodeEncodeError):  # which would carry the passphrase with it
+        return passphrase.encode("utf-8", "surrogateescape")  # octets of a terminal, as they were
+    raise WrongPassphrase("the passphrase has characters that cannot be written")
 
 
 def read_specifier(cursor: Cursor) -> bytes:

@@ -9,7 +9,6 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 
@@ -28,6 +27,7 @@ from leap.keymanager.openpgp.errors import (
 )
 from leap.keymanager.openpgp.packets import Packet, Tag, packet
 from leap.keymanager.openpgp.public_key import PublicKey
+from leap.keymanager.openpgp.s2k import octets_of
 from leap.keymanager.openpgp.secret_material import (
     STUB,
     SecretMaterial,
@@ -86,7 +86,8 @@ class SecretKey:
         `argon2`: lock so that guessing the passphrase needs much memory, which GnuPG cannot read; None: version 6
         alone, which it cannot read either. Locking takes a quarter of a second for each part: not on the loop.
         """
-        lock = partial(write_secret, passphrase=_octets(passphrase), argon2=argon2)
+        octets = None if passphrase is None else octets_of(passphrase)
+        lock = partial(write_secret, passphrase=octets, argon2=argon2)
         parts: list[bytes] = []
         for tag, body, signatures in self.certificate.components:
             parts.append(self._packet(tag, body, lock))
@@ -145,7 +146,7 @@ class SecretKey:
                 else Tag.SECRET_SUBKEY
             )
             try:
-                opened[name] = read_secret(tag, body, _octets(passphrase))
+                opened[name] = read_secret(tag, body, octets_of(passphrase))
             except (WrongPassphrase, NoSecretKey, Unsupported):
                 continue
         if not opened and self.locked:
@@ -205,20 +206,12 @@ def _restore(data: bytes) -> SecretKey:
     return SecretKey.from_bytes(data)
 
 
-def _octets(passphrase: str | bytes | None) -> bytes | None:
-    if not isinstance(passphrase, str):
-        return passphrase
-    with suppress(UnicodeEncodeError):  # which would carry the passphrase with it
-        return passphrase.encode("utf-8", "surrogateescape")  # octets of a terminal, as they were
-    raise WrongPassphrase("the passphrase has characters that cannot be written")
-
-
 def read_secret_keys(data: bytes, passphrase: str | bytes | None = None) -> list[SecretKey]:
     """Every secret key in `data`, what else there is passed over; see `SecretKey.locked` and `SecretKey.elsewhere`.
 
     Raises Malformed, Unsupported, WrongPassphrase when nothing of a key opens, NoSecretKey when there is no secret.
     """
-    phrase = _octets(passphrase)
+    phrase = None if passphrase is None else octets_of(passphrase)
     found: list[SecretKey] = []
     refused: OpenPGPError | None = None
     for group in split_keys(dearmor(data)):

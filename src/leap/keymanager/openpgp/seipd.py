@@ -87,6 +87,8 @@ def _open_v1(body: bytes, session: SessionKey) -> bytes:
     if session.cipher is None:
         raise NoSecretKey("the session key does not say its cipher")
     size = algorithms.block_size(session.cipher)
+    if len(session.key) != algorithms.key_size(session.cipher):
+        raise NoSecretKey("the session key does not fit the message")
     if len(body) < 1 + size + 2 + 22:
         raise Malformed("an encrypted message is too short")
     decryptor = algorithms.cfb(session.cipher, session.key, bytes(size)).decryptor()

@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.component import Component
@@ -24,6 +25,8 @@ MAX_REVOCATIONS_VERIFIED = 200  # per certificate; one is enough, and it must be
 MAX_CHECKED = (
     32  # per component, newest first: one alone cannot use up what name, key and subkey need
 )
+
+MAX_BACKS = 16  # signatures back looked at for one binding; one is enough
 
 REVOCATIONS = frozenset(
     {
@@ -116,10 +119,25 @@ class SelfSignatures:
         """Whether the primary key made it on this component."""
         return self._is_by(self._primary, signature, component)
 
-    def holds_back(
+    def is_agreed(self, binding: Signature, component: Component, at: float | None = None) -> bool:
+        """Whether the subkey of a component signed back on this binding (RFC 9580 5.2.1.9), not past its end at a time.
+
+        GnuPG writes that into the unsigned area, where anybody can cut it out or put in what is none: every form of
+        the binding is looked at.
+        """
+        try:
+            subkey = PublicKey(component.body)
+        except OpenPGPError:
+            return False
+        same = (s for s in read_signatures_on(component) if s.signed == binding.signed)
+        backs = dict.fromkeys(body for form in same for body in form.embedded[:4])
+        return any(
+            self._holds_back(body, subkey, component, at) for body in islice(backs, MAX_BACKS)
+        )
+
+    def _holds_back(
         self, body: bytes, subkey: PublicKey, component: Component, at: float | None
     ) -> bool:
-        """Whether it is a subkey's own signature on being bound (RFC 9580 5.2.1.9), not past its end at a time."""
         try:
             back = Signature(body)
         except OpenPGPError:

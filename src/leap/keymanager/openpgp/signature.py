@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from leap.keymanager.openpgp import algorithms
+from leap.keymanager.openpgp.component import readable
 from leap.keymanager.openpgp.errors import Malformed, Unsupported
 from leap.keymanager.openpgp.packets import Cursor, length_octets
 from leap.keymanager.openpgp.public_key import PublicKey
@@ -179,6 +180,11 @@ class Signature:
         return any(f.kind in (Subpacket.KEY_FLAGS, Subpacket.KEY_EXPIRES) for f in self._hashed)
 
     @property
+    def says_when_key_ends(self) -> bool:
+        """Whether it says when a key ends, or that it never does."""
+        return self._value(Subpacket.KEY_EXPIRES) is not None
+
+    @property
     def key_flags(self) -> int | None:
         """Bits of RFC 9580 5.2.3.29: 1 certify, 2 sign, 4 and 8 encrypt; None when not said."""
         value = self._value(Subpacket.KEY_FLAGS)
@@ -198,7 +204,7 @@ class Signature:
     def revocation_reason(self) -> tuple[int, str]:
         """Code and text (RFC 9580 5.2.3.31); code 0 when none is given."""
         value = self._value(Subpacket.REVOCATION_REASON) or b"\0"
-        return value[0], value[1:].decode("utf-8", "replace")
+        return value[0], readable(value[1:])
 
     @property
     def is_exportable(self) -> bool:
@@ -223,6 +229,11 @@ class Signature:
         """Fingerprints the signer meant the message for (RFC 9580 5.2.3.36)."""
         kind = Subpacket.RECIPIENT_FINGERPRINT
         return [f.data[1:] for f in self._hashed if f.kind == kind and len(f.data) > 1]
+
+    @property
+    def signed(self) -> bytes:
+        """All of it but the area that is not signed, which anybody can change: of one signature always the same."""
+        return b"".join((self._head, self._left16, self.salt, self.fields))
 
     @property
     def embedded(self) -> list[bytes]:
@@ -294,8 +305,12 @@ def _read_area(area: bytes) -> tuple[_Field, ...]:
 
 
 def text_form(data: bytes) -> bytes:
-    """Text as signatures of type TEXT hash it: every line end as CRLF (RFC 9580 5.2.1.2)."""
-    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    """Text as signatures of type TEXT hash it: every line end as CRLF (RFC 9580 5.2.1.2).
+
+    A CR alone ends no line, as GnuPG and OpenPGP.js have it. Else whoever passes a signed mail on could join the
+    header lines of a part, which readers of mail understand otherwise.
+    """
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 def subpacket(kind: int, data: bytes, *, critical: bool = False) -> bytes:
@@ -315,6 +330,10 @@ def make_signature(
 ) -> bytes:
     """The body of a new signature packet over `pieces` by `signer`; raises Unsupported, Malformed."""
     key = signer.public
+    if (
+        not 0 <= created < 1 << 32
+    ):  # after a signature from the last second there is, none can be newer
+        raise Malformed("a signature cannot be dated before 1970 or after 2106")
     area = b"".join(
         (
             subpacket(Subpacket.CREATED, created.to_bytes(4, "big"), critical=True),

@@ -56,7 +56,7 @@ def encrypt_with_passphrase(
     if key_bits not in _CIPHERS:
         raise Unsupported(f"there is no AES with keys of {key_bits} bits")
     headers = header_lines(armor_headers)
-    locked, session = lock_session_key(_octets(passphrase), _CIPHERS[key_bits], random=random)
+    locked, session = lock_session_key(s2k.octets_of(passphrase), _CIPHERS[key_bits], random=random)
     message = locked + seal_v1(literal(data), session, random=random)
     if not armor:
         return message
@@ -77,7 +77,7 @@ def decrypt_with_passphrase(
     the key may take a few seconds and 2 GiB, as far as the message asks for it: off the event loop.
     """
     envelope = read_envelope(data)
-    session, packets = _open(envelope, _octets(passphrase))
+    session, packets = _open(envelope, s2k.octets_of(passphrase))
     contents = read_contents(packets, max_size=max_size)
     return Decrypted(
         contents.data,
@@ -118,7 +118,3 @@ def _open(envelope: Envelope, passphrase: bytes) -> tuple[SessionKey, bytes]:
 def _worse(first: OpenPGPError | None, second: OpenPGPError) -> OpenPGPError:
     """What to say of several failures: that the passphrase is wrong, which the person can do something about."""
     return first if isinstance(first, WrongPassphrase) else second
-
-
-def _octets(passphrase: str | bytes) -> bytes:
-    return passphrase.encode() if isinstance(passphrase, str) else passphrase
