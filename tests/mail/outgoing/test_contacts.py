@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from leap.keymanager.keys import ASK_AGAIN, KeyManager
-from leap.keymanager.openpgp import SecretKey, encrypt, generate
+from leap.keymanager.openpgp import OpenPGPError, SecretKey, decrypt, encrypt, generate
 from leap.mail.contract import NotPermitted
 from leap.mail.outgoing.header_protection import protect
-from leap.mail.outgoing.pgp_mime import wrap
+from leap.mail.outgoing.pgp_mime import find_ciphertext, wrap
 from tests.mail.travel import DOMAIN, NOW, FakeProvider, Person, mail, own_key
 
 ALICE, BOB, CAROL = (f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol"))
@@ -235,3 +235,47 @@ async def test_a_letter_and_its_answer_make_a_key_used_both_ways(
     assert await use(bob, ALICE) == (True, True)
     await alice.incoming.process_once()
     assert await use(alice, BOB) == (True, True)
+
+
+# --- one person by several addresses ------------------------------------------------------------
+
+
+async def test_a_tag_does_not_lead_past_a_verified_key_nor_its_alert(
+    alice: Person, provider: FakeProvider, other: SecretKey
+) -> None:
+    """A key which somebody slipped in for bob+lists@ is not used instead of bob's."""
+    tagged = f"bob+lists@{DOMAIN}"
+    publish(provider, BOB, own_key("bob"))
+    await alice.keys.find_certificate(BOB)
+    await alice.keys.verifying.verify(BOB, own_key("bob").fingerprint)
+    slipped_in = generate(tagged, now=lambda: NOW - 500, lifetime=50 * 365 * 86400)
+    publish(provider, tagged, slipped_in)
+    await alice.keys.learn(slipped_in.certificate, tagged, "attached to a mail")
+    message = find_ciphertext(await sent(alice, tagged))
+    assert message is not None
+    decrypt(message, [own_key("bob")])
+    with pytest.raises(OpenPGPError):
+        decrypt(message, [slipped_in])
+    await alice.keys.verifying.block(BOB, own_key("bob").fingerprint)
+    with pytest.raises(NotPermitted, match="blocked"):
+        await sent(alice, tagged)
+
+
+async def test_mail_to_oneself_with_a_tag_goes_to_ones_own_key(
+    alice: Person, provider: FakeProvider
+) -> None:
+    tagged = f"alice+notes@{DOMAIN}"
+    slipped_in = generate(tagged, now=lambda: NOW - 500, lifetime=50 * 365 * 86400)
+    await alice.keys.learn(slipped_in.certificate, tagged, "attached to a mail")
+    message = find_ciphertext(await sent(alice, tagged))
+    assert message is not None
+    decrypt(message, await alice.keys.own_keys())
+
+
+async def test_a_key_that_only_the_tagged_address_has_is_used(alice: Person) -> None:
+    tagged = f"carol+lists@{DOMAIN}"
+    key = generate(tagged, now=lambda: NOW - 500, lifetime=50 * 365 * 86400)
+    await alice.keys.learn(key.certificate, tagged, "imported by you")
+    message = find_ciphertext(await sent(alice, tagged))
+    assert message is not None
+    decrypt(message, [key])

@@ -111,7 +111,9 @@ def names_of(address: str, own_domain: str) -> list[str]:
 
 async def _look_up_one(keys: Keys, address: str, own_domain: str, now: float) -> Looked:
     try:
-        for name in names_of(address, own_domain):
+        # Whoever reads bob+lists@ is bob@: what the person knows of bob's key must not be passed by with a key
+        # that some mail or answer gave for the longer address.
+        for name in reversed(names_of(address, own_domain)):
             found = await keys.find_certificate(name)
             if found is not None:
                 state = usability(found.certificate, now)
