@@ -146,3 +146,14 @@ async def test_a_flood_learnt_first_does_not_hide_a_revocation_that_comes_later(
     directory.keys[BOB] = revoked(bob).binary
     clock.at += ASK_AGAIN
     assert (await certificate_of_bob(keys)).revoked
+
+
+async def test_evidence_that_a_wrong_clock_dated_ahead_does_not_stop_the_asking(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    clock.at += 70 * 365 * 86_400
+    await keys.find_certificate(BOB)
+    clock.at -= 70 * 365 * 86_400
+    directory.keys[BOB] = revoked(bob).binary
+    assert (await certificate_of_bob(keys)).revoked

@@ -255,7 +255,7 @@ class Keyring:
             old = BoundKey(
                 fingerprint=binding.fingerprint,
                 level=level_named(binding.level),
-                expires=usable_until(certificate) if certificate else None,
+                expires=_end_of_service(certificate, contact.address, now) if certificate else None,
                 revoked=certificate.revoked if certificate else False,
                 used_both_ways=binding.encrypted_to and binding.signature_seen,
                 blocked=contact.blocks(binding.fingerprint),
@@ -385,6 +385,18 @@ def usable_until(certificate: Certificate) -> int | None:
     ends = [state.expires for state in certificate.keys if state.flags & ENCRYPT]
     parts = None if not ends or None in ends else max(end for end in ends if end is not None)
     return min((end for end in (certificate.expires, parts) if end is not None), default=None)
+
+
+def _end_of_service(certificate: Certificate, address: str, now: float) -> int | None:
+    """From when on the key that stands for an address does not serve it: `usable_until`, or now if it ended otherwise.
+
+    Who revokes the part to encrypt to, or the name, and makes a new key, could not be written to any more else.
+    """
+    until = usable_until(certificate)
+    serves = certificate.can_encrypt(now) and address in certificate.addresses_at(now)
+    if serves or certificate.created > now:  # not yet born: the clock is wrong
+        return until
+    return int(now) if until is None else min(int(now), until)
 
 
 def _certificates_of(binding: Binding) -> frozenset[str]:

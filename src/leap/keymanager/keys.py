@@ -170,10 +170,15 @@ class KeyManager:
         if bound is None:
             return False
         asked = self._ask_again.get((address, ",".join(source.name for source in sources)), 0)
+        now = self._now()
+        if asked > now + ASK_AGAIN:
+            asked = 0  # noted by a clock that was wrong
         if bound.blocked:  # there may be another one
-            return self._now() >= asked
-        heard = max((e.when for e in bound.binding.evidence if e.source in names), default=0)
-        return self._now() >= max(heard + ASK_AGAIN, asked)
+            return now >= asked
+        # what is dated in the future was noted by such a clock, perhaps of another device
+        evidence = (e.when for e in bound.binding.evidence if e.source in names and e.when <= now)
+        heard = max(evidence, default=0)
+        return now >= max(heard + ASK_AGAIN, asked)
 
     def _sources(self) -> list[Source]:
         return [*self._local_sources(), *self.network_sources()]
