@@ -69,6 +69,7 @@ class KeyManager:
         self._directory = directory
         self._remote = remote
         self._now = now
+        self._unanswered: set[str] = set()  # whose look-up failed last
         self._ask_again: dict[tuple[str, str], float] = {}  # address, sources -> not before
 
     def close(self) -> None:
@@ -144,8 +145,9 @@ class KeyManager:
 
         A key which the person blocked stands for nobody. An address without one is looked up at the provider's
         directory, and what is found becomes its key; that, and asking again about an older one, takes at most
-        `seconds`. What cannot be found out leaves what is known. Nobody else is asked: a mail's sender must not be
-        told by a request for his key that it arrived.
+        `seconds`. What cannot be found out leaves what is known; but a weak chain stands for nobody of one's own
+        provider while its directory has not answered: whoever forges the From can send a key along. Nobody else is
+        asked: a mail's sender must not be told by a request for his key that it arrived.
         """
         address = address.strip().lower()
         if address == self.address:  # a key brought along for reading may be of another address
@@ -158,10 +160,16 @@ class KeyManager:
             try:
                 async with asyncio.timeout(seconds):
                     await self._search(address, sources, refresh=refresh)
+                self._unanswered.discard(address)
             except (LookupFailed, TimeoutError) as error:
                 logger.info("a sender's key could not be looked up: %s", type(error).__name__)
+                self._unanswered.add(address)
             bound = await self.keyring.find(address)
-        return [] if bound is None or bound.blocked else [bound.certificate]
+        if bound is None or bound.blocked:
+            return []
+        neighbour = address.rpartition("@")[2] == self.address.rpartition("@")[2]
+        doubtful = bound.level is Level.WEAK_CHAIN and address in self._unanswered
+        return [] if neighbour and doubtful else [bound.certificate]
 
     async def _is_to_be_refreshed(self, address: str, sources: Sequence[Source]) -> bool:
         """Whether no source beyond the ring was asked about the key of an address for a day, here or elsewhere."""
