@@ -292,7 +292,7 @@ async def test_verified_on_the_laptop_and_replaced_on_the_phone(
         [info] = await ring.show(BOB)
         assert (info.fingerprint, info.alerts, info.policy) == (new.fingerprint, (), "require")
     await here.verifying.delete(BOB)
-    await there.note_signed([BOB])
+    await there.note_signed({BOB: new.fingerprint})
     await _settle(laptop, phone)
     for ring in (here, there):
         assert await ring.keyring.find(BOB) is None

@@ -385,7 +385,7 @@ async def test_the_same_again_is_not_written_for_every_mail(
 ) -> None:
     await keys.learn(bob.certificate, BOB, "attached to a mail")
     await keys.note_encrypted({BOB: bob.fingerprint})
-    await keys.note_signed([BOB])
+    await keys.note_signed({BOB: bob.fingerprint})
     await keys.learn(other.certificate, BOB, "attached to a mail")
     written: list[object] = []
     end = store.on_change(written.append)
@@ -394,7 +394,7 @@ async def test_the_same_again_is_not_written_for_every_mail(
         await keys.learn(bob.certificate, BOB, "attached to a mail", mail=f"<{number}@x>")
         await keys.learn(other.certificate, BOB, "attached to a mail", mail=f"<{number}@x>")
         await keys.note_encrypted({BOB: bob.fingerprint})
-        await keys.note_signed([BOB])
+        await keys.note_signed({BOB: bob.fingerprint})
     end()
     assert written == []
     binding = (await bound_of_bob(keys)).binding
@@ -409,7 +409,9 @@ async def test_use_of_a_key_that_was_replaced_meanwhile_is_not_noted_for_the_new
 ) -> None:
     await keys.learn(bob.certificate, BOB, "attached to a mail")
     await keys.note_encrypted({BOB: other.fingerprint})
-    assert not (await bound_of_bob(keys)).binding.encrypted_to
+    await keys.note_signed({BOB: other.fingerprint})
+    binding = (await bound_of_bob(keys)).binding
+    assert (binding.encrypted_to, binding.signature_seen) == (False, False)
 
 
 async def test_a_flood_of_keys_leaves_few_refusals_and_the_most_believed_of_them(

@@ -296,9 +296,9 @@ class KeyManager:
         """Mail was encrypted to the keys of these addresses: such keys are kept harder."""
         await self.keyring.note_uses(fingerprints, encrypted_to=True)
 
-    async def note_signed(self, addresses: Iterable[str]) -> None:
-        """Mail of these addresses came with a good signature by the key that stands for them."""
-        await self.keyring.note_uses(dict.fromkeys(addresses, ""), signature_seen=True)
+    async def note_signed(self, fingerprints: Mapping[str, str]) -> None:
+        """Mail of these addresses came with a good signature by these keys, which stood for them."""
+        await self.keyring.note_uses(fingerprints, signature_seen=True)
 
     async def policies(self, addresses: Iterable[str]) -> dict[str, str]:
         """See `Contacts.policies`."""

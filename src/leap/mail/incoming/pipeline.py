@@ -151,7 +151,7 @@ class IncomingMail:
         self._jitter = jitter
         self._own_domain = domain_of(account.address)
         self.workshop = Workshop(store, keymanager, self._own_domain, now)
-        self._signed_by: set[str] = set()  # noted in this batch
+        self._signed_by: set[tuple[str, str]] = set()  # noted in this batch
         self._looks = Looks(clock)
         self._news = 0  # items of the last batch that were not stored before
         self._woken = asyncio.Event()
@@ -384,15 +384,6 @@ class IncomingMail:
                 logger.warning("a mail is served as it came: %s", ready.fault)
         note = partial(self._note_stored, [item.row_id for item, _ in made])
         await self._deliver_and_learn(made, note)
-        signed = {
-            key_name(ready.signed_by, self._own_domain) for _, ready in made if ready.signed_by
-        }
-        if new := signed - self._signed_by:
-            self._signed_by |= new
-            with contextlib.suppress(
-                SoledadError
-            ):  # the mail is stored; the next one tells it again
-                await self._keys.note_signed(new)
 
     async def _deliver_and_learn(
         self, made: Sequence[tuple[_Item, Ready]], also: Callable[[Transaction], None]
@@ -415,12 +406,14 @@ class IncomingMail:
 
     async def _note_signed(self, made: Sequence[tuple[_Item, Ready]]) -> None:
         signed = {
-            key_name(ready.signed_by, self._own_domain) for _, ready in made if ready.signed_by
+            (key_name(ready.signed_by.address, self._own_domain), ready.signed_by.fingerprint)
+            for _, ready in made
+            if ready.signed_by is not None
         }
         if new := signed - self._signed_by:
             self._signed_by |= new
             with contextlib.suppress(SoledadError):  # the mail is stored; the next one tells again
-                await self._keys.note_signed(new)
+                await self._keys.note_signed(dict(new))
 
     async def _study(self, made: Sequence[tuple[_Item, Ready]]) -> Lesson | None:
         materials = [

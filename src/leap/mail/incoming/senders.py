@@ -26,8 +26,8 @@ class SignerKeys(Protocol):
 
     async def own_keys(self) -> Sequence[SecretKey]: ...
 
-    async def note_signed(self, addresses: Iterable[str]) -> None:
-        """Mail of these addresses came with a good signature by the key that stands for them."""
+    async def note_signed(self, fingerprints: Mapping[str, str]) -> None:
+        """Mail of these addresses came with a good signature by these keys, which stood for them."""
         ...
 
     async def find_signers(self, issuers: Iterable[str]) -> Sequence[Certificate]:
