@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from leap.keymanager import binding_edits
+from leap.keymanager.canonical import canonical
 from leap.keymanager.contacts import Contacts
 from leap.keymanager.documents import (
     BINDING,
@@ -92,7 +93,7 @@ class Keyring:
 
     async def find(self, address: str) -> Bound | None:
         """The key of an address, good or not; None when there is none."""
-        address = address.lower()
+        address = canonical(address)
         ids = [self._binding_id(address), self.contacts.document_id(address)]
         binding, contact = None, Contact(address=address)
         # both in one go: this is asked for every mail
@@ -110,7 +111,7 @@ class Keyring:
 
     async def find_binding(self, address: str) -> Binding | None:
         """Which key an address has, even if the key itself is missing here; None when it has none."""
-        document = await self._store.get_doc(self._binding_id(address.lower()))
+        document = await self._store.get_doc(self._binding_id(canonical(address)))
         if document is None or document.content is None:
             return None
         return value_of(document.content, Binding)
@@ -160,7 +161,7 @@ class Keyring:
         address, unless it is an update of the key the address has (a revocation, too, is learnt), or a person
         compared its fingerprint; and for a blocked key which a person compared.
         """
-        address = address.lower()
+        address = canonical(address)
         moment = self._now()
         # checking is work, and how much of it the sender of the certificate decides
         offered = await asyncio.to_thread(_offer, certificate, address, moment)
@@ -274,7 +275,7 @@ class Keyring:
 
     async def edit(self, address: str, change: Callable[[Binding], Binding]) -> None:
         """Keeps durably what a decision of the person makes of an address's binding, if it has one."""
-        address = address.lower()
+        address = canonical(address)
         await self._store.transact(lambda tx: self._edit(tx, address, change), durable=True)
 
     def _edit(
@@ -340,7 +341,7 @@ class Keyring:
         `keys` has the fingerprint by address: it is noted only if that is still the key; "" for whichever it is.
         Nothing is written when all is known already.
         """
-        names = {address.lower(): fingerprint for address, fingerprint in keys.items()}
+        names = {canonical(address): fingerprint for address, fingerprint in keys.items()}
         documents = await self._store.get_docs([self._binding_id(name) for name in names], False)
         found = [value_of(d.content, Binding) for d in documents if d.content is not None]
 

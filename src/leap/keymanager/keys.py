@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from leap.keymanager.asking import Asked, Noted
 from leap.keymanager.autocrypt.account import Autocrypt
+from leap.keymanager.canonical import canonical
 from leap.keymanager.comparison import Comparison, compare, grouped, qr_text
 from leap.keymanager.discovery import Directory, Found, Source, autocrypt, ring, search
 from leap.keymanager.discovery.autocrypt import AutocryptSource
@@ -57,7 +58,7 @@ class KeyManager:
         remote: Sequence[Source] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.address = address.lower()
+        self.address = canonical(address)
         self.keyring = Keyring(store, now=now)
         self.own = OwnKeys(store, self.address, self.keyring, now=now)
         self.own_changes = OwnKeyChanges(self.own)
@@ -91,7 +92,7 @@ class KeyManager:
         What the person's word forbids to use is found with the reason in `barred`. Raises LookupFailed when a source
         could not answer and nothing good enough is at hand.
         """
-        address = address.strip().lower()
+        address = canonical(address)
         if address == self.address and (own := await self.own_keys()):
             return Found(
                 certificate=own[0].certificate,
@@ -106,7 +107,7 @@ class KeyManager:
 
     async def ask(self, address: str) -> Asked:
         """Asks the sources about an address now, whatever is known; what each answered, and what came of it."""
-        address = address.strip().lower()
+        address = canonical(address)
         noted = [Noted(source) for source in self._sources()]
         found, failure = None, ""
         try:
@@ -149,7 +150,7 @@ class KeyManager:
         provider while its directory has not answered: whoever forges the From can send a key along. Nobody else is
         asked: a mail's sender must not be told by a request for his key that it arrived.
         """
-        address = address.strip().lower()
+        address = canonical(address)
         if address == self.address:  # a key brought along for reading may be of another address
             own = [key.certificate for key in await self.own_keys()]
             return [certificate for certificate in own if address in certificate.addresses]
@@ -302,7 +303,7 @@ class KeyManager:
 
     async def policies(self, addresses: Iterable[str]) -> dict[str, str]:
         """See `Contacts.policies`."""
-        return await self.contacts.policies(address.strip().lower() for address in addresses)
+        return await self.contacts.policies(canonical(address) for address in addresses)
 
     # --- for people -------------------------------------------------------------------------
 
@@ -330,7 +331,7 @@ class KeyManager:
 
     async def show(self, wanted: str) -> list[KeyInfo]:
         """The keys of an address, or with a fingerprint (groups allowed); raises NoSuchKey."""
-        plain = wanted.strip().lower()
+        plain = canonical(wanted)
         digits = "".join(plain.removeprefix("0x").split()).upper()
         found = [
             info
@@ -385,7 +386,7 @@ class KeyManager:
 
         Raises NoSuchKey, NoOwnKey.
         """
-        address = address.strip().lower()
+        address = canonical(address)
         if secret:
             if address != self.address:
                 raise NoSuchKey(f"{address} is not this account: there is no secret key of it here")

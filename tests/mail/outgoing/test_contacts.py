@@ -279,3 +279,23 @@ async def test_a_key_that_only_the_tagged_address_has_is_used(alice: Person) -> 
     message = find_ciphertext(await sent(alice, tagged))
     assert message is not None
     decrypt(message, [key])
+
+
+async def test_both_forms_of_a_domain_are_one_contact(alice: Person) -> None:
+    """What a person says of bob@bücher.example counts when a mail program writes xn--bcher-kva."""
+    typed, sent_to = "Bob@bücher.example", "bob@xn--bcher-kva.example"
+    key = generate("bob@Bücher.example", now=lambda: NOW - 500, lifetime=50 * 365 * 86400)
+    await alice.keys.learn(key.certificate, typed, "imported by you")
+    await alice.keys.verifying.verify(typed, key.fingerprint)
+    await alice.keys.contacts.set_policy(typed, "require")
+    for address in (sent_to, typed):
+        message = find_ciphertext(await sent(alice, address))
+        assert message is not None
+        decrypt(message, [key])
+    await alice.keys.verifying.block(sent_to, key.fingerprint)
+    with pytest.raises(NotPermitted, match="blocked"):
+        await sent(alice, typed)
+    await alice.keys.verifying.delete(typed)
+    with pytest.raises(NotPermitted, match="required"):
+        await sent(alice, sent_to)
+    assert (await alice.keys.contacts.find(typed)).blocked

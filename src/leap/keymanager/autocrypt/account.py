@@ -17,7 +17,6 @@ from leap.keymanager.autocrypt.gossip import read_gossip
 from leap.keymanager.autocrypt.header import (
     Header,
     PreferEncrypt,
-    canonical,
     header_value,
     only_header,
 )
@@ -36,6 +35,7 @@ from leap.keymanager.autocrypt.update import (
     update,
     update_from_gossip,
 )
+from leap.keymanager.canonical import canonical
 from leap.keymanager.documents import (
     DocumentStore,
     DocumentTransaction,

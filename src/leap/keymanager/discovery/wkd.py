@@ -22,6 +22,7 @@ import secrets
 import time
 from collections.abc import Callable
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.discovery.choosing import NoneOfThem, choose
 from leap.keymanager.discovery.contract import Found
 from leap.keymanager.discovery.https import Absent, Https, Page, TlsFailed
@@ -71,7 +72,7 @@ class WkdSource:
             return None
         try:
             async with asyncio.timeout(self._whole):
-                return await self._find(local_part, domain, address.lower())
+                return await self._find(local_part, domain, canonical(address))
         except TimeoutError as error:
             raise LookupFailed(f"the key directory of {domain} does not answer in time") from error
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.openpgp.errors import Malformed, OpenPGPError, TooLarge
 from leap.keymanager.openpgp.packets import Packet, Tag, read_packets
 from leap.keymanager.openpgp.public_key import PublicKey
@@ -37,9 +38,9 @@ class Component(NamedTuple):
 
 
 def address_of(user_id: str) -> str:
-    """The mail address in a user id, lower case; empty when there is none."""
+    """The mail address in a user id, as `canonical` gives it; empty when there is none."""
     found = _ADDRESS.search(user_id)
-    return (found[1] or found[2]).lower() if found else ""
+    return canonical(found[1] or found[2]) if found else ""
 
 
 def address_in(body: bytes) -> str:

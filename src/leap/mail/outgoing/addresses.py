@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from leap.keymanager.canonical import canonical
+
 MAX_VALUE = (
     256 * 1024
 )  # octets of one address field looked at; real ones of 1,000 people have 60 kB
@@ -31,8 +33,8 @@ _RUN = re.compile(r"[^\s<>,:;\"()\[\]\\]+")
 
 
 def normal(address: str) -> str:
-    """The form in which addresses are compared: lower case, no white space around it."""
-    return address.strip().lower()
+    """The form in which addresses are compared."""
+    return canonical(address)
 
 
 def without_tag(address: str) -> str:
