@@ -100,6 +100,19 @@ def test_verifying_a_new_key_here_is_not_undone_by_news_of_the_old_one_there() -
     assert (found.fingerprint, found.alert) == (KEYS[1], None)
 
 
+def test_accepting_a_new_key_here_is_not_undone_by_use_of_the_old_one_there() -> None:
+    base = offer(offer(start(), KEYS[0], CHECKED, 15), KEYS[1], "provider-trust", 20)
+    assert base.alert is not None
+    word = Evidence(source=PERSON, when=30, level="provider-trust", detail="accepted")
+    here = binding_edits.taken(base, KEYS[1], BOB, word, "accepted")
+    there = binding_edits.used(base, encrypted_to=True, signature_seen=False)
+    found = merged(base, here, there)
+    assert (found.fingerprint, found.level, found.alert) == (KEYS[1], "provider-trust", None)
+    kept = binding_edits.kept(base, 25)  # said otherwise there: the verified one, and that is told
+    found = merged(base, here, kept)
+    assert (found.fingerprint, found.level) == (KEYS[0], CHECKED)
+
+
 def test_taken_back_here_is_not_verified_again_by_use_there() -> None:
     base = offer(start(), KEYS[0], CHECKED, 15)
     here = binding_edits.unverified(base, 20, "taken back")
