@@ -88,6 +88,18 @@ async def test_a_header_is_remembered_and_found_by_the_search(
     assert (evidence.source, evidence.mail) == ("autocrypt", f"<{SENT}@mail>")
 
 
+async def test_a_mail_dated_years_ahead_does_not_keep_later_headers_out(
+    keys: KeyManager, clock: Time, bob: SecretKey
+) -> None:
+    forged = generate(BOB, now=lambda: BIRTH)
+    await learn(keys, mail(BOB, field(BOB, forged), at=SENT + 70 * 365 * DAY))
+    clock.at += DAY
+    await learn(keys, mail(BOB, field(BOB, bob), at=int(clock())))
+    found = await keys.find_certificate(BOB)
+    assert found is not None
+    assert found.certificate.fingerprint == bob.fingerprint
+
+
 async def test_what_the_directory_has_goes_before_a_header(
     keys: KeyManager, directory: FakeDirectory, bob: SecretKey
 ) -> None:
@@ -337,6 +349,7 @@ async def test_the_recommendation_follows_mail_and_the_keys_end(
     assert advised.advice == "available"
     assert advised.each == {BOB: "encrypt", CAROL: "available"}
     assert advised.target_keys == {BOB: bob.certificate, CAROL: carol.certificate}
+    clock.at += STALE
     await learn(keys, mail(BOB, at=SENT + 2 + STALE))
     assert await advice(BOB) == "discourage"
     clock.at += 3 * 365 * DAY

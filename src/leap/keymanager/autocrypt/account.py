@@ -52,6 +52,9 @@ from leap.keymanager.openpgp import Certificate, OpenPGPError
 DEFAULT_PREFERENCE: PreferEncrypt = "mutual"
 
 
+CLOCK_SKEW = 24 * 3600  # seconds by which the provider's clock may be ahead of ours
+
+
 class _Read(NamedTuple):
     """A mail's fields, read: of whom, since when, and what they say."""
 
@@ -210,7 +213,10 @@ class Autocrypt:
         sender = canonical(material.from_address)
         if sender == self._address or material.is_report or material.is_spam:
             return None
-        date = effective_date(material.date, material.received)
+        # what a provider dates years ahead would keep every later header of the peer out
+        now = int(self._now())
+        received = material.received if material.received <= now + CLOCK_SKEW else now
+        date = effective_date(material.date, received)
         header, authentication = _header(material, sender)
         gossip: dict[str, bytes] = {}
         if material.gossip:
