@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from leap.keymanager.autocrypt import account
 from leap.keymanager.autocrypt.account import Autocrypt
 from leap.keymanager.autocrypt.header import header_value, parse_header
 from leap.keymanager.autocrypt.peers import PEER, Peer
@@ -273,6 +274,22 @@ async def test_mail_without_a_key_of_somebody_unknown_leaves_no_trace(
 ) -> None:
     assert not await learn(keys, *[mail(f"p{n}@x.test") for n in range(100)])
     assert await documents(store) == []
+
+
+async def test_a_flood_of_strangers_leaves_so_many_peers_and_the_latest_of_them(
+    keys: KeyManager, store: Soledad, bob: SecretKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "MAX_PEERS", 10)
+    monkeypatch.setattr(account, "DROPPED_AT_ONCE", 2)
+    await learn(keys, mail(BOB, field(BOB, bob)))
+    for number in range(30):
+        stranger = f"s{number}@elsewhere.test"
+        await learn(keys, mail(stranger, field(stranger, bob), at=SENT + number))
+        await learn(keys, mail(BOB, field(BOB, bob), at=SENT + number))
+        assert len(await documents(store)) <= 10
+        assert await keys.autocrypt.peer(stranger) is not None
+    assert await keys.autocrypt.peer(BOB) is not None
+    assert await keys.autocrypt.peer("s0@elsewhere.test") is None
 
 
 async def test_a_lesson_that_was_not_kept_is_learnt_again(

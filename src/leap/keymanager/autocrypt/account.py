@@ -4,13 +4,15 @@ Invariants:
 * Mail with a key that is known already costs a comparison: a certificate is read when it is new.
 * A key that is no certificate is as no field at all; whether one can be used is asked when it is to be used.
 * Documents are written with the mail, in its transaction: what a crash undoes, the mail brings again.
+* There are at most MAX_PEERS, whatever strangers send: of those not heard of longest the state is dropped, which the
+  next mail tells anew. A key that was once used is in the ring.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from leap.keymanager.autocrypt.gossip import read_gossip
@@ -52,6 +54,8 @@ from leap.keymanager.openpgp import Certificate, OpenPGPError
 DEFAULT_PREFERENCE: PreferEncrypt = "mutual"
 
 
+MAX_PEERS = 10_000  # some 2 kB each, in memory and in the store
+DROPPED_AT_ONCE = 250
 CLOCK_SKEW = 24 * 3600  # seconds by which the provider's clock may be ahead of ours
 
 
@@ -67,10 +71,14 @@ class _Read(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """What mails teach: states to keep, and certificates that were not known of these addresses before."""
+    """What mails teach: states to keep, and certificates that were not known of these addresses before.
+
+    `dropped`: whose state makes room for them.
+    """
 
     peers: Mapping[str, Peer]
     fresh: Mapping[str, Certificate]
+    dropped: Sequence[str] = ()
 
 
 class Advised(NamedTuple):
@@ -194,7 +202,15 @@ class Autocrypt:
             for address, peer in touched.items()
             if is_worth_keeping(self._kept.get(address), peer)
         }
-        return Learnt(worth, fresh) if worth or fresh else None
+        return Learnt(worth, fresh, self._least_heard_of(touched)) if worth or fresh else None
+
+    def _least_heard_of(self, touched: Collection[str]) -> list[str]:
+        if len(self._known) <= MAX_PEERS:
+            return []
+        others = [peer for address, peer in self._known.items() if address not in touched]
+        others.sort(key=lambda peer: max(peer.last_seen, peer.gossip_timestamp))
+        surplus = len(self._known) - MAX_PEERS
+        return [peer.address for peer in others[: surplus + DROPPED_AT_ONCE]]
 
     def keep(self, tx: DocumentTransaction, learnt: Learnt) -> None:
         """Writes what was learnt, in the transaction of the mails it was learnt from."""
@@ -207,6 +223,9 @@ class Autocrypt:
             joined = peer if kept is None else join(kept, peer)
             if is_worth_keeping(kept, joined):
                 tx.put(doc_id, content_of(joined))
+        for address in learnt.dropped:
+            if tx.get(self._peer_id(address)) is not None:
+                tx.delete(self._peer_id(address))
 
     def _read(self, material: KeyMaterial) -> _Read | None:
         """None for a mail that must be ignored, and one's own."""
