@@ -166,7 +166,9 @@ async def test_a_key_in_mail_signs_for_nobody_of_the_provider_whose_directory_di
 ) -> None:
     """A forged From, a key along with it, and a directory kept from answering at the right moment."""
     forged = generate(BOB, now=lambda: BIRTH).certificate
-    header = f"addr={BOB}; keydata={base64.b64encode(forged.minimal(BOB, BIRTH + 1).binary).decode()}"
+    header = (
+        f"addr={BOB}; keydata={base64.b64encode(forged.minimal(BOB, BIRTH + 1).binary).decode()}"
+    )
     material = KeyMaterial(BOB, BIRTH + 9, BIRTH + 9, autocrypt=(header.encode(),))
     lesson = await keys.learn_from_mail([material])
     assert lesson is not None

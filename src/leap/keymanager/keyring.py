@@ -36,8 +36,8 @@ from leap.keymanager.documents import (
 )
 from leap.keymanager.errors import KeyRefused
 from leap.keymanager.issuers import Issuers
+from leap.keymanager.kept_certificate import end_of_service, fitting, grown, usable_until
 from leap.keymanager.openpgp import Certificate
-from leap.keymanager.openpgp.certificate import ENCRYPT
 from leap.keymanager.openpgp.certification import certifiers
 from leap.keymanager.openpgp.component import address_in
 from leap.keymanager.openpgp.packets import Tag
@@ -206,7 +206,7 @@ class Keyring:
         certificate_id = self._certificate_id(certificate.fingerprint)
         known = tx.get(certificate_id)
         held = None if known is None else _read(known)
-        merged = certificate if held is None else held.merge(certificate)
+        merged = fitting(certificate) if held is None else grown(held, certificate)
         contact = self.contacts.read(tx, address)
         if level is Level.FINGERPRINT and contact.blocks(certificate.fingerprint):
             raise KeyRefused(f"you blocked the key {certificate.fingerprint} for {address}")
@@ -228,7 +228,7 @@ class Keyring:
         if held is not None and not wanted:
             # an update of somebody else's key: what it says of this address was just refused
             names = {c.body for c in held.components if c.tag == Tag.USER_ID}
-            merged = held.merge(certificate.without_user_ids(lambda body: body not in names))
+            merged = grown(held, certificate.without_user_ids(lambda body: body not in names))
         if held is not None or wanted:  # who is to decide about a key must have it
             document = content_of(certificate_document(merged))
             if document != known:
@@ -256,7 +256,7 @@ class Keyring:
             old = BoundKey(
                 fingerprint=binding.fingerprint,
                 level=level_named(binding.level),
-                expires=_end_of_service(certificate, contact.address, now) if certificate else None,
+                expires=end_of_service(certificate, contact.address, now) if certificate else None,
                 revoked=certificate.revoked if certificate else False,
                 used_both_ways=binding.encrypted_to and binding.signature_seen,
                 blocked=contact.blocks(binding.fingerprint),
@@ -379,25 +379,6 @@ def _evaluate(text: str) -> Certificate:
 
 def _read(content: dict[str, Any]) -> Certificate:
     return parse_certificate(value_of(content, CertificateDocument).certificate)
-
-
-def usable_until(certificate: Certificate) -> int | None:
-    """From when on nothing can be encrypted to it, by its expiries: its own, or that of its last encryption key."""
-    ends = [state.expires for state in certificate.keys if state.flags & ENCRYPT]
-    parts = None if not ends or None in ends else max(end for end in ends if end is not None)
-    return min((end for end in (certificate.expires, parts) if end is not None), default=None)
-
-
-def _end_of_service(certificate: Certificate, address: str, now: float) -> int | None:
-    """From when on the key that stands for an address does not serve it: `usable_until`, or now if it ended otherwise.
-
-    Who revokes the part to encrypt to, or the name, and makes a new key, could not be written to any more else.
-    """
-    until = usable_until(certificate)
-    serves = certificate.can_encrypt(now) and address in certificate.addresses_at(now)
-    if serves or certificate.created > now:  # not yet born: the clock is wrong
-        return until
-    return int(now) if until is None else min(int(now), until)
 
 
 def _certificates_of(binding: Binding) -> frozenset[str]:
