@@ -70,7 +70,7 @@ class KeyManager:
         self._directory = directory
         self._remote = remote
         self._now = now
-        self._unanswered: set[str] = set()  # whose look-up failed last
+        self._unanswered: set[str] = set()  # of the own provider, whose look-up failed last
         self._ask_again: dict[tuple[str, str], float] = {}  # address, sources -> not before
 
     def close(self) -> None:
@@ -164,13 +164,13 @@ class KeyManager:
                 self._unanswered.discard(address)
             except (LookupFailed, TimeoutError) as error:
                 logger.info("a sender's key could not be looked up: %s", type(error).__name__)
-                self._unanswered.add(address)
+                if address.rpartition("@")[2] == self.address.rpartition("@")[2]:
+                    self._unanswered.add(address)
             bound = await self.keyring.find(address)
         if bound is None or bound.blocked:
             return []
-        neighbour = address.rpartition("@")[2] == self.address.rpartition("@")[2]
         doubtful = bound.level is Level.WEAK_CHAIN and address in self._unanswered
-        return [] if neighbour and doubtful else [bound.certificate]
+        return [] if doubtful else [bound.certificate]
 
     async def _is_to_be_refreshed(self, address: str, sources: Sequence[Source]) -> bool:
         """Whether no source beyond the ring was asked about the key of an address for a day, here or elsewhere."""
