@@ -30,7 +30,7 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import contracts, module size
 test: $(VENV)/.dev ## install what the tests need, lint, then run every test
 	@VENV="$(VENV)" sh tools/setup-peers
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.dev ## the long runs; results go to docs/soak.md
 	$(BIN)/python -m tests.soak $(ARGS)

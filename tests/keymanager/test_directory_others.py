@@ -24,7 +24,7 @@ async def test_a_stolen_key_is_replaced_by_the_new_one_published_with_its_revoca
     old, new = (generate(BOB, now=lambda: BIRTH) for _ in range(2))
     directory.keys[BOB] = old.certificate.binary
     await keys.find_certificate(BOB)
-    await keys.note_use(BOB, encrypted_to=True, signature_seen=True)
+    await keys.keyring.note_use(BOB, encrypted_to=True, signature_seen=True)
     clock.at += 2 * DAY
     revoked = _revoked(old, int(clock()))
     directory.keys[BOB] = new.certificate.binary + revoked.binary
