@@ -299,3 +299,20 @@ async def test_both_forms_of_a_domain_are_one_contact(alice: Person) -> None:
     with pytest.raises(NotPermitted, match="required"):
         await sent(alice, sent_to)
     assert (await alice.keys.contacts.find(typed)).blocked
+
+
+async def test_clear_text_that_is_forbidden_while_keys_are_looked_up_does_not_go(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await alice.outgoing.submit(mail(to=CAROL), ALICE, [CAROL])
+    look = alice.keys.find_certificate
+
+    async def meanwhile(address: str) -> object:
+        await alice.keys.contacts.set_policy(CAROL, "require")
+        return await look(address)
+
+    monkeypatch.setattr(alice.keys, "find_certificate", meanwhile)
+    await alice.sender.process_due()
+    assert alice.provider.submitted == []
+    [report] = await alice.messages()
+    assert b"encryption is required" in report
