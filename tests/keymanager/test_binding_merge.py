@@ -216,7 +216,8 @@ offers = st.tuples(
     st.sampled_from(["weak-chain", "provider-trust", "provider-endorsement", CHECKED]),
 )
 events = st.lists(
-    st.one_of(offers, st.sampled_from([("use",), ("keep",), ("take back",)])), max_size=5
+    st.one_of(offers, st.sampled_from([("use",), ("keep",), ("accept",), ("take back",)])),
+    max_size=5,
 )
 
 
@@ -229,6 +230,10 @@ def after(binding: Binding, happened: list[tuple[str, ...]], when: int) -> Bindi
             binding = binding_edits.used(binding, encrypted_to=True, signature_seen=False)
         elif event[0] == "keep":
             binding = binding_edits.kept(binding, moment)
+        elif event[0] == "accept":
+            if (alert := binding.alert) is not None:
+                word = Evidence(source=PERSON, when=moment, level=alert.level, detail="accepted")
+                binding = binding_edits.taken(binding, alert.fingerprint, BOB, word, "accepted")
         elif binding.level == CHECKED:
             binding = binding_edits.unverified(binding, moment, "taken back")
     return binding
