@@ -261,6 +261,18 @@ async def test_a_tag_does_not_lead_past_a_verified_key_nor_its_alert(
         await sent(alice, tagged)
 
 
+async def test_a_key_blocked_for_the_tagged_address_is_not_used_for_it(
+    alice: Person, provider: FakeProvider
+) -> None:
+    tagged = f"bob+lists@{DOMAIN}"
+    key = generate(tagged, now=lambda: NOW - 500, lifetime=50 * 365 * 86400)
+    publish(provider, BOB, own_key("bob"))
+    await alice.keys.learn(key.certificate, tagged, "attached to a mail")
+    await alice.keys.verifying.block(tagged, key.fingerprint)
+    with pytest.raises(NotPermitted, match="blocked"):
+        await sent(alice, tagged)
+
+
 async def test_mail_to_oneself_with_a_tag_goes_to_ones_own_key(
     alice: Person, provider: FakeProvider
 ) -> None:
