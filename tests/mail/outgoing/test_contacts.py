@@ -7,6 +7,7 @@ import pytest
 from leap.keymanager.keys import ASK_AGAIN, KeyManager
 from leap.keymanager.openpgp import OpenPGPError, SecretKey, decrypt, encrypt, generate
 from leap.mail.contract import NotPermitted
+from leap.mail.outgoing.addresses import MAX_IN_LETTERS, mentioned_addresses
 from leap.mail.outgoing.header_protection import protect
 from leap.mail.outgoing.pgp_mime import find_ciphertext, wrap
 from tests.mail.travel import DOMAIN, NOW, FakeProvider, Person, mail, own_key
@@ -328,3 +329,10 @@ async def test_clear_text_that_is_forbidden_while_keys_are_looked_up_does_not_go
     assert alice.provider.submitted == []
     [report] = await alice.messages()
     assert b"encryption is required" in report
+
+
+def test_a_flood_of_domains_in_letters_costs_little_and_is_still_told_apart() -> None:
+    value = "".join(f"a@ü{number}.example," for number in range(20_000)).encode()
+    found = mentioned_addresses([b"bob@B\xc3\xbccher.example", value])
+    assert "bob@xn--bcher-kva.example" in found
+    assert sum("@xn--" in one for one in found) == MAX_IN_LETTERS
