@@ -16,6 +16,7 @@ from leap.keymanager.openpgp.public_key import PublicKey
 
 # post-quantum ones have some kB, many-signature ones a few hundred
 MAX_CERTIFICATE = 4 * 1024 * 1024
+MAX_USER_IDS = 1_000  # people have some dozens; each costs up to half a millisecond to look at
 _ADDRESS = re.compile(r"<([^<>\s]+@[^<>\s]+)>\s*\Z|\A\s*([^<>\s]+@[^<>\s]+)\s*\Z")
 
 _PRIMARY = frozenset({Tag.PUBLIC_KEY, Tag.SECRET_KEY})
@@ -67,6 +68,8 @@ def read_components(group: Sequence[Packet]) -> list[Component]:
     """The components of one group, public parts only; raises TooLarge, Malformed, Unsupported."""
     if sum(len(p.body) for p in group) > MAX_CERTIFICATE:
         raise TooLarge("an OpenPGP certificate is absurdly large")
+    if sum(p.tag == Tag.USER_ID for p in group) > MAX_USER_IDS:
+        raise TooLarge("an OpenPGP certificate has absurdly many user ids")
     parts: list[tuple[int, bytes, list[bytes]]] = []
     keep = True
     for tag, body in group:
