@@ -125,6 +125,21 @@ async def test_the_key_is_extended_and_published_again_by_itself(
     assert len(directory.put) == 2
 
 
+async def test_a_clock_that_is_years_ahead_signs_no_later_end(
+    care: KeyCare, keys: KeyManager, directory: Directory, clock: Time, around: Surroundings
+) -> None:
+    await care.care()
+    before = (await keys.own.certificate()).binary
+    clock.at += 70 * 365 * DAY
+    around.offline = True  # by that clock the provider's TLS certificate has expired
+    await care.care()
+    assert (await keys.own.certificate()).binary == before
+    clock.at -= 70 * 365 * DAY
+    around.offline = False
+    assert await care.care()
+    assert directory.put == [before]
+
+
 async def test_what_a_person_must_do_is_shown_and_the_key_is_published_all_the_same(
     care: KeyCare, keys: KeyManager, directory: Directory
 ) -> None:

@@ -100,6 +100,19 @@ def test_verifying_a_new_key_here_is_not_undone_by_news_of_the_old_one_there() -
     assert (found.fingerprint, found.alert) == (KEYS[1], None)
 
 
+def test_accepting_a_new_key_here_is_not_undone_by_use_of_the_old_one_there() -> None:
+    base = offer(offer(start(), KEYS[0], CHECKED, 15), KEYS[1], "provider-trust", 20)
+    assert base.alert is not None
+    word = Evidence(source=PERSON, when=30, level="provider-trust", detail="accepted")
+    here = binding_edits.taken(base, KEYS[1], BOB, word, "accepted")
+    there = binding_edits.used(base, encrypted_to=True, signature_seen=False)
+    found = merged(base, here, there)
+    assert (found.fingerprint, found.level, found.alert) == (KEYS[1], "provider-trust", None)
+    kept = binding_edits.kept(base, 25)  # said otherwise there: the verified one, and that is told
+    found = merged(base, here, kept)
+    assert (found.fingerprint, found.level) == (KEYS[0], CHECKED)
+
+
 def test_taken_back_here_is_not_verified_again_by_use_there() -> None:
     base = offer(start(), KEYS[0], CHECKED, 15)
     here = binding_edits.unverified(base, 20, "taken back")
@@ -203,7 +216,8 @@ offers = st.tuples(
     st.sampled_from(["weak-chain", "provider-trust", "provider-endorsement", CHECKED]),
 )
 events = st.lists(
-    st.one_of(offers, st.sampled_from([("use",), ("keep",), ("take back",)])), max_size=5
+    st.one_of(offers, st.sampled_from([("use",), ("keep",), ("accept",), ("take back",)])),
+    max_size=5,
 )
 
 
@@ -216,6 +230,10 @@ def after(binding: Binding, happened: list[tuple[str, ...]], when: int) -> Bindi
             binding = binding_edits.used(binding, encrypted_to=True, signature_seen=False)
         elif event[0] == "keep":
             binding = binding_edits.kept(binding, moment)
+        elif event[0] == "accept":
+            if (alert := binding.alert) is not None:
+                word = Evidence(source=PERSON, when=moment, level=alert.level, detail="accepted")
+                binding = binding_edits.taken(binding, alert.fingerprint, BOB, word, "accepted")
         elif binding.level == CHECKED:
             binding = binding_edits.unverified(binding, moment, "taken back")
     return binding
@@ -292,7 +310,7 @@ async def test_verified_on_the_laptop_and_replaced_on_the_phone(
         [info] = await ring.show(BOB)
         assert (info.fingerprint, info.alerts, info.policy) == (new.fingerprint, (), "require")
     await here.verifying.delete(BOB)
-    await there.note_signed([BOB])
+    await there.note_signed({BOB: new.fingerprint})
     await _settle(laptop, phone)
     for ring in (here, there):
         assert await ring.keyring.find(BOB) is None

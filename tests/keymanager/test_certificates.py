@@ -11,6 +11,7 @@ from leap.keymanager.openpgp import (
     NoSecretKey,
     NoSigningKey,
     SecretKey,
+    TooLarge,
     address_of,
     generate,
     read_certificates,
@@ -313,3 +314,9 @@ def test_addresses_in_user_ids(user_id: str, address: str) -> None:
 def test_no_key_for_what_is_no_address(address: str) -> None:
     with pytest.raises(Malformed):
         generate(address)
+
+
+def test_a_certificate_of_thousands_of_names_is_refused_unread(bob: SecretKey) -> None:
+    names = b"".join(packet(Tag.USER_ID, f"a@ü{number}.example".encode()) for number in range(1001))
+    with pytest.raises(TooLarge, match="many user ids"):
+        Certificate.from_bytes(bob.certificate.binary + names)

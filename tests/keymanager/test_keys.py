@@ -146,8 +146,8 @@ async def test_mail_never_replaces_a_better_key_and_says_why(
 async def test_a_key_in_use_is_kept_harder(keys: KeyManager, bob: SecretKey) -> None:
     await keys.learn(bob.certificate, BOB, "attached to a mail")
     await keys.note_encrypted({BOB: bob.fingerprint})
-    await keys.note_signed([BOB])
-    await keys.note_signed(["nobody@example.test"])
+    await keys.note_signed({BOB: bob.fingerprint})
+    await keys.note_signed({"nobody@example.test": bob.fingerprint})
     other = generate(BOB, now=lambda: BIRTH)
     level = Level.PROVIDER_TRUST
     decision = await keys.learn(other.certificate, BOB, "", level=level, source="directory")

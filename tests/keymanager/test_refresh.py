@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import sys
 
 import pytest
 
 from leap.keymanager.errors import LookupFailed
 from leap.keymanager.keys import ASK_AGAIN, ASK_AGAIN_UNANSWERED, KeyManager
+from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
 from leap.keymanager.openpgp.signature import SignatureType
 from leap.keymanager.trust import Level
@@ -146,3 +148,39 @@ async def test_a_flood_learnt_first_does_not_hide_a_revocation_that_comes_later(
     directory.keys[BOB] = revoked(bob).binary
     clock.at += ASK_AGAIN
     assert (await certificate_of_bob(keys)).revoked
+
+
+async def test_evidence_that_a_wrong_clock_dated_ahead_does_not_stop_the_asking(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    clock.at += 70 * 365 * 86_400
+    await keys.find_certificate(BOB)
+    clock.at -= 70 * 365 * 86_400
+    directory.keys[BOB] = revoked(bob).binary
+    assert (await certificate_of_bob(keys)).revoked
+
+
+async def test_a_key_in_mail_signs_for_nobody_of_the_provider_whose_directory_did_not_answer(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    """A forged From, a key along with it, and a directory kept from answering at the right moment."""
+    forged = generate(BOB, now=lambda: BIRTH).certificate
+    header = (
+        f"addr={BOB}; keydata={base64.b64encode(forged.minimal(BOB, BIRTH + 1).binary).decode()}"
+    )
+    material = KeyMaterial(BOB, BIRTH + 9, BIRTH + 9, autocrypt=(header.encode(),))
+    lesson = await keys.learn_from_mail([material])
+    assert lesson is not None
+    await keys.keyring._store.transact(lesson.keep)
+    directory.down = True
+    for _ in range(2):
+        assert await keys.find_bound(BOB, seconds=1) == []
+    directory.down = False
+    clock.at += ASK_AGAIN_UNANSWERED
+    assert [one.fingerprint for one in await keys.find_bound(BOB, seconds=1)] == [
+        forged.fingerprint
+    ]
+    directory.keys[BOB] = bob.certificate.binary
+    clock.at += ASK_AGAIN
+    assert await keys.find_bound(BOB, seconds=1) == [bob.certificate]

@@ -11,6 +11,7 @@ from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.keyring import Bound
 from leap.keymanager.keys import ASK_AGAIN, ASK_AGAIN_UNANSWERED, KeyManager
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
+from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.openpgp.signature import SignatureType
 from leap.keymanager.trust import Level
 from leap.soledad.store import Soledad
@@ -384,7 +385,7 @@ async def test_the_same_again_is_not_written_for_every_mail(
 ) -> None:
     await keys.learn(bob.certificate, BOB, "attached to a mail")
     await keys.note_encrypted({BOB: bob.fingerprint})
-    await keys.note_signed([BOB])
+    await keys.note_signed({BOB: bob.fingerprint})
     await keys.learn(other.certificate, BOB, "attached to a mail")
     written: list[object] = []
     end = store.on_change(written.append)
@@ -393,7 +394,7 @@ async def test_the_same_again_is_not_written_for_every_mail(
         await keys.learn(bob.certificate, BOB, "attached to a mail", mail=f"<{number}@x>")
         await keys.learn(other.certificate, BOB, "attached to a mail", mail=f"<{number}@x>")
         await keys.note_encrypted({BOB: bob.fingerprint})
-        await keys.note_signed([BOB])
+        await keys.note_signed({BOB: bob.fingerprint})
     end()
     assert written == []
     binding = (await bound_of_bob(keys)).binding
@@ -408,7 +409,9 @@ async def test_use_of_a_key_that_was_replaced_meanwhile_is_not_noted_for_the_new
 ) -> None:
     await keys.learn(bob.certificate, BOB, "attached to a mail")
     await keys.note_encrypted({BOB: other.fingerprint})
-    assert not (await bound_of_bob(keys)).binding.encrypted_to
+    await keys.note_signed({BOB: other.fingerprint})
+    binding = (await bound_of_bob(keys)).binding
+    assert (binding.encrypted_to, binding.signature_seen) == (False, False)
 
 
 async def test_a_flood_of_keys_leaves_few_refusals_and_the_most_believed_of_them(
@@ -486,3 +489,35 @@ async def test_asking_now_asks_those_who_remember_an_answer_as_well(
     assert asked.found is not None
     assert asked.answers[-1].words == "there"
     keys.close()
+
+
+async def test_a_key_whose_part_or_name_was_revoked_makes_room_for_one_believed_as_much(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey, other: SecretKey
+) -> None:
+    part = next(c for c in bob.certificate.components if c.tag == Tag.PUBLIC_SUBKEY)
+    name = user_id_of(bob.certificate, BOB)
+    for component, kind in (
+        (part, SignatureType.REVOKE_SUBKEY),
+        (name, SignatureType.REVOKE_CERTIFICATION),
+    ):
+        directory.keys[BOB] = bob.certificate.binary
+        await keys.find_certificate(BOB)
+        back = sign_on(component, bob.certificate, bob, kind, at=BIRTH + 50)
+        useless = replaced(bob.certificate, component, with_more(component, [back]))
+        weak = await keys.learn(other.certificate, BOB, "attached to a mail")
+        assert not weak.allowed
+        directory.keys[BOB] = useless.binary
+        clock.at += ASK_AGAIN
+        assert not (await certificate_found(keys)).can_encrypt(clock())
+        weak = await keys.learn(other.certificate, BOB, "attached to a mail")
+        assert weak.reason == "the old key has expired, but the new one is believed less"
+        directory.keys[BOB] = other.certificate.binary
+        clock.at += ASK_AGAIN
+        assert (await certificate_found(keys)).fingerprint == other.fingerprint
+        await keys.verifying.delete(BOB)
+
+
+async def certificate_found(keys: KeyManager) -> Certificate:
+    found = await keys.find_certificate(BOB)
+    assert found is not None
+    return found.certificate

@@ -4,6 +4,8 @@ Invariants:
 * What fails is tried again, later and later, and is kept where `bitmask keys list` and `bitmask status` show it.
 * Nothing is made or published while this device is provisional, nor before what was made is on the provider.
 * Two devices may do it at once: what both did is merged, and published once more if that is needed.
+* A key is extended only after a sync. What a clock that is years ahead signs, other programs pass over until then, and
+  nothing signed later is newer; by such a clock the provider's TLS certificate has expired, and no sync succeeds.
 """
 
 from __future__ import annotations
@@ -74,7 +76,8 @@ class KeyCare:
         """One round; False when something is to be tried again soon."""
         try:
             await self._keys.own.ensure()
-            await self._keys.own_changes.extend_if_due()
+            if await self._keys.own_changes.is_due() and await self._has_synced():
+                await self._keys.own_changes.extend_if_due()
         except (
             KeyManagerError
         ) as error:  # for a person: the key that is there is published all the same
@@ -86,6 +89,14 @@ class KeyCare:
         else:
             self.problem = ""
         return await self.publish()
+
+    async def _has_synced(self) -> bool:
+        try:
+            await self._synced()
+        except (SoledadError, OSError) as error:
+            logger.info("an own key is not extended before a sync: %s", type(error).__name__)
+            return False
+        return True
 
     async def publish(self) -> bool:
         """Gives the directory what it has not; False when that must be tried again."""

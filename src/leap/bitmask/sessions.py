@@ -98,7 +98,7 @@ class AccountSessions:
                 )
             session = await self._start(address, passphrase)
             await session.sync_now()
-            await session.key_care.publish()  # what fails is done later, and shown until then
+            await session.key_care.care()  # what fails is done later, and shown until then
             await session.sync_now()
             assert enrolled.recovery_code is not None
             return session, enrolled.recovery_code

@@ -1,8 +1,9 @@
 """Two devices' edits of one address's binding, or of one contact, made one. Pure.
 
     the same key on both      each field by itself: who changed it since the base wins; both: the more careful value
-    different keys            the more believed one stands, of equals the newest; the other becomes an alert, if the
-                              one that stands was verified by the person, and an entry of the history else
+    different keys            the one about which the person said something since the base stands, else the more
+                              believed one, of equals the newest; the other becomes an alert, if the one that stands
+                              was verified by the person, and an entry of the history else
     deleted on one            stays deleted, unless the other device heard the person's own word meanwhile
 
 Invariants:
@@ -58,16 +59,25 @@ def merge_bindings(
         rest = local if remote is None else remote
         assert rest is not None, "both deleted is the same on both"
         return rest if _has_persons_word(value_of(rest, Binding), was) else None
-    mine, theirs = sorted((value_of(c, Binding) for c in (local, remote)), key=_rank)
+    both = [value_of(c, Binding) for c in (local, remote)]
+    mine, theirs = sorted(both, key=lambda one: _rank(one, was))
     if mine.fingerprint == theirs.fingerprint:
         return content_of(_of_one_key(was, mine, theirs))
     return content_of(_of_two_keys(was, mine, theirs))
 
 
-def _rank(binding: Binding) -> tuple[Level, int, bytes]:
+def _rank(binding: Binding, base: Binding | None) -> tuple[bool, Level, int, bytes]:
     """Which of two stands; the octets only make both devices agree."""
     newest = binding.history[-1].when if binding.history else binding.first_seen
-    return level_named(binding.level), newest, msgspec.json.encode(binding)
+    level = level_named(binding.level)
+    return _was_decided(binding, base), level, newest, msgspec.json.encode(binding)
+
+
+def _was_decided(binding: Binding, base: Binding | None) -> bool:
+    """Whether the person chose this key since: compared or accepted it, or kept it against another one."""
+    same = base is not None and base.fingerprint == binding.fingerprint
+    kept = set(binding.declined) - set(base.declined if base is not None and same else ())
+    return bool(kept) or _has_persons_word(binding, base)
 
 
 def _has_persons_word(binding: Binding, base: Binding | None) -> bool:

@@ -17,6 +17,7 @@ import re
 import msgspec
 from mnemonic import Mnemonic
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.errors import KeyRefused
 
 WORDS, BITS = 8, 11
@@ -76,7 +77,7 @@ def comparison_words(own: tuple[str, str], other: tuple[str, str]) -> tuple[str,
     `own` and `other` are an address and a fingerprint. CPU: 50 ms.
     """
     sides = sorted(
-        f"{address.strip().lower()} {fingerprint}".encode() for address, fingerprint in (own, other)
+        f"{canonical(address)} {fingerprint}".encode() for address, fingerprint in (own, other)
     )
     packed = b"".join(len(side).to_bytes(4, "big") + side for side in sides)
     hashed = hashlib.scrypt(packed, salt=_LABEL, dklen=WORDS * BITS // 8, **_COST)

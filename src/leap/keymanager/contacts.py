@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.documents import (
     CONTACT,
     Block,
@@ -24,14 +25,14 @@ POLICIES = ("prefer", "require", "never")
 
 
 class Contacts:
-    """The contact documents of one account; addresses are in lower case."""
+    """The contact documents of one account, by canonical addresses."""
 
     def __init__(self, store: DocumentStore) -> None:
         self._store = store
 
     def document_id(self, address: str) -> str:
         """Where a contact lies."""
-        return self._store.row_key(f"{CONTACT}:{address}".encode())
+        return self._store.row_key(f"{CONTACT}:{canonical(address)}".encode())
 
     async def find(self, address: str) -> Contact:
         """What was decided about an address; an empty one when nothing was."""
@@ -90,4 +91,4 @@ def unblocking(contact: Contact, fingerprint: str) -> Contact:
 
 
 def _read(address: str, content: dict[str, Any] | None) -> Contact:
-    return Contact(address=address) if content is None else value_of(content, Contact)
+    return Contact(address=canonical(address)) if content is None else value_of(content, Contact)

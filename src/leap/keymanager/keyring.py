@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from leap.keymanager import binding_edits
+from leap.keymanager.canonical import canonical
 from leap.keymanager.contacts import Contacts
 from leap.keymanager.documents import (
     BINDING,
@@ -35,8 +36,8 @@ from leap.keymanager.documents import (
 )
 from leap.keymanager.errors import KeyRefused
 from leap.keymanager.issuers import Issuers
+from leap.keymanager.kept_certificate import end_of_service, fitting, grown, usable_until
 from leap.keymanager.openpgp import Certificate
-from leap.keymanager.openpgp.certificate import ENCRYPT
 from leap.keymanager.openpgp.certification import certifiers
 from leap.keymanager.openpgp.component import address_in
 from leap.keymanager.openpgp.packets import Tag
@@ -92,7 +93,7 @@ class Keyring:
 
     async def find(self, address: str) -> Bound | None:
         """The key of an address, good or not; None when there is none."""
-        address = address.lower()
+        address = canonical(address)
         ids = [self._binding_id(address), self.contacts.document_id(address)]
         binding, contact = None, Contact(address=address)
         # both in one go: this is asked for every mail
@@ -110,7 +111,7 @@ class Keyring:
 
     async def find_binding(self, address: str) -> Binding | None:
         """Which key an address has, even if the key itself is missing here; None when it has none."""
-        document = await self._store.get_doc(self._binding_id(address.lower()))
+        document = await self._store.get_doc(self._binding_id(canonical(address)))
         if document is None or document.content is None:
             return None
         return value_of(document.content, Binding)
@@ -160,7 +161,7 @@ class Keyring:
         address, unless it is an update of the key the address has (a revocation, too, is learnt), or a person
         compared its fingerprint; and for a blocked key which a person compared.
         """
-        address = address.lower()
+        address = canonical(address)
         moment = self._now()
         # checking is work, and how much of it the sender of the certificate decides
         offered = await asyncio.to_thread(_offer, certificate, address, moment)
@@ -205,7 +206,7 @@ class Keyring:
         certificate_id = self._certificate_id(certificate.fingerprint)
         known = tx.get(certificate_id)
         held = None if known is None else _read(known)
-        merged = certificate if held is None else held.merge(certificate)
+        merged = fitting(certificate) if held is None else grown(held, certificate)
         contact = self.contacts.read(tx, address)
         if level is Level.FINGERPRINT and contact.blocks(certificate.fingerprint):
             raise KeyRefused(f"you blocked the key {certificate.fingerprint} for {address}")
@@ -227,7 +228,7 @@ class Keyring:
         if held is not None and not wanted:
             # an update of somebody else's key: what it says of this address was just refused
             names = {c.body for c in held.components if c.tag == Tag.USER_ID}
-            merged = held.merge(certificate.without_user_ids(lambda body: body not in names))
+            merged = grown(held, certificate.without_user_ids(lambda body: body not in names))
         if held is not None or wanted:  # who is to decide about a key must have it
             document = content_of(certificate_document(merged))
             if document != known:
@@ -255,7 +256,7 @@ class Keyring:
             old = BoundKey(
                 fingerprint=binding.fingerprint,
                 level=level_named(binding.level),
-                expires=usable_until(certificate) if certificate else None,
+                expires=end_of_service(certificate, contact.address, now) if certificate else None,
                 revoked=certificate.revoked if certificate else False,
                 used_both_ways=binding.encrypted_to and binding.signature_seen,
                 blocked=contact.blocks(binding.fingerprint),
@@ -274,7 +275,7 @@ class Keyring:
 
     async def edit(self, address: str, change: Callable[[Binding], Binding]) -> None:
         """Keeps durably what a decision of the person makes of an address's binding, if it has one."""
-        address = address.lower()
+        address = canonical(address)
         await self._store.transact(lambda tx: self._edit(tx, address, change), durable=True)
 
     def _edit(
@@ -340,7 +341,7 @@ class Keyring:
         `keys` has the fingerprint by address: it is noted only if that is still the key; "" for whichever it is.
         Nothing is written when all is known already.
         """
-        names = {address.lower(): fingerprint for address, fingerprint in keys.items()}
+        names = {canonical(address): fingerprint for address, fingerprint in keys.items()}
         documents = await self._store.get_docs([self._binding_id(name) for name in names], False)
         found = [value_of(d.content, Binding) for d in documents if d.content is not None]
 
@@ -378,13 +379,6 @@ def _evaluate(text: str) -> Certificate:
 
 def _read(content: dict[str, Any]) -> Certificate:
     return parse_certificate(value_of(content, CertificateDocument).certificate)
-
-
-def usable_until(certificate: Certificate) -> int | None:
-    """From when on nothing can be encrypted to it, by its expiries: its own, or that of its last encryption key."""
-    ends = [state.expires for state in certificate.keys if state.flags & ENCRYPT]
-    parts = None if not ends or None in ends else max(end for end in ends if end is not None)
-    return min((end for end in (certificate.expires, parts) if end is not None), default=None)
 
 
 def _certificates_of(binding: Binding) -> frozenset[str]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from leap.keymanager.asking import Asked, Noted
 from leap.keymanager.autocrypt.account import Autocrypt
+from leap.keymanager.canonical import canonical
 from leap.keymanager.comparison import Comparison, compare, grouped, qr_text
 from leap.keymanager.discovery import Directory, Found, Source, autocrypt, ring, search
 from leap.keymanager.discovery.autocrypt import AutocryptSource
@@ -57,7 +58,7 @@ class KeyManager:
         remote: Sequence[Source] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.address = address.lower()
+        self.address = canonical(address)
         self.keyring = Keyring(store, now=now)
         self.own = OwnKeys(store, self.address, self.keyring, now=now)
         self.own_changes = OwnKeyChanges(self.own)
@@ -69,6 +70,7 @@ class KeyManager:
         self._directory = directory
         self._remote = remote
         self._now = now
+        self._unanswered: set[str] = set()  # of the own provider, whose look-up failed last
         self._ask_again: dict[tuple[str, str], float] = {}  # address, sources -> not before
 
     def close(self) -> None:
@@ -90,7 +92,7 @@ class KeyManager:
         What the person's word forbids to use is found with the reason in `barred`. Raises LookupFailed when a source
         could not answer and nothing good enough is at hand.
         """
-        address = address.strip().lower()
+        address = canonical(address)
         if address == self.address and (own := await self.own_keys()):
             return Found(
                 certificate=own[0].certificate,
@@ -106,7 +108,7 @@ class KeyManager:
 
     async def ask(self, address: str) -> Asked:
         """Asks the sources about an address now, whatever is known; what each answered, and what came of it."""
-        address = address.strip().lower()
+        address = canonical(address)
         noted = [Noted(source) for source in self.sources()]
         found, failure = None, ""
         try:
@@ -145,10 +147,11 @@ class KeyManager:
 
         A key which the person blocked stands for nobody. An address without one is looked up at the provider's
         directory, and what is found becomes its key; that, and asking again about an older one, takes at most
-        `seconds`. What cannot be found out leaves what is known. Nobody else is asked: a mail's sender must not be
-        told by a request for his key that it arrived.
+        `seconds`. What cannot be found out leaves what is known; but a weak chain stands for nobody of one's own
+        provider while its directory has not answered: whoever forges the From can send a key along. Nobody else is
+        asked: a mail's sender must not be told by a request for his key that it arrived.
         """
-        address = address.strip().lower()
+        address = canonical(address)
         if address == self.address:  # a key brought along for reading may be of another address
             own = [key.certificate for key in await self.own_keys()]
             return [certificate for certificate in own if address in certificate.addresses]
@@ -159,10 +162,16 @@ class KeyManager:
             try:
                 async with asyncio.timeout(seconds):
                     await self._search(address, sources, refresh=refresh)
+                self._unanswered.discard(address)
             except (LookupFailed, TimeoutError) as error:
                 logger.info("a sender's key could not be looked up: %s", type(error).__name__)
+                if address.rpartition("@")[2] == self.address.rpartition("@")[2]:
+                    self._unanswered.add(address)
             bound = await self.keyring.find(address)
-        return [] if bound is None or bound.blocked else [bound.certificate]
+        if bound is None or bound.blocked:
+            return []
+        doubtful = bound.level is Level.WEAK_CHAIN and address in self._unanswered
+        return [] if doubtful else [bound.certificate]
 
     def _is_to_be_refreshed(
         self, address: str, bound: Bound | None, sources: Sequence[Source]
@@ -172,10 +181,15 @@ class KeyManager:
         if bound is None or not names:
             return False
         asked = self._ask_again.get((address, ",".join(source.name for source in sources)), 0)
+        now = self._now()
+        if asked > now + ASK_AGAIN:
+            asked = 0  # noted by a clock that was wrong
         if bound.blocked:  # there may be another one
-            return self._now() >= asked
-        heard = max((e.when for e in bound.binding.evidence if e.source in names), default=0)
-        return self._now() >= max(heard + ASK_AGAIN, asked)
+            return now >= asked
+        # what is dated in the future was noted by such a clock, perhaps of another device
+        evidence = (e.when for e in bound.binding.evidence if e.source in names and e.when <= now)
+        heard = max(evidence, default=0)
+        return now >= max(heard + ASK_AGAIN, asked)
 
     def sources(self, known: Bound | None = None) -> list[Source]:
         """Where a key is looked for, in order; `known` is what the ring has, if it was read already."""
@@ -286,13 +300,13 @@ class KeyManager:
         """Mail was encrypted to the keys of these addresses: such keys are kept harder."""
         await self.keyring.note_uses(fingerprints, encrypted_to=True)
 
-    async def note_signed(self, addresses: Iterable[str]) -> None:
-        """Mail of these addresses came with a good signature by the key that stands for them."""
-        await self.keyring.note_uses(dict.fromkeys(addresses, ""), signature_seen=True)
+    async def note_signed(self, fingerprints: Mapping[str, str]) -> None:
+        """Mail of these addresses came with a good signature by these keys, which stood for them."""
+        await self.keyring.note_uses(fingerprints, signature_seen=True)
 
     async def policies(self, addresses: Iterable[str]) -> dict[str, str]:
         """See `Contacts.policies`."""
-        return await self.contacts.policies(address.strip().lower() for address in addresses)
+        return await self.contacts.policies(canonical(address) for address in addresses)
 
     # --- for people -------------------------------------------------------------------------
 
@@ -320,7 +334,7 @@ class KeyManager:
 
     async def show(self, wanted: str) -> list[KeyInfo]:
         """The keys of an address, or with a fingerprint (groups allowed); raises NoSuchKey."""
-        plain = wanted.strip().lower()
+        plain = canonical(wanted)
         digits = "".join(plain.removeprefix("0x").split()).upper()
         found = [
             info
@@ -375,7 +389,7 @@ class KeyManager:
 
         Raises NoSuchKey, NoOwnKey.
         """
-        address = address.strip().lower()
+        address = canonical(address)
         if secret:
             if address != self.address:
                 raise NoSuchKey(f"{address} is not this account: there is no secret key of it here")

@@ -6,6 +6,7 @@ secrets are those of its public parts.
 
 from __future__ import annotations
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.errors import KeyRefused
 from leap.keymanager.openpgp import (
     OpenPGPError,
@@ -63,7 +64,7 @@ def fit_for_use(
                     f"the key {name} has expired: give --extend to extend it by a year from now"
                 )
             key = extended(key, now)
-        if address not in key.certificate.addresses:
+        if canonical(address) not in key.certificate.addresses:
             if not with_user_id:
                 carried = ", ".join(key.certificate.addresses) or "none"
                 raise OtherAddress(

@@ -46,15 +46,20 @@ class OwnKeyChanges:
     def __init__(self, own: OwnKeys) -> None:
         self._own = own
 
+    async def is_due(self) -> bool:
+        """Whether the end of the key in use is near or past, and can be moved. Raises NoOwnKey."""
+        key = await self._own.key()
+        return not key.certificate.revoked and is_due(key.certificate, self._own.now())
+
     async def extend_if_due(self) -> bool:
         """Moves the end of the key in use by a year if it is near or past; True if it did.
 
         Raises NoOwnKey; KeyRefused when that has to be done elsewhere.
         """
+        if not await self.is_due():
+            return False
         key = await self._own.key()
         now = self._own.now()
-        if key.certificate.revoked or not is_due(key.certificate, now):
-            return False
         try:
             longer = await asyncio.to_thread(extended, key, now)
         except NoSecretKey:

@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.discovery.answers import Refreshing
 from leap.keymanager.discovery.contract import Found, Source
 from leap.keymanager.documents import Binding
@@ -99,7 +100,7 @@ class Refresh:
 
     async def refresh(self, address: str) -> Refreshed:
         """Asks every source about the key of an address now, and says what changed. Raises NoSuchKey."""
-        address = address.strip().lower()
+        address = canonical(address)
         if address == self._keys.address:
             raise NoSuchKey(f"{address} is this account: nobody else has news of its own keys")
         before = await self._keys.keyring.find(address)

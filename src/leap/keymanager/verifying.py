@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from leap.keymanager import binding_edits
+from leap.keymanager.canonical import canonical
 from leap.keymanager.comparison import grouped, read_fingerprint
 from leap.keymanager.contacts import blocking, unblocking
 from leap.keymanager.documents import PERSON, Binding, Block, Contact, Evidence
@@ -152,7 +153,7 @@ class Verifying:
         return binding.fingerprint
 
     def _others(self, address: str) -> str:
-        address = address.strip().lower()
+        address = canonical(address)
         if address == self._own_address:
             raise KeyRefused(f"{address} is your own address: its keys are yours")
         return address

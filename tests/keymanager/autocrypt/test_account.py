@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from leap.bitmask.key_words import key_lines
+from leap.keymanager.autocrypt import account
 from leap.keymanager.autocrypt.account import Autocrypt
 from leap.keymanager.autocrypt.header import header_value, parse_header
 from leap.keymanager.autocrypt.peers import PEER, Peer
@@ -89,6 +90,18 @@ async def test_a_header_is_remembered_and_found_by_the_search(
     assert bound is not None
     (evidence,) = bound.binding.evidence
     assert (evidence.source, evidence.mail) == ("autocrypt", f"<{SENT}@mail>")
+
+
+async def test_a_mail_dated_years_ahead_does_not_keep_later_headers_out(
+    keys: KeyManager, clock: Time, bob: SecretKey
+) -> None:
+    forged = generate(BOB, now=lambda: BIRTH)
+    await learn(keys, mail(BOB, field(BOB, forged), at=SENT + 70 * 365 * DAY))
+    clock.at += DAY
+    await learn(keys, mail(BOB, field(BOB, bob), at=int(clock())))
+    found = await keys.find_certificate(BOB)
+    assert found is not None
+    assert found.certificate.fingerprint == bob.fingerprint
 
 
 async def test_what_the_directory_has_goes_before_a_header(
@@ -303,6 +316,22 @@ async def test_mail_without_a_key_of_somebody_unknown_leaves_no_trace(
     assert await documents(store) == []
 
 
+async def test_a_flood_of_strangers_leaves_so_many_peers_and_the_latest_of_them(
+    keys: KeyManager, store: Soledad, bob: SecretKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "MAX_PEERS", 10)
+    monkeypatch.setattr(account, "DROPPED_AT_ONCE", 2)
+    await learn(keys, mail(BOB, field(BOB, bob)))
+    for number in range(30):
+        stranger = f"s{number}@elsewhere.test"
+        await learn(keys, mail(stranger, field(stranger, bob), at=SENT + number))
+        await learn(keys, mail(BOB, field(BOB, bob), at=SENT + number))
+        assert len(await documents(store)) <= 10
+        assert await keys.autocrypt.peer(stranger) is not None
+    assert await keys.autocrypt.peer(BOB) is not None
+    assert await keys.autocrypt.peer("s0@elsewhere.test") is None
+
+
 async def test_a_lesson_that_was_not_kept_is_learnt_again(
     keys: KeyManager, store: Soledad, clock: Time, bob: SecretKey
 ) -> None:
@@ -377,6 +406,7 @@ async def test_the_recommendation_follows_mail_and_the_keys_end(
     assert advised.advice == "available"
     assert advised.each == {BOB: "encrypt", CAROL: "available"}
     assert advised.target_keys == {BOB: bob.certificate, CAROL: carol.certificate}
+    clock.at += STALE
     await learn(keys, mail(BOB, at=SENT + 2 + STALE))
     assert await advice(BOB) == "discourage"
     clock.at += 3 * 365 * DAY

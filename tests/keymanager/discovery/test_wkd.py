@@ -278,6 +278,26 @@ async def test_a_host_on_which_nobody_listens_says_none(net: Net, wkd: WkdSource
         assert await wkd.find(JOE) is None
 
 
+async def test_a_directory_on_which_nobody_listens_leaves_it_open(
+    net: Net, wkd: WkdSource, joe: SecretKey
+) -> None:
+    """A server that is started anew, or somebody on the way who answers in its place."""
+    net.host("example.org")
+    net.pages[DIRECT] = joe.certificate.binary
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        refusing = [("127.0.0.1", taken.getsockname()[1])]
+        net.names[SUB] = refusing
+        with pytest.raises(LookupFailed, match="nobody listens"):
+            await wkd.find(JOE)
+
+        async def every_name(host: str, port: int) -> list[tuple[str, int]]:
+            return net.names.get(host, refusing)  # type: ignore[return-value]
+
+        source = WkdSource(net.https(resolve=every_name), is_public=lambda name: True)
+        assert await source.find(JOE) is not None  # not there for a directory
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 
 from leap.keymanager.keys import KeyManager
-from leap.keymanager.openpgp import SecretKey, encrypt, generate
+from leap.keymanager.openpgp import Certificate, SecretKey, encrypt, generate
 from leap.keymanager.trust import Level
 from leap.mail.incoming import opening
 from leap.mail.incoming.opening import Opened
+from leap.mail.incoming.senders import Senders, SendersWanted, look_up
 from leap.mail.outgoing.header_protection import protect
 from leap.mail.outgoing.pgp_mime import wrap
 from tests.keymanager.conftest import FakeDirectory
@@ -143,3 +145,21 @@ async def test_a_hostile_certificate_is_not_judged_on_the_event_loop(
     assert threading.get_ident() not in threads
     first, second = [await keys.find_bound(MALLORY, seconds=1) for _ in range(2)]
     assert first[0] is second[0]
+
+
+async def test_many_senders_are_looked_up_together(keys: KeyManager) -> None:
+    """A directory that is silent is waited for once, not for each of them."""
+    names = [f"s{number}@{DOMAIN}" for number in range(20)]
+    asked = asyncio.Barrier(len(names))
+
+    class Ring(KeyManager):
+        async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
+            await asked.wait()
+            return []
+
+    ring = Ring(keys.keyring._store, BOB)
+    wanted = [SendersWanted(name, frozenset()) for name in (*names, None)]
+    async with asyncio.timeout(5):
+        found = await look_up(Senders(), wanted, ring, DOMAIN)
+    ring.close()
+    assert set(found.bound) == set(names)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from leap.keymanager.keys import ASK_AGAIN, KeyManager
-from leap.keymanager.openpgp import SecretKey, encrypt, generate
+from leap.keymanager.openpgp import OpenPGPError, SecretKey, decrypt, encrypt, generate
 from leap.mail.contract import NotPermitted
+from leap.mail.outgoing.addresses import MAX_IN_LETTERS, mentioned_addresses
 from leap.mail.outgoing.header_protection import protect
-from leap.mail.outgoing.pgp_mime import wrap
+from leap.mail.outgoing.pgp_mime import find_ciphertext, wrap
 from tests.mail.travel import DOMAIN, NOW, FakeProvider, Person, mail, own_key
 
 ALICE, BOB, CAROL = (f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol"))
@@ -235,3 +236,103 @@ async def test_a_letter_and_its_answer_make_a_key_used_both_ways(
     assert await use(bob, ALICE) == (True, True)
     await alice.incoming.process_once()
     assert await use(alice, BOB) == (True, True)
+
+
+# --- one person by several addresses ------------------------------------------------------------
+
+
+async def test_a_tag_does_not_lead_past_a_verified_key_nor_its_alert(
+    alice: Person, provider: FakeProvider, other: SecretKey
+) -> None:
+    """A key which somebody slipped in for bob+lists@ is not used instead of bob's."""
+    tagged = f"bob+lists@{DOMAIN}"
+    publish(provider, BOB, own_key("bob"))
+    await alice.keys.find_certificate(BOB)
+    await alice.keys.verifying.verify(BOB, own_key("bob").fingerprint)
+    slipped_in = generate(tagged, now=lambda: NOW - 500, lifetime=50 * 365 * 86400)
+    publish(provider, tagged, slipped_in)
+    await alice.keys.learn(slipped_in.certificate, tagged, "attached to a mail")
+    message = find_ciphertext(await sent(alice, tagged))
+    assert message is not None
+    decrypt(message, [own_key("bob")])
+    with pytest.raises(OpenPGPError):
+        decrypt(message, [slipped_in])
+    await alice.keys.verifying.block(BOB, own_key("bob").fingerprint)
+    with pytest.raises(NotPermitted, match="blocked"):
+        await sent(alice, tagged)
+
+
+async def test_a_key_blocked_for_the_tagged_address_is_not_used_for_it(
+    alice: Person, provider: FakeProvider
+) -> None:
+    tagged = f"bob+lists@{DOMAIN}"
+    key = generate(tagged, now=lambda: NOW - 500, lifetime=50 * 365 * 86400)
+    publish(provider, BOB, own_key("bob"))
+    await alice.keys.learn(key.certificate, tagged, "attached to a mail")
+    await alice.keys.verifying.block(tagged, key.fingerprint)
+    with pytest.raises(NotPermitted, match="blocked"):
+        await sent(alice, tagged)
+
+
+async def test_mail_to_oneself_with_a_tag_goes_to_ones_own_key(
+    alice: Person, provider: FakeProvider
+) -> None:
+    tagged = f"alice+notes@{DOMAIN}"
+    slipped_in = generate(tagged, now=lambda: NOW - 500, lifetime=50 * 365 * 86400)
+    await alice.keys.learn(slipped_in.certificate, tagged, "attached to a mail")
+    message = find_ciphertext(await sent(alice, tagged))
+    assert message is not None
+    decrypt(message, await alice.keys.own_keys())
+
+
+async def test_a_key_that_only_the_tagged_address_has_is_used(alice: Person) -> None:
+    tagged = f"carol+lists@{DOMAIN}"
+    key = generate(tagged, now=lambda: NOW - 500, lifetime=50 * 365 * 86400)
+    await alice.keys.learn(key.certificate, tagged, "imported by you")
+    message = find_ciphertext(await sent(alice, tagged))
+    assert message is not None
+    decrypt(message, [key])
+
+
+async def test_both_forms_of_a_domain_are_one_contact(alice: Person) -> None:
+    """What a person says of bob@bücher.example counts when a mail program writes xn--bcher-kva."""
+    typed, sent_to = "Bob@bücher.example", "bob@xn--bcher-kva.example"
+    key = generate("bob@Bücher.example", now=lambda: NOW - 500, lifetime=50 * 365 * 86400)
+    await alice.keys.learn(key.certificate, typed, "imported by you")
+    await alice.keys.verifying.verify(typed, key.fingerprint)
+    await alice.keys.contacts.set_policy(typed, "require")
+    for address in (sent_to, typed):
+        message = find_ciphertext(await sent(alice, address))
+        assert message is not None
+        decrypt(message, [key])
+    await alice.keys.verifying.block(sent_to, key.fingerprint)
+    with pytest.raises(NotPermitted, match="blocked"):
+        await sent(alice, typed)
+    await alice.keys.verifying.delete(typed)
+    with pytest.raises(NotPermitted, match="required"):
+        await sent(alice, sent_to)
+    assert (await alice.keys.contacts.find(typed)).blocked
+
+
+async def test_clear_text_that_is_forbidden_while_keys_are_looked_up_does_not_go(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await alice.outgoing.submit(mail(to=CAROL), ALICE, [CAROL])
+    look = alice.keys.find_certificate
+
+    async def meanwhile(address: str) -> object:
+        await alice.keys.contacts.set_policy(CAROL, "require")
+        return await look(address)
+
+    monkeypatch.setattr(alice.keys, "find_certificate", meanwhile)
+    await alice.sender.process_due()
+    assert alice.provider.submitted == []
+    [report] = await alice.messages()
+    assert b"encryption is required" in report
+
+
+def test_a_flood_of_domains_in_letters_costs_little_and_is_still_told_apart() -> None:
+    value = "".join(f"a@ü{number}.example," for number in range(20_000)).encode()
+    found = mentioned_addresses([b"bob@B\xc3\xbccher.example", value])
+    assert "bob@xn--bcher-kva.example" in found
+    assert sum("@xn--" in one for one in found) == MAX_IN_LETTERS

@@ -4,20 +4,21 @@ Invariants:
 * Mail with a key that is known already costs a comparison: a certificate is read when it is new.
 * A key that is no certificate is as no field at all; whether one can be used is asked when it is to be used.
 * Documents are written with the mail, in its transaction: what a crash undoes, the mail brings again.
+* There are at most MAX_PEERS, whatever strangers send: of those not heard of longest the state is dropped, which the
+  next mail tells anew. A key that was once used is in the ring.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from leap.keymanager.autocrypt.gossip import read_gossip
 from leap.keymanager.autocrypt.header import (
     Header,
     PreferEncrypt,
-    canonical,
     header_value,
     only_header,
 )
@@ -36,6 +37,7 @@ from leap.keymanager.autocrypt.update import (
     update,
     update_from_gossip,
 )
+from leap.keymanager.canonical import canonical
 from leap.keymanager.documents import (
     Content,
     DocumentStore,
@@ -54,6 +56,11 @@ from leap.keymanager.openpgp import Certificate, OpenPGPError
 DEFAULT_PREFERENCE: PreferEncrypt = "mutual"
 
 
+MAX_PEERS = 10_000  # some 2 kB each, in memory and in the store
+DROPPED_AT_ONCE = 250
+CLOCK_SKEW = 24 * 3600  # seconds by which the provider's clock may be ahead of ours
+
+
 class _Read(NamedTuple):
     """A mail's fields, read: of whom, since when, and what they say."""
 
@@ -66,10 +73,14 @@ class _Read(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """What mails teach: states to keep, and certificates that were not known of these addresses before."""
+    """What mails teach: states to keep, and certificates that were not known of these addresses before.
+
+    `dropped`: whose state makes room for them.
+    """
 
     peers: Mapping[str, Peer]
     fresh: Mapping[str, Certificate]
+    dropped: Sequence[str] = ()
 
 
 class Advised(NamedTuple):
@@ -190,7 +201,15 @@ class Autocrypt:
             for address, peer in touched.items()
             if is_worth_keeping(self._kept.get(address), peer)
         }
-        return Learnt(worth, fresh) if worth or fresh else None
+        return Learnt(worth, fresh, self._least_heard_of(touched)) if worth or fresh else None
+
+    def _least_heard_of(self, touched: Collection[str]) -> list[str]:
+        if len(self._known) <= MAX_PEERS:
+            return []
+        others = [peer for address, peer in self._known.items() if address not in touched]
+        others.sort(key=lambda peer: max(peer.last_seen, peer.gossip_timestamp))
+        surplus = len(self._known) - MAX_PEERS
+        return [peer.address for peer in others[: surplus + DROPPED_AT_ONCE]]
 
     def keep(self, tx: DocumentTransaction, learnt: Learnt) -> None:
         """Writes what was learnt, in the transaction of the mails it was learnt from."""
@@ -203,13 +222,19 @@ class Autocrypt:
             joined = peer if kept is None else join(kept, peer)
             if is_worth_keeping(kept, joined):
                 tx.put(doc_id, content_of(joined))
+        for address in learnt.dropped:
+            if tx.get(self._peer_id(address)) is not None:
+                tx.delete(self._peer_id(address))
 
     def _read(self, material: KeyMaterial) -> _Read | None:
         """None for a mail that must be ignored, and one's own."""
         sender = canonical(material.from_address)
         if sender == self._address or material.is_report or material.is_spam:
             return None
-        date = effective_date(material.date, material.received)
+        # what a provider dates years ahead would keep every later header of the peer out
+        now = int(self._now())
+        received = material.received if material.received <= now + CLOCK_SKEW else now
+        date = effective_date(material.date, received)
         header, authentication = _header(material, sender)
         gossip: dict[str, bytes] = {}
         if material.gossip:

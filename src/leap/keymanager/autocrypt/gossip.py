@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Final
 
-from leap.keymanager.autocrypt.header import canonical, header_value, parse_header
+from leap.keymanager.autocrypt.header import header_value, parse_header
+from leap.keymanager.canonical import canonical
 from leap.keymanager.openpgp import Certificate, OpenPGPError
 
 MAX_GOSSIP: Final = 64  # fields of one mail, written and read: 64 kB of small keys

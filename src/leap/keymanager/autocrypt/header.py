@@ -18,8 +18,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
-import idna
-
+from leap.keymanager.canonical import canonical
 from leap.keymanager.openpgp.packets import Tag
 
 PreferEncrypt = Literal["nopreference", "mutual"]
@@ -45,17 +44,6 @@ class Header(NamedTuple):
     address: str
     prefer_encrypt: PreferEncrypt
     keydata: bytes
-
-
-def canonical(address: str) -> str:
-    """The form in which addresses are compared (Autocrypt 1.1, "E-mail Address Canonicalization")."""
-    local, at, domain = address.strip().lower().rpartition("@")
-    if not domain.isascii():
-        try:
-            domain = idna.encode(domain, uts46=True).decode("ascii")  # RFC 5891 4.4
-        except (idna.IDNAError, UnicodeError):
-            pass  # no name of the DNS: then it is compared as it stands
-    return f"{local}{at}{domain}"
 
 
 def parse_header(value: bytes) -> Header | None:

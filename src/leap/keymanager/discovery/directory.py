@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.discovery.contract import Directory, Found
 from leap.keymanager.errors import LookupFailed
 from leap.keymanager.openpgp import Certificate, OpenPGPError, read_certificates
@@ -27,7 +28,7 @@ class DirectorySource:
 
     def __init__(self, directory: Directory, own_address: str) -> None:
         self._directory = directory
-        self._domain = own_address.rpartition("@")[2].lower()
+        self._domain = canonical(own_address).rpartition("@")[2]
 
     async def find(self, address: str) -> Found | None:
         try:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.discovery.choosing import MAX_CERTIFICATES, choose
 from leap.keymanager.discovery.contract import Found
 from leap.keymanager.discovery.https import Https, Page
@@ -85,7 +86,7 @@ class MailKeys:
         self.https = https
         self._ring = ring
         self._urls = KeyUrls(store)
-        self._own = own_address.lower()
+        self._own = canonical(own_address)
         self._now = now
 
     async def offer(
@@ -101,7 +102,7 @@ class MailKeys:
 
         `authentication`: what vouches for the mail being of this address; "" for nothing, and then nothing is learnt.
         """
-        address = address.strip().lower()
+        address = canonical(address)
         if authentication not in VOUCHED or address == self._own:
             return Offered()
         learnt: list[str] = []
@@ -131,7 +132,7 @@ class MailKeys:
         try:
             chosen = await asyncio.to_thread(choose, page.body, address, self._now())
         except OpenPGPError as error:
-            logger.debug("a url of a mail gave no key: %s", error)
+            logger.debug("a url of a mail gave no key: %s", type(error).__name__)
             await self._urls.put(address, None)
             return None
         return Found(
@@ -159,7 +160,7 @@ class MailKeys:
                 authentication=authentication,
             )
         except (OpenPGPError, KeyRefused) as error:
-            logger.debug("a key in a mail was not taken: %s", error)
+            logger.debug("a key in a mail was not taken: %s", type(error).__name__)
             return []
         return [chosen.best.fingerprint] if decision.allowed else []
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import quote, urlsplit
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.discovery.choosing import NoneOfThem, choose
 from leap.keymanager.discovery.contract import Found
 from leap.keymanager.discovery.https import Absent, Https, Page
@@ -41,7 +42,7 @@ class VksSource:
         self._now = now
 
     async def find(self, address: str) -> Found | None:
-        address = address.lower()
+        address = canonical(address)
         page = await self._get(f"by-email/{quote(address, safe='')}")
         if page is None:
             return None

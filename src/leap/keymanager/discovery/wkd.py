@@ -6,7 +6,8 @@
 Invariants:
 * An answer counts only over verified TLS, and only if it is a certificate with a user id of the address asked for.
 * The direct method is used only when the sub-domain of the advanced one does not exist (section 3.1).
-* *None* is said by a domain which has no such host, on which nobody listens, or which answers that it has no such page.
+* *None* is said by a domain which has no such host, on which nobody listens, or which answers that it has no such page;
+  but not by nobody listening on the sub-domain of the advanced method, which is there for a directory only.
   What is neither a key nor a "no" (time-outs, failures of DNS, TLS or the server, garbage) leaves it open.
 
 A web server that answers whatever it is asked with a page of its own is no directory: what is not OpenPGP data counts
@@ -21,6 +22,7 @@ import secrets
 import time
 from collections.abc import Callable
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.discovery.choosing import NoneOfThem, choose
 from leap.keymanager.discovery.contract import Found
 from leap.keymanager.discovery.https import Absent, Https, Page, TlsFailed
@@ -70,7 +72,7 @@ class WkdSource:
             return None
         try:
             async with asyncio.timeout(self._whole):
-                return await self._find(local_part, domain, address.lower())
+                return await self._find(local_part, domain, canonical(address))
         except TimeoutError as error:
             raise LookupFailed(f"the key directory of {domain} does not answer in time") from error
 
@@ -95,16 +97,24 @@ class WkdSource:
         return None
 
     async def _ask_advanced(self, local_part: str, domain: str) -> Page | Absent:
+        # Where every sub-domain has an address, this one does not exist because it has one, too (3.1 asks such
+        # domains to except it, and most do not know). Who can forge the DNS could as well say that there is none.
         try:
             url = advanced_url(local_part, domain)
-            return await self._https.get(url, most=MOST_OCTETS, stays_in=domain)
+            answer = await self._https.get(url, most=MOST_OCTETS, stays_in=domain)
         except TlsFailed:
-            # Where every sub-domain has an address, this one does not exist because it has one, too (3.1 asks such
-            # domains to except it, and most do not know). Who can forge the DNS could as well say that there is none.
-            made_up = f"{secrets.token_hex(8)}.{domain}"
-            if self._https.proxied or not await self._https.has_host(made_up):
+            if self._https.proxied or not await self._has_every_name(domain):
                 raise
             return Absent.HOST
+        if answer is not Absent.SERVER or self._https.proxied:
+            return answer
+        if await self._has_every_name(domain):
+            return Absent.HOST
+        # A name that is there for a directory only: its server is down, or somebody on the way says so.
+        raise LookupFailed(f"nobody listens at the key directory of {domain}")
+
+    async def _has_every_name(self, domain: str) -> bool:
+        return await self._https.has_host(f"{secrets.token_hex(8)}.{domain}")
 
     async def _read(self, page: Page, domain: str, address: str, advanced: bool) -> Found | None:
         try:

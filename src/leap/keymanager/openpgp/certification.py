@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.component import Component, address_in
@@ -164,7 +165,7 @@ def _names_with(certificate: Certificate, address: str) -> list[Component]:
     return [
         component
         for component in certificate.components[1:]
-        if component.tag == Tag.USER_ID and address_in(component.body) == address.lower()
+        if component.tag == Tag.USER_ID and address_in(component.body) == canonical(address)
     ]
 
 

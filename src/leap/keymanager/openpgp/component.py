@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from unicodedata import category
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.openpgp.errors import Malformed, OpenPGPError, TooLarge
 from leap.keymanager.openpgp.packets import Packet, Tag, read_packets
 from leap.keymanager.openpgp.public_key import PublicKey
 
 # post-quantum ones have some kB, many-signature ones a few hundred
 MAX_CERTIFICATE = 4 * 1024 * 1024
+MAX_USER_IDS = 1_000  # people have some dozens; each costs up to half a millisecond to look at
 _ADDRESS = re.compile(r"<([^<>\s]+@[^<>\s]+)>\s*\Z|\A\s*([^<>\s]+@[^<>\s]+)\s*\Z")
 
 _PRIMARY = frozenset({Tag.PUBLIC_KEY, Tag.SECRET_KEY})
@@ -38,9 +40,9 @@ class Component(NamedTuple):
 
 
 def address_of(user_id: str) -> str:
-    """The mail address in a user id, lower case; empty when there is none."""
+    """The mail address in a user id, as `canonical` gives it; empty when there is none."""
     found = _ADDRESS.search(user_id)
-    return (found[1] or found[2]).lower() if found else ""
+    return canonical(found[1] or found[2]) if found else ""
 
 
 def address_in(body: bytes) -> str:
@@ -78,6 +80,8 @@ def read_components(group: Sequence[Packet]) -> list[Component]:
     """The components of one group, public parts only; raises TooLarge, Malformed, Unsupported."""
     if sum(len(p.body) for p in group) > MAX_CERTIFICATE:
         raise TooLarge("an OpenPGP certificate is absurdly large")
+    if sum(p.tag == Tag.USER_ID for p in group) > MAX_USER_IDS:
+        raise TooLarge("an OpenPGP certificate has absurdly many user ids")
     parts: list[tuple[int, bytes, dict[bytes, None]]] = []
     keep = True
     for tag, body in group:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.openpgp.algorithms import ML_KEM
 from leap.keymanager.openpgp.component import Component, address_in
 from leap.keymanager.openpgp.errors import NoEncryptionKey, NoSuchPart
@@ -30,7 +31,7 @@ _ENCRYPT = 0x04 | 0x08  # mail and storage, RFC 9580 5.2.3.29
 
 def minimal_components(certificate: Certificate, address: str, at: float | None) -> list[Component]:
     """The parts of the minimal form; raises NoSuchPart, NoEncryptionKey."""
-    name, binding = _user_id(certificate, address.lower(), at)
+    name, binding = _user_id(certificate, canonical(address), at)
     head = Component(Tag.PUBLIC_KEY, certificate.primary.body, _direct(certificate, binding, at))
     parts = [head, name._replace(signatures=(binding.body,))]
     key = _encryption_key(certificate, at).key

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from leap.keymanager.canonical import canonical
 from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.armor import dearmor
 from leap.keymanager.openpgp.certificate import SIGN, Certificate, KeyState
@@ -178,12 +179,12 @@ class _Judge:
         self._text: bytes | None = None
         self._certificates = [(known, known.keys_at(now)) for known in certificates]
         self._now = now
-        self._from = from_address.strip().lower() if from_address is not None else None
+        self._from = canonical(from_address) if from_address is not None else None
         self._bound: frozenset[str] | None = (
             None  # fingerprints; None: whose key it is does not matter
         )
         if self._from is not None:
-            bound = (fps for address, fps in owners.items() if address.lower() == self._from)
+            bound = (fps for address, fps in owners.items() if canonical(address) == self._from)
             self._bound = frozenset(fingerprint.upper() for fps in bound for fingerprint in fps)
         self._intended_for = {fingerprint.upper() for fingerprint in intended_for}
 

@@ -50,7 +50,7 @@ class Delivery:
         self._keys = keys
         self._own_domain = own_domain
         self._note_stored = note_stored
-        self._signed_by: set[str] = set()  # noted in this batch
+        self._signed_by: set[tuple[str, str]] = set()  # noted in this batch
 
     def begin_batch(self) -> None:
         """Whose mail is signed is noted once a batch."""
@@ -114,11 +114,13 @@ class Delivery:
 
     async def _note_signed(self, made: Sequence[tuple[Item, Ready]]) -> None:
         signed = {
-            key_name(ready.signed_by, self._own_domain) for _, ready in made if ready.signed_by
+            (key_name(ready.signed_by.address, self._own_domain), ready.signed_by.fingerprint)
+            for _, ready in made
+            if ready.signed_by is not None
         }
         if new := signed - self._signed_by:
             try:
-                await self._keys.note_signed(new)
+                await self._keys.note_signed(dict(new))
                 self._signed_by |= new
             except Exception as error:  # the mail is stored; the next one tells it again
                 logger.info("signatures of mail were not noted: %s", type(error).__name__)

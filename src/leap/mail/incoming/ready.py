@@ -40,15 +40,23 @@ class Desk:
     senders: Senders = field(repr=False, default_factory=Senders)
 
 
+class SignedBy(NamedTuple):
+    """Whose good signature is on a mail, and the fingerprint of the certificate."""
+
+    address: str
+    fingerprint: str
+
+
 class Ready(NamedTuple):
     """An item ready to be stored; `fault` names what this version failed at, if it is served as it came.
 
-    `signed_by` is its From address if a good signature of that address's key is on it; `keys` is what it says of keys.
+    `signed_by` is its From address, and the key, if a good signature of that address's key is on it; `keys` is what it
+    says of keys.
     """
 
     prepared: Prepared
     fault: str = ""
-    signed_by: str = ""
+    signed_by: SignedBy | None = None
     keys: KeyMaterial | None = None
 
     def __repr__(self) -> str:
@@ -111,9 +119,10 @@ def _key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMateri
         return None
 
 
-def _signed_by(opened: Opened) -> str:
-    good = any(one.state == "good" for one in opened.security.signatures)
-    return (opened.from_address or from_address_of(opened.served) or "") if good else ""
+def _signed_by(opened: Opened) -> SignedBy | None:
+    good = next((one for one in opened.security.signatures if one.state == "good"), None)
+    address = opened.from_address or from_address_of(opened.served) if good is not None else None
+    return SignedBy(address, good.fingerprint) if good is not None and address else None
 
 
 def _prepared(opened: Opened, desk: Desk) -> Prepared:

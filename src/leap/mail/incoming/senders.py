@@ -7,6 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from leap.mail.outgoing.addresses import domain_of, without_tag
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE = 50  # as many mails as are opened together
 LOOKUP_SECONDS = 10.0  # for the key of a signer who is not in the ring yet
 
 
@@ -26,8 +28,8 @@ class SignerKeys(Protocol):
 
     async def own_keys(self) -> Sequence[SecretKey]: ...
 
-    async def note_signed(self, addresses: Iterable[str]) -> None:
-        """Mail of these addresses came with a good signature by the key that stands for them."""
+    async def note_signed(self, fingerprints: Mapping[str, str]) -> None:
+        """Mail of these addresses came with a good signature by these keys, which stood for them."""
         ...
 
     async def find_signers(self, issuers: Iterable[str]) -> Sequence[Certificate]:
@@ -93,9 +95,17 @@ async def look_up(
 ) -> Senders:
     """`senders` and what is wanted of the ring. Raises only what the key manager's store raises."""
     bound, by_issuers = dict(senders.bound), dict(senders.by_issuers)
-    for one in wanted:
-        if one.from_address is not None and one.from_address not in bound:
-            bound[one.from_address] = await _bound(one.from_address, keys, own_domain)
+    all_wanted = list(wanted)
+    names = {one.from_address for one in all_wanted if one.from_address is not None} - set(bound)
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def find(name: str) -> None:
+        async with gate:
+            bound[name] = await _bound(name, keys, own_domain)
+
+    # together: a directory that is silent is waited for once, not for every sender
+    await asyncio.gather(*(find(name) for name in names))
+    for one in all_wanted:
         if one.issuers not in by_issuers:
             by_issuers[one.issuers] = tuple(await keys.find_signers(one.issuers))
     return Senders(bound, by_issuers)

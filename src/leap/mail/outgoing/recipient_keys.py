@@ -111,14 +111,19 @@ def names_of(address: str, own_domain: str) -> list[str]:
 
 async def _look_up_one(keys: Keys, address: str, own_domain: str, now: float) -> Looked:
     try:
+        best: Looked | None = None
         for name in names_of(address, own_domain):
             found = await keys.find_certificate(name)
+            if found is not None and found.barred:
+                return Looked(address, Unusable(found.barred, found.remedy), None, name)
             if found is not None:
+                # Whoever reads bob+lists@ is bob@: what the person knows of bob's key, which comes last, must not be
+                # passed by with a key that some mail or answer gave for the longer address.
                 state = usability(found.certificate, now)
-                if found.barred:
-                    state = Unusable(found.barred, found.remedy)
                 certificate = found.certificate if state == Usable() else None
-                return Looked(address, state, certificate, name)
+                best = Looked(address, state, certificate, name)
+        if best is not None:
+            return best
     except Exception as error:
         logger.info("a key look-up failed: %s", type(error).__name__)
         return Looked(address, Unclear("its key could not be looked up now"))

@@ -192,7 +192,6 @@ class Sender:
         if entry.protection == "as-is":
             # encrypted by the mail program, which speaks for the key it signed with
             return await self._keep(entry, unchanged_copy(entry, self._new_id), "as-is")
-        wishes = await self._outgoing.wishes(entry.waiting, entry.policy)
         now = self._now()
         looked = await look_up(
             self._keys,
@@ -201,6 +200,8 @@ class Sender:
             now=now,
             seconds=LOOKUP_SECONDS,
         )
+        # after the look-up, which takes long enough for a person to forbid clear text meanwhile
+        wishes = await self._outgoing.wishes(entry.waiting, entry.policy)
         decision: Decision = decide(recipients_of(looked, wishes))
         if isinstance(decision, Clear) and entry.protection == "encrypted":
             decision = Refuse(
