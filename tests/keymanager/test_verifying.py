@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from leap.keymanager.asking import Answer, Asked
+from leap.keymanager.autocrypt.header import header_value
 from leap.keymanager.discovery import Found
 from leap.keymanager.documents import BINDING, CERTIFICATE
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.keyring import Bound
 from leap.keymanager.keys import ASK_AGAIN, ASK_AGAIN_UNANSWERED, KeyManager
+from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
 from leap.keymanager.openpgp.signature import SignatureType
 from leap.keymanager.trust import Level
@@ -137,7 +139,7 @@ async def test_keeping_the_old_key_ends_the_alert_for_good(
     assert [(c.fingerprint, c.reason) for c in noted] == [
         (other.fingerprint, "you kept the old key when the new one was offered")
     ]
-    with pytest.raises(KeyRefused, match="no other key was offered"):
+    with pytest.raises(KeyRefused, match="waits for your decision"):
         await alarmed.verifying.keep(BOB)
 
 
@@ -486,3 +488,41 @@ async def test_asking_now_asks_those_who_remember_an_answer_as_well(
     assert asked.found is not None
     assert asked.answers[-1].words == "there"
     keys.close()
+
+
+async def test_a_compared_key_is_taken_though_the_offer_of_it_was_refused(
+    keys: KeyManager, directory: FakeDirectory, bob: SecretKey, other: SecretKey, clock: Time
+) -> None:
+    """Bob lost his key. He reads the fingerprint of the new one to alice, who has not verified the old one."""
+    directory.keys[BOB] = bob.certificate.binary
+    await keys.find_certificate(BOB)
+    await keys.note_encrypted({BOB: bob.fingerprint})
+    await keys.note_signed([BOB])
+    directory.keys[BOB] = other.certificate.binary
+    clock.at += ASK_AGAIN
+    found = await keys.find_certificate(BOB)
+    assert found is not None and found.certificate == bob.certificate
+    bound = await keys.verifying.verify(BOB, other.fingerprint)
+    assert (bound.certificate.fingerprint, bound.level) == (other.fingerprint, Level.FINGERPRINT)
+
+
+async def test_a_compared_key_that_only_came_in_mail_headers_is_taken(
+    store: Soledad, keys: KeyManager, bob: SecretKey, other: SecretKey, clock: Time
+) -> None:
+    async def mail_from_bob(key: SecretKey) -> None:
+        clock.at += 1
+        value = header_value(BOB, key.certificate.minimal(BOB, clock.at).binary, "mutual").encode()
+        lesson = await keys.learn_from_mail(
+            [KeyMaterial(BOB, int(clock.at), int(clock.at), autocrypt=(value,))]
+        )
+        assert lesson is not None
+        await store.transact(lesson.keep)
+        await lesson.finish()
+
+    await mail_from_bob(bob)
+    with pytest.raises(NoSuchKey, match=r"no key is known"):
+        await keys.verifying.verify(BOB, other.fingerprint)
+    assert (await keys.verifying.verify(BOB, bob.fingerprint)).level is Level.FINGERPRINT
+    await mail_from_bob(other)
+    bound = await keys.verifying.verify(BOB, other.fingerprint)
+    assert bound.certificate.fingerprint == other.fingerprint

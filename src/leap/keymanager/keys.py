@@ -61,7 +61,9 @@ class KeyManager:
         self.keyring = Keyring(store, now=now)
         self.own = OwnKeys(store, self.address, self.keyring, now=now)
         self.own_changes = OwnKeyChanges(self.own)
-        self.verifying = Verifying(self.keyring, self.address, self.own_keys, now=now)
+        self.verifying = Verifying(
+            self.keyring, self.address, self.own_keys, offered=self._offered, now=now
+        )
         self.contacts = self.keyring.contacts
         self.publishing = Publishing(store, self.own, directory, now=now)
         self.autocrypt = Autocrypt(store, self.address, now=now)
@@ -189,6 +191,18 @@ class KeyManager:
         if self._directory is None:
             return []
         return [DirectorySource(self._directory, self.address)]
+
+    async def _offered(self, address: str, fingerprint: str) -> Certificate | None:
+        """The key of an address with a fingerprint that a source has, asked now; None when none says so."""
+        for source in [AutocryptSource(self.autocrypt), *self.network_sources()]:
+            try:
+                found = await source.find(address)
+            except LookupFailed:
+                continue
+            for one in () if found is None else (found.certificate, *found.others):
+                if one.fingerprint == fingerprint:
+                    return one
+        return None
 
     async def take(self, found: Found, address: str) -> Found:
         """Learns what a source found; answers the key that stands for the address then. Raises LookupFailed."""
