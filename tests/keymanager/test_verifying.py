@@ -501,7 +501,8 @@ async def test_a_compared_key_is_taken_though_the_offer_of_it_was_refused(
     directory.keys[BOB] = other.certificate.binary
     clock.at += ASK_AGAIN
     found = await keys.find_certificate(BOB)
-    assert found is not None and found.certificate == bob.certificate
+    assert found is not None
+    assert found.certificate == bob.certificate
     bound = await keys.verifying.verify(BOB, other.fingerprint)
     assert (bound.certificate.fingerprint, bound.level) == (other.fingerprint, Level.FINGERPRINT)
 
@@ -511,9 +512,10 @@ async def test_a_compared_key_that_only_came_in_mail_headers_is_taken(
 ) -> None:
     async def mail_from_bob(key: SecretKey) -> None:
         clock.at += 1
-        value = header_value(BOB, key.certificate.minimal(BOB, clock.at).binary, "mutual").encode()
+        value = header_value(BOB, key.certificate.minimal(BOB, clock.at).binary, "mutual")
+        assert value is not None
         lesson = await keys.learn_from_mail(
-            [KeyMaterial(BOB, int(clock.at), int(clock.at), autocrypt=(value,))]
+            [KeyMaterial(BOB, int(clock.at), int(clock.at), autocrypt=(value.encode(),))]
         )
         assert lesson is not None
         await store.transact(lesson.keep)

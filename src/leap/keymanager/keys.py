@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from leap.keymanager.asking import Asked, Noted
@@ -18,6 +18,7 @@ from leap.keymanager.comparison import Comparison, compare, grouped, qr_text
 from leap.keymanager.discovery import Directory, Found, Source, autocrypt, ring, search
 from leap.keymanager.discovery.autocrypt import AutocryptSource
 from leap.keymanager.discovery.directory import DirectorySource
+from leap.keymanager.discovery.search import find_offered
 from leap.keymanager.documents import DocumentStore
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.explanation import alerts_of, words_for_blocked
@@ -71,6 +72,7 @@ class KeyManager:
         self._directory = directory
         self._remote = remote
         self._now = now
+        self._asked_for_signer: dict[str, float] = {}  # address -> when
         self._ask_again: dict[tuple[str, str], float] = {}  # address, sources -> not before
 
     def close(self) -> None:
@@ -141,12 +143,14 @@ class KeyManager:
             raise LookupFailed(f"the key of {address} is known, but missing on this device")
         return found
 
-    async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
+    async def find_bound(
+        self, address: str, *, seconds: float, issuers: Collection[str] = ()
+    ) -> list[Certificate]:
         """The certificates that stand for an address, to judge its signatures: its own, or the one of the ring.
 
         A key which the person blocked stands for nobody. An address without one is looked up at the provider's
-        directory, and what is found becomes its key; that, and asking again about an older one, takes at most
-        `seconds`. What cannot be found out leaves what is known. Nobody else is asked: a mail's sender must not be
+        directory, and what is found becomes its key; that, and asking again about an older one, or one that made none
+        of the signatures (by their `issuers`), takes at most `seconds`. What cannot be found out leaves what is known. Nobody else is asked: a mail's sender must not be
         told by a request for his key that it arrived.
         """
         address = address.strip().lower()
@@ -156,6 +160,8 @@ class KeyManager:
         bound = await self.keyring.find(address)
         sources = [*self._local_sources(), *self._directories()]
         refresh = await self._is_to_be_refreshed(address, sources)
+        if bound is not None and not refresh and issuers:
+            refresh = self._may_have_changed(bound, issuers)
         if bound is None or refresh:
             try:
                 async with asyncio.timeout(seconds):
@@ -164,6 +170,17 @@ class KeyManager:
                 logger.info("a sender's key could not be looked up: %s", type(error).__name__)
             bound = await self.keyring.find(address)
         return [] if bound is None or bound.blocked else [bound.certificate]
+
+    def _may_have_changed(self, bound: Bound, issuers: Collection[str]) -> bool:
+        """Whether signatures by another key are a reason to ask: once in ten minutes, as anybody can write them."""
+        known, now = bound.certificate, self._now()
+        if not {*known.fingerprints, *known.key_ids}.isdisjoint(issuers):
+            return False
+        address = bound.binding.address
+        if now < self._asked_for_signer.get(address, 0) + ASK_AGAIN_UNANSWERED:
+            return False
+        self._asked_for_signer[address] = now
+        return True
 
     async def _is_to_be_refreshed(self, address: str, sources: Sequence[Source]) -> bool:
         """Whether no source beyond the ring was asked about the key of an address for a day, here or elsewhere."""
@@ -193,16 +210,8 @@ class KeyManager:
         return [DirectorySource(self._directory, self.address)]
 
     async def _offered(self, address: str, fingerprint: str) -> Certificate | None:
-        """The key of an address with a fingerprint that a source has, asked now; None when none says so."""
-        for source in [AutocryptSource(self.autocrypt), *self.network_sources()]:
-            try:
-                found = await source.find(address)
-            except LookupFailed:
-                continue
-            for one in () if found is None else (found.certificate, *found.others):
-                if one.fingerprint == fingerprint:
-                    return one
-        return None
+        sources = [AutocryptSource(self.autocrypt), *self.network_sources()]
+        return await find_offered(address, fingerprint, sources)
 
     async def take(self, found: Found, address: str) -> Found:
         """Learns what a source found; answers the key that stands for the address then. Raises LookupFailed."""
