@@ -99,7 +99,7 @@ def test_a_first_day_with_bitmask(made: World, run: Run, tmp_path: Path) -> None
     assert "the Web Key Directory of the address's domain" in run("keys", "sources").stdout
     run("keys", "sources", "--vks", "keys.example.net", "--wkd", "off")
     chosen = as_json(run("keys", "sources", "--proxy", "socks5://me:word@localhost:1", "--json"))
-    assert chosen["sources"] == ["ring", "directory", "vks", "mail"]
+    assert chosen["sources"] == ["ring", "autocrypt", "directory", "vks", "mail"]
     assert "word" not in chosen["proxy"]
     assert "socks5://HOST:PORT" in run("keys", "sources", "--proxy", "tor", code=1).stderr
     run("keys", "sources", "--vks", "off", "--wkd", "on", "--proxy", "off")

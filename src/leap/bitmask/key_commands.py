@@ -23,6 +23,7 @@ from leap.keymanager.errors import (
     NoOwnKey,
     NoSuchKey,
 )
+from leap.keymanager.explanation import best_evidence
 from leap.keymanager.key_info import KeyInfo
 from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import OpenPGPError
@@ -91,7 +92,7 @@ class KeyCommands:
         advice = "" if key.own else await _autocrypt_advice(keys, key.address)
         lines = key_lines(key, published, advice)
         if key.own:
-            lines.append(use_words(key.fingerprint, in_use=in_use))
+            lines.append(use_words(key.fingerprint, in_use=in_use, revoked=key.revoked))
         return {
             **msgspec.to_builtins(key),
             **_row(key),
@@ -218,7 +219,8 @@ async def _autocrypt_advice(keys: KeyManager, address: str) -> str:
 
 
 def _row(key: KeyInfo) -> dict[str, Any]:
-    source = "own" if key.own else key.evidence[-1].source if key.evidence else ""
+    best = best_evidence(key.evidence)
+    source = "own" if key.own else best.source if best is not None else ""
     return {
         "address": key.address,
         "fingerprint": key.fingerprint,

@@ -70,7 +70,12 @@ def _described(session: AccountSession) -> dict[str, Any]:
         "wkd": choice.wkd,
         "vks": choice.vks,
         "proxy": _without_password(choice.proxy),
-        "sources": ["ring", "directory", *(s.name for s in session.key_sources.sources)],
+        "sources": [
+            "ring",
+            "autocrypt",
+            "directory",
+            *(s.name for s in session.key_sources.sources),
+        ],
     }
 
 

@@ -150,8 +150,8 @@ class KeyManager:
 
         A key which the person blocked stands for nobody. An address without one is looked up at the provider's
         directory, and what is found becomes its key; that, and asking again about an older one, or one that made none
-        of the signatures (by their `issuers`), takes at most `seconds`. What cannot be found out leaves what is known. Nobody else is asked: a mail's sender must not be
-        told by a request for his key that it arrived.
+        of the signatures (by their `issuers`), takes at most `seconds`. What cannot be found out leaves what is known.
+        Nobody else is asked: a mail's sender must not be told by a request for his key that it arrived.
         """
         address = address.strip().lower()
         if address == self.address:  # a key brought along for reading may be of another address
@@ -352,6 +352,7 @@ class KeyManager:
             contact = await self.contacts.find(plain)
             blocked = ", ".join(grouped(one.fingerprint) for one in contact.blocked)
             rest = f"; blocked for it: {blocked}" if blocked else ""
+            rest += f"; `bitmask keys find {plain}` looks for one" if "@" in plain else ""
             raise NoSuchKey(f"no key is known for {wanted.strip()}{rest}")
         return found
 

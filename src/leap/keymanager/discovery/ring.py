@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leap.keymanager.discovery.contract import Found
-from leap.keymanager.explanation import barred
+from leap.keymanager.explanation import barred, best_evidence, source_words
 from leap.keymanager.keyring import Keyring
 
 NAME = "ring"
@@ -21,15 +21,15 @@ class RingSource:
         bound = await self._ring.find(address)
         if bound is None:
             return None
-        newest = bound.binding.evidence[-1] if bound.binding.evidence else None
-        detail = f": {newest.detail}" if newest is not None and newest.detail else ""
-        said_by = f" from {newest.source}{detail}" if newest is not None else ""
+        best = best_evidence(bound.binding.evidence)
+        reason = "" if best is None else best.detail or source_words(best.source)
+        since = f", because of this: {reason}" if reason else ""
         word = barred(bound)
         return Found(
             certificate=bound.certificate,
             level=bound.level,
             source=NAME,
-            evidence=f"in the keyring{said_by}",
+            evidence=f"in the keyring{since}",
             barred=word.reason if word else "",
             remedy=word.remedy if word else "",
         )
