@@ -413,6 +413,24 @@ async def test_use_of_a_key_that_was_replaced_meanwhile_is_not_noted_for_the_new
     assert not (await bound_of_bob(keys)).binding.encrypted_to
 
 
+async def test_a_refused_offer_is_noted_as_the_best_source_made_it_and_once(
+    keys: KeyManager, bob: SecretKey, other: SecretKey, clock: Time
+) -> None:
+    async def offer(level: Level, source: str) -> Bound:
+        clock.at += 1
+        await keys.learn(other.certificate, BOB, "offered", level=level, source=source)
+        return await bound_of_bob(keys)
+
+    await keys.learn(
+        bob.certificate, BOB, "said so", level=Level.PROVIDER_TRUST, source="directory"
+    )
+    await offer(Level.WEAK_CHAIN, "autocrypt")
+    first = await offer(Level.PROVIDER_TRUST, "directory")
+    assert [c.source for c in first.binding.refused] == ["directory"]
+    assert (await offer(Level.WEAK_CHAIN, "autocrypt")).binding == first.binding
+    assert (await offer(Level.PROVIDER_TRUST, "directory")).binding == first.binding
+
+
 async def test_a_flood_of_keys_leaves_few_refusals_and_the_most_believed_of_them(
     keys: KeyManager, bob: SecretKey, other: SecretKey
 ) -> None:
