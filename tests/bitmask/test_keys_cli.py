@@ -78,7 +78,7 @@ def test_a_key_from_a_file_until_it_is_forgotten(
 
     shown = run("keys", "show", BOB).stdout
     assert groups in shown
-    assert "a file you imported: imported by you from bob.asc" in shown
+    assert "weak chain: imported by you from bob.asc" in shown
     [found] = as_json(run("keys", "show", bob.fingerprint, "--json"))
     assert (found["level"], found["evidence"][0]["source"]) == ("weak-chain", "import")
     assert groups in run("keys", "list").stdout

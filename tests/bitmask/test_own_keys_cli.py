@@ -141,6 +141,10 @@ def rsa_key(gpg: Gpg, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_signing_up_with_the_key_one_has(desk: Desk, rsa_key: Path) -> None:
     brought = ("--key", str(rsa_key))
+    empty = rsa_key.with_name("empty.asc")
+    empty.write_bytes(b"")
+    refused = desk.create("alice", "--key", str(empty), code=2)
+    assert refused["message"] == f"{empty} is empty."
     refused = desk.create("alice", *brought, stdin=KEY_PASSPHRASE, code=1)
     assert refused["error"] == "other-address"
     assert "--add-user-id" in refused["message"]
@@ -289,6 +293,10 @@ def test_a_revoked_key_is_published_and_nothing_goes_out_until_there_is_a_new_on
     replaced = desk.json("keys", "revoke", "--replace", "--yes", *account)
     assert replaced["fingerprint"] != own
     assert desk.published(BOB).fingerprint == replaced["fingerprint"]
+    shown = desk("keys", "show", own, *account)
+    assert "You revoked it" in shown
+    assert "bitmask keys use" not in shown
+    assert f"{BOB} has no own key 9999" in desk("keys", "use", "9999", *account, code=1)
     with desk.device.smtp("bob") as smtp:
         smtp.sendmail(BOB, [CAROL], letter)
     served = list(desk.device.wait_for("carol", 2).values())

@@ -18,7 +18,7 @@ SYNCED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("what", "sentence"),
+    ("what", "said"),
     [
         ({}, "Online, everything is synced."),
         (
@@ -39,25 +39,25 @@ SYNCED: dict[str, Any] = {
         ({"provisional": True, "error": "no"}, "Online, but sync fails: no."),
     ],
 )
-def test_each_state_has_its_sentence(what: dict[str, Any], sentence: str) -> None:
-    assert sync_sentence(SyncStatus(**{**SYNCED, **what})) == sentence
-
-
-@pytest.mark.parametrize(("count", "words"), [(1, "1 content is"), (2, "2 contents are")])
-def test_missing_contents_are_not_called_synced(count: int, words: str) -> None:
-    sentence = sync_sentence(SyncStatus(**SYNCED, contents_missing=count))
-    assert f"{words} missing or damaged at the provider" in sentence
-    assert "everything is synced" not in sentence
+def test_each_state_has_its_sentence(what: dict[str, Any], said: str) -> None:
+    assert sync_sentence(SyncStatus(**{**SYNCED, **what})) == said
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("no key is known for bob@example.org", "No key is known for bob@example.org."),
-        ("alice@example.org is your own address", "alice@example.org is your own address."),
-        ("/tmp/key.asc is no key", "/tmp/key.asc is no key."),
-        ("is it so?", "Is it so?"),
+        ("the key is revoked", "The key is revoked."),
+        ("bob@example.test has no own key 9", "bob@example.test has no own key 9."),
+        ("openpgpkey.example.test answered: 500", "openpgpkey.example.test answered: 500."),
+        ("/tmp/x cannot be read", "/tmp/x cannot be read."),
     ],
 )
-def test_an_error_becomes_a_sentence_and_an_address_stays_as_it_is(words: str, said: str) -> None:
+def test_an_error_becomes_a_sentence_and_names_stay_as_they_are(words: str, said: str) -> None:
     assert sentence(words) == said
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 content is"), (2, "2 contents are")])
+def test_missing_contents_are_not_called_synced(count: int, words: str) -> None:
+    said = sync_sentence(SyncStatus(**SYNCED, contents_missing=count))
+    assert f"{words} missing or damaged at the provider" in said
+    assert "everything is synced" not in said

@@ -12,6 +12,7 @@ from leap.keymanager.openpgp import Certificate, SecretKey, generate
 from leap.keymanager.trust import Level
 
 from .conftest import BIRTH, BOB, DAY, FakeDirectory, Time
+from .making import revoked
 
 ML_DSA = Path(__file__).parent.parent / "vectors" / "rfc9980" / "a3-key.asc"
 
@@ -52,9 +53,9 @@ ATTENTION: The key of {BOB} may have changed: your provider's key directory offe
 keep the old one with `bitmask keys verify {BOB} --keep`.
 Believed because you compared the fingerprint (fingerprint).
 Evidence:
-  10 October 2025, weak chain: the Autocrypt header of a mail: in its Autocrypt field in the mail <1@example.test> \
+  10 October 2025, weak chain: in its Autocrypt field in the mail <1@example.test> \
 (dkim pass)
-  11 October 2025, provider trust: your provider's key directory: the key directory of example.test gave it for {BOB}
+  11 October 2025, provider trust: the key directory of example.test gave it for {BOB}
   12 October 2025, fingerprint: you compared the fingerprint
 How it became the key:
   10 October 2025, {groups} from the Autocrypt header of a mail: there was no key for this address
@@ -111,8 +112,8 @@ async def test_what_sources_answered_is_told(
     keys: KeyManager, directory: FakeDirectory, bob: SecretKey
 ) -> None:
     lines = asked_words(BOB, await keys.ask(BOB))
-    assert lines[0] == "Your keyring: has no key."
-    assert "Your provider's key directory: has no key." in lines
+    assert lines[0] == "Your keyring: no key."
+    assert "Your provider's key directory: no key." in lines
     assert lines[-1] == f"No key was found for {BOB}."
     directory.down = True
     lines = asked_words(BOB, await keys.ask(BOB))
@@ -128,13 +129,37 @@ async def test_what_sources_answered_is_told(
     assert "is blocked by you" in asked_words(BOB, await keys.ask(BOB))[-1]
 
 
+async def test_what_the_ring_has_is_told_with_its_best_reason_not_its_newest(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    directory.keys[BOB] = bob.certificate.binary
+    await keys.find_certificate(BOB)
+    clock.at += DAY
+    await keys.learn(bob.certificate, BOB, "an Autocrypt header brought it again")
+    line = asked_words(BOB, await keys.ask(BOB))[0]
+    assert line.endswith(f"because of this: the key directory of example.test gave it for {BOB}")
+
+
+async def test_who_must_decide_about_a_revoked_key_is_not_told_to_keep_it(
+    keys: KeyManager, bob: SecretKey
+) -> None:
+    await keys.learn(bob.certificate, BOB, "attached to a mail")
+    await keys.verifying.verify(BOB, bob.fingerprint)
+    await keys.learn(revoked(bob), BOB, "attached to a mail")
+    other = generate(BOB, now=lambda: BIRTH + 1)
+    await keys.learn(other.certificate, BOB, "attached to a mail")
+    changed = (await keys.alerts())[0]
+    assert f"take the new key with `bitmask keys verify {BOB} {other.fingerprint}`." in changed
+    assert "--keep" not in changed
+
+
 def test_evidence_of_a_person_or_a_newer_source_is_told_as_well() -> None:
     said = Evidence(source="person", when=0, level=Level.FINGERPRINT.word)
     assert evidence_words(said) == "1 January 1970, fingerprint: you said so"
     newer = Evidence(source="smoke-signals", when=0, level="weak-chain", url="https://x.test/")
     assert (
         evidence_words(newer)
-        == "1 January 1970, weak chain: smoke-signals: said so from https://x.test/"
+        == "1 January 1970, weak chain: smoke-signals said so from https://x.test/"
     )
 
 

@@ -364,6 +364,45 @@ async def test_a_key_gets_a_part_that_withstands_quantum_computers(
 # --- revocation -----------------------------------------------------------------------------------
 
 
+async def test_who_missed_the_key_between_takes_the_newest_which_the_first_vouches_for_too(
+    keys: KeyManager, clock: Time
+) -> None:
+    first = await keys.own.ensure()
+    clock.at += 1
+    between = await keys.own_changes.rotate_key()
+    clock.at += 1
+    await keys.own_changes.revoke(
+        between.fingerprint, reason=RevocationReason.SUPERSEDED, replace=True
+    )
+    second = await keys.own.key()
+    clock.at += 1
+    third = await keys.own_changes.rotate_key()
+    olds = [key.certificate for key in (first, between, second)]
+    assert certifiers(second.certificate, olds[:2], ALICE, clock.at) == {
+        first.fingerprint,
+        between.fingerprint,
+    }
+    assert certifiers(third.certificate, olds, ALICE, clock.at) == {
+        first.fingerprint,
+        second.fingerprint,
+    }
+
+
+async def test_nothing_vouches_for_the_key_after_a_compromised_one(
+    keys: KeyManager, clock: Time
+) -> None:
+    first = await keys.own.ensure()
+    clock.at += 1
+    second = await keys.own_changes.rotate_key()
+    clock.at += 1
+    await keys.own_changes.revoke(
+        second.fingerprint, reason=RevocationReason.COMPROMISED, replace=True
+    )
+    third = await keys.own.key()
+    both = [first.certificate, second.certificate]
+    assert certifiers(third.certificate, both, ALICE, clock.at) == frozenset()
+
+
 async def test_every_own_key_has_its_revocation_from_the_first_moment(
     store: Soledad, keys: KeyManager
 ) -> None:

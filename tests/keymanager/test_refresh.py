@@ -12,6 +12,7 @@ from leap.keymanager.errors import LookupFailed
 from leap.keymanager.keys import ASK_AGAIN, ASK_AGAIN_UNANSWERED, KeyManager
 from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
+from leap.keymanager.openpgp.certification import certify
 from leap.keymanager.openpgp.signature import SignatureType
 from leap.keymanager.trust import Level
 from leap.soledad.store import Soledad
@@ -114,6 +115,28 @@ async def test_a_directory_that_hangs_leaves_the_key(
         clock.at += ASK_AGAIN
         assert await keys.find_bound(BOB, seconds=0.01) == [bob.certificate]
         assert await keys.find_bound("carol@example.test", seconds=0.01) == []
+
+
+async def test_a_signature_by_another_key_asks_the_directory_for_a_new_one_but_seldom(
+    keys: KeyManager, directory: FakeDirectory, clock: Time, bob: SecretKey
+) -> None:
+    """Bob made a new key an hour after alice had asked for the old one."""
+    new = generate(BOB, now=lambda: BIRTH + 1)
+    directory.keys[BOB] = bob.certificate.binary
+    await certificate_of_bob(keys)
+    directory.keys[BOB] = certify(bob, new.certificate, BOB, now=clock.at).binary
+    for issuers in ((bob.fingerprint,), ()):
+        assert await keys.find_bound(BOB, seconds=1, issuers=issuers) == [bob.certificate]
+    assert len(directory.asked) == 1
+    eves, news = ("F" * 40,), (new.fingerprint,)
+    [found] = await keys.find_bound(BOB, seconds=1, issuers=news)
+    assert found.fingerprint == new.fingerprint
+    for _ in range(3):
+        await keys.find_bound(BOB, seconds=1, issuers=eves)
+    assert len(directory.asked) == 2
+    clock.at += ASK_AGAIN_UNANSWERED
+    await keys.find_bound(BOB, seconds=1, issuers=eves)
+    assert len(directory.asked) == 3
 
 
 async def test_whoever_lost_the_key_from_the_directory_is_asked_for_once_a_day(

@@ -74,6 +74,24 @@ async def know(keys: KeyManager, directory: FakeDirectory, *people: SecretKey) -
     directory.asked.clear()
 
 
+async def test_another_key_that_was_not_taken_is_said_and_who_has_to_decide(
+    keys: KeyManager, directory: FakeDirectory, refresh: Refresh, bob: SecretKey, clock: Time
+) -> None:
+    await know(keys, directory, bob)
+    offered = [generate(BOB, now=lambda at=at: BIRTH + at).certificate for at in (1, 2)]
+    directory.keys[BOB] = offered[0].binary
+    said = f"another key was offered, {offered[0].fingerprint}, and not taken: "
+    assert (await refresh.refresh(BOB)).changes == (
+        said + "the new key is not believed more than the old one",
+    )
+    assert (await refresh.refresh(BOB)).changes == ()
+    await keys.verifying.verify(BOB, bob.fingerprint)
+    directory.keys[BOB] = offered[1].binary
+    news, decide = (await refresh.refresh(BOB)).changes
+    assert "you verified the old key, so you decide" in news
+    assert decide == "you have to decide about it, see `bitmask status`"
+
+
 async def test_a_revocation_arrives_and_is_said(
     keys: KeyManager, directory: FakeDirectory, refresh: Refresh, bob: SecretKey
 ) -> None:

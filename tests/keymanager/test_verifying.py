@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from leap.keymanager.asking import Answer, Asked
+from leap.keymanager.autocrypt.header import header_value
 from leap.keymanager.discovery import Found
 from leap.keymanager.documents import BINDING, CERTIFICATE
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.keyring import Bound
 from leap.keymanager.keys import ASK_AGAIN, ASK_AGAIN_UNANSWERED, KeyManager
+from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
 from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.openpgp.signature import SignatureType
@@ -138,7 +140,7 @@ async def test_keeping_the_old_key_ends_the_alert_for_good(
     assert [(c.fingerprint, c.reason) for c in noted] == [
         (other.fingerprint, "you kept the old key when the new one was offered")
     ]
-    with pytest.raises(KeyRefused, match="no other key was offered"):
+    with pytest.raises(KeyRefused, match="waits for your decision"):
         await alarmed.verifying.keep(BOB)
 
 
@@ -414,6 +416,24 @@ async def test_use_of_a_key_that_was_replaced_meanwhile_is_not_noted_for_the_new
     assert (binding.encrypted_to, binding.signature_seen) == (False, False)
 
 
+async def test_a_refused_offer_is_noted_as_the_best_source_made_it_and_once(
+    keys: KeyManager, bob: SecretKey, other: SecretKey, clock: Time
+) -> None:
+    async def offer(level: Level, source: str) -> Bound:
+        clock.at += 1
+        await keys.learn(other.certificate, BOB, "offered", level=level, source=source)
+        return await bound_of_bob(keys)
+
+    await keys.learn(
+        bob.certificate, BOB, "said so", level=Level.PROVIDER_TRUST, source="directory"
+    )
+    await offer(Level.WEAK_CHAIN, "autocrypt")
+    first = await offer(Level.PROVIDER_TRUST, "directory")
+    assert [c.source for c in first.binding.refused] == ["directory"]
+    assert (await offer(Level.WEAK_CHAIN, "autocrypt")).binding == first.binding
+    assert (await offer(Level.PROVIDER_TRUST, "directory")).binding == first.binding
+
+
 async def test_a_flood_of_keys_leaves_few_refusals_and_the_most_believed_of_them(
     keys: KeyManager, bob: SecretKey, other: SecretKey
 ) -> None:
@@ -521,3 +541,43 @@ async def certificate_found(keys: KeyManager) -> Certificate:
     found = await keys.find_certificate(BOB)
     assert found is not None
     return found.certificate
+
+
+async def test_a_compared_key_is_taken_though_the_offer_of_it_was_refused(
+    keys: KeyManager, directory: FakeDirectory, bob: SecretKey, other: SecretKey, clock: Time
+) -> None:
+    """Bob lost his key. He reads the fingerprint of the new one to alice, who has not verified the old one."""
+    directory.keys[BOB] = bob.certificate.binary
+    await keys.find_certificate(BOB)
+    await keys.note_encrypted({BOB: bob.fingerprint})
+    await keys.note_signed({BOB: bob.fingerprint})
+    directory.keys[BOB] = other.certificate.binary
+    clock.at += ASK_AGAIN
+    found = await keys.find_certificate(BOB)
+    assert found is not None
+    assert found.certificate == bob.certificate
+    bound = await keys.verifying.verify(BOB, other.fingerprint)
+    assert (bound.certificate.fingerprint, bound.level) == (other.fingerprint, Level.FINGERPRINT)
+
+
+async def test_a_compared_key_that_only_came_in_mail_headers_is_taken(
+    store: Soledad, keys: KeyManager, bob: SecretKey, other: SecretKey, clock: Time
+) -> None:
+    async def mail_from_bob(key: SecretKey) -> None:
+        clock.at += 1
+        value = header_value(BOB, key.certificate.minimal(BOB, clock.at).binary, "mutual")
+        assert value is not None
+        lesson = await keys.learn_from_mail(
+            [KeyMaterial(BOB, int(clock.at), int(clock.at), autocrypt=(value.encode(),))]
+        )
+        assert lesson is not None
+        await store.transact(lesson.keep)
+        await lesson.finish()
+
+    await mail_from_bob(bob)
+    with pytest.raises(NoSuchKey, match=r"no key is known"):
+        await keys.verifying.verify(BOB, other.fingerprint)
+    assert (await keys.verifying.verify(BOB, bob.fingerprint)).level is Level.FINGERPRINT
+    await mail_from_bob(other)
+    bound = await keys.verifying.verify(BOB, other.fingerprint)
+    assert bound.certificate.fingerprint == other.fingerprint

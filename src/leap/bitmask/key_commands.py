@@ -94,7 +94,7 @@ class KeyCommands:
         theirs = None if key.own else await keys.autocrypt.find_key(key.address)
         lines = key_lines(key, published, advice, theirs)
         if key.own:
-            lines.append(use_words(key.fingerprint, in_use=in_use))
+            lines.append(use_words(key.fingerprint, in_use=in_use, revoked=key.revoked))
         return {
             **msgspec.to_builtins(key),
             **_row(key),

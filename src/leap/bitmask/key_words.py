@@ -56,7 +56,8 @@ def _state(key: KeyInfo) -> str:
     if key.blocked:
         return "You blocked this key: nothing is encrypted to it, and its signatures do not count."
     if key.revoked:
-        return "Its owner revoked it: nothing can be encrypted to it."
+        who = "You" if key.own else "Its owner"
+        return f"{who} revoked it: nothing can be encrypted to it."
     if not key.can_encrypt:
         return "Nothing can be encrypted to it any more: it has expired, or has no part for that."
     return ""
@@ -105,7 +106,7 @@ def _answered(answer: Answer) -> str:
         level = level_named(answer.level).words
         return f"{who}: {grouped(answer.fingerprint)} ({level}): {answer.words}"
     if answer.outcome == "none":
-        return f"{who}: has no key."
+        return f"{who}: no key."
     if answer.outcome == "failed":
         return f"{who}: no answer. {sentence(answer.words)}"
     return f"{who}: not asked, {answer.words}."

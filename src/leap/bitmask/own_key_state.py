@@ -38,8 +38,12 @@ async def own_key_row(session: AccountSession, fingerprint: str) -> dict[str, An
     return {"in_use": True, "published": state["published"], "problem": state["problem"]}
 
 
-def use_words(fingerprint: str, *, in_use: bool) -> str:
+def use_words(fingerprint: str, *, in_use: bool, revoked: bool) -> str:
     """What an own key is for."""
+    if in_use and revoked:
+        return "It is the key in use: `bitmask keys rotate --primary` makes a new one."
     if in_use:
         return "It is the key in use: others encrypt to it, and you sign with it."
+    if revoked:
+        return "It opens mail only, for ever."
     return f"It opens mail only; `bitmask keys use {fingerprint}` makes it the one in use."

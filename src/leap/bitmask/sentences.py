@@ -6,10 +6,10 @@ from leap.mail.contract import SyncStatus
 
 
 def sentence(error: Exception | str) -> str:
-    """The words of an error, as a sentence; a path or an address at their beginning stays as it is."""
+    """The words of an error, as a sentence; a path, address or host at their beginning stays as it is."""
     text = str(error).strip()
-    first = text.partition(" ")[0]
-    as_it_is = first.startswith(("/", "'")) or "@" in first
+    first = text.split(" ", 1)[0].rstrip(".,:;")
+    as_it_is = text.startswith(("/", "'")) or "@" in first or "." in first
     return _ended(text if as_it_is else text[:1].upper() + text[1:])
 
 

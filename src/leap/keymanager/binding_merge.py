@@ -197,12 +197,16 @@ def _merged_history(one: Binding, other: Binding) -> tuple[Change, ...]:
 
 
 def most_believed(refused: Iterable[Change]) -> tuple[Change, ...]:
-    """One for each key, the newest; and no more than are worth knowing: the most believed, oldest first."""
-    newest: dict[str, Change] = {}
-    for change in sorted(refused, key=lambda c: (c.when, repr(c))):
-        newest[change.fingerprint] = change
-    kept = sorted(newest.values(), key=lambda c: (level_named(c.level), c.when, c.fingerprint))
+    """One for each key, of those believed most the newest; and no more than are worth knowing, oldest first."""
+    best: dict[str, Change] = {}
+    for change in sorted(refused, key=_believed):
+        best[change.fingerprint] = change
+    kept = sorted(best.values(), key=_believed)
     return tuple(sorted(kept[-MAX_REFUSED:], key=lambda c: (c.when, c.fingerprint)))
+
+
+def _believed(change: Change) -> tuple[Level, int, str]:
+    return level_named(change.level), change.when, repr(change)
 
 
 def _newest_alert(one: Alert | None, other: Alert | None) -> Alert | None:

@@ -115,12 +115,13 @@ def barred(bound: Bound) -> Barred | None:
         return words_for_blocked(address, bound.certificate.fingerprint)
     if alert is None:
         return None
+    keep = f", or keep the old one with `bitmask keys verify {address} --keep`"
     return Barred(
         f"may have changed: {source_words(alert.source)} offers another one since {day(alert.when)},"
         f" {grouped(alert.fingerprint)}",
         "Compare fingerprints with them; then take the new key with"
-        f" `bitmask keys verify {address} {alert.fingerprint}`, or keep the old one with"
-        f" `bitmask keys verify {address} --keep`.",
+        f" `bitmask keys verify {address} {alert.fingerprint}`"
+        + ("." if bound.certificate.revoked else f"{keep}."),
     )
 
 
@@ -173,16 +174,20 @@ def algorithm_words(key: PublicKey) -> str:
     return name
 
 
+def best_evidence(evidence: Sequence[Evidence]) -> Evidence | None:
+    """The one that gives a key its level, of several the newest."""
+    return max(evidence, key=lambda one: (level_named(one.level), one.when), default=None)
+
+
 def evidence_words(evidence: Evidence) -> str:
-    """One reason, as a line."""
-    by = f"{source_words(evidence.source)}: " if evidence.source != PERSON else ""
-    said = evidence.detail or ("said so" if by else "you said so")
+    """One reason, as a line; the detail says who, where there is one."""
+    said = evidence.detail or f"{source_words(evidence.source)} said so"
     rest = [
         f"from {evidence.url}" if evidence.url else "",
         f"in the mail {evidence.mail}" if evidence.mail else "",
         f"({evidence.authentication})" if evidence.authentication else "",
     ]
-    words = " ".join([f"{by}{said}", *(part for part in rest if part)])
+    words = " ".join([said, *(part for part in rest if part)])
     return f"{day(evidence.when)}, {level_named(evidence.level).words}: {words}"
 
 

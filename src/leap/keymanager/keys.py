@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from leap.keymanager.asking import Asked, Noted
@@ -19,6 +19,7 @@ from leap.keymanager.comparison import Comparison, compare, grouped, qr_text
 from leap.keymanager.discovery import Directory, Found, Source, autocrypt, ring, search
 from leap.keymanager.discovery.autocrypt import AutocryptSource
 from leap.keymanager.discovery.directory import DirectorySource
+from leap.keymanager.discovery.search import find_offered
 from leap.keymanager.documents import DocumentStore
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
 from leap.keymanager.explanation import alerts_of, words_for_blocked
@@ -62,7 +63,9 @@ class KeyManager:
         self.keyring = Keyring(store, now=now)
         self.own = OwnKeys(store, self.address, self.keyring, now=now)
         self.own_changes = OwnKeyChanges(self.own)
-        self.verifying = Verifying(self.keyring, self.address, self.own_keys, now=now)
+        self.verifying = Verifying(
+            self.keyring, self.address, self.own_keys, offered=self._offered, now=now
+        )
         self.contacts = self.keyring.contacts
         self.publishing = Publishing(store, self.own, directory, now=now)
         self.autocrypt = Autocrypt(store, self.address, now=now)
@@ -71,6 +74,7 @@ class KeyManager:
         self._remote = remote
         self._now = now
         self._unanswered: set[str] = set()  # of the own provider, whose look-up failed last
+        self._asked_for_signer: dict[str, float] = {}  # address -> when
         self._ask_again: dict[tuple[str, str], float] = {}  # address, sources -> not before
 
     def close(self) -> None:
@@ -142,14 +146,17 @@ class KeyManager:
             raise LookupFailed(f"the key of {address} is known, but missing on this device")
         return found
 
-    async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
+    async def find_bound(
+        self, address: str, *, seconds: float, issuers: Collection[str] = ()
+    ) -> list[Certificate]:
         """The certificates that stand for an address, to judge its signatures: its own, or the one of the ring.
 
         A key which the person blocked stands for nobody. An address without one is looked up at the provider's
-        directory, and what is found becomes its key; that, and asking again about an older one, takes at most
-        `seconds`. What cannot be found out leaves what is known; but a weak chain stands for nobody of one's own
-        provider while its directory has not answered: whoever forges the From can send a key along. Nobody else is
-        asked: a mail's sender must not be told by a request for his key that it arrived.
+        directory, and what is found becomes its key; that, and asking again about an older one, or one that made none
+        of the signatures (by their `issuers`), takes at most `seconds`. What cannot be found out leaves what is known;
+        but a weak chain stands for nobody of one's own provider while its directory has not answered: whoever forges
+        the From can send a key along. Nobody else is asked: a mail's sender must not be told by a request for his key
+        that it arrived.
         """
         address = canonical(address)
         if address == self.address:  # a key brought along for reading may be of another address
@@ -158,6 +165,8 @@ class KeyManager:
         bound = await self.keyring.find(address)
         sources = [*self._local_sources(bound), *self._directories()]
         refresh = self._is_to_be_refreshed(address, bound, sources)
+        if bound is not None and not refresh and issuers:
+            refresh = self._may_have_changed(bound, issuers)
         if bound is None or refresh:
             try:
                 async with asyncio.timeout(seconds):
@@ -172,6 +181,17 @@ class KeyManager:
             return []
         doubtful = bound.level is Level.WEAK_CHAIN and address in self._unanswered
         return [] if doubtful else [bound.certificate]
+
+    def _may_have_changed(self, bound: Bound, issuers: Collection[str]) -> bool:
+        """Whether signatures by another key are a reason to ask: once in ten minutes, as anybody can write them."""
+        known, now = bound.certificate, self._now()
+        if not {*known.fingerprints, *known.key_ids}.isdisjoint(issuers):
+            return False
+        address = bound.binding.address
+        if now < self._asked_for_signer.get(address, 0) + ASK_AGAIN_UNANSWERED:
+            return False
+        self._asked_for_signer[address] = now
+        return True
 
     def _is_to_be_refreshed(
         self, address: str, bound: Bound | None, sources: Sequence[Source]
@@ -206,6 +226,10 @@ class KeyManager:
         if self._directory is None:
             return []
         return [DirectorySource(self._directory, self.address)]
+
+    async def _offered(self, address: str, fingerprint: str) -> Certificate | None:
+        sources = [AutocryptSource(self.autocrypt), *self.network_sources()]
+        return await find_offered(address, fingerprint, sources)
 
     async def take(self, found: Found, address: str) -> Found:
         """Learns what a source found; answers the key that stands for the address then. Raises LookupFailed."""
@@ -346,6 +370,7 @@ class KeyManager:
             contact = await self.contacts.find(plain)
             blocked = ", ".join(grouped(one.fingerprint) for one in contact.blocked)
             rest = f"; blocked for it: {blocked}" if blocked else ""
+            rest += f"; `bitmask keys find {plain}` looks for one" if "@" in plain else ""
             raise NoSuchKey(f"no key is known for {wanted.strip()}{rest}")
         return found
 

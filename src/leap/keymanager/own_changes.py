@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 
 from leap.keymanager.errors import KeyRefused
@@ -36,7 +36,7 @@ from leap.keymanager.own_keys import Kept, OwnKeys
 DAY = 24 * 3600
 EXTENDED_BEFORE = 60 * DAY  # correspondents who ask once a month still hear of it in time
 EXTENDED_BY = 365 * DAY
-Maker = Callable[[SecretKey, KeyKind, str, float], SecretKey]
+MAX_VOUCHING = 5  # former keys; each adds some 120 octets to the certificate
 _SOFT = frozenset({RevocationReason.SUPERSEDED, RevocationReason.RETIRED})
 
 
@@ -88,8 +88,9 @@ class OwnKeyChanges:
     ) -> SecretKey:
         """A whole new key; the one in use is kept for reading, and vouches for the new one if it can.
 
-        It cannot when it is revoked, or its primary secret is not here. What is not said of the new one's kind is as
-        with the old one. Raises NoOwnKey.
+        It cannot when it is revoked, or its primary secret is not here. Former keys that stand vouch with it: some
+        correspondents have only those yet. What is not said of the new one's kind is as with the old one. Raises
+        NoOwnKey.
         """
         with contextlib.suppress(KeyRefused):
             await self.extend_if_due()  # who has expired cannot vouch
@@ -99,16 +100,17 @@ class OwnKeyChanges:
             kind.version if version is None else version,
             kind.post_quantum if post_quantum is None else post_quantum,
         )
-        new = await self._new_key(_successor, old, kind)
+        new = await self._new_key(old, kind, vouched=not old.certificate.revoked)
         await self._own.add(new, source="made here", use=True)
         return await self._own.key()
 
-    async def _new_key(self, make: Maker, old: SecretKey, kind: KeyKind) -> SecretKey:
+    async def _new_key(self, old: SecretKey, kind: KeyKind, *, vouched: bool) -> SecretKey:
         address, now = self._own.address, self._own.now()
-        try:
-            return await asyncio.to_thread(make, old, kind, address, now)
-        except OpenPGPError:  # the old one cannot vouch any more
-            return await asyncio.to_thread(_stranger, old, kind, address, now)
+        new = await asyncio.to_thread(_stranger, old, kind, address, now)
+        if not vouched:
+            return new
+        vouching = [old, *(key for key in await self._own.keys() if _can_vouch(key, old, address))]
+        return await asyncio.to_thread(_vouched, new, vouching[:MAX_VOUCHING], address, now)
 
     async def _changed(self, key: SecretKey, change: partial[SecretKey]) -> SecretKey:
         if key.certificate.revoked:
@@ -139,8 +141,7 @@ class OwnKeyChanges:
         new: SecretKey | None = None
         if replace and (await self._own.key()).fingerprint == kept.key.fingerprint:
             vouches = reason in _SOFT and not kept.key.certificate.revoked
-            kind = kind_of(kept.key.certificate)
-            new = await self._new_key(_successor if vouches else _stranger, kept.key, kind)
+            new = await self._new_key(kept.key, kind_of(kept.key.certificate), vouched=vouches)
             together.append(Kept(new, ""))
         await self._own.add_all(together, source="revoked here", use=new)
         return (await self._own.find(kept.key.fingerprint)).key
@@ -181,10 +182,22 @@ def _with_new_subkeys(key: SecretKey, at: float, post_quantum: bool) -> SecretKe
     return changed
 
 
-def _successor(old: SecretKey, kind: KeyKind, address: str, at: float) -> SecretKey:
-    """A new key for an address, which the old one vouches for."""
-    new = _stranger(old, kind, address, at)
-    return new.edited(certify(old, new.certificate, address, now=at))
+def _can_vouch(key: SecretKey, old: SecretKey, address: str) -> bool:
+    """Whether correspondents may have this former key and trust it."""
+    certificate = key.certificate
+    return (
+        certificate.fingerprint != old.fingerprint
+        and not certificate.revoked
+        and address in certificate.addresses
+    )
+
+
+def _vouched(new: SecretKey, by: Sequence[SecretKey], address: str, at: float) -> SecretKey:
+    """The new key with the word of each of these that can give it."""
+    for old in by:
+        with contextlib.suppress(OpenPGPError):  # has expired, or its primary secret is elsewhere
+            new = new.edited(certify(old, new.certificate, address, now=at))
+    return new
 
 
 def _stranger(old: SecretKey, kind: KeyKind, address: str, at: float) -> SecretKey:

@@ -196,6 +196,14 @@ def changes_between(before: Bound, after: Bound) -> tuple[str, ...]:
         found.append("a name on it was revoked")
     if after.level > before.level:
         found.append(f"it is believed more: {after.level.words}")
+    known = {change.fingerprint for change in before.binding.refused}
+    found += [
+        f"another key was offered, {change.fingerprint}, and not taken: {change.reason}"
+        for change in after.binding.refused
+        if change.fingerprint not in known
+    ]
+    if after.binding.alert is not None and after.binding.alert != before.binding.alert:
+        found.append("you have to decide about it, see `bitmask status`")
     return tuple(found)
 
 

@@ -35,25 +35,37 @@ class Verifying:
         own_address: str,
         own_keys: Callable[[], Awaitable[list[SecretKey]]],
         *,
+        offered: Callable[[str, str], Awaitable[Certificate | None]] | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        """`offered`: the key of an address and fingerprint which a source has, though the ring did not take it."""
         self._keyring = keyring
         self._own_address = own_address
         self._own_keys = own_keys
+        self._offered = offered
         self._now = now
 
     async def verify(self, address: str, fingerprint: str, *, detail: str = COMPARED) -> Bound:
         """The person compared this fingerprint with the one its owner has: it is the address's key from now on.
 
-        It may be that of the key which stands, or of the one an alert offers. Raises NoSuchKey, and KeyRefused when
-        it is another one, or the key is blocked, or has ended.
+        It may be that of the key which stands, of the one an alert offers, or of one that a source has. Raises
+        NoSuchKey, and KeyRefused when it is another one, or the key is blocked, or has ended.
         """
-        bound = await self.bound(address)
+        address = self._others(address)
         fingerprint = read_fingerprint(fingerprint)
-        certificate = await self._meant(bound, fingerprint)
+        bound = await self._keyring.find(address)
+        certificate = None if bound is None else await self._known(bound, fingerprint)
+        if certificate is None and self._offered is not None:
+            certificate = await self._offered(address, fingerprint)
+        if certificate is None:
+            bound = await self.bound(address)
+            raise KeyRefused(
+                f"the fingerprint {grouped(fingerprint)} is not that of the key of {address}, which is"
+                f" {grouped(bound.certificate.fingerprint)}"
+            )
         decision = await self._keyring.learn(
             certificate,
-            bound.binding.address,
+            address,
             Level.FINGERPRINT,
             source=PERSON,
             detail=detail,
@@ -67,8 +79,10 @@ class Verifying:
         bound = await self.bound(address)
         alert = bound.binding.alert
         if alert is None:
-            raise KeyRefused(f"no other key was offered for {address}")
-        certificate = await self._meant(bound, alert.fingerprint)
+            raise KeyRefused(f"no other key of {address} waits for your decision")
+        certificate = await self._known(bound, alert.fingerprint)
+        if certificate is None:
+            raise KeyRefused(f"the key offered for {address} is missing on this device")
         if bound.contact.blocks(alert.fingerprint):
             raise KeyRefused(f"you blocked the key {grouped(alert.fingerprint)} for {address}")
         if not certificate.can_encrypt(self._now()):
@@ -90,7 +104,7 @@ class Verifying:
         """Keeps the key that stands, against the one of the alert. Raises NoSuchKey, KeyRefused."""
         bound = await self.bound(address)
         if bound.binding.alert is None:
-            raise KeyRefused(f"no other key was offered for {address}")
+            raise KeyRefused(f"no other key of {address} waits for your decision")
         moment = int(self._now())
         await self._keyring.edit(address, lambda b: binding_edits.kept(b, moment))
         return await self.bound(address)
@@ -166,16 +180,11 @@ class Verifying:
             raise NoSuchKey(f"no key is known for {address}")
         return bound
 
-    async def _meant(self, bound: Bound, fingerprint: str) -> Certificate:
-        """The certificate the person speaks of. Raises KeyRefused."""
+    async def _known(self, bound: Bound, fingerprint: str) -> Certificate | None:
+        """The certificate with this fingerprint, if it is the one that stands or that of the alert."""
         if fingerprint == bound.certificate.fingerprint:
             return bound.certificate
         alert = bound.binding.alert
-        offered = alert is not None and alert.fingerprint == fingerprint
-        certificate = await self._keyring.find_certificate(fingerprint) if offered else None
-        if certificate is None:
-            raise KeyRefused(
-                f"the fingerprint {grouped(fingerprint)} is not that of the key of {bound.binding.address}, which is"
-                f" {grouped(bound.certificate.fingerprint)}"
-            )
-        return certificate
+        if alert is None or alert.fingerprint != fingerprint:
+            return None
+        return await self._keyring.find_certificate(fingerprint)

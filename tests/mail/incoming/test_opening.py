@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pytest
 from hypothesis import example, given, settings
@@ -42,7 +42,9 @@ class Ring:
         wanted = set(issuers)
         return [c for c in self.known if wanted & {*c.key_ids, *c.fingerprints}]
 
-    async def find_bound(self, address: str, *, seconds: float) -> list[Certificate]:
+    async def find_bound(
+        self, address: str, *, seconds: float, issuers: Collection[str]
+    ) -> list[Certificate]:
         assert 0 < seconds <= 10
         if bound := [c for c in self.known if address in c.addresses]:
             return bound

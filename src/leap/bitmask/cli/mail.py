@@ -77,14 +77,21 @@ def status(home: Home, address: str | None, as_json: bool) -> None:
         click.echo(sync["sentence"])
         for entry in result["outbox"]:
             if entry["state"] != "sent":
-                to = ", ".join(entry["recipients"])
-                click.echo(f"Outbox: {entry['state']} to {to} ({entry['attempts']} attempts)")
+                click.echo(_outbox_words(entry))
         if result["quarantine"]:
             click.echo(
                 f"{result['quarantine']} mails could not be opened yet; they are kept and retried."
             )
 
     answer(run(work()), as_json=as_json, words=words)
+
+
+def _outbox_words(entry: dict[str, Any]) -> str:
+    """A mail that is not sent yet, or never will be: to whom, and why."""
+    to = ", ".join(entry["recipients"])
+    tried = "once" if entry["attempts"] == 1 else f"{entry['attempts']} times"
+    why = "; ".join(dict.fromkeys(words for _, words in entry["results"]))
+    return f"Outbox: {entry['state']} to {to}, tried {tried}: {why}"
 
 
 @mail.command(name="import")

@@ -33,7 +33,7 @@ def read_passphrase(prompt: str, *, descriptor: int | None = None, twice: bool =
     else:
         text = sys.stdin.readline().rstrip("\r\n")
     if not text:
-        raise click.UsageError("No passphrase was given.")
+        raise click.UsageError(f"{prompt}: none was given.")
     if twice and len(text) < MIN_LENGTH:
         raise click.UsageError(f"Choose a passphrase of at least {MIN_LENGTH} characters.")
     return text

@@ -57,6 +57,8 @@ def read_key_file(path: Path) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise click.UsageError(f"Cannot read {path}: {error.strerror}.") from error
+    if not data:
+        raise click.UsageError(f"{path} is empty.")
     if len(data) > MAX_BYTES:
         raise click.UsageError(f"{path} is over {MAX_BYTES // 1024} kB: that is no key file.")
     return data

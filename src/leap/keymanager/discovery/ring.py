@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from leap.keymanager.discovery.contract import Found
 from leap.keymanager.documents import decisive
-from leap.keymanager.explanation import barred
+from leap.keymanager.explanation import barred, source_words
 from leap.keymanager.keyring import Bound, Keyring
 
 NAME = "ring"
@@ -25,14 +25,14 @@ class RingSource:
         if bound is None:
             return None
         why = decisive(bound.binding.evidence, bound.binding.level)
-        detail = f": {why.detail}" if why is not None and why.detail else ""
-        said_by = f" from {why.source}{detail}" if why is not None else ""
+        reason = "" if why is None else why.detail or source_words(why.source)
+        since = f", because of this: {reason}" if reason else ""
         word = barred(bound)
         return Found(
             certificate=bound.certificate,
             level=bound.level,
             source=NAME,
-            evidence=f"in the keyring{said_by}",
+            evidence=f"in the keyring{since}",
             barred=word.reason if word else "",
             remedy=word.remedy if word else "",
         )

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from leap.keymanager.discovery.contract import Found, Source
 from leap.keymanager.errors import LookupFailed
+from leap.keymanager.openpgp import Certificate
 from leap.keymanager.trust import Level
 
 REFRESH_SECONDS = 5.0  # waited in all for news of a key which can be used as it is
@@ -68,3 +69,18 @@ def _is_good(found: Found | None, at: float) -> bool:
     return (
         found is not None and found.level > Level.WEAK_CHAIN and found.certificate.can_encrypt(at)
     )
+
+
+async def find_offered(
+    address: str, fingerprint: str, sources: Sequence[Source]
+) -> Certificate | None:
+    """The key of an address with this fingerprint, if a source has it; one that fails is passed over."""
+    for source in sources:
+        try:
+            found = await source.find(address)
+        except LookupFailed:
+            continue
+        for one in () if found is None else (found.certificate, *found.others):
+            if one.fingerprint == fingerprint:
+                return one
+    return None

@@ -36,8 +36,10 @@ class SignerKeys(Protocol):
         """Certificates in the ring with any of these fingerprints or key ids."""
         ...
 
-    async def find_bound(self, address: str, *, seconds: float) -> Sequence[Certificate]:
-        """Those that stand for an address; looked up for at most `seconds` when there is none."""
+    async def find_bound(
+        self, address: str, *, seconds: float, issuers: Collection[str]
+    ) -> Sequence[Certificate]:
+        """Those that stand for an address; looked up for at most `seconds` when none is of the `issuers`."""
         ...
 
 
@@ -96,15 +98,15 @@ async def look_up(
     """`senders` and what is wanted of the ring. Raises only what the key manager's store raises."""
     bound, by_issuers = dict(senders.bound), dict(senders.by_issuers)
     all_wanted = list(wanted)
-    names = {one.from_address for one in all_wanted if one.from_address is not None} - set(bound)
+    names = {one.from_address: one for one in all_wanted if one.from_address is not None}
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def find(name: str) -> None:
+    async def find(name: str, one: SendersWanted) -> None:
         async with gate:
-            bound[name] = await _bound(name, keys, own_domain)
+            bound[name] = await _bound(one, keys, own_domain)
 
     # together: a directory that is silent is waited for once, not for every sender
-    await asyncio.gather(*(find(name) for name in names))
+    await asyncio.gather(*(find(name, one) for name, one in names.items() if name not in bound))
     for one in all_wanted:
         if one.issuers not in by_issuers:
             by_issuers[one.issuers] = tuple(await keys.find_signers(one.issuers))
@@ -116,11 +118,15 @@ def key_name(from_address: str, own_domain: str) -> str:
     return without_tag(from_address) if domain_of(from_address) == own_domain else from_address
 
 
-async def _bound(from_address: str, keys: SignerKeys, own_domain: str) -> tuple[Certificate, ...]:
+async def _bound(
+    wanted: SendersWanted, keys: SignerKeys, own_domain: str
+) -> tuple[Certificate, ...]:
     """The certificates whose signatures may count as the From's own."""
+    assert wanted.from_address is not None
     try:
-        name = key_name(from_address, own_domain)
-        return tuple(await keys.find_bound(name, seconds=LOOKUP_SECONDS))
+        name = key_name(wanted.from_address, own_domain)
+        found = await keys.find_bound(name, seconds=LOOKUP_SECONDS, issuers=wanted.issuers)
+        return tuple(found)
     except Exception as error:
         # Then the verdict is "unknown-key" or "not-from": nobody said that it is the sender's key.
         logger.info("a sender's key could not be looked up: %s", type(error).__name__)
