@@ -18,7 +18,11 @@ from leap.mail.contract import (
     StorageFull,
     TooLarge,
 )
-from leap.mail.model import HeaderRecord, blob_values, encode_record, header_record
+from leap.mail.message import Message
+from leap.mail.model import HeaderRecord, blob_values, encode_record, record_of
+from leap.mail.search.tables import keep_terms
+from leap.mail.search.texts import search_terms
+from leap.mail.search.words import Terms
 from leap.soledad.blobs import SealedBlob
 from leap.soledad.blobs.format import seal_blob
 from leap.soledad.envelope import Epoch
@@ -45,17 +49,20 @@ class Prepared(NamedTuple):
     """A message whose parsing and sealing is done."""
 
     record: HeaderRecord
+    terms: Terms
     header: SealedBlob
     content: SealedBlob
     original: SealedBlob | None
 
-    def keep(self, tx: Transaction) -> dict[str, Any]:
-        """Puts the blobs and the opened header record into the transaction; answers the row's fixed columns."""
+    def keep(self, tx: Transaction, date: int) -> dict[str, Any]:
+        """Puts the blobs, the opened header record and the search terms into the transaction; answers the row's
+        fixed columns. `date`: the row's internal date."""
         tx.put_blob(self.header)
         tx.put_blob(self.content)
         if self.original is not None:
             tx.put_blob(self.original)
         keep_metadata(tx.connection, self.header.ref.blob_id, self.record)
+        keep_terms(tx.connection, self.header.ref.blob_id, date, self.terms)
         return {
             **blob_values("header", self.header.ref),
             **blob_values("content", self.content.ref),
@@ -78,11 +85,20 @@ def prepare_now(
     epoch: Epoch,
 ) -> Prepared:
     """Parses and seals a message in place, for threads and processes other than the event loop's."""
-    record = header_record(raw, security)
+    record, terms = _derived(raw, security)
     seal = partial(seal_blob, account=account, epoch=epoch)
     return Prepared(
-        record, seal(encode_record(record)), seal(raw), None if original is None else seal(original)
+        record,
+        terms,
+        seal(encode_record(record)),
+        seal(raw),
+        None if original is None else seal(original),
     )
+
+
+def _derived(raw: bytes, security: SecurityStatus) -> tuple[HeaderRecord, Terms]:
+    message = Message(raw)
+    return record_of(message, security), search_terms(message)
 
 
 async def prepare(
@@ -96,11 +112,12 @@ async def prepare(
     """Parses and seals a message of at most `limit` octets. Raises TooLarge."""
     check_size(raw, limit)
     if len(raw) <= INLINE_OCTETS:
-        record = header_record(raw, security)
+        record, terms = _derived(raw, security)
     else:
-        record = await asyncio.to_thread(header_record, raw, security)
+        record, terms = await asyncio.to_thread(_derived, raw, security)
     return Prepared(
         record,
+        terms,
         await store.seal_blob(encode_record(record)),
         await store.seal_blob(raw),
         None if original is None else await store.seal_blob(original),
