@@ -56,7 +56,13 @@ from leap.mail.projection import (
 from leap.mail.reading import MessageReader
 from leap.mail.search.filling import Filling
 from leap.mail.search.searching import Searching
-from leap.mail.storing import MAX_SERVED_BYTES, Prepared, Preparing, account_errors
+from leap.mail.storing import (
+    MAX_SERVED_BYTES,
+    Prepared,
+    Preparing,
+    account_errors,
+    keep_all,
+)
 from leap.soledad.changes import ChangeSet, Projection
 from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
@@ -259,9 +265,14 @@ class LocalAccount(MessageChanges):
         def job(tx: Transaction, directory: Directory) -> None:
             directory.require(mailbox_id)
             tx.tags.add(report)
-            for row_id, message, made, text in zip(row_ids, messages, prepared, flags, strict=True):
-                date = now if message.internal_date is None else message.internal_date
-                fixed = made.keep(tx, stored_date(date))
+            dates = [
+                now if message.internal_date is None else message.internal_date
+                for message in messages
+            ]
+            kept = keep_all(tx, list(zip(prepared, map(stored_date, dates), strict=True)))
+            for row_id, message, fixed, text, date in zip(
+                row_ids, messages, kept, flags, dates, strict=True
+            ):
                 values = row_values(row_id, fixed, mailbox_id, text, date, message.zone)
                 tx.insert_row(MAIL_ROWS.name, row_id, values)
 
@@ -301,7 +312,7 @@ class LocalAccount(MessageChanges):
         def job(tx: Transaction, _: Directory) -> bool:
             if was_there(tx.connection, row_id):
                 return False
-            fixed = made.keep(tx, stored_date(internal_date))
+            [fixed] = keep_all(tx, [(made, stored_date(internal_date))])
             values = row_values(row_id, fixed, mailbox, text, internal_date, zone)
             tx.insert_row(MAIL_ROWS.name, row_id, values)
             if also is not None:
@@ -320,11 +331,13 @@ class LocalAccount(MessageChanges):
         """
 
         def job(tx: Transaction, _: Directory) -> None:
-            for one in arrived:
-                if not was_there(tx.connection, one.row_id):
-                    fixed = one.prepared.keep(tx, stored_date(one.internal_date))
-                    values = row_values(one.row_id, fixed, INBOX, "", one.internal_date, 0)
-                    tx.insert_row(MAIL_ROWS.name, one.row_id, values)
+            new = {
+                one.row_id: one for one in arrived if not was_there(tx.connection, one.row_id)
+            }.values()
+            kept = keep_all(tx, [(one.prepared, stored_date(one.internal_date)) for one in new])
+            for one, fixed in zip(new, kept, strict=True):
+                values = row_values(one.row_id, fixed, INBOX, "", one.internal_date, 0)
+                tx.insert_row(MAIL_ROWS.name, one.row_id, values)
             also(tx)
 
         await self._edit(job, durable=True)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from leap.keymanager.openpgp import offload
 from leap.mail.contract import (
     AccountError,
     AccountUnavailable,
@@ -20,7 +21,7 @@ from leap.mail.contract import (
 )
 from leap.mail.message import Message
 from leap.mail.model import HeaderRecord, blob_values, encode_record, record_of
-from leap.mail.search.tables import keep_terms
+from leap.mail.search.tables import keep_terms, learn_terms
 from leap.mail.search.texts import search_terms
 from leap.mail.search.words import Terms
 from leap.soledad.blobs import SealedBlob
@@ -42,6 +43,7 @@ from leap.soledad.wire import MAX_MESSAGE_BYTES
 MAX_SERVED_BYTES = (
     2 * MAX_MESSAGE_BYTES
 )  # decrypted mail may be larger than what came: it was compressed
+MANY = 100  # messages in one call from which on another process does it, and so many at a time
 INLINE_OCTETS = 16 * 1024  # parsed and sealed in about a millisecond; more leaves the event loop
 
 
@@ -54,9 +56,7 @@ class Prepared(NamedTuple):
     content: SealedBlob
     original: SealedBlob | None
 
-    def keep(self, tx: Transaction, date: int) -> dict[str, Any]:
-        """Puts the blobs, the opened header record and the search terms into the transaction; answers the row's
-        fixed columns. `date`: the row's internal date."""
+    def _keep(self, tx: Transaction, date: int) -> dict[str, Any]:
         tx.put_blob(self.header)
         tx.put_blob(self.content)
         if self.original is not None:
@@ -69,6 +69,14 @@ class Prepared(NamedTuple):
             **blob_values("original", self.original.ref if self.original else None),
             "size": self.record.size,
         }
+
+
+def keep_all(tx: Transaction, messages: Sequence[tuple[Prepared, int]]) -> list[dict[str, Any]]:
+    """Puts blobs, opened header records and search terms of messages into the transaction, each with its internal
+    date; answers the fixed columns of their rows."""
+    columns = [made._keep(tx, date) for made, date in messages]
+    learn_terms(tx.connection, [made.terms for made, _ in messages])
+    return columns
 
 
 def check_size(raw: bytes, limit: int) -> None:
@@ -151,7 +159,21 @@ class Preparing:
         """Raises TooLarge before any work is done."""
         for raw in raws:
             check_size(raw, MAX_MESSAGE_BYTES)
-        return [await self.one(raw, security) for raw in raws]
+        if len(raws) < MANY:
+            return [await self.one(raw, security) for raw in raws]
+        account, epoch = self._store.sealing
+        out: list[Prepared] = []
+        async with self._turn:
+            for first in range(0, len(raws), MANY):
+                batch = raws[first : first + MANY]
+                out += await offload.run_batch(_prepare_all, batch, security, account, epoch)
+        return out
+
+
+def _prepare_all(
+    raws: Sequence[bytes], security: SecurityStatus, account: str, epoch: Epoch
+) -> list[Prepared]:
+    return [prepare_now(raw, security, None, account=account, epoch=epoch) for raw in raws]
 
 
 def keep_metadata(connection: Connection, header_id: str, record: HeaderRecord) -> None:

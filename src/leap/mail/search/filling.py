@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from leap.mail.message import Message
-from leap.mail.search.tables import keep_terms
+from leap.mail.search.tables import keep_terms, learn_terms
 from leap.mail.search.texts import search_terms
 from leap.mail.search.words import Terms
 from leap.soledad.blobs import BlobRef
@@ -102,6 +102,7 @@ class Filling:
         def job(connection: Connection) -> None:
             for header_id, terms in made:
                 keep_terms(connection, header_id, None, terms)
+            learn_terms(connection, [terms for _, terms in made])
 
         await self._store.write(job)
 

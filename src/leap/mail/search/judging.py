@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 from leap.mail.contract import MailboxInfo, MessageRow
 from leap.mail.message import Message
-from leap.mail.search.query import And, Attachment, Days, Flag, In, Not, Or, Query, Text
+from leap.mail.search.query import And, Attachment, Days, Flag, Id, In, Not, Or, Query, Text
 from leap.mail.search.texts import has_attachment, holds
 
 Leaf = Text | Attachment
@@ -31,6 +31,8 @@ def judge(query: Query, row: MessageRow, mailbox: MailboxInfo, tell: Tell) -> bo
             return (flag.lower() in (one.lower() for one in row.flags)) is there
         case In(name):
             return named_so(mailbox, name)
+        case Id(beginning):
+            return row.row_id.startswith(beginning) or row.message_id.startswith(beginning)
         case Days(first, end):
             day = day_of(row)
             return (first is None or day >= first) and (end is None or day < end)

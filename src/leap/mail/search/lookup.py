@@ -11,14 +11,15 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from leap.mail.search.texts import Where
-from leap.mail.search.words import ATTACHMENT, MARKS, STEP, Field, Piece, pieces
+from leap.mail.search.words import ATTACHMENT, MARKS, STEP, Field, Piece, Pieces, pieces
 from leap.soledad.sqlite import Connection
 
-MAX_TERMS = 2_000  # that one piece may stand for; a doclist each costs about 10 µs
+MAX_TERMS = 20_000  # that one piece may stand for; a doclist each costs about 10 µs
+COMMON = 500  # messages with the very word: who wants the newest only needs no other words that contain it
 MATCHED_TERMS = (
     24  # that one MATCH may name; with more, reading their lists one after the other is faster
 )
-MANY = 10_000  # messages: a set of more is not made unless it has to be
+MANY = 1_000  # messages: a set of more is not made unless it has to be
 _SPARSE = 40  # numbers in a row for one that is wanted, up to which reading them all is cheaper than the whole set
 
 _FIELDS: dict[Where, tuple[Field, ...]] = {
@@ -33,6 +34,7 @@ _FIELDS: dict[Where, tuple[Field, ...]] = {
     "people": ("body", "from", "to", "subject"),
     "text": ("body", "from", "to", "subject"),
 }
+_MARKS = {*MARKS.values(), ATTACHMENT} - {""}
 _INEXACT = ("to", "cc", "bcc")  # which are indexed together
 
 
@@ -53,7 +55,11 @@ class Judged(NamedTuple):
 class Lookup:
     """One needle, looked up in one snapshot; the numbers stay true in later ones, for none is given twice."""
 
-    def __init__(self, connection: Connection, where: Where | str, folded: str) -> None:
+    def __init__(
+        self, connection: Connection, where: Where | str, folded: str, *, newest: bool = False
+    ) -> None:
+        """`newest`: only the newest matches are wanted, so that a common word need not be looked up in full."""
+        self._newest = newest
         self._ways: list[_Way] = []
         self._sets: list[set[int] | None] = []
         self.blind = False  # the index has no say
@@ -68,21 +74,37 @@ class Lookup:
     def _look_up(
         self, connection: Connection, fields: Sequence[Field], folded: str, exact: bool
     ) -> None:
+        shapes = {in_field: pieces(folded, in_field=in_field) for in_field in (False, True)}
+        marks = {
+            in_field: [MARKS[field] for field in fields if (field != "body") is in_field]
+            for in_field in (False, True)
+        }
+        if shapes[False] == shapes[True]:  # no punctuation: one look is enough
+            self._add_way(connection, shapes[False], marks[False] + marks[True], exact)
+            return
         for in_field in (False, True):
-            marks = [MARKS[field] for field in fields if (field != "body") is in_field]
-            if not marks:
-                continue
-            shape = pieces(folded, in_field=in_field)
-            if not shape.pieces:
-                self.blind = True
-                continue
+            if marks[in_field]:
+                self._add_way(connection, shapes[in_field], marks[in_field], exact)
+
+    def _add_way(
+        self, connection: Connection, shape: Pieces, marks: Sequence[str], exact: bool
+    ) -> None:
+        if not shape.pieces:
+            self.blind = True
+            return
+        sure = exact and shape.exact
+        very = _Way([[mark + shape.pieces[0].text for mark in marks]], True)
+        groups: list[list[str] | None] = [None]
+        if not (self._newest and sure and _count(connection, very) >= COMMON):
             groups = [find_terms(connection, marks, piece) for piece in shape.pieces]
-            known = [group for group in groups if group is not None]
-            if not known:
-                self.blind = True
-            elif all(known):
-                sure = exact and shape.exact and len(known) == len(groups)
-                self._ways.append(_Way(known, sure))
+        known = [group for group in groups if group is not None]
+        if not known:
+            self.blind = True
+            if sure:
+                # those with the very word are right, and often there are enough of them
+                self._ways.append(very)
+        elif all(known):
+            self._ways.append(_Way(known, sure and len(known) == len(groups)))
 
     @property
     def count(self) -> int | None:
@@ -142,11 +164,13 @@ def find_terms(connection: Connection, marks: Sequence[str], piece: Piece) -> li
                 (start, start + "\U0010ffff", MAX_TERMS + 1),
             )
     else:
-        # by the first character: those of a field have its mark there, those of the body no mark at all
-        head = "substr(term, 1, 1)"
-        chosen = f"{head} IN (SELECT value FROM json_each(:marks))"  # noqa: S608
-        if marks == [""]:
-            chosen = f"({head} < '\ue000' OR {head} > '\ue07f')"
+        # by the first character: those of a field have its mark there, those of the body none
+        first = "substr(term, 1, 1)"
+        chosen = f"{first} IN (SELECT value FROM json_each(:marks))"  # noqa: S608
+        listed = set(marks)
+        if "" in listed:
+            chosen = f"{first} NOT IN (SELECT value FROM json_each(:marks))"  # noqa: S608
+            listed = _MARKS - listed
         fits = "instr(term, :text)"
         if piece.shape == "ends":
             fits = f"substr(term, -{len(piece.text)}) = :text"
@@ -162,7 +186,7 @@ def find_terms(connection: Connection, marks: Sequence[str], piece: Piece) -> li
             f"SELECT term FROM {source} WHERE {fits} AND {chosen} AND id > 1 LIMIT :most",  # noqa: S608
             {
                 "text": piece.text,
-                "marks": json.dumps(list(marks)),
+                "marks": json.dumps(sorted(listed)),
                 "trigrams": " AND ".join(map(_quoted, sorted(trigrams))),
                 "most": MAX_TERMS + 1,
             },

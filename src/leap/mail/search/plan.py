@@ -15,11 +15,11 @@ from leap.mail.contract import MailboxId, MailboxInfo, MessageRow
 from leap.mail.listing import ROW, as_row
 from leap.mail.search.judging import Leaf, judge, leaves, named_so
 from leap.mail.search.lookup import MANY, Judged, Lookup
-from leap.mail.search.query import And, Attachment, Days, Flag, In, Not, Or, Query
+from leap.mail.search.query import And, Attachment, Days, Flag, Id, In, Not, Or, Query
 from leap.soledad.blobs import BlobRef
 from leap.soledad.sqlite import Connection
 
-FIRST_PAGE, LAST_PAGE = 250, 4_000  # messages looked at in one go; more the longer nothing is found
+FIRST_PAGE, LAST_PAGE = 100, 4_000  # messages looked at in one go; more the longer nothing is found
 _EVER = (-(2**62), 2**62)
 
 _ROWS = (
@@ -41,7 +41,7 @@ class Candidate(NamedTuple):
 
 
 class Plan:
-    """One query at one account; `next_page` is called until it answers None, in any snapshots."""
+    """One query at one account; `next_page` is called until it is `done`, in any snapshots."""
 
     def __init__(
         self, connection: Connection, query: Query, mailboxes: Mapping[MailboxId, MailboxInfo]
@@ -71,14 +71,15 @@ class Plan:
                 )
             ]
         self._at = 0
+        self.done = False
         self._last = (self._end, 0)  # where walking by date has come to
         self._page = FIRST_PAGE
 
-    def next_page(self, connection: Connection) -> list[Candidate] | None:
-        """The next candidates, newest first, perhaps none; None when there are no more."""
+    def next_page(self, connection: Connection) -> list[Candidate]:
+        """The next candidates, newest first, perhaps none."""
         numbers = self._next_numbers(connection)
         if not numbers:
-            return None
+            return []
         judged = {leaf: one.among(connection, numbers) for leaf, one in self._lookups.items()}
         likely = self._may(self._query, set(numbers), judged)
         found: list[Candidate] = []
@@ -96,6 +97,7 @@ class Plan:
         self._page = min(2 * size, LAST_PAGE)
         if self._numbers is not None:
             self._at += size
+            self.done = self._at >= len(self._numbers)
             return self._numbers[self._at - size : self._at]
         found = connection.execute(
             "SELECT internal_date, number FROM mail_text WHERE (internal_date, number) < (?, ?)"
@@ -104,6 +106,7 @@ class Plan:
         ).fetchall()
         if found:
             self._last = found[-1]
+        self.done = len(found) < size
         return [number for _, number in found]
 
     # -- what the index says of numbers
@@ -120,6 +123,8 @@ class Plan:
                 return set().union(*known) if len(known) == len(all_terms) else None
             case Not() | Flag() | In() | Days():
                 return None
+            case Id(beginning):
+                return _with_id(connection, beginning)
             case _:
                 lookup = self._lookups[query]
                 if lookup.count is None or lookup.count > MANY:
@@ -147,7 +152,7 @@ class Plan:
             " WHERE mailbox_id IN (SELECT value FROM json_each(?))",
             (listed,),
         ).fetchone()
-        if count > MANY // 4 or len(chosen) == len(self._mailboxes):
+        if count > 2 * MANY or len(chosen) == len(self._mailboxes):
             return None
         return {
             number
@@ -167,7 +172,7 @@ class Plan:
                 return set().union(*(self._may(term, page, judged) for term in terms))
             case Not(inner):
                 return page - self._must(inner, page, judged)
-            case Flag() | In() | Days():
+            case Flag() | In() | Id() | Days():
                 return page
             case _:
                 if self._lookups[query].blind or self._lookups[query].rest:
@@ -184,7 +189,7 @@ class Plan:
                 return set().union(*(self._must(term, page, judged) for term in terms))
             case Not(inner):
                 return page - self._may(inner, page, judged)
-            case Flag() | In() | Days():
+            case Flag() | In() | Id() | Days():
                 return set()
             case _:
                 return judged[query].sure - self._unindexed
@@ -205,7 +210,7 @@ class Plan:
 def _lookup(connection: Connection, leaf: Leaf) -> Lookup:
     if isinstance(leaf, Attachment):
         return Lookup(connection, "attachment", "")
-    return Lookup(connection, leaf.where, leaf.needle)
+    return Lookup(connection, leaf.where, leaf.needle, newest=True)
 
 
 def _rows(
@@ -219,6 +224,15 @@ def _rows(
     ):
         content = None if here is None else BlobRef(content_id, sha256, size)
         yield number, mailbox_id, content, as_row(*values)
+
+
+def _with_id(connection: Connection, beginning: str) -> set[int]:
+    found = connection.execute(
+        "SELECT t.number FROM mail_index i CROSS JOIN mail_text t ON t.header_id = i.header_id"
+        " WHERE substr(i.row_id, 1, ?1) = ?2 OR substr(i.message_id, 1, ?1) = ?2",
+        (len(beginning), beginning),
+    )
+    return {number for (number,) in found}
 
 
 def _conjuncts(query: Query) -> tuple[Query, ...]:

@@ -7,6 +7,7 @@
            / is                                 read, unread, flagged, unflagged, answered, unanswered, draft
            / tag                                a keyword
            / in                                 a mailbox, by name or special use (in:inbox, in:sent)
+           / id                                 a message by the beginning of its id, as `search` shows it
            / before / after                     a day, YYYY-MM-DD, or YYYY-MM, YYYY; after means from then on
 
 A word is found inside longer words too, letter case and accents aside. A colon behind another name is text.
@@ -52,6 +53,13 @@ class In:
 
 
 @dataclass(frozen=True, slots=True)
+class Id:
+    """The id of the row, or of its message, begins so."""
+
+    beginning: str
+
+
+@dataclass(frozen=True, slots=True)
 class Days:
     """The row's date, in the zone it came with, is in [first, end)."""
 
@@ -76,7 +84,7 @@ class Or:
     terms: tuple[Query, ...]
 
 
-Query = Text | Attachment | Flag | In | Days | Not | And | Or
+Query = Text | Attachment | Flag | In | Id | Days | Not | And | Or
 
 MAX_QUERY = 2_000  # characters
 MAX_TEXTS = 50  # words and phrases in one query
@@ -153,6 +161,10 @@ def _term(name: str | None, value: str, quoted: bool) -> Query | None:
             if not value:
                 raise QueryError("After in: comes the name of a mailbox.")
             return In(value)
+        case "id":
+            if not value:
+                raise QueryError("After id: comes the beginning of a message's id.")
+            return Id(value.lower())
         case "before":
             return Days(end=_day(value, key))
         case "after":

@@ -25,7 +25,7 @@ from leap.mail.search.judging import judge, reading
 from leap.mail.search.lookup import Lookup
 from leap.mail.search.plan import Candidate, Plan
 from leap.mail.search.query import Query, parse_query
-from leap.mail.search.texts import holds
+from leap.mail.search.texts import header_holds, holds
 from leap.mail.storing import account_errors
 from leap.soledad.blobs import BlobRef
 from leap.soledad.errors import BlobAltered, Unreachable
@@ -57,17 +57,19 @@ class Searching:
         query = parse_query(text)
         limit = max(1, min(limit, MAX_LIMIT))
         with account_errors():
-            plan = await self._store.read(lambda c: Plan(c, query, self._directory.read(c).shown))
+            plan, page = await self._store.read(lambda c: self._begin(c, query))
             found: list[FoundMessage] = []
-            unsearched = 0
-            while len(found) <= limit:
+            unsearched = await self._decide(query, page, found, limit)
+            while len(found) <= limit and not plan.done:
                 page = await self._store.read(plan.next_page)
-                if page is None:
-                    break
                 unsearched += await self._decide(query, page, found, limit)
         return SearchResult(
             found=tuple(found[:limit]), more=len(found) > limit, unsearched=unsearched
         )
+
+    def _begin(self, connection: Connection, query: Query) -> tuple[Plan, list[Candidate]]:
+        plan = Plan(connection, query, self._directory.read(connection).shown)
+        return plan, plan.next_page(connection)
 
     async def _decide(
         self, query: Query, page: list[Candidate], found: list[FoundMessage], limit: int
@@ -130,10 +132,10 @@ class Searching:
             return sorted(set(uids))
         asked = set(uids)
         with account_errors():
-            sure, unsure = await self._store.read(
+            sure, unsure, headers = await self._store.read(
                 lambda c: _split(c, mailbox_id, asked, Lookup(c, where, folded))
             )
-            listed = json.dumps(sorted(unsure))
+            listed = json.dumps(sorted(unsure | headers))
             refs = await self._store.read(
                 lambda c: [
                     (Uid(uid), BlobRef(*ref))
@@ -145,14 +147,14 @@ class Searching:
                 batch = _octets(refs, first)
                 first += len(batch)
                 contents = await self._store.read_blobs([ref for _, ref in batch])
-                sure |= await asyncio.to_thread(_holding, batch, contents, where, folded)
+                sure |= await asyncio.to_thread(_holding, batch, contents, where, folded, headers)
         return sorted(sure)
 
 
 def _split(
     connection: Connection, mailbox_id: MailboxId, asked: set[Uid], lookup: Lookup
-) -> tuple[set[Uid], set[Uid]]:
-    """Those that certainly match, and those that have to be read."""
+) -> tuple[set[Uid], set[Uid], set[Uid]]:
+    """Those that certainly match, those that have to be read, and those of which only the header can match."""
 
     def uids(numbers: set[int]) -> set[Uid]:
         found = connection.execute(_UIDS, (json.dumps(list(numbers)), mailbox_id))
@@ -160,10 +162,11 @@ def _split(
 
     numbers = lookup.everywhere(connection)
     there = uids(numbers.sure)
-    if lookup.blind or lookup.rest:
-        return there, asked - there
+    if lookup.blind:
+        return there, asked - there, set()
     unindexed = connection.execute("SELECT number FROM mail_text WHERE state <> 1")
-    return there, uids(numbers.unsure | {number for (number,) in unindexed}) - there
+    unsure = uids(numbers.unsure | {number for (number,) in unindexed}) - there
+    return there, unsure, asked - there - unsure if lookup.rest else set()
 
 
 def _holding(
@@ -171,11 +174,16 @@ def _holding(
     contents: Sequence[bytes],
     where: SearchedText,
     folded: str,
+    headers: set[Uid],
 ) -> set[Uid]:
     return {
         uid
         for (uid, _), raw in zip(batch, contents, strict=True)
-        if holds(Message(raw), where, folded)
+        if (
+            header_holds(Message(raw), folded)
+            if uid in headers
+            else holds(Message(raw), where, folded)
+        )
     }
 
 

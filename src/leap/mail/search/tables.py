@@ -84,15 +84,17 @@ def drop_search(connection: Connection) -> None:
 def want_texts(connection: Connection, arrived: Iterable[tuple[str, int]]) -> None:
     """Messages (header id, date) came into the index; those whose text was not kept in this transaction are wanted."""
     connection.executemany(
-        "INSERT INTO mail_text (header_id, internal_date, state) VALUES (?, ?, 0)"
-        " ON CONFLICT (header_id) DO UPDATE SET internal_date = excluded.internal_date"
-        " WHERE internal_date <> excluded.internal_date",
+        "INSERT INTO mail_text (header_id, internal_date, state) SELECT ?1, ?2, 0"
+        " WHERE NOT EXISTS (SELECT 1 FROM mail_text WHERE header_id = ?1)",
         arrived,
     )
 
 
 def keep_terms(connection: Connection, header_id: str, date: int | None, terms: Terms) -> None:
-    """Puts the terms of a message into the index, once; without a `date` only if the message is still listed."""
+    """Puts the terms of a message into the index, once; without a `date` only if the message is still listed.
+
+    They are found when `learn_terms` got them too.
+    """
     found = connection.execute(
         "SELECT number, state FROM mail_text WHERE header_id = ?", (header_id,)
     ).fetchone()
@@ -112,7 +114,11 @@ def keep_terms(connection: Connection, header_id: str, date: int | None, terms: 
             (PARTIAL if terms.partial else INDEXED, number),
         )
     connection.execute("INSERT INTO mail_words (rowid, terms) VALUES (?, ?)", (number, terms.text))
-    _vocabulary.learn(connection, terms.text.split())
+
+
+def learn_terms(connection: Connection, messages: Iterable[Terms]) -> None:
+    """Puts the terms of messages into the vocabulary; in the transaction that keeps them."""
+    _vocabulary.learn(connection, set().union(*(terms.text.split() for terms in messages)))
 
 
 def forget_texts(connection: Connection, header_ids: Sequence[str]) -> None:
@@ -171,7 +177,7 @@ class _Vocabulary:
     def __init__(self) -> None:
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
-    def learn(self, connection: Connection, terms: Iterable[str]) -> None:
+    def learn(self, connection: Connection, terms: set[str]) -> None:
         (_, name), last = _first_and_last(connection)
         known = self._known.setdefault(name, _Known())
         self._known.move_to_end(name)
@@ -179,7 +185,7 @@ class _Vocabulary:
             self._known.popitem(last=False)
         if known.last != last or len(known.terms) > KNOWN_TERMS:
             known.terms.clear()
-        new = set(terms) - known.terms
+        new = terms - known.terms
         if not new:
             return
         added = connection.execute(

@@ -20,7 +20,7 @@ from typing import Literal
 
 from leap.mail.message import Message
 from leap.mail.message.text import search_texts
-from leap.mail.search.folding import fold
+from leap.mail.search.folding import fold, fold_letters
 from leap.mail.search.words import ATTACHMENT, Field, Terms, body_terms, field_terms, shortened
 
 Where = Literal[
@@ -65,6 +65,11 @@ def holds(message: Message, where: Where, folded: str) -> bool:
     return any(folded in fold(text) for text in texts_of(message, where))
 
 
+def header_holds(message: Message, folded: str) -> bool:
+    """Whether the message's own header, as one text, holds the folded needle."""
+    return folded in fold(next(search_texts(message.raw, message.root, headers=True)))
+
+
 def has_attachment(message: Message) -> bool:
     return next(iter(message.attachments()), None) is not None
 
@@ -76,7 +81,7 @@ def search_terms(message: Message) -> Terms:
     for where, field in _INDEXED:
         left = MAX_TEXT
         for text in texts_of(message, where):
-            folded = fold(text[:left])
+            folded = fold_letters(text[:left])
             terms |= body_terms(folded) if field == "body" else field_terms(field, folded)
             partial = partial or len(text) > left
             left = max(0, left - len(text))

@@ -33,7 +33,7 @@ _APART = "\x00-\x20\x7f-\xbf\u2000-\u206f\u3000-\u303f"  # separators in fields 
 _PUNCTUATION = "\x21-\x2f\x3a-\x60\x7b-\x7e"
 _BODY_WORD = f"[^{_APART}{_PUNCTUATION}{_RUN}{_SYMBOL}]+"
 _FIELD_WORD = f"[^{_APART}{_RUN}{_SYMBOL}]+"
-_ASCII_WORD = re.compile(r"[0-9a-z]+")
+_ASCII_WORDS = {code: chr(code) if chr(code).isalnum() else " " for code in range(128)}
 _BODY = re.compile(f"(?P<word>{_BODY_WORD})|(?P<run>[{_RUN}]+)|(?P<symbol>[{_SYMBOL}])")
 _FIELD = re.compile(f"(?P<word>{_FIELD_WORD})|(?P<run>[{_RUN}]+)|(?P<symbol>[{_SYMBOL}])")
 _HIDDEN = {code: 0xE000 + code for code in range(0x21, 0x7F) if not chr(code).isalnum()}
@@ -77,7 +77,7 @@ class Pieces(NamedTuple):
 def body_terms(folded: str) -> set[str]:
     """The terms of a text; words may still be too long."""
     if folded.isascii():
-        return set(_ASCII_WORD.findall(folded))
+        return set(folded.translate(_ASCII_WORDS).split())
     return set(_terms(_BODY, folded))
 
 
@@ -90,8 +90,8 @@ def field_terms(field: Field, folded: str) -> set[str]:
 def shortened(terms: set[str], limit: int = LONGEST) -> tuple[set[str], bool]:
     """Terms with the long ones in pieces, and whether any had to be left out. Marks count as part of a term."""
     partial = False
-    long = [term for term in terms if len(term) > limit]
-    if long:
+    if terms and max(map(len, terms)) > limit:
+        long = [term for term in terms if len(term) > limit]
         terms = terms.difference(long)
         partial = len(long) > MAX_LONG
         for term in long[:MAX_LONG]:
