@@ -126,9 +126,9 @@ class LocalAccount(MessageChanges):
         self._now = now
         self._sync: Syncing | None = None
         self._feed = ChangeFeed()
-        self._reader = MessageReader(store)
-        self._searching = Searching(store)
         self._filling = Filling(store)
+        self._searching = Searching(store, self._filling.follow)
+        self._reader = MessageReader(store, self._filling.follow)
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
         self._closed = False
@@ -345,9 +345,10 @@ class LocalAccount(MessageChanges):
     # -- the account as a whole
 
     def look_for_headers(self) -> None:
-        """Many messages came in by another way than `append`: opens their header records in the background."""
+        """Many messages came in by another way than `append`, or the index is new: opens their header records and
+        indexes their texts in the background."""
         self._reader.more_arrived()
-        self._filling.more_arrived()
+        self._filling.look_through_all()
 
     def changes(self) -> AsyncIterator[Change]:
         return self._feed.open()
@@ -361,7 +362,7 @@ class LocalAccount(MessageChanges):
                 self._feed.announce(tag.mailbox_id, tag.modseq)
         if changes.from_sync:
             self._reader.more_arrived()
-            self._filling.more_arrived()
+            self._filling.rows_arrived()
 
     async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
         self._check_open()

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Literal
 
@@ -55,8 +55,10 @@ _ARRIVED = "SELECT w.header_id FROM json_each(?) j CROSS JOIN mail_header_wanted
 class MessageReader:
     """The reading side of one account."""
 
-    def __init__(self, store: Soledad) -> None:
+    def __init__(self, store: Soledad, on_read: Callable[[Sequence[BlobRef]], None]) -> None:
+        """`on_read` hears of contents that were read, and so are here."""
         self._store = store
+        self._on_read = on_read
         self._more = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
         self._arrived: list[BlobRef] = []  # blobs that sync brought, some of them header records
@@ -88,7 +90,9 @@ class MessageReader:
         if start >= ref.size or length == 0:
             return b""
         with account_errors():
-            return await self._store.read_blob(ref, start, length)
+            data = await self._store.read_blob(ref, start, length)
+        self._on_read([ref])
+        return data
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         """In the order asked. Raises NoSuchMessage, ContentUnavailable."""

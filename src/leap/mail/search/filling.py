@@ -1,15 +1,18 @@
 """Indexes messages whose content came otherwise than by `append`: by sync, or before there was an index.
 
-Newest first, and only what is on this device: nothing is fetched for it. What cannot be opened stays as it is, and is
-read when a search needs it.
+Newest first, and only what is on this device: nothing is fetched for it. All is looked through once, when the account
+is opened or its index built anew; after that, only contents that somebody fetched. What cannot be opened stays as it
+is, and is read when a search needs it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from leap.mail.message import Message
 from leap.mail.search.tables import keep_terms, learn_terms
@@ -22,7 +25,7 @@ from leap.soledad.store import Soledad
 
 BATCH = 100  # messages opened in one go
 BATCH_OCTETS = 4 * 1024 * 1024
-PAUSE_SECONDS = 1.0  # contents come in bursts: they are gathered for so long
+PAUSE_SECONDS = 0.2  # contents come in bursts: they are gathered for so long
 
 _log = logging.getLogger(__name__)
 _HERE = (
@@ -36,6 +39,11 @@ _LAST = (
     "SELECT internal_date, number FROM mail_text WHERE state = 0 AND (internal_date, number) < (?, ?)"
     " ORDER BY internal_date DESC, number DESC LIMIT 1 OFFSET ?"
 )
+_ARRIVED = (
+    "SELECT t.header_id, r.content_id, r.content_sha256, r.content_size FROM json_each(?) j"
+    " CROSS JOIN mail_row r ON r.content_id = j.value CROSS JOIN mail_text t ON t.header_id = r.header_id"
+    " JOIN blob b ON b.blob_id = r.content_id WHERE t.state = 0 GROUP BY t.number"
+)
 _EVER = (2**62, 0)
 
 
@@ -46,15 +54,29 @@ class Filling:
         self._store = store
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._all = True
+        self._wanting = True  # whether any message may be unindexed
+        self._arrived: list[BlobRef] = []  # contents, or other blobs, that are here now
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         self._more.set()
-        self._unsubscribe = self._store.on_fetched(lambda _: self._more.set())
+        self._unsubscribe = self._store.on_fetched(self.follow)
         self._task = asyncio.create_task(self._work(), name="mail search index")
 
-    def more_arrived(self) -> None:
+    def look_through_all(self) -> None:
+        self._all = self._wanting = True
         self._more.set()
+
+    def follow(self, refs: Sequence[BlobRef]) -> None:
+        """These blobs are here now."""
+        if self._wanting:
+            self._arrived += refs
+            self._more.set()
+
+    def rows_arrived(self) -> None:
+        """Rows came by sync; their contents follow."""
+        self._wanting = True
 
     async def close(self) -> None:
         if self._task is not None:
@@ -68,7 +90,7 @@ class Filling:
             await self._more.wait()
             self._more.clear()
             try:
-                await self.fill()
+                await self._fill_once()
             except NotOpen:
                 return
             except SoledadError as error:
@@ -77,19 +99,34 @@ class Filling:
                 _log.exception("the search index could not be filled")
             await asyncio.sleep(PAUSE_SECONDS)
 
+    async def _fill_once(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        if self._all:
+            await self.fill()
+            self._all = False
+        for first in range(0, len(arrived), BATCH):
+            await self._index_all(
+                await self._store.read(partial(_among, refs=arrived[first : first + BATCH]))
+            )
+
     async def fill(self) -> None:
         """Indexes all that is here and was not indexed yet."""
         before = _EVER
         while True:
             found, last = await self._store.read(lambda c: _find(c, before))  # noqa: B023
-            first = 0
-            while first < len(found):
-                batch = _octets(found, first)
-                first += len(batch)
-                await self._index(batch)
+            await self._index_all(found)
             if last is None:
-                return
+                break
             before = last
+        left = "SELECT EXISTS (SELECT 1 FROM mail_text WHERE state = 0)"
+        self._wanting = bool(await self._store.read(lambda c: c.execute(left).fetchone()[0]))
+
+    async def _index_all(self, found: Sequence[tuple[str, BlobRef]]) -> None:
+        first = 0
+        while first < len(found):
+            batch = _octets(found, first)
+            first += len(batch)
+            await self._index(batch)
 
     async def _index(self, batch: Sequence[tuple[str, BlobRef]]) -> None:
         contents: list[tuple[str, bytes]] = []
@@ -105,6 +142,14 @@ class Filling:
             learn_terms(connection, [terms for _, terms in made])
 
         await self._store.write(job)
+
+
+def _among(connection: Connection, refs: Sequence[BlobRef]) -> list[tuple[str, BlobRef]]:
+    """Unindexed messages whose contents these blobs are."""
+    listed = json.dumps([ref.blob_id for ref in refs])
+    return [
+        (header_id, BlobRef(*ref)) for header_id, *ref in connection.execute(_ARRIVED, (listed,))
+    ]
 
 
 def _find(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from leap.mail.contract import (
     FoundMessage,
@@ -48,8 +48,10 @@ _UIDS = (
 class Searching:
     """Searches one account's store."""
 
-    def __init__(self, store: Soledad) -> None:
+    def __init__(self, store: Soledad, on_read: Callable[[Sequence[BlobRef]], None]) -> None:
+        """`on_read` hears of contents that were read, and so are here."""
         self._store = store
+        self._on_read = on_read
         self._directory = DirectoryReader()
 
     async def search(self, text: str, limit: int) -> SearchResult:
@@ -147,6 +149,7 @@ class Searching:
                 batch = _octets(refs, first)
                 first += len(batch)
                 contents = await self._store.read_blobs([ref for _, ref in batch])
+                self._on_read([ref for _, ref in batch])
                 sure |= await asyncio.to_thread(_holding, batch, contents, where, folded, headers)
         return sorted(sure)
 
