@@ -161,7 +161,7 @@ class Preparing:
             check_size(raw, MAX_MESSAGE_BYTES)
         if len(raws) < MANY:
             return [await self.one(raw, security) for raw in raws]
-        account, epoch = self._store.sealing
+        account, epoch = self._store.sealing_keys
         out: list[Prepared] = []
         async with self._turn:
             for first in range(0, len(raws), MANY):

@@ -275,8 +275,8 @@ class Soledad(DocumentStore):
         return await asyncio.to_thread(seal_blob, data, account=keys.account, epoch=keys.epoch)
 
     @property
-    def sealing(self) -> tuple[str, Epoch]:
-        """The account and the epoch blobs are sealed for now: for `seal_blob` in another process."""
+    def sealing_keys(self) -> tuple[str, Epoch]:
+        """The account and the epoch under which blobs are sealed now, for `seal_blob` in another process."""
         return self._keys.account, self._keys.epoch
 
     async def seal_many(self, contents: Sequence[bytes]) -> list[SealedBlob]:
