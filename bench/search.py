@@ -140,8 +140,8 @@ async def _ours(folder: Path, home: Path, text_octets: int) -> dict[str, dict[st
         account = await LocalAccount.open(store, "alice@example.test")
         seconds = await _import(account, folder)
 
-        def size(connection: Connection) -> float:
-            return 1.0 * sum(
+        def size(connection: Connection) -> int:
+            octets: int = sum(
                 connection.execute(f"SELECT sum(length(block)) FROM {name}_data").fetchone()[0]
                 for name in ("mail_words", "mail_term_parts")
             ) + sum(
@@ -152,6 +152,7 @@ async def _ours(folder: Path, home: Path, text_octets: int) -> dict[str, dict[st
                     "SELECT count(*) * 110 FROM mail_text",
                 )
             )
+            return octets
 
         index = await store.read(size)
         out["import"] = {
