@@ -25,6 +25,7 @@ from leap.mail.contract import (
     NewMessage,
     NoSuchMailbox,
     NoSuchMessage,
+    QueryError,
     RowId,
     Uid,
 )
@@ -448,6 +449,34 @@ class AccountBackendSuite:
         assert await search(INBOX, both, "text", "nothing of this") == []
         assert await search(INBOX, [encoded], "body", "heron") == []
         assert await search(INBOX, both, "body", "ero") == [plain]
+        assert await search(INBOX, both, "body", "oregrund") == [encoded]
+        assert await search(INBOX, both, "from", "JURGEN") == [encoded]
+        assert await search(INBOX, both, "subject", "plain  words") == [plain]
+        assert await search(INBOX, both, "to", "example.test") == both
+        assert await search(INBOX, both, "cc", "bob") == await search(INBOX, both, "bcc", "") == []
+
+    async def test_search_answers_of_all_mailboxes_newest_first(
+        self, backend: AccountBackend
+    ) -> None:
+        archive = MailboxId("archive")
+        [plain] = await backend.append(INBOX, [new(PLAIN, at=1_700_000_000)])
+        [encoded] = await backend.append(archive, [new(ENCODED, "\\Seen", at=1_800_000_000)])
+
+        async def found(query: str, limit: int = 50) -> list[RowId]:
+            return [one.row.row_id for one in (await backend.search(query, limit)).found]
+
+        assert await found("") == await found("to:bob") == [encoded.row_id, plain.row_id]
+        assert await found("heron OR reiher") == [encoded.row_id, plain.row_id]
+        assert await found("from:jurgen GRÜSSE") == [encoded.row_id]
+        assert await found("in:inbox") == await found("is:unread") == [plain.row_id]
+        assert await found("-heron") == await found("after:2027-01-01") == [encoded.row_id]
+        assert await found('"stands still" has:attachment') == []
+        first = await backend.search("to:bob", 1)
+        assert first.more
+        assert first.found[0].mailbox_id == archive
+        assert first.found[0].row.flags == ("\\Seen",)
+        with pytest.raises(QueryError, match="is: comes one of"):
+            await backend.search("is:odd")
 
     # -- changes
 

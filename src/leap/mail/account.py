@@ -20,6 +20,7 @@ from leap.mail.contract import (
     AccountBackend,
     Appended,
     Change,
+    FoundMessage,
     MailboxId,
     MailboxInfo,
     MailboxStatus,
@@ -29,6 +30,7 @@ from leap.mail.contract import (
     NoSuchMailbox,
     OutboxEntry,
     RowId,
+    SearchResult,
     SecurityStatus,
     SyncStatus,
     Transferred,
@@ -103,6 +105,21 @@ class Account:
 
     async def set_subscribed(self, mailbox_id: MailboxId, subscribed: bool) -> None:
         await self.backend.set_subscribed(mailbox_id, subscribed)
+
+    # -- search
+
+    async def search(self, query: str, limit: int = 50) -> SearchResult:
+        """Messages of all mailboxes that fit `query` (docs/search.md), newest first, at most `limit`.
+        `open_found` makes messages of them. Raises QueryError."""
+        return await self.backend.search(query, limit)
+
+    async def open_found(self, found: Sequence[FoundMessage]) -> list[Message]:
+        """What `search` found, with what a list shows of each. Raises NoSuchMessage, ContentUnavailable."""
+        metadata = await self.backend.metadata([one.row.row_id for one in found])
+        return [
+            Message(self.backend, one.mailbox_id, one.row, made)
+            for one, made in zip(found, metadata, strict=True)
+        ]
 
     # -- the account as a whole
 

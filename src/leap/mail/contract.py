@@ -20,6 +20,7 @@ ModSeq = NewType("ModSeq", int)  # RFC 7162 3.1, one counter a mailbox
 
 INBOX = MailboxId("inbox")  # fixed, as are the ids of the special-use mailboxes below
 FlagOp = Literal["set", "add", "remove"]
+SearchedText = Literal["text", "body", "from", "to", "cc", "bcc", "subject"]  # RFC 9051 6.4.4
 SPECIAL_USE = {  # RFC 6154: id -> (name at first, attribute)
     MailboxId("archive"): ("Archive", "\\Archive"),
     MailboxId("drafts"): ("Drafts", "\\Drafts"),
@@ -133,6 +134,22 @@ class Change(Value, frozen=True, kw_only=True):
     modseq: ModSeq
 
 
+class FoundMessage(Value, frozen=True, kw_only=True):
+    """A message that fits a query, and the mailbox it is in."""
+
+    mailbox_id: MailboxId
+    row: MessageRow
+
+
+class SearchResult(Value, frozen=True, kw_only=True):
+    """Newest first. `more`: there are others beyond the limit; `unsearched` counts messages which might fit, but
+    whose content is still at the provider."""
+
+    found: tuple[FoundMessage, ...]
+    more: bool = False
+    unsearched: int = 0
+
+
 class OutboxEntry(Value, frozen=True, kw_only=True):
     outbox_id: str
     sender: str
@@ -211,6 +228,10 @@ class NotPermitted(AccountError):
     """Policy forbids it; the text says what to do."""
 
 
+class QueryError(AccountError):
+    """The query says something that cannot be meant; the text says what."""
+
+
 class AccountUnavailable(AccountError):
     """The account is locked, logged out, or its daemon has gone."""
 
@@ -275,10 +296,15 @@ class AccountBackend(Protocol):
         self,
         mailbox_id: MailboxId,
         uids: Sequence[Uid],
-        where: Literal["text", "body"],
+        where: SearchedText,
         needle: str,
     ) -> list[Uid]:
-        """Messages whose decoded text (headers too for "text") contains `needle`, case-insensitively."""
+        """Messages whose decoded text, as `where` names it, contains `needle`: letter case, accents and the number
+        of white space aside. Fetches what is still at the provider. Raises ContentUnavailable."""
+
+    async def search(self, query: str, limit: int = 50) -> SearchResult:
+        """Messages of all mailboxes that fit `query`, in the language of docs/search.md. Fetches nothing.
+        Raises QueryError."""
 
     def changes(self) -> AsyncIterator[Change]:
         """Every change from the moment of the first `__anext__`-ready call on, from whatever source."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from leap.mail.contract import MailboxId, ModSeq, RowId, Uid
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS
+from leap.mail.search.tables import forget_texts, want_texts
 from leap.soledad.changes import Row, RowChange
 from leap.soledad.sqlite import Connection
 
@@ -122,6 +123,7 @@ class IndexChanges:
         arriving: list[Row] = []
         stayed: list[tuple[str, str, str]] = []
         replaced: list[Row] = []
+        renamed: list[tuple[str, int]] = []
         for change in rows:
             row, shown = change.after, known.get(change.row_id)
             if row is None:
@@ -145,12 +147,15 @@ class IndexChanges:
                 self._reflag(place, shown.flags, row["flags"], [change.row_id])
             if row["mailbox"] != shown.place or header_id != shown.header_id:
                 stayed.append((row["mailbox"], header_id, change.row_id))
+                if header_id:
+                    renamed.append((header_id, row["internal_date"] or 0))
         self._connection.executemany(
             "UPDATE mail_index SET place = ?, header_id = ? WHERE row_id = ?", stayed
         )
         self._connection.executemany(
             _WANT, [(header_id, 0) for _, header_id, _ in stayed if header_id]
         )
+        want_texts(self._connection, renamed)
         if leaving:
             self._leave(leaving)
         if arriving:
@@ -268,6 +273,7 @@ class IndexChanges:
             values,
         )
         self._connection.executemany(_WANT, wanted)
+        want_texts(self._connection, wanted)
 
     def _leave(self, row_ids: Sequence[str]) -> None:
         listed = json.dumps(row_ids)
@@ -313,6 +319,7 @@ def drop_unused_metadata(connection: Connection, header_ids: Iterable[str]) -> s
             f"DELETE FROM {table} WHERE header_id IN (SELECT value FROM json_each(?))",  # noqa: S608
             (listed,),
         )
+    forget_texts(connection, list(unused))
     return unused
 
 

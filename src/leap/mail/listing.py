@@ -18,7 +18,7 @@ from leap.mail.contract import (
 from leap.mail.flags import flags_of
 from leap.soledad.sqlite import Connection
 
-_ROW = "i.row_id, i.message_id, i.uid, i.modseq, i.flags, i.size, i.internal_date, i.zone"
+ROW = "i.row_id, i.message_id, i.uid, i.modseq, i.flags, i.size, i.internal_date, i.zone"
 _AMONG = " FROM json_each(?) j CROSS JOIN mail_index i ON i.mailbox_id = ? AND i.uid = j.value"
 _LAST_UID = 2**32 - 1
 
@@ -54,7 +54,7 @@ def read_rows(
     # "+" keeps SQLite from the index that does not serve
     narrow = "i.modseq > ? AND +i.uid" if changed_since else "+i.modseq > ? AND i.uid"
     found = connection.execute(
-        f"SELECT {_ROW} FROM mail_index i WHERE i.mailbox_id = ? AND {narrow} BETWEEN ? AND ?"  # noqa: S608
+        f"SELECT {ROW} FROM mail_index i WHERE i.mailbox_id = ? AND {narrow} BETWEEN ? AND ?"  # noqa: S608
         " ORDER BY i.uid",
         (mailbox_id, changed_since, first, _LAST_UID if last is None else last),
     )
@@ -89,7 +89,7 @@ def row_values(
 ) -> list[RowValues]:
     """Those uids that exist, ascending."""
     return connection.execute(
-        f"SELECT {_ROW}{_AMONG} ORDER BY i.uid",
+        f"SELECT {ROW}{_AMONG} ORDER BY i.uid",
         (json.dumps(sorted(set(uids))), mailbox_id),
     ).fetchall()
 

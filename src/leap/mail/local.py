@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from leap.keymanager.merges import MERGES as KEY_MERGES
 from leap.mail import listing, mailbox_documents
@@ -31,6 +31,8 @@ from leap.mail.contract import (
     NotPermitted,
     OutboxEntry,
     RowId,
+    SearchedText,
+    SearchResult,
     SecurityStatus,
     SyncStatus,
     Uid,
@@ -43,7 +45,7 @@ from leap.mail.model import (
     MAILBOX_TYPE,
 )
 from leap.mail.new_rows import Arrived as Arrived
-from leap.mail.new_rows import new_row_id, row_values, was_there
+from leap.mail.new_rows import new_row_id, row_values, stored_date, was_there
 from leap.mail.projection import (
     DirectoryReader,
     MailboxChanged,
@@ -52,7 +54,15 @@ from leap.mail.projection import (
     Report,
 )
 from leap.mail.reading import MessageReader
-from leap.mail.storing import MAX_SERVED_BYTES, Prepared, Preparing, account_errors
+from leap.mail.search.filling import Filling
+from leap.mail.search.searching import Searching
+from leap.mail.storing import (
+    MAX_SERVED_BYTES,
+    Prepared,
+    Preparing,
+    account_errors,
+    keep_all,
+)
 from leap.soledad.changes import ChangeSet, Projection
 from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
@@ -116,12 +126,15 @@ class LocalAccount(MessageChanges):
         self._now = now
         self._sync: Syncing | None = None
         self._feed = ChangeFeed()
-        self._reader = MessageReader(store)
+        self._filling = Filling(store)
+        self._searching = Searching(store, self._filling.follow)
+        self._reader = MessageReader(store, self._filling.follow)
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
         self._closed = False
         self._unsubscribe = store.on_change(self._follow)
         self._reader.start()
+        self._filling.start()
 
     @classmethod
     async def open(
@@ -226,11 +239,15 @@ class LocalAccount(MessageChanges):
         self,
         mailbox_id: MailboxId,
         uids: Sequence[Uid],
-        where: Literal["text", "body"],
+        where: SearchedText,
         needle: str,
     ) -> list[Uid]:
         await self._look(mailbox_id, lambda _: None)
-        return await self._reader.search(mailbox_id, uids, needle, headers=where == "text")
+        return await self._searching.search_text(mailbox_id, uids, where, needle)
+
+    async def search(self, query: str, limit: int = 50) -> SearchResult:
+        self._check_open()
+        return await self._searching.search(query, limit)
 
     # -- adding
 
@@ -248,9 +265,15 @@ class LocalAccount(MessageChanges):
         def job(tx: Transaction, directory: Directory) -> None:
             directory.require(mailbox_id)
             tx.tags.add(report)
-            for row_id, message, made, text in zip(row_ids, messages, prepared, flags, strict=True):
-                date = now if message.internal_date is None else message.internal_date
-                values = row_values(row_id, made.keep(tx), mailbox_id, text, date, message.zone)
+            dates = [
+                now if message.internal_date is None else message.internal_date
+                for message in messages
+            ]
+            kept = keep_all(tx, list(zip(prepared, map(stored_date, dates), strict=True)))
+            for row_id, message, fixed, text, date in zip(
+                row_ids, messages, kept, flags, dates, strict=True
+            ):
+                values = row_values(row_id, fixed, mailbox_id, text, date, message.zone)
                 tx.insert_row(MAIL_ROWS.name, row_id, values)
 
         await self._edit(job)
@@ -289,7 +312,8 @@ class LocalAccount(MessageChanges):
         def job(tx: Transaction, _: Directory) -> bool:
             if was_there(tx.connection, row_id):
                 return False
-            values = row_values(row_id, made.keep(tx), mailbox, text, internal_date, zone)
+            [fixed] = keep_all(tx, [(made, stored_date(internal_date))])
+            values = row_values(row_id, fixed, mailbox, text, internal_date, zone)
             tx.insert_row(MAIL_ROWS.name, row_id, values)
             if also is not None:
                 also(tx)
@@ -307,11 +331,13 @@ class LocalAccount(MessageChanges):
         """
 
         def job(tx: Transaction, _: Directory) -> None:
-            for one in arrived:
-                if not was_there(tx.connection, one.row_id):
-                    fixed = one.prepared.keep(tx)
-                    values = row_values(one.row_id, fixed, INBOX, "", one.internal_date, 0)
-                    tx.insert_row(MAIL_ROWS.name, one.row_id, values)
+            new = {
+                one.row_id: one for one in arrived if not was_there(tx.connection, one.row_id)
+            }.values()
+            kept = keep_all(tx, [(one.prepared, stored_date(one.internal_date)) for one in new])
+            for one, fixed in zip(new, kept, strict=True):
+                values = row_values(one.row_id, fixed, INBOX, "", one.internal_date, 0)
+                tx.insert_row(MAIL_ROWS.name, one.row_id, values)
             also(tx)
 
         await self._edit(job, durable=True)
@@ -319,8 +345,10 @@ class LocalAccount(MessageChanges):
     # -- the account as a whole
 
     def look_for_headers(self) -> None:
-        """Many messages came in by another way than `append`: opens their header records in the background."""
+        """Many messages came in by another way than `append`, or the index is new: opens their header records and
+        indexes their texts in the background."""
         self._reader.more_arrived()
+        self._filling.look_through_all()
 
     def changes(self) -> AsyncIterator[Change]:
         return self._feed.open()
@@ -334,6 +362,7 @@ class LocalAccount(MessageChanges):
                 self._feed.announce(tag.mailbox_id, tag.modseq)
         if changes.from_sync:
             self._reader.more_arrived()
+            self._filling.rows_arrived()
 
     async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
         self._check_open()
@@ -370,6 +399,7 @@ class LocalAccount(MessageChanges):
         self._unsubscribe()
         self._feed.end()
         await self._reader.close()
+        await self._filling.close()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -11,7 +11,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -22,6 +21,7 @@ from leap.mail.contract import (
     Appended,
     Change,
     FlagOp,
+    FoundMessage,
     InvalidName,
     MailboxExists,
     MailboxId,
@@ -37,6 +37,8 @@ from leap.mail.contract import (
     NotPermitted,
     OutboxEntry,
     RowId,
+    SearchedText,
+    SearchResult,
     SecurityStatus,
     SyncStatus,
     TooLarge,
@@ -44,6 +46,10 @@ from leap.mail.contract import (
     Uid,
 )
 from leap.mail.message import Message, message_metadata
+from leap.mail.search.folding import fold
+from leap.mail.search.judging import judge, reading
+from leap.mail.search.query import parse_query
+from leap.mail.search.texts import holds
 
 MAX_MESSAGE = 50 * 1024 * 1024  # what the provider's MX takes; APPEND allows no more
 MAX_NAME = 1000  # octets of UTF-8; twice what Dovecot allows, and it still fits one IMAP line
@@ -396,16 +402,29 @@ class MemoryAccount:
         self,
         mailbox_id: MailboxId,
         uids: Sequence[Uid],
-        where: Literal["text", "body"],
+        where: SearchedText,
         needle: str,
     ) -> list[Uid]:
         rows = self._find(mailbox_id).rows
-        found = []
-        for uid in sorted(set(uids) & rows.keys()):
-            message = Message(self._contents[rows[uid].row_id])
-            if message.contains(needle, headers=where == "text"):
-                found.append(uid)
-        return found
+        folded = fold(needle)
+        asked = sorted(set(uids) & rows.keys())
+        if not folded and where in ("text", "body"):
+            return asked
+        return [
+            uid for uid in asked if holds(Message(self._contents[rows[uid].row_id]), where, folded)
+        ]
+
+    async def search(self, query: str, limit: int = 50) -> SearchResult:
+        wanted = parse_query(query)
+        found = [
+            FoundMessage(mailbox_id=box.info.mailbox_id, row=row)
+            for box in self._mailboxes.values()
+            for row in box.rows.values()
+            if judge(wanted, row, box.info, reading(Message(self._contents[row.row_id])))
+        ]
+        found.sort(key=lambda one: (-one.row.internal_date, one.row.row_id))
+        limit = max(1, limit)
+        return SearchResult(found=tuple(found[:limit]), more=len(found) > limit)
 
     # -- the account as a whole
 

@@ -25,6 +25,11 @@ def new_row_id() -> RowId:
     return RowId(secrets.token_hex(16))
 
 
+def stored_date(date: int) -> int:
+    """A date within what INTERNALDATE can say."""
+    return min(max(date, EARLIEST), LATEST)
+
+
 def row_values(
     row_id: RowId, fixed: dict[str, Any], mailbox: MailboxId, flags: str, date: int, zone: int
 ) -> dict[str, Any]:
@@ -32,7 +37,7 @@ def row_values(
     return {
         **fixed,
         "message_id": row_id,
-        "internal_date": min(max(date, EARLIEST), LATEST),
+        "internal_date": stored_date(date),
         "zone": min(max(zone, -MAX_ZONE), MAX_ZONE),
         "mailbox": mailbox,
         "flags": flags,

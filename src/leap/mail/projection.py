@@ -26,6 +26,7 @@ from leap.mail.index_changes import IndexChanges, Placement, latest
 from leap.mail.index_faults import index_faults
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS, MAILBOX_TYPE, mailbox_id_of
+from leap.mail.search.tables import create_search, drop_search, search_faults
 from leap.soledad.changes import DocChange, RowChange
 from leap.soledad.document_api import find as find_documents
 from leap.soledad.sqlite import Connection
@@ -125,6 +126,10 @@ class MailIndex:
         for statement in _TABLES:
             connection.execute(statement)
         if fresh:
+            connection.execute("DELETE FROM mail_index")
+            drop_search(connection)
+        create_search(connection)
+        if fresh:
             self._build(connection)
         self._ensure_boxes(connection, self._directory.read(connection))
 
@@ -151,6 +156,7 @@ class MailIndex:
         """
         for table in ("mail_directory", "mail_document", "mail_box", "mail_index", "mail_expunged"):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
+        drop_search(connection)
         connection.execute(
             "DELETE FROM mail_metadata WHERE header_id IN (SELECT blob_id FROM blob)"  # noqa: S608
             f" OR header_id NOT IN (SELECT header_id FROM {MAIL_ROWS.name}"
@@ -159,7 +165,10 @@ class MailIndex:
 
     def faults(self, connection: Connection) -> list[str]:
         """What in the index does not follow from documents and rows."""
-        return index_faults(connection, self._directory.read(connection))
+        return [
+            *index_faults(connection, self._directory.read(connection)),
+            *search_faults(connection),
+        ]
 
     def apply(
         self,

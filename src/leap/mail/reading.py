@@ -1,4 +1,4 @@
-"""Reads messages of an account: ranges of the octets, opened header records, and what search asks.
+"""Reads messages of an account: ranges of the octets, and opened header records.
 
 Header records of messages that came by sync are opened in the background, newest first, and at once when somebody asks.
 While sync fetches them by itself, they are opened as they come; else they are fetched from here.
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Literal
 
@@ -18,14 +18,11 @@ import msgspec
 
 from leap.mail.contract import (
     ContentUnavailable,
-    MailboxId,
     MessageMetadata,
     NoSuchMessage,
     RowId,
     SecurityStatus,
-    Uid,
 )
-from leap.mail.message import Message
 from leap.mail.model import decode_record
 from leap.mail.storing import account_errors, keep_metadata
 from leap.soledad.blobs import BlobRef
@@ -34,8 +31,6 @@ from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 
 BATCH = 200  # header records opened in one go: about 2 MB at most, mostly 200 kB
-SEARCH_OCTETS = 4 * 1024 * 1024  # of content opened at a time while searching
-
 RETRY_SECONDS = 30.0  # between attempts while the provider cannot be reached
 
 _log = logging.getLogger(__name__)
@@ -55,17 +50,15 @@ _WANTED = (
     " GROUP BY r.header_id ORDER BY max(w.internal_date) DESC"
 )
 _ARRIVED = "SELECT w.header_id FROM json_each(?) j CROSS JOIN mail_header_wanted w ON w.header_id = j.value"
-_CONTENTS = (
-    "SELECT i.uid, r.content_id, r.content_sha256, r.content_size FROM json_each(?) j CROSS JOIN mail_index i"
-    " ON i.mailbox_id = ? AND i.uid = j.value CROSS JOIN mail_row r ON r.row_id = i.row_id ORDER BY i.uid"
-)
 
 
 class MessageReader:
     """The reading side of one account."""
 
-    def __init__(self, store: Soledad) -> None:
+    def __init__(self, store: Soledad, on_read: Callable[[Sequence[BlobRef]], None]) -> None:
+        """`on_read` hears of contents that were read, and so are here."""
         self._store = store
+        self._on_read = on_read
         self._more = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
         self._arrived: list[BlobRef] = []  # blobs that sync brought, some of them header records
@@ -97,7 +90,9 @@ class MessageReader:
         if start >= ref.size or length == 0:
             return b""
         with account_errors():
-            return await self._store.read_blob(ref, start, length)
+            data = await self._store.read_blob(ref, start, length)
+        self._on_read([ref])
+        return data
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         """In the order asked. Raises NoSuchMessage, ContentUnavailable."""
@@ -111,35 +106,6 @@ class MessageReader:
                 return found
             await self._open_headers([RowId(row_id) for row_id in absent])
         raise ContentUnavailable("A message's header record cannot be found.")
-
-    async def search(
-        self, mailbox_id: MailboxId, uids: Sequence[Uid], needle: str, *, headers: bool
-    ) -> list[Uid]:
-        """Those whose decoded text holds `needle`; opens every message. Raises ContentUnavailable."""
-        listed = json.dumps(sorted(set(uids)))
-        with account_errors():
-            refs = await self._store.read(
-                lambda c: [
-                    (Uid(uid), BlobRef(*ref))
-                    for uid, *ref in c.execute(_CONTENTS, (listed, mailbox_id))
-                ]
-            )
-        out: list[Uid] = []
-        first = 0
-        while first < len(refs):
-            size, last = 0, first
-            while last < len(refs) and (
-                last == first or size + refs[last][1].size <= SEARCH_OCTETS
-            ):
-                size += refs[last][1].size
-                last += 1
-            batch = refs[first:last]
-            with account_errors():
-                contents = await self._store.read_blobs([ref for _, ref in batch])
-            found = await asyncio.to_thread(_containing, contents, needle, headers)
-            out += [uid for (uid, _), hit in zip(batch, found, strict=True) if hit]
-            first = last
-        return out
 
     # -- header records that came by sync
 
@@ -284,7 +250,3 @@ def _find_metadata(connection: Connection, listed: str) -> tuple[list[MessageMet
 @lru_cache(maxsize=1024)
 def _security(data: bytes) -> SecurityStatus:
     return msgspec.msgpack.decode(data, type=SecurityStatus)
-
-
-def _containing(contents: Sequence[bytes], needle: str, headers: bool) -> list[bool]:
-    return [Message(raw).contains(needle, headers=headers) for raw in contents]

@@ -13,7 +13,7 @@ import contextlib
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -32,6 +32,8 @@ from leap.mail.contract import (
     NewMessage,
     OutboxEntry,
     RowId,
+    SearchedText,
+    SearchResult,
     SyncStatus,
     TooLarge,
     Transferred,
@@ -346,11 +348,15 @@ class RemoteAccount:
         self,
         mailbox_id: MailboxId,
         uids: Sequence[Uid],
-        where: Literal["text", "body"],
+        where: SearchedText,
         needle: str,
     ) -> list[Uid]:
         found: list[Uid] = await self._call("search_text", mailbox_id, list(uids), where, needle)
         return found
+
+    async def search(self, query: str, limit: int = 50) -> SearchResult:
+        result: SearchResult = await self._call("search", query, limit)
+        return result
 
     def changes(self) -> AsyncIterator[Change]:
         call_id, self._next = self._next, self._next + 1

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -36,6 +36,8 @@ from leap.mail.contract import (
     NewMessage,
     OutboxEntry,
     RowId,
+    SearchedText,
+    SearchResult,
     SyncStatus,
     Transferred,
     Uid,
@@ -132,7 +134,8 @@ METHODS: dict[str, Method] = {
     "copy": Method(tuple[MailboxId, list[Uid], MailboxId], Transferred),
     "move": Method(tuple[MailboxId, list[Uid], MailboxId], Transferred),
     "expunge": Method(tuple[MailboxId, list[Uid] | None], list[Uid]),
-    "search_text": Method(tuple[MailboxId, list[Uid], Literal["text", "body"], str], list[Uid]),
+    "search_text": Method(tuple[MailboxId, list[Uid], SearchedText, str], list[Uid]),
+    "search": Method(tuple[str, int], SearchResult),
     "submit": Method(tuple[bytes, str, list[str]], str),
     "outbox": Method(tuple[()], list[OutboxEntry]),
     "sync_now": Method(tuple[()], None),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from leap.keymanager.openpgp import offload
 from leap.mail.contract import (
     AccountError,
     AccountUnavailable,
@@ -18,7 +19,11 @@ from leap.mail.contract import (
     StorageFull,
     TooLarge,
 )
-from leap.mail.model import HeaderRecord, blob_values, encode_record, header_record
+from leap.mail.message import Message
+from leap.mail.model import HeaderRecord, blob_values, encode_record, record_of
+from leap.mail.search.tables import keep_terms, learn_terms
+from leap.mail.search.texts import search_terms
+from leap.mail.search.words import Terms
 from leap.soledad.blobs import SealedBlob
 from leap.soledad.blobs.format import seal_blob
 from leap.soledad.envelope import Epoch
@@ -38,6 +43,7 @@ from leap.soledad.wire import MAX_MESSAGE_BYTES
 MAX_SERVED_BYTES = (
     2 * MAX_MESSAGE_BYTES
 )  # decrypted mail may be larger than what came: it was compressed
+MANY = 100  # messages in one call from which on another process does it, and so many at a time
 INLINE_OCTETS = 16 * 1024  # parsed and sealed in about a millisecond; more leaves the event loop
 
 
@@ -45,23 +51,32 @@ class Prepared(NamedTuple):
     """A message whose parsing and sealing is done."""
 
     record: HeaderRecord
+    terms: Terms
     header: SealedBlob
     content: SealedBlob
     original: SealedBlob | None
 
-    def keep(self, tx: Transaction) -> dict[str, Any]:
-        """Puts the blobs and the opened header record into the transaction; answers the row's fixed columns."""
+    def _keep(self, tx: Transaction, date: int) -> dict[str, Any]:
         tx.put_blob(self.header)
         tx.put_blob(self.content)
         if self.original is not None:
             tx.put_blob(self.original)
         keep_metadata(tx.connection, self.header.ref.blob_id, self.record)
+        keep_terms(tx.connection, self.header.ref.blob_id, date, self.terms)
         return {
             **blob_values("header", self.header.ref),
             **blob_values("content", self.content.ref),
             **blob_values("original", self.original.ref if self.original else None),
             "size": self.record.size,
         }
+
+
+def keep_all(tx: Transaction, messages: Sequence[tuple[Prepared, int]]) -> list[dict[str, Any]]:
+    """Puts blobs, opened header records and search terms of messages into the transaction, each with its internal
+    date; answers the fixed columns of their rows."""
+    columns = [made._keep(tx, date) for made, date in messages]
+    learn_terms(tx.connection, [made.terms for made, _ in messages])
+    return columns
 
 
 def check_size(raw: bytes, limit: int) -> None:
@@ -78,11 +93,20 @@ def prepare_now(
     epoch: Epoch,
 ) -> Prepared:
     """Parses and seals a message in place, for threads and processes other than the event loop's."""
-    record = header_record(raw, security)
+    record, terms = _derived(raw, security)
     seal = partial(seal_blob, account=account, epoch=epoch)
     return Prepared(
-        record, seal(encode_record(record)), seal(raw), None if original is None else seal(original)
+        record,
+        terms,
+        seal(encode_record(record)),
+        seal(raw),
+        None if original is None else seal(original),
     )
+
+
+def _derived(raw: bytes, security: SecurityStatus) -> tuple[HeaderRecord, Terms]:
+    message = Message(raw)
+    return record_of(message, security), search_terms(message)
 
 
 async def prepare(
@@ -96,11 +120,12 @@ async def prepare(
     """Parses and seals a message of at most `limit` octets. Raises TooLarge."""
     check_size(raw, limit)
     if len(raw) <= INLINE_OCTETS:
-        record = header_record(raw, security)
+        record, terms = _derived(raw, security)
     else:
-        record = await asyncio.to_thread(header_record, raw, security)
+        record, terms = await asyncio.to_thread(_derived, raw, security)
     return Prepared(
         record,
+        terms,
         await store.seal_blob(encode_record(record)),
         await store.seal_blob(raw),
         None if original is None else await store.seal_blob(original),
@@ -134,7 +159,21 @@ class Preparing:
         """Raises TooLarge before any work is done."""
         for raw in raws:
             check_size(raw, MAX_MESSAGE_BYTES)
-        return [await self.one(raw, security) for raw in raws]
+        if len(raws) < MANY:
+            return [await self.one(raw, security) for raw in raws]
+        account, epoch = self._store.sealing_keys
+        out: list[Prepared] = []
+        async with self._turn:
+            for first in range(0, len(raws), MANY):
+                batch = raws[first : first + MANY]
+                out += await offload.run_batch(_prepare_all, batch, security, account, epoch)
+        return out
+
+
+def _prepare_all(
+    raws: Sequence[bytes], security: SecurityStatus, account: str, epoch: Epoch
+) -> list[Prepared]:
+    return [prepare_now(raw, security, None, account=account, epoch=epoch) for raw in raws]
 
 
 def keep_metadata(connection: Connection, header_id: str, record: HeaderRecord) -> None:

@@ -208,6 +208,9 @@ async def test_messages_out_of_reach_are_left_out_and_told() -> None:
                 raise ContentUnavailable("It is still at the provider.")
             return await super().metadata(row_ids)
 
+        async def search_text(self, *_: object) -> list[Uid]:
+            raise ContentUnavailable("It is still at the provider.")
+
         missing = RowId("")
 
     account = Unreachable()

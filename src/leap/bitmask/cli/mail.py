@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from leap.bitmask.cli.mail_reading import search, show
 from leap.bitmask.cli.output import Failure, answer, json_option, pass_home, run
 from leap.bitmask.cli.user import ADDRESS
 from leap.bitmask.control import ask
@@ -117,3 +118,7 @@ def import_(home: Home, path: Path, address: str | None, mailbox: str, as_json: 
             click.echo(f"  not imported: {odd['what']}: {odd['why']}")
 
     answer(run(work()), as_json=as_json, words=words)
+
+
+mail.add_command(search)
+mail.add_command(show)

@@ -12,7 +12,12 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Literal
 
-from leap.mail.contract import AccountBackend, ContentUnavailable, NoSuchMessage
+from leap.mail.contract import (
+    AccountBackend,
+    ContentUnavailable,
+    NoSuchMessage,
+    SearchedText,
+)
 from leap.mail.imap.session.replies import No, ok
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
@@ -37,6 +42,7 @@ from leap.mail.imap.wire.searching import (
 )
 from leap.mail.message import Message
 from leap.mail.message.metadata import MAX_SUBJECT
+from leap.mail.search.folding import fold
 
 _BATCH = 16  # headers read at the same time
 _ROWS = 500  # metadata asked for at once
@@ -112,8 +118,8 @@ class _Search:
                 return [n for n in candidates if n in chosen]
             case Text(where, text):
                 return await self.text(candidates, where, text)
-            case Header("subject", text):
-                return await self.subjects(candidates, text)
+            case Header("from" | "to" | "cc" | "bcc" | "subject" as field, text):
+                return await self.indexed_field(candidates, field, text)
             case Header(field, text):
                 return await self.headers(candidates, _field_test(field, text))
             case Day(relation, day, True):
@@ -172,9 +178,23 @@ class _Search:
             self.unreachable = True
         return False
 
+    async def indexed_field(
+        self,
+        candidates: Candidates,
+        field: Literal["from", "to", "cc", "bcc", "subject"],
+        text: str,
+    ) -> Candidates:
+        """Fields the account has an index of; each message for itself when some cannot be read."""
+        try:
+            return await self.text(candidates, field, text)
+        except ContentUnavailable:
+            if field == "subject":
+                return await self.subjects(candidates, text)
+            return await self.headers(candidates, _field_test(field, text))
+
     async def subjects(self, candidates: Candidates, text: str) -> Candidates:
         """Subjects are in the metadata, unless they are longer than what is kept there."""
-        wanted = text.casefold()
+        wanted = fold(text)
         found: set[SeqNum] = set()
         unsure: Candidates = []
         for start in range(0, len(candidates), _ROWS):
@@ -182,7 +202,7 @@ class _Search:
             try:
                 row_ids = [self.view.row(n).row_id for n in batch]
                 for number, its in zip(batch, await self.account.metadata(row_ids), strict=True):
-                    if wanted and wanted in its.subject.casefold():
+                    if wanted and wanted in fold(its.subject):
                         found.add(number)
                     elif not wanted or len(its.subject) >= MAX_SUBJECT:
                         unsure.append(number)
@@ -191,9 +211,7 @@ class _Search:
         found.update(await self.headers(unsure, _field_test("subject", text)))
         return [n for n in candidates if n in found]
 
-    async def text(
-        self, candidates: Candidates, where: Literal["text", "body"], text: str
-    ) -> Candidates:
+    async def text(self, candidates: Candidates, where: SearchedText, text: str) -> Candidates:
         uids = [self.view.uid(n) for n in candidates]
         account = self.account
         fits = set(await account.search_text(self.view.mailbox_id, uids, where, text))
@@ -201,8 +219,10 @@ class _Search:
 
 
 def _cost(key: SearchKey) -> int:
-    """Rows cost next to nothing, headers a read each, texts a read and a parse."""
+    """Rows cost next to nothing, what is indexed little, headers a read each, all texts perhaps a read and a parse."""
     match key:
+        case Header("from" | "to" | "cc" | "bcc" | "subject") | Text("body"):
+            return 1
         case Text():
             return 3
         case Header() | Day(sent=True):
@@ -228,12 +248,12 @@ def _compare(relation: str, day: date) -> Callable[[date], bool]:
 
 
 def _field_test(field: str, text: str) -> Callable[[Message], bool]:
-    """Whether a field's decoded text contains `text`, letter case aside (RFC 3501 6.4.4)."""
-    wanted = text.casefold()
+    """Whether a field's decoded text contains `text`, letter case and accents aside (RFC 3501 6.4.4)."""
+    wanted = fold(text)
 
     def test(message: Message) -> bool:
         fields = message.all_fields(field)
-        return any(wanted in found.text.casefold() for found in fields)
+        return any(wanted in fold(found.text) for found in fields)
 
     return test
 

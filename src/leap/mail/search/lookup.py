@@ -1,0 +1,262 @@
+"""What the index says about one needle: which messages hold it, which may, and that all others do not.
+
+A needle is taken apart into pieces, each of them stands for all terms of the vocabulary of that shape, and those for
+the messages that have one of them. Where that would be too many terms, the index has no say: every message may.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from leap.mail.search.texts import Where
+from leap.mail.search.words import ATTACHMENT, MARKS, STEP, Field, Piece, Pieces, pieces
+from leap.soledad.sqlite import Connection
+
+MAX_TERMS = 20_000  # that one piece may stand for; a doclist each costs about 10 µs
+COMMON = 500  # messages with the very word: who wants the newest only needs no other words that contain it
+MATCHED_TERMS = (
+    24  # that one MATCH may name; with more, reading their lists one after the other is faster
+)
+MANY = 1_000  # messages: a set of more is not made unless it has to be
+_SPARSE = 40  # numbers in a row for one that is wanted, up to which reading them all is cheaper than the whole set
+
+_FIELDS: dict[Where, tuple[Field, ...]] = {
+    "from": ("from",),
+    "to": ("to",),
+    "recipients": ("to",),
+    "cc": ("to",),
+    "bcc": ("to",),
+    "subject": ("subject",),
+    "name": ("name",),
+    "body": ("body",),
+    "people": ("body", "from", "to", "subject"),
+    "text": ("body", "from", "to", "subject"),
+}
+_MARKS = {*MARKS.values(), ATTACHMENT} - {""}
+_INEXACT = ("to", "cc", "bcc")  # which are indexed together
+
+
+class _Way(NamedTuple):
+    """One way to match: a term of each group."""
+
+    groups: list[list[str]]
+    exact: bool
+    messages: int | None = None  # where they were counted already
+
+
+class Judged(NamedTuple):
+    """Of some messages: those that match, and those that have to be read."""
+
+    sure: set[int]
+    unsure: set[int]
+
+
+class Lookup:
+    """One needle, looked up in one snapshot; the numbers stay true in later ones, for none is given twice."""
+
+    def __init__(
+        self, connection: Connection, where: Where | str, folded: str, *, newest: bool = False
+    ) -> None:
+        """`newest`: only the newest matches are wanted, so that a common word need not be looked up in full."""
+        self._newest = newest
+        self._ways: list[_Way] = []
+        self._sets: list[set[int] | None] = []
+        self.blind = False  # the index has no say
+        self.rest = where == "text"  # what is found is right, but more may match
+        if where == "attachment":
+            self._ways.append(_Way([[ATTACHMENT]], True))
+        else:
+            self._look_up(connection, _FIELDS[where], folded, where not in _INEXACT)  # type: ignore[index]
+        self._counts = [
+            _count(connection, way.groups) if way.messages is None else way.messages
+            for way in self._ways
+        ]
+        self._sets = [None] * len(self._ways)
+
+    def _look_up(
+        self, connection: Connection, fields: Sequence[Field], folded: str, exact: bool
+    ) -> None:
+        shapes = {in_field: pieces(folded, in_field=in_field) for in_field in (False, True)}
+        marks = {
+            in_field: [MARKS[field] for field in fields if (field != "body") is in_field]
+            for in_field in (False, True)
+        }
+        if shapes[False] == shapes[True]:  # no punctuation: one look is enough
+            self._add_way(connection, shapes[False], marks[False] + marks[True], exact)
+            return
+        for in_field in (False, True):
+            if marks[in_field]:
+                self._add_way(connection, shapes[in_field], marks[in_field], exact)
+
+    def _add_way(
+        self, connection: Connection, shape: Pieces, marks: Sequence[str], exact: bool
+    ) -> None:
+        if not shape.pieces:
+            self.blind = True
+            return
+        sure = exact and shape.exact
+        very = [[mark + shape.pieces[0].text for mark in marks]]
+        count = _count(connection, very) if self._newest and sure else 0
+        groups: list[list[str] | None] = [None]
+        if count < COMMON:
+            groups = [find_terms(connection, marks, piece) for piece in shape.pieces]
+        known = [group for group in groups if group is not None]
+        if not known:
+            self.blind = True
+            if sure:
+                # those with the very word are right, and often there are enough of them
+                self._ways.append(_Way(very, True, count or None))
+        elif all(known):
+            self._ways.append(_Way(known, sure and len(known) == len(groups)))
+
+    @property
+    def count(self) -> int | None:
+        """At most so many messages match, or have to be read; None: perhaps all."""
+        return None if self.blind or self.rest else sum(self._counts)
+
+    def everywhere(self, connection: Connection) -> Judged:
+        """Of all messages. What the index cannot tell is not in it."""
+        return self._gathered(self._all(connection, at) for at in range(len(self._ways)))
+
+    def among(self, connection: Connection, numbers: Sequence[int]) -> Judged:
+        """Of those messages. What the index cannot tell is not in it."""
+        wanted = set(numbers)
+        return self._gathered(
+            self._some(connection, at, numbers) & wanted for at in range(len(self._ways))
+        )
+
+    def _gathered(self, sets: Iterable[set[int]]) -> Judged:
+        sure: set[int] = set()
+        unsure: set[int] = set()
+        for way, found in zip(self._ways, sets, strict=True):
+            (sure if way.exact else unsure).update(found)
+        return Judged(sure, unsure - sure)
+
+    def _all(self, connection: Connection, at: int) -> set[int]:
+        known = self._sets[at]
+        if known is None:
+            known = self._sets[at] = _messages(connection, self._ways[at].groups)
+        return known
+
+    def _some(self, connection: Connection, at: int, numbers: Sequence[int]) -> set[int]:
+        way = self._ways[at]
+        if not numbers:
+            return set()
+        low, high = min(numbers), max(numbers)
+        if (
+            self._sets[at] is not None
+            or self._counts[at] <= MANY
+            or high - low > _SPARSE * len(numbers)
+            or sum(map(len, way.groups)) > MATCHED_TERMS
+        ):
+            return self._all(connection, at)
+        return _matching(connection, way.groups, low, high)
+
+
+def find_terms(connection: Connection, marks: Sequence[str], piece: Piece) -> list[str] | None:
+    """The terms of that shape in those fields; None when there are more than MAX_TERMS."""
+    if piece.shape == "is":
+        return [mark + piece.text for mark in marks]
+    if piece.shape == "begins":
+        found: list[str] = []
+        for mark in marks:
+            start = mark + piece.text
+            found += _column(
+                connection,
+                "SELECT term FROM mail_term WHERE term >= ? AND term < ? LIMIT ?",
+                (start, start + "\U0010ffff", MAX_TERMS + 1),
+            )
+    else:
+        # by the first character: those of a field have its mark there, those of the body none
+        first = "substr(term, 1, 1)"
+        chosen = f"{first} IN (SELECT value FROM json_each(:marks))"  # noqa: S608
+        listed = set(marks)
+        if "" in listed:
+            chosen = f"{first} NOT IN (SELECT value FROM json_each(:marks))"  # noqa: S608
+            listed = _MARKS - listed
+        fits = "instr(term, :text)"
+        if piece.shape == "ends":
+            fits = f"substr(term, -{len(piece.text)}) = :text"
+        source = "mail_term"
+        trigrams = {piece.text[at : at + 3] for at in range(len(piece.text) - 2)}
+        if trigrams:
+            source = (
+                "(SELECT rowid AS n FROM mail_term_parts WHERE mail_term_parts MATCH :trigrams)"
+                " CROSS JOIN mail_term ON id = n"
+            )
+        found = _column(
+            connection,
+            f"SELECT term FROM {source} WHERE {fits} AND {chosen} AND id > 1 LIMIT :most",  # noqa: S608
+            {
+                "text": piece.text,
+                "marks": json.dumps(sorted(listed)),
+                "trigrams": " AND ".join(map(_quoted, sorted(trigrams))),
+                "most": MAX_TERMS + 1,
+            },
+        )
+    return None if len(found) > MAX_TERMS else found
+
+
+def _count(connection: Connection, groups: list[list[str]]) -> int:
+    """At most so many messages have a term of each group; counted no further than MANY where that saves time."""
+    if sum(map(len, groups)) <= MATCHED_TERMS:
+        [count] = _column(
+            connection,
+            "SELECT count(*) FROM (SELECT 1 FROM mail_words WHERE mail_words MATCH ? LIMIT ?)",
+            (_match(groups), MANY + 1),
+        )
+        return int(count)
+    counts: list[int] = []
+    for group in groups:
+        counts += _column(
+            connection,
+            "SELECT coalesce(sum(v.doc), 0) FROM json_each(?) j CROSS JOIN mail_words_of v ON v.term = j.value",
+            (json.dumps(group),),
+        )
+    return min(counts)
+
+
+def _messages(connection: Connection, groups: list[list[str]]) -> set[int]:
+    """All messages with a term of each group."""
+    if sum(map(len, groups)) <= MATCHED_TERMS:
+        return _matching(connection, groups, 0, 2**62)
+    found: set[int] | None = None
+    for group in sorted(groups, key=len):
+        having = set(
+            _column(
+                connection,
+                "SELECT v.doc FROM json_each(?) j CROSS JOIN mail_words_in v ON v.term = j.value",
+                (json.dumps(group),),
+            )
+        )
+        found = having if found is None else found & having
+        if not found:
+            break
+    return found or set()
+
+
+def _matching(connection: Connection, groups: list[list[str]], low: int, high: int) -> set[int]:
+    return set(
+        _column(
+            connection,
+            "SELECT rowid FROM mail_words WHERE mail_words MATCH ? AND rowid BETWEEN ? AND ?",
+            (_match(groups), low, high),
+        )
+    )
+
+
+def _match(groups: list[list[str]]) -> str:
+    return " AND ".join("(" + " OR ".join(map(_quoted, group)) + ")" for group in groups)
+
+
+def _column(connection: Connection, sql: str, values: Sequence[object] | dict[str, object]) -> list:  # type: ignore[type-arg]
+    return [value for (value,) in connection.execute(sql, values)]
+
+
+def _quoted(term: str) -> str:
+    return '"' + term + '"'
+
+
+assert STEP >= 3  # else a piece of a long word could not be looked up by its trigrams

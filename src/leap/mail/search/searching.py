@@ -1,0 +1,213 @@
+"""Answers of one account: the index first, then what it cannot tell is read, a few messages at a time.
+
+Invariants:
+* What is answered is what reading every message would answer, except for those counted as unsearched.
+* Contents are opened at most VERIFY_OCTETS at a time, outside the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+
+from leap.mail.contract import (
+    FoundMessage,
+    MailboxId,
+    SearchedText,
+    SearchResult,
+    Uid,
+)
+from leap.mail.message import Message
+from leap.mail.projection import DirectoryReader
+from leap.mail.search.folding import fold
+from leap.mail.search.judging import judge, reading
+from leap.mail.search.lookup import Lookup
+from leap.mail.search.plan import Candidate, Plan
+from leap.mail.search.query import Query, parse_query
+from leap.mail.search.texts import header_holds, holds
+from leap.mail.storing import account_errors
+from leap.soledad.blobs import BlobRef
+from leap.soledad.errors import BlobAltered, Unreachable
+from leap.soledad.sqlite import Connection
+from leap.soledad.store import Soledad
+
+VERIFY_OCTETS = 4 * 1024 * 1024  # of contents opened at a time
+VERIFY_MANY = 200  # messages opened at a time
+MAX_LIMIT = 10_000
+_CONTENTS = (
+    "SELECT i.uid, r.content_id, r.content_sha256, r.content_size FROM json_each(?) j CROSS JOIN mail_index i"
+    " ON i.mailbox_id = ? AND i.uid = j.value CROSS JOIN mail_row r ON r.row_id = i.row_id ORDER BY i.uid"
+)
+_UIDS = (
+    "SELECT i.uid FROM json_each(?) j CROSS JOIN mail_text t ON t.number = j.value"
+    " CROSS JOIN mail_index i ON i.header_id = t.header_id AND i.mailbox_id = ?"
+)
+
+
+class Searching:
+    """Searches one account's store."""
+
+    def __init__(self, store: Soledad, on_read: Callable[[Sequence[BlobRef]], None]) -> None:
+        """`on_read` hears of contents that were read, and so are here."""
+        self._store = store
+        self._on_read = on_read
+        self._directory = DirectoryReader()
+
+    async def search(self, text: str, limit: int) -> SearchResult:
+        """Messages that fit, newest first. Raises QueryError."""
+        query = parse_query(text)
+        limit = max(1, min(limit, MAX_LIMIT))
+        with account_errors():
+            plan, page = await self._store.read(lambda c: self._begin(c, query))
+            found: list[FoundMessage] = []
+            unsearched = await self._decide(query, page, found, limit)
+            while len(found) <= limit and not plan.done:
+                page = await self._store.read(plan.next_page)
+                unsearched += await self._decide(query, page, found, limit)
+        return SearchResult(
+            found=tuple(found[:limit]), more=len(found) > limit, unsearched=unsearched
+        )
+
+    def _begin(self, connection: Connection, query: Query) -> tuple[Plan, list[Candidate]]:
+        plan = Plan(connection, query, self._directory.read(connection).shown)
+        return plan, plan.next_page(connection)
+
+    async def _decide(
+        self, query: Query, page: list[Candidate], found: list[FoundMessage], limit: int
+    ) -> int:
+        """Adds those that fit to `found`, to one more than `limit`; answers how many could not be read."""
+        at, unsearched = 0, 0
+        while at < len(page) and len(found) <= limit:
+            batch = _batch(page, at, limit + 1 - len(found))
+            at += len(batch)
+            fits, absent = await self._verified(query, batch)
+            unsearched += absent
+            found += (
+                FoundMessage(mailbox_id=one.mailbox.mailbox_id, row=one.row)
+                for one, yes in zip(batch, fits, strict=True)
+                if yes
+            )
+        return unsearched
+
+    async def _verified(self, query: Query, batch: list[Candidate]) -> tuple[list[bool], int]:
+        unsure = [one for one in batch if one.fits is None and one.content is not None]
+        refs = list(dict.fromkeys(one.content for one in unsure if one.content is not None))
+        contents = await self._open(refs)
+
+        def read() -> list[bool]:
+            out = []
+            for one in batch:
+                raw = contents.get(one.content) if one.content else None
+                if one.fits is None and raw is not None:
+                    fits = judge(query, one.row, one.mailbox, reading(Message(raw)))
+                    out.append(fits is True)
+                else:
+                    out.append(one.fits is True)
+            return out
+
+        absent = sum(one.fits is None and one.content not in contents for one in batch)
+        return (await asyncio.to_thread(read) if contents else read()), absent
+
+    async def _open(self, refs: Sequence[BlobRef]) -> dict[BlobRef, bytes]:
+        """Those contents that can be read."""
+        if not refs:
+            return {}
+        try:
+            return dict(zip(refs, await self._store.read_blobs(refs), strict=True))
+        except (BlobAltered, Unreachable):
+            pass
+        out = {}
+        for ref in refs:  # one of them: the others are still good
+            try:
+                out[ref] = await self._store.read_blob(ref)
+            except (BlobAltered, Unreachable):
+                continue
+        return out
+
+    async def search_text(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], where: SearchedText, needle: str
+    ) -> list[Uid]:
+        """Those which hold the needle, ascending. Raises ContentUnavailable."""
+        folded = fold(needle)
+        if not folded and where in ("text", "body"):
+            return sorted(set(uids))
+        asked = set(uids)
+        with account_errors():
+            sure, unsure, headers = await self._store.read(
+                lambda c: _split(c, mailbox_id, asked, Lookup(c, where, folded))
+            )
+            listed = json.dumps(sorted(unsure | headers))
+            refs = await self._store.read(
+                lambda c: [
+                    (Uid(uid), BlobRef(*ref))
+                    for uid, *ref in c.execute(_CONTENTS, (listed, mailbox_id))
+                ]
+            )
+            first = 0
+            while first < len(refs):
+                batch = _octets(refs, first)
+                first += len(batch)
+                contents = await self._store.read_blobs([ref for _, ref in batch])
+                self._on_read([ref for _, ref in batch])
+                sure |= await asyncio.to_thread(_holding, batch, contents, where, folded, headers)
+        return sorted(sure)
+
+
+def _split(
+    connection: Connection, mailbox_id: MailboxId, asked: set[Uid], lookup: Lookup
+) -> tuple[set[Uid], set[Uid], set[Uid]]:
+    """Those that certainly match, those that have to be read, and those of which only the header can match."""
+
+    def uids(numbers: set[int]) -> set[Uid]:
+        found = connection.execute(_UIDS, (json.dumps(list(numbers)), mailbox_id))
+        return {uid for (uid,) in found if uid in asked}
+
+    numbers = lookup.everywhere(connection)
+    there = uids(numbers.sure)
+    if lookup.blind:
+        return there, asked - there, set()
+    unindexed = connection.execute("SELECT number FROM mail_text WHERE state <> 1")
+    unsure = uids(numbers.unsure | {number for (number,) in unindexed}) - there
+    return there, unsure, asked - there - unsure if lookup.rest else set()
+
+
+def _holding(
+    batch: Sequence[tuple[Uid, BlobRef]],
+    contents: Sequence[bytes],
+    where: SearchedText,
+    folded: str,
+    headers: set[Uid],
+) -> set[Uid]:
+    return {
+        uid
+        for (uid, _), raw in zip(batch, contents, strict=True)
+        if (
+            header_holds(Message(raw), folded)
+            if uid in headers
+            else holds(Message(raw), where, folded)
+        )
+    }
+
+
+def _octets(refs: Sequence[tuple[Uid, BlobRef]], first: int) -> Sequence[tuple[Uid, BlobRef]]:
+    size, last = 0, first
+    while last < len(refs) and (last == first or size + refs[last][1].size <= VERIFY_OCTETS):
+        size += refs[last][1].size
+        last += 1
+    return refs[first:last]
+
+
+def _batch(page: list[Candidate], at: int, wanted: int) -> list[Candidate]:
+    """The next candidates: so many as are wanted, or as may be opened at a time."""
+    size, unsure, last = 0, 0, at
+    while last < len(page):
+        one = page[last]
+        if one.fits is None and one.content is not None:
+            if unsure and (size + one.content.size > VERIFY_OCTETS or unsure >= VERIFY_MANY):
+                break
+            size, unsure = size + one.content.size, unsure + 1
+        last += 1
+        if last - at >= max(wanted, 50):
+            break
+    return page[at:last]
