@@ -76,9 +76,12 @@ def prepare_now(
     *,
     account: str,
     epoch: Epoch,
+    imported_as: str = "",
 ) -> Prepared:
     """Parses and seals a message in place, for threads and processes other than the event loop's."""
     record = header_record(raw, security)
+    if imported_as:
+        record = msgspec.structs.replace(record, imported_as=imported_as)
     seal = partial(seal_blob, account=account, epoch=epoch)
     return Prepared(
         record, seal(encode_record(record)), seal(raw), None if original is None else seal(original)

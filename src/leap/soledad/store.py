@@ -274,6 +274,11 @@ class Soledad(DocumentStore):
             return seal_blob(data, account=keys.account, epoch=keys.epoch)
         return await asyncio.to_thread(seal_blob, data, account=keys.account, epoch=keys.epoch)
 
+    @property
+    def sealing_keys(self) -> tuple[str, Epoch]:
+        """The account and the epoch under which blobs are sealed now, for `seal_blob` in another process."""
+        return self._keys.account, self._keys.epoch
+
     async def seal_many(self, contents: Sequence[bytes]) -> list[SealedBlob]:
         """Seals many contents in one turn of a thread."""
         keys = self._keys
