@@ -182,8 +182,12 @@ def test_mail_is_imported_from_file_maildir_and_mbox(made: World, run: Run, tmp_
     )
     account = ("--account", "bob@example.test")
     for source, count in ((one, 1), (tmp_path / "maildir", 2), (mbox, 2)):
-        done = run("mail", "import", str(source), *account, "--mailbox", "Old/Mail", "--json")
-        assert as_json(done) == {"imported": count, "refused": [], "mailbox": "Old/Mail"}
+        into = ("mail", "import", str(source), *account, "--mailbox", "Old/Mail")
+        assert f"{count} messages would be imported" in run(*into, "--dry-run").stdout
+        done = as_json(run(*into, "--json"))
+        assert (done["imported"], done["refused"]) == (count, [])
+        assert done["mailboxes"] == {"Old/Mail": count}
+        assert f"{count} messages were here already" in run(*into).stdout
     status = as_json(run("mail", "status", "bob@example.test", "--json"))
     boxes = {box["name"]: box for box in status["mailboxes"]}
     assert boxes["Old/Mail"]["messages"] == 5
@@ -191,6 +195,37 @@ def test_mail_is_imported_from_file_maildir_and_mbox(made: World, run: Run, tmp_
     assert "5 messages, 4 unread" in run("mail", "status", "bob@example.test").stdout
     missing = run("mail", "import", str(tmp_path / "none"), *account, code=2)
     assert "none" in missing.stderr
+
+
+def test_mail_is_exported_to_a_maildir_and_to_mboxes(run: Run, tmp_path: Path) -> None:
+    account = ("--account", "bob@example.test")
+    out = tmp_path / "out"
+    done = as_json(run("mail", "export", str(out), *account, "--json"))
+    assert (done["exported"], done["mailboxes"]) == (5, {"Old/Mail": 5})
+    assert len(list((out / ".Old.Mail" / "cur").iterdir())) == 5
+    again = run("mail", "export", str(out), *account).stdout
+    assert "0 messages were exported" in again
+    assert "5 messages were in" in again
+    box = tmp_path / "box"
+    one = ("--format", "mbox", "--mailbox", "Old/Mail", "--status")
+    assert "not encrypted" in run("mail", "export", str(box), *account, *one).stdout
+    with closing(mailbox.mbox(str(box), create=False)) as found:
+        assert sorted(message["subject"] for message in found) == [
+            "five",
+            "four",
+            "one",
+            "three",
+            "two",
+        ]
+    nowhere = run("mail", "export", str(box), *account, "--mailbox", "none", code=1)
+    assert "no mailbox none" in nowhere.stderr
+    run("mail", "export", str(out), *account, "--status", code=2)
+    assert (
+        "leave out --offline"
+        in run("mail", "export", str(out), *account, "--offline", code=1).stderr
+    )
+    inside = run("mail", "export", str(tmp_path / "box" / "x"), *account, code=1)
+    assert "Not a directory" in inside.stderr
 
 
 def test_devices_passphrase_and_recovery_code(made: World, run: Run) -> None:

@@ -209,14 +209,16 @@ async def test_the_corpus_travels_in_and_out(corpus: Path, tmp_path: Path) -> No
         with MboxFile(path) as box:
             for one in box.messages(lambda _: None, 1 << 40):
                 expected[sha256(one.raw)] = 1
-    single = sorted((corpus / "mimekit").glob("*")) + sorted((corpus / "enmime").glob("*"))
+    single = [
+        path
+        for path in sorted((corpus / "mikel-mail").glob("*"))
+        if not path.read_bytes().startswith(b"From ")
+    ]
     for path in single:
         expected[sha256(path.read_bytes())] = 1
     source = tmp_path / "in"
     source.mkdir()
     for number, path in enumerate(single):
-        (source / f"{number}.eml").symlink_to(path)
-        os.unlink(source / f"{number}.eml")
         (source / f"{number}.eml").write_bytes(path.read_bytes())
     reports = [
         await bring_in(account, FolderSource(corpus / "mbox")),
@@ -231,10 +233,8 @@ async def test_the_corpus_travels_in_and_out(corpus: Path, tmp_path: Path) -> No
         for path in (tmp_path / "out").rglob("*")
         if path.parent.name == "cur"
     }
-    print({k: v for r in reports for k, v in r.odd.items()}, len(expected), len(written))
-    missing = len(expected.keys() - written)
     assert written <= expected.keys()
-    assert missing <= sum(report.refused for report in reports)
+    assert len(expected.keys() - written) <= sum(report.refused for report in reports)
     await account.close()
 
 

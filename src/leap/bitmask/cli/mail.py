@@ -1,8 +1,8 @@
-"""`bitmask mail`: settings for mail programs, the state of the mail, import."""
+"""`bitmask mail`: settings for mail programs, the state of the mail; import and export stand in `cli.porting`."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
 from typing import Any
 
 import click
@@ -13,9 +13,29 @@ from leap.bitmask.control import ask
 from leap.bitmask.home import Home
 
 
-@click.group()
+class _Mail(click.Group):
+    """Commands that stand in other files are imported when they are named, for those import this one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *_ELSEWHERE]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, attribute = _ELSEWHERE[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+_ELSEWHERE = {
+    "import": ("leap.bitmask.cli.porting", "import_"),
+    "export": ("leap.bitmask.cli.porting", "export"),
+}
+
+
+@click.group(cls=_Mail)
 def mail() -> None:
-    """Settings for your mail program, state of the mail, import."""
+    """Settings for your mail program, state of the mail, import and export."""
 
 
 def one_account(home: Home, address: str | None) -> str:
@@ -83,30 +103,5 @@ def status(home: Home, address: str | None, as_json: bool) -> None:
             click.echo(
                 f"{result['quarantine']} mails could not be opened yet; they are kept and retried."
             )
-
-    answer(run(work()), as_json=as_json, words=words)
-
-
-@mail.command(name="import")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--account", "address", type=ADDRESS, help="Into which account.")
-@click.option(
-    "--mailbox", default="INBOX", show_default=True, help="Into which mailbox; made if missing."
-)
-@json_option
-@pass_home
-def import_(home: Home, path: Path, address: str | None, mailbox: str, as_json: bool) -> None:
-    """Import PATH: one message, a Maildir, or an mbox file."""
-
-    async def work() -> dict[str, Any]:
-        from leap.bitmask.importing import import_mail
-
-        chosen = one_account(home, address)
-        return await import_mail(home, chosen, path, mailbox)
-
-    def words(result: dict[str, Any]) -> None:
-        click.echo(f"{result['imported']} messages imported into {mailbox}.")
-        for odd in result["refused"]:
-            click.echo(f"  not imported: {odd['what']}: {odd['why']}")
 
     answer(run(work()), as_json=as_json, words=words)

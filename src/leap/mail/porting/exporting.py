@@ -62,6 +62,8 @@ async def export_mail(
         if options.dry_run:
             report.add(info.name, len(of_one), sum(row.size for row in of_one))
             continue
+        if not of_one:
+            continue  # no empty folders
         writer = await asyncio.to_thread(target.writer, info.name)
         try:
             missing = [row for row in of_one if not writer.has(row.row_id)]

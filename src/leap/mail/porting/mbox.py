@@ -1,8 +1,8 @@
 """Reads mbox files of all four kinds, in one pass, holding one message at a time.
 
 Where a message begins: a line "From " with a time and a year in it (or just "From -", as Netscape wrote), at the start
-of the file or after an empty line; without an empty line before it, only if a header field follows. In a file whose first separator has no date, any line
-"From " after an empty line will do that a header field follows.
+of the file or after an empty line; without an empty line before it, only if a header field follows. In a file whose
+first separator has no date, any line "From " after an empty line will do that a header field follows.
 
 Which kind it is, unless the caller says so, from the first `SAMPLE` messages:
 * At least half of them have a Content-Length that leads exactly to the next separator or the end of the file: mboxcl2
