@@ -51,6 +51,8 @@ def candidates(found: Sequence[Found], limit: int, tell: Tell) -> list[Candidate
 def _no_mail(raw: bytes) -> str | None:
     if not raw.strip():
         return "It is empty."
+    if raw.startswith((b"\n", b"\r\n")):
+        return None  # a header without fields: no good mail, but somebody's
     if _FIELD.search(raw, 0, 4096) is None:
         return "It has no header fields."
     return None

@@ -32,7 +32,7 @@ from leap.soledad.transaction import Transaction
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
 Progress = Callable[[str, int, int], None]  # what, how many, of how many (0: unknown)
-FIRST_IN_THREAD = 2  # batches made ready in a thread, before it is worth starting a process
+FIRST_IN_THREAD = 400  # messages made ready in a thread, before it is worth starting a process
 MOST_TIMES = 1000  # a message can be brought back so many times
 
 
@@ -120,7 +120,7 @@ class _Import:
         self._now = now
         self._directory = DirectoryReader()
         self._looked = 0
-        self._batches = 0
+        self._made = 0
 
     # -- from the source to messages that are ready
 
@@ -163,8 +163,8 @@ class _Import:
         if chosen:
             account, epoch = self._store.sealing_keys
             served = [one.candidate.served for one in chosen]
-            self._batches += 1
-            if self._batches <= FIRST_IN_THREAD:
+            self._made += len(chosen)
+            if self._made <= FIRST_IN_THREAD:
                 prepared = await asyncio.to_thread(
                     prepare_all, served, account=account, epoch=epoch
                 )
