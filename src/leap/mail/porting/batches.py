@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from leap.mail.porting.found import FileSource, Found, Oddity, SourceMailbox
@@ -26,7 +26,7 @@ class MailSource(Protocol):
 
     async def mailboxes(self) -> list[SourceMailbox]: ...
 
-    def batches(self, mailbox: SourceMailbox, limit: int) -> AsyncIterator[Batch]:
+    def batches(self, mailbox: SourceMailbox, limit: int) -> AsyncGenerator[Batch, None]:
         """All that is to be imported of a mailbox; messages above `limit` octets are told and passed over."""
 
 
@@ -39,7 +39,7 @@ class FileBatches:
     async def mailboxes(self) -> list[SourceMailbox]:
         return await asyncio.to_thread(self._source.mailboxes)
 
-    async def batches(self, mailbox: SourceMailbox, limit: int) -> AsyncIterator[Batch]:
+    async def batches(self, mailbox: SourceMailbox, limit: int) -> AsyncGenerator[Batch, None]:
         odd: list[Oddity] = []
         messages = self._source.messages(mailbox, odd.append, limit)
         while True:

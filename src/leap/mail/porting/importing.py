@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -129,14 +130,15 @@ class _Import:
         for mailbox in await source.mailboxes():
             wanted = self._target(mailbox)
             target = targets.setdefault(wanted.name, wanted)
-            async for batch in source.batches(mailbox, self._options.limit):
-                for oddity in batch.odd:
-                    self._report.tell(oddity)
-                made = await self._make(target, batch)
-                self._looked += len(batch.found)
-                self._progress("messages", self._looked, 0)
-                if made is not None:
-                    await ready.put(made)
+            async with contextlib.aclosing(source.batches(mailbox, self._options.limit)) as batches:
+                async for batch in batches:
+                    for oddity in batch.odd:
+                        self._report.tell(oddity)
+                    made = await self._make(target, batch)
+                    self._looked += len(batch.found)
+                    self._progress("messages", self._looked, 0)
+                    if made is not None:
+                        await ready.put(made)
         await ready.put(None)
 
     def _target(self, mailbox: SourceMailbox) -> _Target:
