@@ -217,6 +217,16 @@ def test_mail_is_exported_to_a_maildir_and_to_mboxes(run: Run, tmp_path: Path) -
             "three",
             "two",
         ]
+    server = as_json(run("mail", "settings", "bob@example.test", "--json"))["imap"]
+    at = ("--imap", f"{server['host']}:{server['port']}", "--imap-user", server["user"])
+    elsewhere = ("mail", "import", *at, "--imap-no-tls", "--mailbox", "Copy", *account)
+    copied = as_json(run(*elsewhere, "--json", stdin=server["password"]))
+    assert copied["mailboxes"] == {"Copy/Old/Mail": 5}
+    again = run(*elsewhere, stdin=server["password"]).stdout  # it copies itself: only the copy is new
+    assert "5 into Copy/Copy/Old/Mail\n" in again
+    assert "into Copy/Old/Mail" not in again
+    assert "refused the log-in" in run(*elsewhere, stdin="wrong", code=1).stderr
+    assert "--imap-user" in run("mail", "import", *at[:2], *account, code=2).stderr
     nowhere = run("mail", "export", str(box), *account, "--mailbox", "none", code=1)
     assert "no mailbox none" in nowhere.stderr
     run("mail", "export", str(out), *account, "--status", code=2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -16,10 +17,12 @@ from leap.bitmask.local_api import Command, CommandRefused, Progress, text, text
 from leap.bitmask.sentences import sentence
 from leap.mail.contract import AccountError, MailboxInfo, StorageFull
 from leap.mail.local import LocalAccount
-from leap.mail.porting.batches import FileBatches
+from leap.mail.porting.batches import FileBatches, MailSource
 from leap.mail.porting.eml import FolderSource
 from leap.mail.porting.exporting import ExportOptions, LineEnds, export_mail
 from leap.mail.porting.found import FileSource
+from leap.mail.porting.imap_client import ImapServerAddress
+from leap.mail.porting.imap_source import ImapSource
 from leap.mail.porting.importing import ImportOptions, import_mail
 from leap.mail.porting.maildir import MaildirSource, holds_maildirs
 from leap.mail.porting.maildir_writer import MaildirTarget
@@ -56,8 +59,8 @@ def porting_commands(sessions: AccountSessions) -> dict[str, Command]:
 async def import_into(
     account: LocalAccount, arguments: dict[str, Any], progress: Progress
 ) -> dict[str, Any]:
-    """Imports the file or folder `path`. `kind`: of mbox files. Raises CommandRefused."""
-    path, kind = Path(text(arguments, "path")), text_or_none(arguments, "kind")
+    """Imports the file or folder `path`, or the account `imap`. `kind`: of mbox files. Raises CommandRefused."""
+    kind = text_or_none(arguments, "kind")
     if kind is not None and kind not in KINDS:
         raise CommandRefused("bad-request", f"There is no kind of mbox {kind!r}.")
     options = ImportOptions(
@@ -66,12 +69,39 @@ async def import_into(
         again=bool(arguments.get("again")),
     )
     report = PortingReport()
+    source: FileSource | None = None
     with _refusals(report):
-        source = await asyncio.to_thread(_source, path, kind, report)
-        await import_mail(account, FileBatches(source), options, report, progress=told(progress))
+        if arguments.get("imap") is not None:
+            mail: MailSource = ImapSource(
+                _server(arguments["imap"]),
+                account.store,
+                into=options.into,
+                anew=options.again,
+                tell=report.tell,
+            )
+        else:
+            path = Path(text(arguments, "path"))
+            source = await asyncio.to_thread(_source, path, kind, report)
+            mail = FileBatches(source)
+        await import_mail(account, mail, options, report, progress=told(progress))
     if isinstance(source, FolderSource):
         report.kinds.update(source.kinds)
     return {"address": account.address, "imported": report.done, **report.as_json()}
+
+
+def _server(given: dict[str, Any]) -> ImapServerAddress:
+    """Host, port, user, password and `tls`; `ca`: certificates in PEM to trust in the place of the system's."""
+    port = given.get("port")
+    if not isinstance(port, int) or not 0 < port < 65536:
+        raise CommandRefused("bad-request", "The port is a number up to 65535.")
+    context = None
+    if given.get("tls", True):
+        try:
+            context = ssl.create_default_context(cadata=text_or_none(given, "ca"))
+        except ssl.SSLError as error:
+            raise CommandRefused("bad-request", "The file holds no certificate in PEM.") from error
+    host, user = text(given, "host"), text(given, "user")
+    return ImapServerAddress(host, port, user, text(given, "password"), context)
 
 
 def _source(path: Path, kind: MboxKind | None, report: PortingReport) -> FileSource:

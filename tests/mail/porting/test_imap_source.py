@@ -250,6 +250,7 @@ def test_replies_are_read() -> None:
     assert (found.uid, found.flags, found.body) == (7, ("\\Seen", "$x"), b"a)b")
     assert parse_reply([b'* LIST (\\A) "/" "a b"\r\n'])[3:] == [b"/", b"a b"]
     assert isinstance(reply[1], Atom)
+    assert parse_fetched([Atom(one) for one in b"A2 OK Fetch completed (0.001".split()]) is None
 
 
 @settings(max_examples=200, deadline=None)

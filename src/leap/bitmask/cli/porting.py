@@ -38,7 +38,22 @@ _fd = click.option(
 
 
 @click.command(name="import")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=click.Path(exists=True, path_type=Path), required=False)
+@click.option(
+    "--imap", metavar="HOST[:PORT]", help="In place of PATH: from the account at this server."
+)
+@click.option("--imap-user", metavar="USER", help="Who logs in there; the password is asked for.")
+@click.option(
+    "--imap-password-fd", type=int, metavar="N", help="Read that password from this descriptor."
+)
+@click.option(
+    "--imap-ca",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Trust this certificate, or authority, in PEM.",
+)
+@click.option(
+    "--imap-no-tls", is_flag=True, help="Without TLS, for a server on this computer only."
+)
 @click.option("--account", "address", type=ADDRESS, help="Into which account.")
 @click.option(
     "--mailbox",
@@ -58,7 +73,12 @@ _fd = click.option(
 @pass_home
 def import_(
     home: Home,
-    path: Path,
+    path: Path | None,
+    imap: str | None,
+    imap_user: str | None,
+    imap_password_fd: int | None,
+    imap_ca: Path | None,
+    imap_no_tls: bool,
     address: str | None,
     mailbox: str | None,
     mbox_kind: str | None,
@@ -68,12 +88,18 @@ def import_(
     passphrase_fd: int | None,
     as_json: bool,
 ) -> None:
-    """Import PATH: a Maildir, an mbox, a message, or a folder of these; folders become mailboxes.
+    """Import PATH: a Maildir, an mbox, a message, or a folder of these; or an account elsewhere, with --imap.
 
-    What was imported before does not come in twice.
+    Folders become mailboxes. What was imported before does not come in twice.
     """
+    if (path is None) is (imap is None):
+        raise click.UsageError("Name a PATH, or a server with --imap.")
+    server = None
+    if imap is not None:
+        server = _server(imap, imap_user, imap_password_fd, imap_ca, tls=not imap_no_tls)
     arguments = {
-        "path": str(path.expanduser().absolute()),
+        "path": None if path is None else str(path.expanduser().absolute()),
+        "imap": server,
         "mailbox": mailbox,
         "kind": mbox_kind,
         "again": again,
@@ -96,6 +122,25 @@ def import_(
         _say_oddities(result)
 
     answer(result, as_json=as_json, words=words)
+
+
+def _server(
+    imap: str, user: str | None, password_fd: int | None, ca: Path | None, *, tls: bool
+) -> dict[str, Any]:
+    """The server as the daemon is told of it."""
+    if not user:
+        raise click.UsageError("Say who logs in there, with --imap-user.")
+    host, colon, port = imap.rpartition(":") if imap.count(":") == 1 else (imap, "", "")
+    if colon and not (port.isascii() and port.isdigit()):
+        raise click.UsageError(f"{imap!r} is not HOST or HOST:PORT.")
+    return {
+        "host": host,
+        "port": int(port) if colon else (993 if tls else 143),
+        "user": user,
+        "password": read_passphrase(f"Password of {user} at {host}", descriptor=password_fd),
+        "ca": None if ca is None else ca.read_text("ascii", "replace"),
+        "tls": tls,
+    }
 
 
 @click.command()

@@ -78,8 +78,10 @@ def parse_reply(pieces: Sequence[bytes]) -> list[Value]:
 
 def parse_fetched(values: Sequence[Value]) -> Fetched | None:
     """An untagged FETCH; None for another answer, or one without a UID."""
-    if len(values) < 4 or not isinstance(values[2], Atom) or values[2].upper() != b"FETCH":
+    if len(values) < 4 or values[0] != b"*" or not isinstance(values[2], Atom):
         return None
+    if values[2].upper() != b"FETCH" or not isinstance(values[1], Atom) or not values[1].isdigit():
+        return None  # "A2 OK Fetch completed" is the end of one
     items = values[3]
     if not isinstance(items, list) or len(items) % 2:
         raise BadReply("The server's FETCH cannot be read.")
