@@ -5,7 +5,6 @@ The mail is indexed as it comes (mailbox index, metadata); files are in the page
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import tempfile
 import time
@@ -25,6 +24,7 @@ from leap.mail.porting.maildir import MaildirSource
 from leap.mail.porting.maildir_writer import MaildirTarget
 from leap.mail.porting.mbox_writer import MboxTarget
 from leap.mail.porting.report import PortingReport
+from leap.mail.porting.writing import ExportTarget
 
 MESSAGES, SIZE = 10_000, 10_000
 RUNS = 3
@@ -34,6 +34,11 @@ async def _timed(work: Callable[[], Awaitable[None]]) -> float:
     began = time.perf_counter()
     await work()
     return time.perf_counter() - began
+
+
+async def _export(account: OwnedAccount, target: ExportTarget) -> None:
+    infos = await account.list_mailboxes()
+    await export_mail(account, target, infos, ExportOptions(), PortingReport())
 
 
 async def _measure(folder: Path, messages: int) -> dict[str, dict[str, Any]]:
@@ -58,16 +63,19 @@ async def _measure(folder: Path, messages: int) -> dict[str, dict[str, Any]]:
 
         for name, work in (("import", bring), ("import again", bring)):
             times.setdefault(name, []).append(await _timed(work))
-        for name, target in (
+        targets: list[tuple[str, ExportTarget]] = [
             ("export to a Maildir", MaildirTarget(at / "maildir")),
             ("export to it again", MaildirTarget(at / "maildir")),
             ("export to an mbox", MboxTarget(at / "mbox")),
-        ):
-            infos = await account.list_mailboxes()
-            work = lambda target=target, infos=infos: export_mail(  # noqa: E731
-                account, target, infos, ExportOptions(), PortingReport()
-            )
-            times.setdefault(name, []).append(await _timed(work))
+        ]
+        for name, target in targets:
+
+            def out(
+                account: OwnedAccount = account, target: ExportTarget = target
+            ) -> Awaitable[None]:
+                return _export(account, target)
+
+            times.setdefault(name, []).append(await _timed(out))
         times.setdefault("import of that mbox", []).append(await _timed(mbox))
         await account.close()
     return {
