@@ -222,7 +222,9 @@ def test_mail_is_exported_to_a_maildir_and_to_mboxes(run: Run, tmp_path: Path) -
     elsewhere = ("mail", "import", *at, "--imap-no-tls", "--mailbox", "Copy", *account)
     copied = as_json(run(*elsewhere, "--json", stdin=server["password"]))
     assert copied["mailboxes"] == {"Copy/Old/Mail": 5}
-    again = run(*elsewhere, stdin=server["password"]).stdout  # it copies itself: only the copy is new
+    again = run(
+        *elsewhere, stdin=server["password"]
+    ).stdout  # it copies itself: only the copy is new
     assert "5 into Copy/Copy/Old/Mail\n" in again
     assert "into Copy/Old/Mail" not in again
     assert "refused the log-in" in run(*elsewhere, stdin="wrong", code=1).stderr

@@ -1,6 +1,8 @@
 """Reads folders of single messages (.eml files), and of mbox files such as Thunderbird's: folders become mailboxes.
 
-Each file is looked at: one that begins with the separator of an mbox is one, whatever it is called. Apple Mail's
+Each file is looked at: one that begins with the separator of an mbox is one, whatever it is called; what else lies
+there (indexes and settings of mail programs, anything at all) is passed over. A file named by a person is always read.
+Apple Mail's
 "Name.mbox/mbox" and Thunderbird's "Name.sbd/" are read as the mailbox "Name".
 """
 
@@ -13,11 +15,9 @@ from pathlib import Path
 from leap.mail.porting.found import Found, Oddity, SourceMailbox, Tell, shown_path
 from leap.mail.porting.mailbox_naming import decoded_level, folder_of
 from leap.mail.porting.mbox import MboxFile
-from leap.mail.porting.mbox_kinds import MboxKind, is_mbox
+from leap.mail.porting.mbox_kinds import MboxKind, is_field, is_mbox
 from leap.mail.porting.reading_files import open_plain, read_plain, unreadable, walk
 
-# Indexes and settings of mail programs, which lie among the mail
-_NO_MAIL = (".msf", ".dat", ".json", ".plist", ".html", ".index", ".snm", ".toc", ".log", ".lock")
 _SUFFIXES = (".mbox", ".sbd", ".mbx")
 
 
@@ -43,36 +43,19 @@ class FolderSource:
         for folder, levels, _, names in walk(root, tell):
             for name in names:
                 path = folder / name
-                if name.startswith(".") or name.lower().endswith(_NO_MAIL):
+                beginning = _beginning(path)
+                if name.startswith(".") or not _holds_mail(name, beginning):
                     tell(Oddity("skipped", shown_path(path), "It is no mail by its name."))
                     continue
-                self._files.setdefault(self._mailbox(path, levels), []).append(path)
-
-    def _mailbox(self, path: Path, levels: tuple[str, ...]) -> SourceMailbox:
-        cleaned = [decoded_level(_stem(level)) for level in levels]
-        if (
-            not path.name.lower().endswith(".eml")
-            and self._opens_as_mbox(path)
-            and not (levels and levels[-1].lower().endswith(".mbox") and path.name == "mbox")
-        ):
-            cleaned.append(decoded_level(_stem(path.name)))
-        if [level.upper() for level in cleaned] == ["INBOX"]:
-            return folder_of(())
-        return folder_of(cleaned)
-
-    def _opens_as_mbox(self, path: Path) -> bool:
-        try:
-            with os.fdopen(open_plain(path), "rb") as file:
-                return is_mbox(file.read(4096))
-        except OSError:
-            return False
+                mailbox = _mailbox(path, levels, is_box=is_mbox(beginning))
+                self._files.setdefault(mailbox, []).append(path)
 
     def mailboxes(self) -> list[SourceMailbox]:
         return list(self._files)
 
     def messages(self, mailbox: SourceMailbox, tell: Tell, limit: int) -> Iterator[Found]:
         for path in self._files[mailbox]:
-            if not self._opens_as_mbox(path):
+            if not is_mbox(_beginning(path)):
                 yield from one_message(path, limit, tell)
                 continue
             try:
@@ -81,6 +64,30 @@ class FolderSource:
                     yield from box.messages(tell, limit)
             except OSError as error:
                 tell(unreadable(path, error))
+
+
+def _beginning(path: Path) -> bytes:
+    """What a file begins with; nothing when it cannot be read, which is told when its messages are asked for."""
+    try:
+        with os.fdopen(open_plain(path), "rb") as file:
+            return file.read(4096)
+    except OSError:
+        return b""
+
+
+def _holds_mail(name: str, beginning: bytes) -> bool:
+    """An mbox under any name; a message as .eml, under a number (MH), or without any suffix if it begins like one."""
+    if is_mbox(beginning) or name.lower().endswith(".eml") or name.isdecimal():
+        return True
+    return "." not in name and is_field(beginning)
+
+
+def _mailbox(path: Path, levels: tuple[str, ...], *, is_box: bool) -> SourceMailbox:
+    cleaned = [decoded_level(_stem(level)) for level in levels]
+    apples = bool(levels) and levels[-1].lower().endswith(".mbox") and path.name == "mbox"
+    if is_box and not path.name.lower().endswith(".eml") and not apples:
+        cleaned.append(decoded_level(_stem(path.name)))
+    return folder_of(() if [level.upper() for level in cleaned] == ["INBOX"] else cleaned)
 
 
 def _stem(level: str) -> str:

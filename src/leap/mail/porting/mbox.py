@@ -22,7 +22,14 @@ from typing import NamedTuple, Self
 
 from leap.mail.porting.found import Found, Oddity, Tell, shown_path
 from leap.mail.porting.mbox_flags import noted
-from leap.mail.porting.mbox_kinds import MboxKind, is_dated, is_field, separator_date, unquoted
+from leap.mail.porting.mbox_kinds import (
+    MARK,
+    MboxKind,
+    is_dated,
+    is_field,
+    separator_date,
+    unquoted,
+)
 from leap.mail.porting.reading_files import open_plain, too_large
 
 SAMPLE = 200  # messages that decide of the kind
@@ -53,7 +60,8 @@ class MboxFile:
         self._descriptor = open_plain(path)
         try:
             self._size = os.fstat(self._descriptor).st_size
-            self._dated = is_dated(self._read(0, LINE).partition(b"\n")[0])
+            self._start = len(MARK) if self._read(0, len(MARK)) == MARK else 0
+            self._dated = is_dated(self._read(self._start, LINE).partition(b"\n")[0])
             self.kind: MboxKind = kind or self._detect()
         except BaseException:
             os.close(self._descriptor)
@@ -92,9 +100,9 @@ class MboxFile:
     # -- where the messages are
 
     def _places(self, kind: MboxKind | None) -> Iterator[_Place]:
-        at: int | None = self._next_separator(0)
-        if at is not None and at > 0:
-            at = 0 if self._read(0, 5) == b"From " else at
+        at: int | None = self._start
+        if self._read(self._start, 5) != b"From ":
+            at = self._next_separator(self._start)
         while at is not None and at < self._size:
             line = self._read(at, LINE).partition(b"\n")[0]
             begin = min(at + len(line) + 1, self._size)
@@ -142,8 +150,8 @@ class MboxFile:
 
     def _next_separator(self, at: int) -> int | None:
         """The first separator line at or after `at`, which begins a line."""
-        if at == 0 and self._is_separator(0):
-            return 0
+        if at == self._start and self._is_separator(at):
+            return at
         position = max(0, at - 1)
         while position < self._size:
             data = self._read(position, STEP)
@@ -163,7 +171,7 @@ class MboxFile:
         line, newline, rest = data.partition(b"\n")
         if not line.startswith(b"From ") or len(line) > LINE:
             return False
-        after_empty = at == 0 or before.endswith((b"\n\n", b"\n\r\n")) or before == b"\n"
+        after_empty = at == self._start or before.endswith((b"\n\n", b"\n\r\n")) or before == b"\n"
         dated, field = is_dated(line), bool(newline) and is_field(rest)
         if after_empty:
             return dated or (field and not self._dated)

@@ -20,6 +20,7 @@ from typing import Literal
 MboxKind = Literal["mboxo", "mboxrd", "mboxcl", "mboxcl2"]
 KINDS: tuple[MboxKind, ...] = ("mboxo", "mboxrd", "mboxcl", "mboxcl2")
 
+MARK = b"\xef\xbb\xbf"  # a byte order mark in UTF-8, which some programs put before everything
 _QUOTED_ONCE = re.compile(rb"(?m)^>From ")
 _QUOTED = re.compile(rb"(?m)^>(>*From )")
 _TO_QUOTE = re.compile(rb"(?m)^(>*From )")
@@ -57,7 +58,7 @@ def is_field(line: bytes) -> bool:
 
 def is_mbox(beginning: bytes) -> bool:
     """Whether a file that begins so is an mbox."""
-    line, newline, rest = beginning.partition(b"\n")
+    line, newline, rest = beginning.removeprefix(MARK).partition(b"\n")
     return line.startswith(b"From ") and (is_dated(line) or (bool(newline) and is_field(rest)))
 
 
