@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 
 import pytest
@@ -20,6 +21,7 @@ from leap.mail.porting.imap_source import ImapSource
 from leap.mail.porting.importing import ImportOptions, import_mail
 from leap.mail.porting.report import PortingReport
 from tests.mail.porting.trip import stored
+from tests.mail.smtp.certificate import contexts
 
 USER, PASSWORD = "alice@elsewhere.test", 'pass "word\\ é'
 RAW = b"Subject: %d\r\n\r\nbody \xff\r\n"
@@ -135,6 +137,24 @@ async def test_a_wrong_password_is_a_sentence(account: OwnedAccount, server: Ima
     far = ImapSource(ImapServerAddress("192.0.2.1", 143, USER, PASSWORD), account.store)
     with pytest.raises(AccountUnavailable, match="Without TLS"):
         await far.mailboxes()
+
+
+async def test_a_certificate_is_verified(account: OwnedAccount, elsewhere: MemoryAccount) -> None:
+    async def authenticate(user: str, password: str) -> AccountBackend | None:
+        return elsewhere
+
+    await elsewhere.append(INBOX, [NewMessage(raw=RAW % 1)])
+    ours, trusting = contexts()
+    server = await serve_imap(authenticate, tls=ours)
+    report = PortingReport()
+    system = ssl.create_default_context()
+    address = ImapServerAddress("localhost", port_of(server), USER, PASSWORD, system)
+    with pytest.raises(AccountUnavailable, match="certificate of localhost is not trusted"):
+        await import_mail(account, ImapSource(address, account.store), ImportOptions(), report)
+    address = ImapServerAddress("localhost", port_of(server), USER, PASSWORD, trusting)
+    await import_mail(account, ImapSource(address, account.store), ImportOptions(), report)
+    assert report.done == 1
+    await server.close()
 
 
 async def test_large_messages_are_told_and_not_fetched(
