@@ -454,3 +454,17 @@ def test_usage_errors_are_answered_with_two(run: Run) -> None:
     run("user", "create", "carol@example.test", code=2)
     run("nonsense", code=2)
     run("user", "auth", "carol@example.test", "--api", "https://localhost", code=2)
+
+
+def test_mail_is_imported_and_exported_without_the_daemon(run: Run, tmp_path: Path) -> None:
+    run("stop")
+    (tmp_path / "one.eml").write_bytes(b"Subject: offline\n\nbody\n")
+    account = ("--account", "bob@example.test", "--mailbox", "Offline", "--offline")
+    into = ("mail", "import", str(tmp_path / "one.eml"), *account)
+    assert "bitmask is not running" in run(*into[:-1], code=6).stderr
+    done = as_json(run(*into, "--json", stdin=PASSPHRASE + "\n"))
+    assert done["mailboxes"] == {"Offline": 1}
+    out = tmp_path / "out"
+    run("mail", "export", str(out), *account, stdin=PASSPHRASE + "\n")
+    [path] = (out / "cur").iterdir()
+    assert path.read_bytes() == b"Subject: offline\n\nbody\n"
