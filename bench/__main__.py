@@ -20,6 +20,7 @@ BENCHES: dict[str, str] = {
     "provider": "a provider under load: blobs, commits, idle event streams; TLS and fsync on",
     "first_sync": "a second device of an account of 100,000 messages, near and far",
     "in_flight": "memory of the daemons with 1000 mails of 500 kB on their way",
+    "porting": "import of a Maildir of 10,000 mails of 10 kB, and exports to Maildir and mbox",
     "exporting": "export and import of a mail account of 20,000 messages of 5 kB",
     "search": "import with indexing and questions over 100,000 mails, beside notmuch",
     "incoming": "the full incoming pipeline with OpenPGP and MIME, over TLS",

@@ -182,8 +182,12 @@ def test_mail_is_imported_from_file_maildir_and_mbox(made: World, run: Run, tmp_
     )
     account = ("--account", "bob@example.test")
     for source, count in ((one, 1), (tmp_path / "maildir", 2), (mbox, 2)):
-        done = run("mail", "import", str(source), *account, "--mailbox", "Old/Mail", "--json")
-        assert as_json(done) == {"imported": count, "refused": [], "mailbox": "Old/Mail"}
+        into = ("mail", "import", str(source), *account, "--mailbox", "Old/Mail")
+        assert f"{count} messages would be imported" in run(*into, "--dry-run").stdout
+        done = as_json(run(*into, "--json"))
+        assert (done["imported"], done["refused"]) == (count, [])
+        assert done["mailboxes"] == {"Old/Mail": count}
+        assert f"{count} messages were here already" in run(*into).stdout
     status = as_json(run("mail", "status", "bob@example.test", "--json"))
     boxes = {box["name"]: box for box in status["mailboxes"]}
     assert boxes["Old/Mail"]["messages"] == 5
@@ -228,6 +232,49 @@ def _is_found_and_shown(run: Run, tmp_path: Path, account: tuple[str, str]) -> N
     assert as_json(run("mail", "show", message["id"], *account, "--json"))["parts"][1]["size"] == 3
     assert "no part 7" in run("mail", "show", message["id"], "--part", "7", *account, code=1).stderr
     assert "no message" in run("mail", "show", "ffffffffff", *account, code=1).stderr
+
+
+def test_mail_is_exported_to_a_maildir_and_to_mboxes(run: Run, tmp_path: Path) -> None:
+    account = ("--account", "bob@example.test")
+    out = tmp_path / "out"
+    done = as_json(run("mail", "export", str(out), *account, "--json"))
+    assert (done["exported"], done["mailboxes"]) == (5, {"Old/Mail": 5})
+    assert len(list((out / ".Old.Mail" / "cur").iterdir())) == 5
+    again = run("mail", "export", str(out), *account).stdout
+    assert "0 messages were exported" in again
+    assert "5 messages were in" in again
+    box = tmp_path / "box"
+    one = ("--format", "mbox", "--mailbox", "Old/Mail", "--status")
+    assert "not encrypted" in run("mail", "export", str(box), *account, *one).stdout
+    with closing(mailbox.mbox(str(box), create=False)) as found:
+        assert sorted(message["subject"] for message in found) == [
+            "five",
+            "four",
+            "one",
+            "three",
+            "two",
+        ]
+    server = as_json(run("mail", "settings", "bob@example.test", "--json"))["imap"]
+    at = ("--imap", f"{server['host']}:{server['port']}", "--imap-user", server["user"])
+    elsewhere = ("mail", "import", *at, "--imap-no-tls", "--mailbox", "Copy", *account)
+    copied = as_json(run(*elsewhere, "--json", stdin=server["password"]))
+    assert copied["mailboxes"] == {"Copy/Old/Mail": 5}
+    again = run(
+        *elsewhere, stdin=server["password"]
+    ).stdout  # it copies itself: only the copy is new
+    assert "5 into Copy/Copy/Old/Mail\n" in again
+    assert "into Copy/Old/Mail" not in again
+    assert "refused the log-in" in run(*elsewhere, stdin="wrong", code=1).stderr
+    assert "--imap-user" in run("mail", "import", *at[:2], *account, code=2).stderr
+    nowhere = run("mail", "export", str(box), *account, "--mailbox", "none", code=1)
+    assert "no mailbox none" in nowhere.stderr
+    run("mail", "export", str(out), *account, "--status", code=2)
+    assert (
+        "leave out --offline"
+        in run("mail", "export", str(out), *account, "--offline", code=1).stderr
+    )
+    inside = run("mail", "export", str(tmp_path / "box" / "x"), *account, code=1)
+    assert "Not a directory" in inside.stderr
 
 
 def test_devices_passphrase_and_recovery_code(made: World, run: Run) -> None:
@@ -444,3 +491,17 @@ def test_usage_errors_are_answered_with_two(run: Run) -> None:
     run("user", "create", "carol@example.test", code=2)
     run("nonsense", code=2)
     run("user", "auth", "carol@example.test", "--api", "https://localhost", code=2)
+
+
+def test_mail_is_imported_and_exported_without_the_daemon(run: Run, tmp_path: Path) -> None:
+    run("stop")
+    (tmp_path / "one.eml").write_bytes(b"Subject: offline\n\nbody\n")
+    account = ("--account", "bob@example.test", "--mailbox", "Offline", "--offline")
+    into = ("mail", "import", str(tmp_path / "one.eml"), *account)
+    assert "bitmask is not running" in run(*into[:-1], code=6).stderr
+    done = as_json(run(*into, "--json", stdin=PASSPHRASE + "\n"))
+    assert done["mailboxes"] == {"Offline": 1}
+    out = tmp_path / "out"
+    run("mail", "export", str(out), *account, stdin=PASSPHRASE + "\n")
+    [path] = (out / "cur").iterdir()
+    assert path.read_bytes() == b"Subject: offline\n\nbody\n"

@@ -17,6 +17,7 @@ from leap.bitmask.key_source_commands import key_refresh_command, key_source_com
 from leap.bitmask.local_api import Command, Progress, text, text_or_none
 from leap.bitmask.own_key_commands import key_for_sign_up, own_key_commands
 from leap.bitmask.own_key_state import own_key_state
+from leap.bitmask.porting_commands import porting_commands
 from leap.bitmask.sentences import sync_sentence
 from leap.bitmask.session import AccountSession
 
@@ -58,6 +59,7 @@ class Commands:
             "sync-refound": self.sync_refound,
             **key_refresh_command(self._sessions),
             **Doctor(self._sessions).table(),
+            **porting_commands(self._sessions),
         }
 
     async def ping(self, arguments: dict[str, Any]) -> dict[str, Any]:

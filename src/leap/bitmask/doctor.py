@@ -53,7 +53,7 @@ class Doctor:
                 sync=session.engine.sync,
                 sample=sample,
                 repair=bool(arguments.get("repair")),
-                progress=_told(progress),
+                progress=told(progress),
             )
         if report.left < report.counts.total():
             await session.engine.retry_contents()
@@ -71,7 +71,7 @@ class Doctor:
                 source=session.client,
                 carrying=MailCarrying(),
                 allow_missing=bool(arguments.get("allow_missing")),
-                progress=_told(progress),
+                progress=told(progress),
             )
         waiting = sum(entry.state != "sent" for entry in await session.account.outbox())
         return {
@@ -98,7 +98,7 @@ class Doctor:
                 Path(text(arguments, "path")),
                 text(arguments, "passphrase"),
                 carrying=MailCarrying(),
-                progress=_told(progress),
+                progress=told(progress),
             )
         session.account.look_for_headers()
         return {
@@ -119,7 +119,7 @@ class Doctor:
     async def compact(self, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         session = self._session(arguments)
         with _refusals():
-            freed = await compact(session.store, progress=_told(progress))
+            freed = await compact(session.store, progress=told(progress))
         return {
             "address": session.address,
             "freed": freed.bytes,
@@ -133,7 +133,7 @@ class Doctor:
         return self._sessions.get(text(arguments, "address"))
 
 
-def _told(progress: Progress, clock: Callable[[], float] = time.monotonic) -> Steps:
+def told(progress: Progress, clock: Callable[[], float] = time.monotonic) -> Steps:
     """Steps as progress of the command, a few a second."""
     last = float("-inf")
 

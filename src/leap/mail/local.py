@@ -227,7 +227,7 @@ class LocalAccount(MessageChanges):
         return await self._reader.read(row_id, start, length)
 
     async def read_original(self, row_id: RowId) -> bytes | None:
-        """The encrypted mail as it came, of one that is served decrypted; else None."""
+        """The mail as it came, of one that is served decrypted or was imported with mixed line ends; else None."""
         self._check_open()
         ref = await self._reader.content_ref(row_id, "original")
         if ref is None:

@@ -3,7 +3,8 @@
     document "mailbox-<id>"   {"type": "mailbox", "name", "special_use", "subscribed"}          mutable, merged by field
     row in `mail_row`         mailbox, flags, tags (mutable); message, blobs, date, size (fixed)
     blob, header record       HeaderRecord as MessagePack: made once, at storage
-    blob, content             the exact octets served; a second one for the original of an encrypted mail
+    blob, content             the exact octets served; a second one for the original of an encrypted mail, or of an
+                              imported one whose lines end in LF and in CRLF
 
 Invariants:
 * What is immutable (octets, header record) is never written twice; what is mutable is small.
@@ -153,6 +154,7 @@ class HeaderRecord(msgspec.Struct, frozen=True, kw_only=True):
     references: tuple[str, ...]
     security: SecurityStatus
     tree: PartRecord
+    imported_as: str = ""  # line ends at the source of an import: `leap.mail.porting.line_ends`
 
     def metadata(self, row_id: RowId) -> MessageMetadata:
         return MessageMetadata(

@@ -91,9 +91,12 @@ def prepare_now(
     *,
     account: str,
     epoch: Epoch,
+    imported_as: str = "",
 ) -> Prepared:
     """Parses and seals a message in place, for threads and processes other than the event loop's."""
     record, terms = _derived(raw, security)
+    if imported_as:
+        record = msgspec.structs.replace(record, imported_as=imported_as)
     seal = partial(seal_blob, account=account, epoch=epoch)
     return Prepared(
         record,

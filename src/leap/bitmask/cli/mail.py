@@ -1,22 +1,43 @@
-"""`bitmask mail`: settings for mail programs, the state of the mail, import."""
+"""`bitmask mail`: settings for mail programs, the state of the mail; import and export stand in `cli.porting`."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
 from typing import Any
 
 import click
 
-from leap.bitmask.cli.mail_reading import search, show
 from leap.bitmask.cli.output import Failure, answer, json_option, pass_home, run
 from leap.bitmask.cli.user import ADDRESS
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home
 
 
-@click.group()
+class _Mail(click.Group):
+    """Commands that stand in other files are imported when they are named, for those import this one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *_ELSEWHERE]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, attribute = _ELSEWHERE[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+_ELSEWHERE = {
+    "import": ("leap.bitmask.cli.porting", "import_"),
+    "export": ("leap.bitmask.cli.porting", "export"),
+    "search": ("leap.bitmask.cli.mail_reading", "search"),
+    "show": ("leap.bitmask.cli.mail_reading", "show"),
+}
+
+
+@click.group(cls=_Mail)
 def mail() -> None:
-    """Settings for your mail program, state of the mail, import."""
+    """Settings for your mail program, state of the mail, import and export."""
 
 
 def one_account(home: Home, address: str | None) -> str:
@@ -93,32 +114,3 @@ def _outbox_words(entry: dict[str, Any]) -> str:
     tried = "once" if entry["attempts"] == 1 else f"{entry['attempts']} times"
     why = "; ".join(dict.fromkeys(words for _, words in entry["results"]))
     return f"Outbox: {entry['state']} to {to}, tried {tried}: {why}"
-
-
-@mail.command(name="import")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--account", "address", type=ADDRESS, help="Into which account.")
-@click.option(
-    "--mailbox", default="INBOX", show_default=True, help="Into which mailbox; made if missing."
-)
-@json_option
-@pass_home
-def import_(home: Home, path: Path, address: str | None, mailbox: str, as_json: bool) -> None:
-    """Import PATH: one message, a Maildir, or an mbox file."""
-
-    async def work() -> dict[str, Any]:
-        from leap.bitmask.importing import import_mail
-
-        chosen = one_account(home, address)
-        return await import_mail(home, chosen, path, mailbox)
-
-    def words(result: dict[str, Any]) -> None:
-        click.echo(f"{result['imported']} messages imported into {mailbox}.")
-        for odd in result["refused"]:
-            click.echo(f"  not imported: {odd['what']}: {odd['why']}")
-
-    answer(run(work()), as_json=as_json, words=words)
-
-
-mail.add_command(search)
-mail.add_command(show)

@@ -20,7 +20,7 @@ _COMMANDS = {
     "stop": ("daemon", "stop", "Stop the daemon."),
     "status": ("daemon", "status", "Show what the daemon does and how each account is."),
     "user": ("user", "user", "Create an account, log in on this device, log out, list accounts."),
-    "mail": ("mail", "mail", "Settings for your mail program, state of the mail, import."),
+    "mail": ("mail", "mail", "Settings for your mail program, state of the mail, import, export."),
     "sync": ("sync", "sync", "How sync is; sync now; what is kept here; go on after an alarm."),
     "doctor": ("doctor", "doctor", "Verify, export, import, rebuild or compact the store."),
     "keys": ("keys", "keys", "Keys of your own and of others: explain, find, compare."),
