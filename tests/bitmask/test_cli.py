@@ -195,43 +195,6 @@ def test_mail_is_imported_from_file_maildir_and_mbox(made: World, run: Run, tmp_
     assert "5 messages, 4 unread" in run("mail", "status", "bob@example.test").stdout
     missing = run("mail", "import", str(tmp_path / "none"), *account, code=2)
     assert "none" in missing.stderr
-    _is_found_and_shown(run, tmp_path, account)
-
-
-LETTER = (
-    b"From: =?utf-8?q?J=C3=BCrgen?= <j@example.test>\r\nTo: bob@example.test\r\nSubject: A \x1b[31mred heron\r\n"
-    b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nIt stands\r\nstill.\r\n'
-    b"--b\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=wing.bin\r\n"
-    b"Content-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--b--\r\n"
-)
-
-
-def _is_found_and_shown(run: Run, tmp_path: Path, account: tuple[str, str]) -> None:
-    (tmp_path / "letter.eml").write_bytes(LETTER)
-    run("mail", "import", str(tmp_path / "letter.eml"), *account)
-    found = as_json(run("mail", "search", "from:jurgen", "stands still", *account, "--json"))
-    [message] = found["messages"]
-    assert (message["mailbox"], message["from"]) == ("INBOX", "Jürgen <j@example.test>")
-    listed = run("mail", "search", "has:attachment", *account).stdout
-    assert message["id"][:10] in listed
-    assert "\x1b" not in listed
-    assert "Nothing found" in run("mail", "search", "kingfisher", *account).stdout
-    assert "comes one of" in run("mail", "search", "is:odd", *account, code=1).stderr
-    limited = run("mail", "search", "in:old/mail", "--limit", "2", *account).stdout
-    assert len(limited.splitlines()) == 3
-    shown = run("mail", "show", message["id"][:10], *account).stdout
-    assert "Subject: A [31mred heron" in shown
-    assert "It stands\nstill." in shown
-    assert "Attachment 2: wing.bin" in shown
-    for option, octets in ((["--raw"], LETTER), (["--part", "2"], b"\0\1\2")):
-        assert run(
-            "mail", "show", message["id"], *option, *account
-        ).stdout.encode() == octets.replace(b"\r\n", b"\n")
-    head = run("mail", "show", message["id"], "--headers", *account).stdout
-    assert head.endswith('boundary="b"\n\n')
-    assert as_json(run("mail", "show", message["id"], *account, "--json"))["parts"][1]["size"] == 3
-    assert "no part 7" in run("mail", "show", message["id"], "--part", "7", *account, code=1).stderr
-    assert "no message" in run("mail", "show", "ffffffffff", *account, code=1).stderr
 
 
 def test_mail_is_exported_to_a_maildir_and_to_mboxes(run: Run, tmp_path: Path) -> None:
@@ -275,6 +238,43 @@ def test_mail_is_exported_to_a_maildir_and_to_mboxes(run: Run, tmp_path: Path) -
     )
     inside = run("mail", "export", str(tmp_path / "box" / "x"), *account, code=1)
     assert "Not a directory" in inside.stderr
+
+
+LETTER = (
+    b"From: =?utf-8?q?J=C3=BCrgen?= <j@example.test>\r\nTo: bob@example.test\r\nSubject: A \x1b[31mred heron\r\n"
+    b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nIt stands\r\nstill.\r\n'
+    b"--b\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=wing.bin\r\n"
+    b"Content-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--b--\r\n"
+)
+
+
+def test_mail_is_found_and_shown(run: Run, tmp_path: Path) -> None:
+    account = ("--account", "bob@example.test")
+    (tmp_path / "letter.eml").write_bytes(LETTER)
+    run("mail", "import", str(tmp_path / "letter.eml"), *account)
+    found = as_json(run("mail", "search", "from:jurgen", "stands still", *account, "--json"))
+    [message] = found["messages"]
+    assert (message["mailbox"], message["from"]) == ("INBOX", "Jürgen <j@example.test>")
+    listed = run("mail", "search", "has:attachment", *account).stdout
+    assert message["id"][:10] in listed
+    assert "\x1b" not in listed
+    assert "Nothing found" in run("mail", "search", "kingfisher", *account).stdout
+    assert "comes one of" in run("mail", "search", "is:odd", *account, code=1).stderr
+    limited = run("mail", "search", "in:old/mail", "--limit", "2", *account).stdout
+    assert len(limited.splitlines()) == 3
+    shown = run("mail", "show", message["id"][:10], *account).stdout
+    assert "Subject: A [31mred heron" in shown
+    assert "It stands\nstill." in shown
+    assert "Attachment 2: wing.bin" in shown
+    for option, octets in ((["--raw"], LETTER), (["--part", "2"], b"\0\1\2")):
+        assert run(
+            "mail", "show", message["id"], *option, *account
+        ).stdout.encode() == octets.replace(b"\r\n", b"\n")
+    head = run("mail", "show", message["id"], "--headers", *account).stdout
+    assert head.endswith('boundary="b"\n\n')
+    assert as_json(run("mail", "show", message["id"], *account, "--json"))["parts"][1]["size"] == 3
+    assert "no part 7" in run("mail", "show", message["id"], "--part", "7", *account, code=1).stderr
+    assert "no message" in run("mail", "show", "ffffffffff", *account, code=1).stderr
 
 
 def test_devices_passphrase_and_recovery_code(made: World, run: Run) -> None:
