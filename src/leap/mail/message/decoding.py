@@ -10,6 +10,7 @@ from leap.mail.message.parameters import decoded_parameter
 from leap.mail.message.scanner import Part
 from leap.mail.message.words import decode_base64
 
+UU_ENCODINGS = frozenset({"x-uuencode", "uuencode", "x-uue", "uue"})
 _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} [^\r\n]*\r?\n", re.MULTILINE)
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:+-]{2,40})", re.IGNORECASE
@@ -30,8 +31,8 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
         return decode_base64(data)
     if encoding == "quoted-printable":
         return binascii.a2b_qp(data)
-    if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
-        return _decode_uu(data)
+    if encoding in UU_ENCODINGS:
+        return decode_uu(data)
     return data
 
 
@@ -49,7 +50,8 @@ def decode_text(raw: bytes, part: Part, limit: int | None = None) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _decode_uu(data: bytes) -> bytes:
+def decode_uu(data: bytes) -> bytes:
+    """The first uuencoded file in `data`; `data` itself when there is none."""
     begin = _UU_BEGIN.search(data)
     if not begin:
         return data

@@ -1,22 +1,17 @@
-"""What a message says, as text: the body a person reads, a preview, and all that search may find in it."""
+"""What a message says, as text: the body a person reads, and a preview."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-from leap.mail.message.decoding import decode_body, decode_text
-from leap.mail.message.header import find_field, iter_fields
+from leap.mail.message.decoding import decode_text
 from leap.mail.message.html import html_to_text
-from leap.mail.message.parameters import decoded_parameter, parse_disposition
-from leap.mail.message.scanner import MAX_DEPTH, Part, scan
+from leap.mail.message.scanner import MAX_DEPTH, Part
 
 PREVIEW_LENGTH = 160  # characters; two lines on a screen
 _PREVIEW_WINDOW = 32 * 1024  # octets of a part looked at: HTML begins with kilobytes of style
 _PREVIEW_BEGINNING = 2048  # characters of its text, which are nearly always enough
-_SPACE = re.compile(r"\s+")
 _QUOTE = re.compile(r"^>.*\n?", re.MULTILINE)
-_SHOWN_FIELDS = frozenset({"from", "to", "cc", "bcc", "reply-to", "subject", "date", "sender"})
 
 
 def preview(raw: bytes, root: Part) -> str:
@@ -60,61 +55,6 @@ def body_html(raw: bytes, root: Part) -> str | None:
     return None if part is None else decode_text(raw, part)
 
 
-def attachment_name(raw: bytes, part: Part) -> str | None:
-    """The file name of a part: `filename` of its disposition, else `name` of its type."""
-    field = find_field(iter_fields(raw, part.header_start, part.body_start), "content-disposition")
-    parsed = parse_disposition(field.value) if field else None
-    name = decoded_parameter(parsed[1], "filename") if parsed else None
-    return name or decoded_parameter(part.params, "name")
-
-
-def is_attachment(raw: bytes, part: Part) -> bool:
-    """Whether a leaf is a file beside the text rather than text or an inline picture."""
-    if part.children:
-        return False
-    field = find_field(iter_fields(raw, part.header_start, part.body_start), "content-disposition")
-    parsed = parse_disposition(field.value) if field else None
-    if parsed and parsed[0] == "attachment":
-        return True
-    return part.type != "text" and not (parsed and parsed[0] == "inline")
-
-
-def search_texts(raw: bytes, root: Part, *, headers: bool, depth: int = 0) -> Iterator[str]:
-    """Every decoded text of a message: header fields (when `headers`), text parts, names of attachments, and
-    the headers and texts of messages inside."""
-    if headers:
-        yield _header_text(raw, root)
-    for part in root.walk():
-        if part.is_message and part.children:
-            if part.encoding in ("base64", "quoted-printable") and depth < 3:
-                inner = decode_body(
-                    raw, part
-                )  # against RFC 2046 5.2.1, but a person sees a message
-                yield from search_texts(inner, scan(inner), headers=True, depth=depth + 1)
-            else:
-                yield _header_text(raw, part.children[0])
-        elif not part.children:
-            if name := attachment_name(raw, part):
-                yield name
-            if part.type == "text":
-                text = decode_text(raw, part)
-                yield html_to_text(text) if part.subtype == "html" else text
-
-
-def contains(raw: bytes, root: Part, needle: str, *, headers: bool) -> bool:
-    """Whether `needle` occurs in the text of the message, letter case aside (RFC 9051 6.4.4)."""
-    wanted = needle.casefold()
-    if not wanted:
-        return True
-    flat = _SPACE.sub(" ", wanted)
-    for text in search_texts(raw, root, headers=headers):
-        folded = text.casefold()
-        # also across line ends: a person does not see where a line was broken
-        if wanted in folded or (" " in flat and flat in _SPACE.sub(" ", folded)):
-            return True
-    return False
-
-
 def unflow(text: str, *, delete_space: bool = False) -> str:
     """format=flowed made into paragraphs (RFC 3676 4.2): lines that end in a space go on in the next."""
     out: list[str] = []
@@ -133,11 +73,6 @@ def unflow(text: str, *, delete_space: bool = False) -> str:
             out.append((">" * depth + " " if depth else "") + content)
         open_depth = depth if flows else -1
     return "\n".join(out)
-
-
-def _header_text(raw: bytes, part: Part) -> str:
-    fields = iter_fields(raw, part.header_start, part.body_start)
-    return "\n".join(f"{field.name}: {field.text}" for field in fields)
 
 
 def _body_part(part: Part, wanted: tuple[str, ...], depth: int = 0) -> Part | None:

@@ -18,6 +18,7 @@ _WORD = re.compile(
 _QUOTED = re.compile(rb"=([0-9A-Fa-f]{2})")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _MAX_WORD = 75  # RFC 2047 2
+_MAX_DECODED = 1 << 18  # octets of a value in which encoded words are looked for
 
 
 def decode_words(value: bytes) -> str:
@@ -29,7 +30,7 @@ def decode_words(value: bytes) -> str:
     # Words of one charset that touch are joined before decoding: many programs cut inside a character.
     pending, pending_charset = b"", ""
     position = 0
-    for found in _WORD.finditer(value):
+    for found in _WORD.finditer(value, 0, _MAX_DECODED):
         between = value[position : found.start()]
         position = found.end()
         charset = found[1].decode("latin-1").lower()
