@@ -30,7 +30,7 @@ _ZONES = {
     "MEZ": 60, "MESZ": 120, "EET": 120, "EEST": 180, "SAST": 120, "MSK": 180, "MSD": 240, "IST": 330, "HKT": 480,
     "SGT": 480, "AWST": 480, "JST": 540, "KST": 540, "ACST": 570, "AEST": 600, "AEDT": 660, "NZST": 720, "NZDT": 780,
 }  # fmt: skip
-_COMMENT = re.compile(r"\([^()]*\)?")
+_COMMENT = re.compile(r"\([^()]*\)")  # the innermost
 _TIME = re.compile(
     r"(?<![\d:.])(\d{1,2})\s*:\s*(\d{1,2})(?:\s*:\s*(\d{1,2})(?:[.,]\d+)?)?(?![\d:])(?:\s*([AP])\.?M\b\.?)?",
     re.IGNORECASE,
