@@ -57,7 +57,7 @@ def test_parts_agree_with_the_standard_library(mails: dict[str, bytes]) -> None:
         if expected is None:
             continue
         root = scan(raw)
-        if any("too-deep" in part.defects for part in root.walk()):
+        if any(defect.kind == "too-deep" for part in root.walk() for defect in part.defects):
             continue  # one fixture nests 101 deep
         found = [raw[part.body_start : part.end] for part in root.walk() if not part.children]
         compared += 1

@@ -12,6 +12,8 @@ message/global is written as a basic part: IMAP4rev1 programs know an envelope o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from leap.mail.message.envelope import envelope
 from leap.mail.message.header import Field, iter_fields
 from leap.mail.message.nstring import nstring, token
@@ -45,7 +47,7 @@ def body_structure(raw: bytes, part: Part, *, extended: bool = True) -> bytes:
             _params(part.params),
             _extension(fields),
         )
-    params = part.params
+    params: Mapping[str, bytes] = part.params
     if not part.typed and part.type == "text":
         params = {"charset": b"US-ASCII"}  # RFC 2045 5.2, what a message without the field means
     out = b"%b %b %b %b %b %b %d" % (
@@ -62,14 +64,18 @@ def body_structure(raw: bytes, part: Part, *, extended: bool = True) -> bytes:
         out += b" %b %b %d" % (
             envelope(iter_fields(raw, message.header_start, message.body_start)),
             body_structure(raw, message, extended=extended),
-            part.lines,
+            _lines(raw, part),
         )
     elif part.type == "text":
-        out += b" %d" % part.lines
+        out += b" %d" % _lines(raw, part)
     if not extended:
         return b"(%b)" % out
     # body-ext-1part = body-fld-md5 SP body-fld-dsp SP body-fld-lang SP body-fld-loc
     return b"(%b %b %b)" % (out, _value(fields, "content-md5"), _extension(fields))
+
+
+def _lines(raw: bytes, part: Part) -> int:
+    return raw.count(b"\n", part.body_start, part.end)
 
 
 def _value(fields: dict[str, Field], name: str) -> bytes:
@@ -77,7 +83,7 @@ def _value(fields: dict[str, Field], name: str) -> bytes:
     return nstring(field.value if field else None)
 
 
-def _params(params: dict[str, bytes]) -> bytes:
+def _params(params: Mapping[str, bytes]) -> bytes:
     if not params:
         return b"NIL"
     return b"(%b)" % b" ".join(

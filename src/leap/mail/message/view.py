@@ -19,8 +19,10 @@ from leap.mail.message.addresses import Address, parse_address_fields
 from leap.mail.message.all_text import contains
 from leap.mail.message.dates import Instant, parse_date
 from leap.mail.message.decoding import decode_body, decode_text
+from leap.mail.message.defects import Defect
 from leap.mail.message.envelope import envelope
 from leap.mail.message.header import Field, iter_fields, message_ids
+from leap.mail.message.inspection import inspect
 from leap.mail.message.scanner import Part, scan
 from leap.mail.message.structure import body_structure
 
@@ -181,6 +183,6 @@ class Message:
         return body_structure(self.raw, self.root, extended=False)
 
     @property
-    def defects(self) -> list[str]:
-        """What is odd about the message's structure, in its order."""
-        return [defect for part in self.root.walk() for defect in part.defects]
+    def defects(self) -> list[Defect]:
+        """What is odd about the message, by its place; made anew each time, linear in the size."""
+        return inspect(self.raw, self.root)
