@@ -92,12 +92,12 @@ def decode_base64(data: bytes) -> bytes:
     """Base64 as generous as it can be: other octets are passed over, missing padding is added."""
     stripped = data.rstrip(b"= \t\r\n")
     if b"=" not in stripped:  # nearly always
-        try:
-            return pybase64.b64decode(
-                stripped + b"==="
-            )  # passes over as much as binascii, six times as fast
-        except binascii.Error:
-            pass
+        # pybase64 passes over as much as binascii does, and is six times as fast on large parts
+        for padding in (data[len(stripped) :], b"==="):
+            try:
+                return pybase64.b64decode(stripped + padding)
+            except binascii.Error:
+                continue
     # RFC 2045 6.8: "=" ends the data. Programs join several encodings; each piece is decoded for itself.
     pieces: list[bytes] = []
     for piece in stripped.split(b"="):
