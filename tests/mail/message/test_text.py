@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from leap.mail.message import Message
 from leap.mail.message.charsets import decode_charset
 from leap.mail.message.dates import Instant, format_date, parse_date
+from leap.mail.message.flowed import unflow
 from leap.mail.message.header import message_ids
 from leap.mail.message.html import html_to_text
 from leap.mail.message.parameters import decoded_parameter, parse_parameters
-from leap.mail.message.text import unflow
 from leap.mail.message.words import decode_base64, decode_words, encode_words
 
 CHARSETS = st.text(max_size=12) | st.sampled_from(

@@ -157,14 +157,20 @@ def _after_hidden(source: str, position: int, name: str, room: int) -> tuple[int
 
 def _quoted(lines: list[str]) -> list[str]:
     out: list[str] = []
-    depth = 0
+    depth = before = 0
+    blank = False
     for line in lines:
         if line == _QUOTE:
             depth += 1
         elif line == _END_QUOTE:
             depth -= 1
-        else:
-            out.append(f"{'>' * depth} {line}".rstrip() if depth else line)
+        if line in ("", _QUOTE, _END_QUOTE):
+            blank = True
+            continue
+        if blank and out:
+            out.append(">" * min(before, depth))
+        out.append(f"{'>' * depth} {line}" if depth else line)
+        blank, before = False, depth
     return out
 
 
