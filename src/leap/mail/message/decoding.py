@@ -15,6 +15,9 @@ _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} [^\r\n]*\r?\n", re.MULTILINE)
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:+-]{2,40})", re.IGNORECASE
 )
+_NO_DIGITS = bytes(
+    set(range(256)).difference(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+)
 _META_WINDOW = 2048  # where browsers look for it (HTML 13.2.3.2 says 1024)
 
 
@@ -39,6 +42,8 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
 def decode_text(raw: bytes, part: Part, limit: int | None = None) -> str:
     """The text of a text part: transfer encoding and charset undone, line ends as LF."""
     data = decode_body(raw, part, limit)
+    if part.encoding == "base64" and _is_no_base64(raw, part, limit):
+        data = raw[part.body_start : part.end if limit is None else part.body_start + limit]
     charset = decoded_parameter(part.params, "charset") or ""
     if (
         not charset
@@ -48,6 +53,16 @@ def decode_text(raw: bytes, part: Part, limit: int | None = None) -> str:
         charset = found[1].decode("ascii")
     text = decode_charset(data, charset or "us-ascii")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _is_no_base64(raw: bytes, part: Part, limit: int | None) -> bool:
+    """Whether a text said to be base64 is plain: spaces and signs in it, and no length that base64 has."""
+    end = part.end if limit is None else min(part.end, part.body_start + limit)
+    data = raw[part.body_start : end].translate(None, b"\r\n")
+    if b"=" in data[-4:]:
+        return False
+    digits = len(data.translate(None, _NO_DIGITS))
+    return digits % 4 == 1 and len(data) - digits > len(data) // 20
 
 
 def decode_uu(data: bytes) -> bytes:

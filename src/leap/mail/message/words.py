@@ -19,6 +19,8 @@ _WORD = re.compile(
 )
 _QUOTED = re.compile(rb"=([0-9A-Fa-f]{2})")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_ONLY_BASE64 = re.compile(rb"[A-Za-z0-9+/ \t\r\n]*")
+_PIECE = re.compile(rb"([^=]+)(=*)")
 _MAX_WORD = 75  # RFC 2047 2
 _MAX_DECODED = 1 << 18  # octets of a value in which encoded words are looked for
 
@@ -98,15 +100,29 @@ def decode_base64(data: bytes) -> bytes:
                 return pybase64.b64decode(stripped + padding)
             except binascii.Error:
                 continue
-    # RFC 2045 6.8: "=" ends the data. Programs join several encodings; each piece is decoded for itself.
-    pieces: list[bytes] = []
-    for piece in stripped.split(b"="):
-        piece = _NOT_BASE64.sub(b"", piece)
-        if len(piece) % 4 == 1:
-            piece = piece[:-1]
-        if piece:
-            pieces.append(binascii.a2b_base64(piece + b"=" * (-len(piece) % 4)))
-    return b"".join(pieces)
+    # RFC 2045 6.8: "=" ends the data. Some programs join several encodings, and list servers add their footer:
+    # behind the end only what is whole base64 counts. Where it can end nothing, "=" is noise.
+    decoded: list[bytes] = []
+    digits = b""
+    for piece, padding in _PIECE.findall(data):
+        clean = _NOT_BASE64.sub(b"", piece)
+        if decoded and (not _ONLY_BASE64.fullmatch(piece) or (len(clean) + len(padding)) % 4):
+            break
+        digits += clean
+        if padding and len(digits) % 4 in (0, 1):
+            continue
+        if digits:
+            decoded.append(_whole_groups(digits))
+        digits = b""
+    if digits:
+        decoded.append(_whole_groups(digits))
+    return b"".join(decoded)
+
+
+def _whole_groups(digits: bytes) -> bytes:
+    if len(digits) % 4 == 1:
+        digits = digits[:-1]  # six bits are no octet
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
 
 
 def _decode_word(octets: bytes, charset: str) -> str:
