@@ -101,6 +101,9 @@ def test_base64_is_read_through_noise() -> None:
     assert decode_base64(b"aGVs!!bG8=") == b"hello"
     assert decode_base64(b"aGVsbG8=aGVsbG8=") == b"hellohello"
     assert decode_base64(b"a") == b""
+    assert decode_base64(b"aGVsbG8=\n\n-- \nA list's footer!\n") == b"hello"
+    assert decode_base64(b"aGVsbG8= ignored") == b"hello"
+    assert decode_base64(b"=aGVsbG8h=aGVsbG8=") == b"hello!hello"
     assert decode_base64(b"====") == b""
 
 
@@ -278,6 +281,17 @@ def test_search_sees_decoded_text_and_messages_inside() -> None:
     assert encoded.contains("deep", headers=False)
 
 
+def test_a_text_that_is_no_base64_whatever_it_says_is_shown_as_it_is() -> None:
+    head = b"Content-Transfer-Encoding: base64\n\n"
+    assert Message(head + b"Hello, this is plain text, really.\n").body_text.startswith(
+        "Hello, this"
+    )
+    assert (
+        Message(head + b"  aGVs    \n bG8g  \n   d29y  \t \n    bGQ= \n").body_text == "hello world"
+    )
+    assert Message(head + b"aGVsbG8gd29ybGQhA").body_text == "hello world!"
+
+
 def test_flowed_text_becomes_paragraphs() -> None:
     text = "one \ntwo\n> quoted \n> on\n>> deeper \n> back\n stuffed\n-- \nname \nends"
     assert unflow(text) == "one two\n> quoted on\n>> deeper \n> back\nstuffed\n-- \nname ends"
@@ -297,6 +311,15 @@ def test_flowed_text_becomes_paragraphs() -> None:
         ("<td>a</td><td>b</td>", "a b"),
         ("<SCRIPT>hidden</ScRiPt>shown", "shown"),
         ("<a href='x", ""),
+        ("<div style='display: none'>a<div>b</div>c</div>d", "d"),
+        ("<span hidden>a</span>b<p hidden>c<p>d", "b\n\nd"),
+        ("<div style='mso-hide:all'>a</div><td style=visibility:hidden>b<td>c", "c"),
+        ("<div style='display:none' a", ""),
+        ("<img hidden>a<div class=hidden>b</div>", "a\n\nb"),
+        ("<pre>a\n  b</pre>c\nd", "a\nb\n\nc d"),
+        ("&#1234567890123; &#x41;&#65;&nosuch; &lt;p&gt;", "\ufffd AA&nosuch; <p>"),
+        ("&#" + "1" * 5000 + ";x", "\ufffdx"),
+        ("<select><option>a</select><textarea>b</textarea>c", "c"),
         ("İ<style>x</style>y", "İ\u200by".replace("\u200b", "")),
     ],
 )

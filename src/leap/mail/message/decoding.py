@@ -15,9 +15,7 @@ _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} [^\r\n]*\r?\n", re.MULTILINE)
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:+-]{2,40})", re.IGNORECASE
 )
-_NO_DIGITS = bytes(
-    set(range(256)).difference(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-)
+_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _META_WINDOW = 2048  # where browsers look for it (HTML 13.2.3.2 says 1024)
 
 
@@ -56,13 +54,14 @@ def decode_text(raw: bytes, part: Part, limit: int | None = None) -> str:
 
 
 def _is_no_base64(raw: bytes, part: Part, limit: int | None) -> bool:
-    """Whether a text said to be base64 is plain: spaces and signs in it, and no length that base64 has."""
+    """Whether a text said to be base64 is plain: spaces in it, and signs or a length that base64 cannot have."""
     end = part.end if limit is None else min(part.end, part.body_start + limit)
     data = raw[part.body_start : end].translate(None, b"\r\n")
     if b"=" in data[-4:]:
         return False
-    digits = len(data.translate(None, _NO_DIGITS))
-    return digits % 4 == 1 and len(data) - digits > len(data) // 20
+    noise = data.translate(None, _DIGITS)
+    digits = len(data) - len(noise)
+    return len(noise) > len(data) // 20 and (digits % 4 == 1 or bool(noise.strip()))
 
 
 def decode_uu(data: bytes) -> bytes:

@@ -15,27 +15,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from leap.mail.message.envelope import envelope
-from leap.mail.message.header import Field, iter_fields
+from leap.mail.message.header import content_fields, iter_fields
 from leap.mail.message.nstring import nstring, token
 from leap.mail.message.parameters import parse_disposition
 from leap.mail.message.scanner import Part
 
-_FIELDS = {
-    "content-id",
-    "content-description",
-    "content-md5",
-    "content-disposition",
-    "content-language",
-    "content-location",
-}
-
 
 def body_structure(raw: bytes, part: Part, *, extended: bool = True) -> bytes:
     """BODYSTRUCTURE of a part, or BODY when not `extended`. The scanner bounds the depth of this recursion."""
-    fields: dict[str, Field] = {}
-    for field in iter_fields(raw, part.header_start, part.body_start):
-        if field.key in _FIELDS:
-            fields.setdefault(field.key, field)
+    fields = content_fields(raw, part.header_start, part.body_start)
     if part.is_multipart:
         inner = b"".join(body_structure(raw, child, extended=extended) for child in part.children)
         if not extended:
@@ -54,8 +42,8 @@ def body_structure(raw: bytes, part: Part, *, extended: bool = True) -> bytes:
         token(part.type.upper()),
         token(part.subtype.upper()),
         _params(params),
-        _value(fields, "content-id"),
-        _value(fields, "content-description"),
+        nstring(fields.get(b"id")),
+        nstring(fields.get(b"description")),
         token(part.encoding.upper()),
         part.size,
     )
@@ -71,16 +59,11 @@ def body_structure(raw: bytes, part: Part, *, extended: bool = True) -> bytes:
     if not extended:
         return b"(%b)" % out
     # body-ext-1part = body-fld-md5 SP body-fld-dsp SP body-fld-lang SP body-fld-loc
-    return b"(%b %b %b)" % (out, _value(fields, "content-md5"), _extension(fields))
+    return b"(%b %b %b)" % (out, nstring(fields.get(b"md5")), _extension(fields))
 
 
 def _lines(raw: bytes, part: Part) -> int:
     return raw.count(b"\n", part.body_start, part.end)
-
-
-def _value(fields: dict[str, Field], name: str) -> bytes:
-    field = fields.get(name)
-    return nstring(field.value if field else None)
 
 
 def _params(params: Mapping[str, bytes]) -> bytes:
@@ -91,14 +74,14 @@ def _params(params: Mapping[str, bytes]) -> bytes:
     )
 
 
-def _extension(fields: dict[str, Field]) -> bytes:
+def _extension(fields: dict[bytes, bytes]) -> bytes:
     """body-fld-dsp SP body-fld-lang SP body-fld-loc"""
     disposition = b"NIL"
-    if (field := fields.get("content-disposition")) and (parsed := parse_disposition(field.value)):
+    if (value := fields.get(b"disposition")) and (parsed := parse_disposition(value)):
         disposition = b"(%b %b)" % (token(parsed[0].upper()), _params(parsed[1]))
     language = b"NIL"
-    if field := fields.get("content-language"):
-        tags = [tag for piece in field.value.split(b",") if (tag := piece.strip())]
+    if value := fields.get(b"language"):
+        tags = [tag for piece in value.split(b",") if (tag := piece.strip())]
         if tags:
             language = b"(%b)" % b" ".join(map(nstring, tags))
-    return b"%b %b %b" % (disposition, language, _value(fields, "content-location"))
+    return b"%b %b %b" % (disposition, language, nstring(fields.get(b"location")))
