@@ -3,6 +3,7 @@
     address-list = address *("," address)        address = mailbox / group
     mailbox = [phrase] "<" [route ":"] addr-spec ">" / addr-spec      group = phrase ":" [mailbox-list] ";"
 
+An encoded word is one word, also when commas stand in it against RFC 2047 5 (3).
 The octets stay octets: encoded words and 8-bit names are decoded by who shows them.
 """
 
@@ -25,6 +26,7 @@ _TOKEN = re.compile(
     rb"(?P<space>[ \t\r\n]++)"
     rb"|\"(?P<quoted>(?:[^\"\\]|\\.)*+)(?:\"|\\?\Z)"
     rb"|(?P<literal>\[(?:[^\[\]\\]|\\.)*+\])"
+    rb"|(?P<word>=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]{0,200}\?=)"
     rb"|(?P<special>[<>,;:@()])"
     rb"|(?P<atom>[^ \t\r\n\"\[<>,;:@()]++|[\"\[])",
     re.DOTALL,
