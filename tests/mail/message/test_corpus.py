@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
 import email
 import email.message
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -45,6 +47,7 @@ DECODED_OTHERWISE = {
     "sympa/samples__urlize-nested-alternative.eml": "damaged base64",
 }
 
+TRAILING_SPACE = re.compile(rb"(?<=[^ \t])[ \t]+(?=\r?\n|\Z)|^[ \t]+(?=\r?\n|\Z)", re.MULTILINE)
 SLICE = 12  # every so manieth mail goes through an account here, all in `make soak ARGS=corpus`
 
 
@@ -94,7 +97,15 @@ def test_parts_and_contents_agree_with_the_standard_library(mails: dict[str, byt
             reasons["equal"] += 1
             message = Message(raw)
             for mine, other in zip(ours, leaves(theirs), strict=True):
-                if message.content(mine) != other.get_payload(decode=True):
+                content, expected = message.content(mine), other.get_payload(decode=True)
+                body = message.body(mine)
+                if content == expected:
+                    continue
+                # RFC 2045 6.7 (3): white space at the end of a line goes, which theirs keeps
+                if expected == binascii.a2b_qp(body):
+                    assert content == binascii.a2b_qp(TRAILING_SPACE.sub(b"", body))
+                    reasons["trailing space"] += 1
+                else:
                     decoded.add(name)
             continue
         said = {type(defect).__name__ for part in theirs.walk() for defect in part.defects}

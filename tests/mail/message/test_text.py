@@ -107,6 +107,12 @@ def test_base64_is_read_through_noise() -> None:
     assert decode_base64(b"====") == b""
 
 
+def test_space_at_the_end_of_a_quoted_printable_line_is_dropped() -> None:
+    head = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+    message = Message(head + b"one  \r\ntwo=20\t\r\nthree= \r\n four \t")
+    assert message.content(message.root) == b"one\r\ntwo \r\nthree four"
+
+
 def test_parameters_in_sections_are_joined() -> None:
     params = parse_parameters(
         b"; a*0*=utf-8''J%C3; a*1*=%BC; a*2=rgen; b*=x'y'%E4; c*0=one; c*1=two; d==?utf-8?q?=C3=BC?="

@@ -15,6 +15,7 @@ _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} [^\r\n]*\r?\n", re.MULTILINE)
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:+-]{2,40})", re.IGNORECASE
 )
+_TRAILING = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
 _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _META_WINDOW = 2048  # where browsers look for it (HTML 13.2.3.2 says 1024)
 
@@ -31,7 +32,8 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
     if encoding == "base64":
         return decode_base64(data)
     if encoding == "quoted-printable":
-        return binascii.a2b_qp(data)
+        # RFC 2045 6.7 (3): white space at the end of a line was added on the way; binascii keeps it
+        return binascii.a2b_qp(_TRAILING.sub(b"", data))
     if encoding in UU_ENCODINGS:
         return decode_uu(data)
     return data
