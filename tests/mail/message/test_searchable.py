@@ -64,6 +64,11 @@ def test_what_nobody_reads_is_left_out() -> None:
     assert of(b"\n-----BEGIN PGP MESSAGE-----\ncut off").body.endswith("cut off")
 
 
+def test_words_that_flowed_text_cuts_apart_are_whole() -> None:
+    head = b"Content-Type: text/plain; charset=utf-8; format=flowed; delsp=yes\n\n"
+    assert of(head + "漢字 \n漢字\n".encode()).body == "漢字漢字\n"
+
+
 def test_messages_inside_are_found_by_what_people_see_of_them() -> None:
     inner = (
         b"Received: from relay\nFrom: carol@x.test\nSubject: =?utf-8?q?gr=C3=BCn?=\n\ninner words\n"

@@ -13,6 +13,7 @@ from typing import Literal
 
 from leap.mail.message.attachments import attachment_name, without_uuencoded
 from leap.mail.message.decoding import decode_body, decode_text
+from leap.mail.message.flowed import unflow
 from leap.mail.message.header import iter_fields
 from leap.mail.message.html import html_to_text
 from leap.mail.message.scanner import Part, scan
@@ -60,6 +61,8 @@ def all_texts(
                 if plain and _flat(text) in _flat(plain):
                     continue
             else:
+                if part.params.get("delsp", b"").lower() == b"yes":
+                    text = unflow(text, delete_space=True)  # else its lines would cut words apart
                 text, files = without_uuencoded(text)
                 for name in files:
                     yield "name", name
