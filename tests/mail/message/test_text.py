@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,6 +113,14 @@ def test_space_at_the_end_of_a_quoted_printable_line_is_dropped() -> None:
     head = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
     message = Message(head + b"one  \r\ntwo=20\t\r\nthree= \r\n four \t")
     assert message.content(message.root) == b"one\r\ntwo \r\nthree four"
+
+
+def test_padding_everywhere_and_quotations_in_quotations_take_linear_time() -> None:
+    began = time.process_time()
+    assert len(decode_base64(b"AAAA====" * 200_000)) == 600_000
+    nested = "<blockquote type=cite>x" * 20_000
+    assert len(html_to_text(nested, quotes=True)) < 60 * 20_000
+    assert time.process_time() - began < 2.0
 
 
 def test_parameters_in_sections_are_joined() -> None:

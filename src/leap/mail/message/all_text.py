@@ -58,7 +58,8 @@ def all_texts(
             text = decode_text(raw, part, limit)
             if part.subtype == "html":
                 text = html_to_text(text)
-                if plain and _flat(text) in _flat(plain):
+                before, plain = plain, ""  # compared once: thousands of parts may follow
+                if before and _flat(text) in _flat(before):
                     continue
             else:
                 if part.params.get("delsp", b"").lower() == b"yes":

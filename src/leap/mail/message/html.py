@@ -28,6 +28,9 @@ _HIDDEN = re.compile(
     r"display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden|mso-hide\s{0,9}:\s{0,9}all"
     r"|(?:^|[\s\"'])hidden(?=[\s=/]|$)"
 )
+_MAX_QUOTES = (
+    20  # marks before a line; without a limit the text could grow with the square of the source
+)
 _QUOTE, _END_QUOTE = "\x01", "\x02"  # stand for quotations while the text is put together
 _DROPPED = frozenset({
     "script", "style", "title", "template", "svg", "math", "object", "select", "iframe", "canvas", "audio", "video",
@@ -167,10 +170,11 @@ def _quoted(lines: list[str]) -> list[str]:
         if line in ("", _QUOTE, _END_QUOTE):
             blank = True
             continue
+        shown = min(depth, _MAX_QUOTES)
         if blank and out:
-            out.append(">" * min(before, depth))
-        out.append(f"{'>' * depth} {line}" if depth else line)
-        blank, before = False, depth
+            out.append(">" * min(before, shown))
+        out.append(f"{'>' * shown} {line}" if shown else line)
+        blank, before = False, shown
     return out
 
 

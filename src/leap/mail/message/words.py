@@ -103,19 +103,19 @@ def decode_base64(data: bytes) -> bytes:
     # RFC 2045 6.8: "=" ends the data. Some programs join several encodings, and list servers add their footer:
     # behind the end only what is whole base64 counts. Where it can end nothing, "=" is noise.
     decoded: list[bytes] = []
-    digits = b""
+    pieces: list[bytes] = []
+    length = 0
     for piece, padding in _PIECE.findall(data):
         clean = _NOT_BASE64.sub(b"", piece)
         if decoded and (not _ONLY_BASE64.fullmatch(piece) or (len(clean) + len(padding)) % 4):
             break
-        digits += clean
-        if padding and len(digits) % 4 in (0, 1):
+        pieces.append(clean)
+        length += len(clean)
+        if padding and length % 4 in (0, 1):
             continue
-        if digits:
-            decoded.append(_whole_groups(digits))
-        digits = b""
-    if digits:
-        decoded.append(_whole_groups(digits))
+        decoded.append(_whole_groups(b"".join(pieces)))
+        pieces, length = [], 0
+    decoded.append(_whole_groups(b"".join(pieces)))
     return b"".join(decoded)
 
 
