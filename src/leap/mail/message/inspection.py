@@ -28,7 +28,7 @@ _ONCE = frozenset({
 _ADDRESSES = frozenset({"from", "sender", "reply-to", "to", "cc", "bcc"})
 _EIGHT_BIT = re.compile(rb"[\x80-\xff]")
 _BARE_CR = re.compile(rb"\r(?!\n)")
-_LONG_LINE = re.compile(rb"[^\n]{1000}")
+_LONG_LINE = re.compile(rb"^[^\n]{1000}", re.MULTILINE)
 _WORD_CHARSET = re.compile(rb"=\?([^?*\s]{1,60})(?:\*[^?\s]{0,40})?\?[bBqQ]\?")
 # Lines of base64 as they should be: whole groups, padding only at the end (RFC 2045 6.8)
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]++|[\r\n\t ]++)*+={0,2}[\r\n\t ]*+\Z")
