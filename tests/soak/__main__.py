@@ -54,6 +54,36 @@ def openpgp(count: int, seed: int) -> str:
     )
 
 
+def messages(count: int, seed: int) -> str:
+    """`count` mutations of the shared corpus, each read in every way there is."""
+    from tests.conftest import SHARED
+    from tests.mail.message.corpus_mail import corpus_mails, torment
+
+    raws = [raw for raw in corpus_mails(SHARED / "corpus").values() if len(raw) < 20_000]
+    report = torment(raws, count, seed)
+    assert report.grown < 256 * 2**20, f"memory grew by {report.grown}"
+    return (
+        f"nothing raised, IMAP's grammar kept; {report.octets / 1e6:.0f} MB; slowest "
+        f"{report.slowest * 1000:.0f} ms; memory grew by {report.grown / 2**20:.0f} MB"
+    )
+
+
+def corpus(count: int, seed: int) -> str:
+    """Every mail of the shared corpus and its mboxes into an account and back; `count` rounds."""
+    import asyncio
+    import tempfile
+
+    from tests.conftest import SHARED
+    from tests.mail.message.corpus_mail import corpus_mails, kept_exactly, mbox_mails
+
+    folder = SHARED / "corpus"
+    raws = [*corpus_mails(folder).values(), *mbox_mails(folder).values()]
+    for _ in range(count):
+        with tempfile.TemporaryDirectory() as name:
+            kept = asyncio.run(kept_exactly(Path(name), raws))
+    return f"{kept:,} mails came back with the same SHA-256 after closing and opening"
+
+
 def argon2(count: int, seed: int) -> str:
     """The vectors of RFC 9580 whose passphrases take 2 GiB each."""
     from tests.keymanager.test_rfc9580 import play_argon2
@@ -131,6 +161,8 @@ def key_families(count: int, seed: int) -> str:
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "kills": (kills, 500),
     "openpgp": (openpgp, 100_000),
+    "messages": (messages, 200_000),
+    "corpus": (corpus, 1),
     "argon2": (argon2, 1),
     "convergence": (convergence, 20_000),
     "mail-convergence": (mail_convergence, 20_000),

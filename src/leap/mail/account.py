@@ -375,7 +375,7 @@ class Message:
     async def parts(self) -> list[MessagePart]:
         """The parts that hold something, in order."""
         view = await self.open()
-        names = {id(part): name for name, part in view.attachments()}
+        names = {id(part): name for name, part in view.attachments(nested=True)}
         return [MessagePart(view, part, names.get(id(part))) for part in view.leaves()]
 
     async def set_flags(self, *flags: str) -> None:

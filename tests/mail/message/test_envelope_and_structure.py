@@ -57,6 +57,12 @@ def test_absent_fields_are_nil_and_empty_ones_are_empty() -> None:
     )
 
 
+def test_an_encoded_word_with_a_comma_is_one_word() -> None:
+    assert addresses(b"=?utf-8?q?Doe,_Jane?= <j@x.test>, =?utf-8?q?B?= <b@x.test>") == (
+        b'(("=?utf-8?q?Doe,_Jane?=" NIL "j" "x.test")("=?utf-8?q?B?=" NIL "b" "x.test"))'
+    )
+
+
 def test_sender_and_reply_to_default_to_from_also_when_empty() -> None:
     one = b'(("A" NIL "a" "x.test"))'
     assert envelope(b"From: A <a@x.test>", b"Sender:", b"Reply-To: ") == (

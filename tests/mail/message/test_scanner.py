@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leap.mail.message import Part, scan
+from leap.mail.message import Defect, DefectKind, Part, scan
 from leap.mail.message.scanner import MAX_DEPTH, MAX_PARTS
 
 
@@ -24,7 +24,7 @@ def check_invariants(raw: bytes, root: Part) -> None:
     assert (root.header_start, root.end) == (0, len(raw))
     for part in root.walk():
         assert 0 <= part.header_start <= part.body_start <= part.end <= len(raw)
-        assert part.lines == raw.count(b"\n", part.body_start, part.end)
+        assert all(0 <= defect.offset <= len(raw) for defect in part.defects)
         if part.is_multipart:
             assert part.children
         if part.is_message:
@@ -71,7 +71,7 @@ def test_a_line_that_is_no_field_is_passed_over_when_fields_follow() -> None:
     raw = b"From alice Mon Nov 2\nSubject: x\nbroken line\nContent-Type: text/html\n\nbody"
     root = scan(raw)
     assert (root.content_type, body(raw, root)) == ("text/html", b"body")
-    assert root.defects == ("line-without-field",)
+    assert root.defects == (Defect(DefectKind.LINE_WITHOUT_FIELD, 0),)
 
 
 def test_text_without_an_empty_line_before_it_is_body() -> None:
@@ -89,14 +89,14 @@ def test_a_multipart_without_parts_holds_its_body_as_text() -> None:
         root = scan(raw)
         assert kinds(root) == ["multipart/mixed", "text/plain"]
         assert body(raw, root.children[0]) == b"all of it\r\n"
-        assert "no-parts" in root.defects
+        assert Defect(DefectKind.NO_PARTS, root.body_start) in root.defects
 
 
 def test_a_cut_off_multipart_keeps_its_last_part() -> None:
     raw = MULTIPART[: MULTIPART.index(b"--a b--")]
     root = scan(raw)
     assert [body(raw, part) for part in root.children] == [b"one", b"two\r\n\r\n"]
-    assert root.defects == ("no-end-of-multipart",)
+    assert root.defects == (Defect(DefectKind.NO_END_OF_MULTIPART, len(raw)),)
 
 
 def test_a_line_that_only_begins_like_a_boundary_is_text() -> None:
@@ -172,7 +172,10 @@ def test_nesting_deeper_than_the_cap_becomes_a_leaf() -> None:
     root = scan(raw)
     check_invariants(raw, root)
     last = list(root.walk())[-1]
-    assert (last.content_type, last.defects[-1]) == ("application/octet-stream", "too-deep")
+    assert (last.content_type, last.defects[-1].kind) == (
+        "application/octet-stream",
+        DefectKind.TOO_DEEP,
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,10 +11,10 @@ from hypothesis import strategies as st
 from leap.mail.message import Message
 from leap.mail.message.charsets import decode_charset
 from leap.mail.message.dates import Instant, format_date, parse_date
+from leap.mail.message.flowed import unflow
 from leap.mail.message.header import message_ids
 from leap.mail.message.html import html_to_text
 from leap.mail.message.parameters import decoded_parameter, parse_parameters
-from leap.mail.message.text import unflow
 from leap.mail.message.words import decode_base64, decode_words, encode_words
 
 CHARSETS = st.text(max_size=12) | st.sampled_from(
@@ -101,7 +103,24 @@ def test_base64_is_read_through_noise() -> None:
     assert decode_base64(b"aGVs!!bG8=") == b"hello"
     assert decode_base64(b"aGVsbG8=aGVsbG8=") == b"hellohello"
     assert decode_base64(b"a") == b""
+    assert decode_base64(b"aGVsbG8=\n\n-- \nA list's footer!\n") == b"hello"
+    assert decode_base64(b"aGVsbG8= ignored") == b"hello"
+    assert decode_base64(b"=aGVsbG8h=aGVsbG8=") == b"hello!hello"
     assert decode_base64(b"====") == b""
+
+
+def test_space_at_the_end_of_a_quoted_printable_line_is_dropped() -> None:
+    head = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+    message = Message(head + b"one  \r\ntwo=20\t\r\nthree= \r\n four \t")
+    assert message.content(message.root) == b"one\r\ntwo \r\nthree four"
+
+
+def test_padding_everywhere_and_quotations_in_quotations_take_linear_time() -> None:
+    began = time.process_time()
+    assert len(decode_base64(b"AAAA====" * 200_000)) == 600_000
+    nested = "<blockquote type=cite>x" * 20_000
+    assert len(html_to_text(nested, quotes=True)) < 60 * 20_000
+    assert time.process_time() - began < 2.0
 
 
 def test_parameters_in_sections_are_joined() -> None:
@@ -123,6 +142,26 @@ def test_parameters_in_sections_are_joined() -> None:
         ("Mon, 02 Nov 2026 10:00:60 -0330 (NDT)", Instant(1793626260, -210)),
         ("Mon, 02 Nov 2026 24:00:00 +0000", Instant(1793664000, 0)),
         ("Mon, 02 Nov 2026 10:00:00 +9999", Instant(1793613600, 0)),
+        ("Mon Nov  2 10:00:00 2026", Instant(1793613600, 0)),
+        ("Mon Nov  2 10:00:00 CET 2026", Instant(1793610000, 60)),
+        ("Mon Nov  2 10:00:00 2026 +0100", Instant(1793610000, 60)),
+        ("02-Nov-2026 10:00:00 +0100", Instant(1793610000, 60)),
+        ("2026-11-02T10:00:00.123+02:00", Instant(1793606400, 120)),
+        ("20261102T100000Z", Instant(1793613600, 0)),
+        ("2 November 2026 10:00 PM EST", Instant(1793674800, -300)),
+        ("18 Feb 01 12:29:13 AM", Instant(982456153, 0)),
+        ("Mon, 02 Nov 2026 10.00.00 +0100", Instant(1793610000, 60)),
+        ("Mon,02 Nov 2026 10:00:00 GMT+1", Instant(1793610000, 60)),
+        ("11/02/2026 10:00:00", Instant(1793613600, 0)),
+        ("25/02/2026 10:00:00", Instant(1772013600, 0)),
+        ("02.11.2026 10:00:00", Instant(1793613600, 0)),
+        ("Mon, 2 Nov 126 10:00:00 +0000", Instant(1793613600, 0)),
+        ("Mon, 2 Nov 99 1:00:00 MET DST", Instant(941497200, 120)),
+        ("Mon, 02 Nov 2026 10:00:00 A", Instant(1793613600, 0)),
+        ("Mon, 02 Nov 2026", Instant(1793577600, 0)),
+        ("2 (a (nested) comment) Nov 2026 10 : 00 -700", Instant(1793638800, -420)),
+        ("Mon, 02 Nov 2026 25:00:00 +0000", None),
+        ("Mon, 02 Nov 2026 13:00 PM", None),
         ("Mon, 31 Feb 2026 10:00:00 +0000", None),
         ("yesterday", None),
         ("", None),
@@ -258,6 +297,17 @@ def test_search_sees_decoded_text_and_messages_inside() -> None:
     assert encoded.contains("deep", headers=False)
 
 
+def test_a_text_that_is_no_base64_whatever_it_says_is_shown_as_it_is() -> None:
+    head = b"Content-Transfer-Encoding: base64\n\n"
+    assert Message(head + b"Hello, this is plain text, really.\n").body_text.startswith(
+        "Hello, this"
+    )
+    assert (
+        Message(head + b"  aGVs    \n bG8g  \n   d29y  \t \n    bGQ= \n").body_text == "hello world"
+    )
+    assert Message(head + b"aGVsbG8gd29ybGQhA").body_text == "hello world!"
+
+
 def test_flowed_text_becomes_paragraphs() -> None:
     text = "one \ntwo\n> quoted \n> on\n>> deeper \n> back\n stuffed\n-- \nname \nends"
     assert unflow(text) == "one two\n> quoted on\n>> deeper \n> back\nstuffed\n-- \nname ends"
@@ -277,6 +327,15 @@ def test_flowed_text_becomes_paragraphs() -> None:
         ("<td>a</td><td>b</td>", "a b"),
         ("<SCRIPT>hidden</ScRiPt>shown", "shown"),
         ("<a href='x", ""),
+        ("<div style='display: none'>a<div>b</div>c</div>d", "d"),
+        ("<span hidden>a</span>b<p hidden>c<p>d", "b\n\nd"),
+        ("<div style='mso-hide:all'>a</div><td style=visibility:hidden>b<td>c", "c"),
+        ("<div style='display:none' a", ""),
+        ("<img hidden>a<div class=hidden>b</div>", "a\n\nb"),
+        ("<pre>a\n  b</pre>c\nd", "a\nb\n\nc d"),
+        ("&#1234567890123; &#x41;&#65;&nosuch; &lt;p&gt;", "\ufffd AA&nosuch; <p>"),
+        ("&#" + "1" * 5000 + ";x", "\ufffdx"),
+        ("<select><option>a</select><textarea>b</textarea>c", "c"),
         ("İ<style>x</style>y", "İ\u200by".replace("\u200b", "")),
     ],
 )

@@ -3,22 +3,30 @@
     address-list = address *("," address)        address = mailbox / group
     mailbox = [phrase] "<" [route ":"] addr-spec ">" / addr-spec      group = phrase ":" [mailbox-list] ";"
 
+An encoded word is one word, also when commas stand in it against RFC 2047 5 (3).
 The octets stay octets: encoded words and 8-bit names are decoded by who shows them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+import idna
 
 from leap.mail.message.words import decode_words, unfold
 
-MAX_ADDRESSES = 50_000  # more than any list server writes; bounds what one field can cost
+MAX_ADDRESSES = 50_000  # more than any list server writes
+MAX_OCTETS = (
+    1 << 20
+)  # of all fields of one name; what is beyond is not read, which bounds the time to about 1 s
 
 _TOKEN = re.compile(
     rb"(?P<space>[ \t\r\n]++)"
     rb"|\"(?P<quoted>(?:[^\"\\]|\\.)*+)(?:\"|\\?\Z)"
     rb"|(?P<literal>\[(?:[^\[\]\\]|\\.)*+\])"
+    rb"|(?P<word>=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]{0,200}\?=)"
     rb"|(?P<special>[<>,;:@()])"
     rb"|(?P<atom>[^ \t\r\n\"\[<>,;:@()]++|[\"\[])",
     re.DOTALL,
@@ -52,8 +60,26 @@ class Address:
         return f"{local}@{domain}" if domain else local
 
     @property
+    def readable(self) -> str:
+        """`address` with an international domain as people read it (RFC 5890): for showing and searching, never to
+        send to or to judge by, for look-alikes exist."""
+        written = self.address
+        if b"xn--" not in (self.domain or b"").lower() or len(written) > 320:
+            return written
+        local, _, domain = written.rpartition("@")
+        labels = [_unicode_label(label) for label in domain.split(".")]
+        return f"{local}@{'.'.join(labels)}"
+
+    @property
     def display_name(self) -> str:
         return decode_words(self.name) if self.name else ""
+
+
+def _unicode_label(label: str) -> str:
+    try:
+        return idna.decode(label) if label.lower().startswith("xn--") else label
+    except (idna.IDNAError, UnicodeError, ValueError, IndexError):
+        return label
 
 
 _PLAIN_LOCAL = re.compile(r"[^\s\"(),:;<>@\[\\\]]+")
@@ -62,12 +88,19 @@ GROUP_END = Address(None, None, None, None)
 
 def parse_addresses(value: bytes) -> list[Address]:
     """Every address and group mark in `value`, in order. Never raises."""
-    return _Reader(unfold(value)).read()
+    return _Reader(unfold(value[:MAX_OCTETS])).read()
 
 
-def mailboxes(value: bytes) -> list[Address]:
-    """The mailboxes in `value`, groups opened."""
-    return [address for address in parse_addresses(value) if address.is_mailbox]
+def parse_address_fields(values: Iterable[bytes]) -> list[Address]:
+    """The same of several fields of one name, which count as one list."""
+    out: list[Address] = []
+    room = MAX_OCTETS
+    for value in values:
+        if room <= 0 or len(out) >= MAX_ADDRESSES:
+            break
+        out.extend(parse_addresses(value[:room]))
+        room -= len(value)
+    return out
 
 
 class _Reader:
@@ -132,7 +165,11 @@ class _Reader:
                 self._comment = self._text[start:]
                 return
             self._position = found.end()
-            depth += {b"(": 1, b")": -1}.get(found[0], 0)
+            mark = found[0]
+            if mark == b"(":
+                depth += 1
+            elif mark == b")":
+                depth -= 1
         inner = self._text[start : self._position - 1]
         self._comment = _ESCAPED.sub(rb"\1", inner) if b"\\" in inner else inner
 

@@ -10,10 +10,13 @@ from leap.mail.message.parameters import decoded_parameter
 from leap.mail.message.scanner import Part
 from leap.mail.message.words import decode_base64
 
+UU_ENCODINGS = frozenset({"x-uuencode", "uuencode", "x-uue", "uue"})
 _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} [^\r\n]*\r?\n", re.MULTILINE)
 _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:+-]{2,40})", re.IGNORECASE
 )
+_TRAILING = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
+_DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _META_WINDOW = 2048  # where browsers look for it (HTML 13.2.3.2 says 1024)
 
 
@@ -29,15 +32,18 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
     if encoding == "base64":
         return decode_base64(data)
     if encoding == "quoted-printable":
-        return binascii.a2b_qp(data)
-    if encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
-        return _decode_uu(data)
+        # RFC 2045 6.7 (3): white space at the end of a line was added on the way; binascii keeps it
+        return binascii.a2b_qp(_TRAILING.sub(b"", data))
+    if encoding in UU_ENCODINGS:
+        return decode_uu(data)
     return data
 
 
 def decode_text(raw: bytes, part: Part, limit: int | None = None) -> str:
     """The text of a text part: transfer encoding and charset undone, line ends as LF."""
     data = decode_body(raw, part, limit)
+    if part.encoding == "base64" and _is_no_base64(raw, part, limit):
+        data = raw[part.body_start : part.end if limit is None else part.body_start + limit]
     charset = decoded_parameter(part.params, "charset") or ""
     if (
         not charset
@@ -49,7 +55,19 @@ def decode_text(raw: bytes, part: Part, limit: int | None = None) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _decode_uu(data: bytes) -> bytes:
+def _is_no_base64(raw: bytes, part: Part, limit: int | None) -> bool:
+    """Whether a text said to be base64 is plain: spaces in it, and signs or a length that base64 cannot have."""
+    end = part.end if limit is None else min(part.end, part.body_start + limit)
+    data = raw[part.body_start : end].translate(None, b"\r\n")
+    if b"=" in data[-4:]:
+        return False
+    noise = data.translate(None, _DIGITS)
+    digits = len(data) - len(noise)
+    return len(noise) > len(data) // 20 and (digits % 4 == 1 or bool(noise.strip()))
+
+
+def decode_uu(data: bytes) -> bytes:
+    """The first uuencoded file in `data`; `data` itself when there is none."""
     begin = _UU_BEGIN.search(data)
     if not begin:
         return data

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from leap.mail.message.addresses import Address, parse_addresses
+from leap.mail.message.addresses import Address, parse_address_fields
 from leap.mail.message.header import Field
 from leap.mail.message.nstring import nstring
 
@@ -21,13 +21,14 @@ _SINGLE = ("date", "subject", "in-reply-to", "message-id")
 def envelope(fields: Iterable[Field]) -> bytes:
     """The ENVELOPE of a header, parentheses included."""
     single: dict[str, bytes] = {}
-    lists: dict[str, list[Address]] = {}
+    values: dict[str, list[bytes]] = {}
     for field in fields:
         key = field.key
         if key in _SINGLE:
             single.setdefault(key, field.value)
         elif key in _LISTS:
-            lists.setdefault(key, []).extend(parse_addresses(field.value))
+            values.setdefault(key, []).append(field.value)
+    lists = {name: parse_address_fields(its) for name, its in values.items()}
     for name in ("sender", "reply-to"):
         if not any(address.is_mailbox for address in lists.get(name, ())):
             lists[name] = lists.get("from", [])

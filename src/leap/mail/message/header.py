@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
 
 from leap.mail.message.header_lines import FIELD_NAME
 from leap.mail.message.words import decode_words, unfold
 
+MAX_CONTENT_FIELDS = 50  # of different names; the standards know about twenty
 MAX_FIELDS = (
     20_000  # headers of 100,000 fields are attacks; what follows stays part of the raw bytes only
 )
 
 # field = field-name *WSP ":" unstructured, with its folded lines (RFC 5322 2.2, 4.5)
-_FIELD = re.compile(rb"(" + FIELD_NAME + rb")[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+\n?)")
+_FIELD = re.compile(
+    rb"^(" + FIELD_NAME + rb")[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+\n?)", re.MULTILINE
+)
+# Of those the ones named Content-..., with the line end before them: one known octet makes searching fast
+_CONTENT = re.compile(
+    rb"\n[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-([A-Za-z0-9-]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)"
+)
+_FIRST_CONTENT = re.compile(_CONTENT.pattern[2:])
 _MESSAGE_ID = re.compile(rb"<[^<>\s]{1,998}>")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True, gc=False):
     """One field of `source`: octets [start, end) with its line end, value from `value_start`."""
 
     source: bytes
@@ -58,18 +67,22 @@ class Field:
 def iter_fields(raw: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:
     """The fields in raw[start:end], which is a header as the scanner found it; lines that are none are skipped."""
     limit = len(raw) if end is None else end
-    position = start
-    count = 0
-    while position < limit and count < MAX_FIELDS:
-        found = _FIELD.match(raw, position, limit)
-        if found:
-            name = found[1].decode("latin-1")
-            yield Field(raw, position, found.start(2), found.end(), name)
-            count += 1
-            position = found.end()
-        else:
-            newline = raw.find(b"\n", position, limit)
-            position = limit if newline < 0 else newline + 1
+    for found in islice(_FIELD.finditer(raw, start, limit), MAX_FIELDS):
+        name = found[1].decode("latin-1")
+        yield Field(raw, found.start(), found.start(2), found.end(), name)
+
+
+def content_fields(raw: bytes, start: int, end: int) -> dict[bytes, bytes]:
+    """Of the fields in a header those that begin with "Content-": the rest of their names in lower case, and the
+    unfolded values, of several with one name the first."""
+    out: dict[bytes, bytes] = {}
+    found = _FIRST_CONTENT.match(raw, start, end) or _CONTENT.search(raw, start, end)
+    while found is not None and len(out) < MAX_CONTENT_FIELDS:
+        name = found[1].lower()
+        if name not in out:
+            out[name] = unfold(found[2])
+        found = _CONTENT.search(raw, found.end(), end)
+    return out
 
 
 def find_field(fields: Iterable[Field], name: str) -> Field | None:

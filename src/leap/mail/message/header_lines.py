@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import re
 
+from leap.mail.message.defects import Defect, DefectKind
+
 # field-name = 1*%d33-57 / %d59-126 (RFC 5322 3.6.8), and 8-bit octets, which occur
 FIELD_NAME = rb"[!-9;-~\x80-\xff]++"
 
@@ -40,20 +42,20 @@ def begins_field(line: bytes) -> bool:
     return _FIELD_START.match(line) is not None
 
 
-def header_end(raw: bytes, start: int, end: int) -> tuple[int, tuple[str, ...]]:
+def header_end(raw: bytes, start: int, end: int) -> tuple[int, tuple[Defect, ...]]:
     """Where the body begins that follows the header at `start`, and what is wrong with that header.
 
     The empty line belongs to the header.
     """
-    defects: tuple[str, ...] = ()
+    defects: tuple[Defect, ...] = ()
     position = start
     if raw.startswith((b" ", b"\t"), start, end):
-        defects = ("header-begins-folded",)
+        defects = (Defect(DefectKind.HEADER_BEGINS_FOLDED, start),)
     while True:
         if found := _FIELDS.match(raw, position, end):
             position = found.end()
         if position >= end:
-            return end, (*defects, "no-body-separator")
+            return end, (*defects, Defect(DefectKind.NO_BODY_SEPARATOR, end))
         for line_end in (b"\n", b"\r\n"):
             if raw.startswith(line_end, position, end):
                 return position + len(line_end), defects
@@ -61,7 +63,7 @@ def header_end(raw: bytes, start: int, end: int) -> tuple[int, tuple[str, ...]]:
         following = damaged.end() if damaged else end
         text = position == start and not defects and raw.count(b"\n", position, following) > 1
         if text or not _FIELD_START.match(raw, following, end):
-            return position, (*defects, "no-body-separator")
+            return position, (*defects, Defect(DefectKind.NO_BODY_SEPARATOR, position))
         if not defects:
-            defects = ("line-without-field",)
+            defects = (Defect(DefectKind.LINE_WITHOUT_FIELD, position),)
         position = following

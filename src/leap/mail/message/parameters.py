@@ -7,6 +7,7 @@ leaves values unquoted, forgets semicolons' values and folds inside quotes; all 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from leap.mail.message.charsets import decode_charset, decode_unlabelled
@@ -45,7 +46,7 @@ def parse_disposition(value: bytes) -> tuple[str, dict[str, bytes]] | None:
 def parse_parameters(text: bytes) -> dict[str, bytes]:
     """The `;name=value` pairs in order, names lower-case and RFC 2231 sections as they stand; of two with one
     name the first counts."""
-    text = _FOLD.sub(b"", text).strip()
+    text = (_FOLD.sub(b"", text) if b"\n" in text else text).strip()
     out: dict[str, bytes] = {}
     position = 0
     while len(out) < MAX_PARAMETERS:
@@ -57,16 +58,16 @@ def parse_parameters(text: bytes) -> dict[str, bytes]:
         if not found:
             continue
         position = found.end()
-        value = (
-            _ESCAPED.sub(rb"\1", found[2])
-            if found[2] is not None
-            else _COMMENT.sub(b"", found[3]).strip()
-        )
+        if (value := found[2]) is None:
+            value = found[3]
+            value = (_COMMENT.sub(b"", value) if b"(" in value else value).strip()
+        elif b"\\" in value:
+            value = _ESCAPED.sub(rb"\1", value)
         out.setdefault(found[1].decode("latin-1").lower(), value)
     return out
 
 
-def decoded_parameter(params: dict[str, bytes], name: str) -> str | None:
+def decoded_parameter(params: Mapping[str, bytes], name: str) -> str | None:
     """The value of `name` as text: RFC 2231 sections joined and decoded, else RFC 2047 words (which many write
     there against RFC 2047 5), else raw octets guessed. None when there is no such parameter."""
     sections: list[tuple[int, bool, bytes]] = []

@@ -14,41 +14,48 @@ line end before it is part (RFC 2046 5.1.1), so it belongs to no child.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
+import msgspec
+
+from leap.mail.message.defects import Defect, DefectKind
 from leap.mail.message.header_lines import header_end
 from leap.mail.message.parameters import decoded_parameter, parse_content_type
 
 MAX_DEPTH = 64  # the deepest real mail seen has 12; deeper is an attack on recursion
 MAX_PARTS = 10_000  # a digest of a busy list has some hundreds; more is an attack on memory
 
-# The fields of these names that `header.iter_fields` finds, in one search.
+# The fields of these names that `header.iter_fields` finds, in one search. It begins with the line end before the
+# field, for one known octet at the start is what makes searching fast; of the first field there is `_FIRST`.
 _MIME = re.compile(
-    rb"^content-(type|transfer-encoding)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)",
-    re.IGNORECASE | re.MULTILINE,
+    rb"\n[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-"
+    rb"(?:([Tt][Yy][Pp][Ee])|[Tt][Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg])"
+    rb"[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)"
 )
+_FIRST = re.compile(_MIME.pattern[2:])
 _ENCODING = re.compile(rb"[ \t\r\n]*\"?([!#-'*+\-.0-9A-Z^-~]+)")
+# delimiter := CRLF "--" boundary; transport-padding := *LWSP-char (RFC 2046 5.1.1)
+_REST = re.compile(rb"(--)?[ \t]*+(?:\r?\n|\r?\Z)")
+_NO_PARAMETERS: Mapping[str, bytes] = MappingProxyType({})
 
 
-@dataclass(slots=True)
-class Part:
+class Part(msgspec.Struct, gc=False):  # a tree has no cycles
     """One part: its header is [header_start, body_start), its body [body_start, end).
 
-    `lines` counts the line feeds of the body. `children` are the parts of a multipart, or the one message in a
+    `children` are the parts of a multipart, or the one message in a
     message/rfc822. `type`, `subtype`, `encoding` and the names in `params` are lower-case; values are raw octets.
     """
 
     header_start: int
     body_start: int
     end: int
-    lines: int = 0
     type: str = "text"
     subtype: str = "plain"
-    params: dict[str, bytes] = field(default_factory=dict)
+    params: Mapping[str, bytes] = _NO_PARAMETERS
     encoding: str = "7bit"
-    children: list[Part] = field(default_factory=list)
-    defects: tuple[str, ...] = ()
+    children: Sequence[Part] = ()
+    defects: tuple[Defect, ...] = ()
     typed: bool = False  # a usable Content-Type field is there
 
     @property
@@ -79,46 +86,43 @@ class Part:
 
 
 def scan(raw: bytes) -> Part:
-    """The MIME tree of `raw`. Never raises; what is odd is named in `defects`."""
+    """The MIME tree of `raw`. Never raises; what is odd is told in `defects`."""
     root = _part(raw, 0, len(raw), "plain")
+    if not (root.is_message or root.is_multipart):
+        return root
     stack = [(root, 0)]
     count = 1
     while stack:
         part, depth = stack.pop()
-        part.lines = raw.count(b"\n", part.body_start, part.end)
+        if _too_much(part, depth, count):
+            continue
         if part.is_message:
-            if _too_much(part, depth, count):
-                continue
             if part.encoding not in ("7bit", "8bit", "binary"):
-                part.defects += ("encoded-message",)  # forbidden by RFC 2046 5.2.1, and seen
+                part.defects += (Defect(DefectKind.ENCODED_MESSAGE, part.header_start),)
             ranges = [(part.body_start, part.end)]
             default = "plain"
-        elif part.is_multipart:
-            if _too_much(part, depth, count):
-                continue
+        else:
             ranges = _split(raw, part, MAX_PARTS - count)
             default = "rfc822" if part.subtype == "digest" else "plain"  # RFC 2046 5.1.5
             if not ranges:
-                part.defects += ("no-parts",)
-                inner = Part(part.body_start, part.body_start, part.end, lines=part.lines)
-                part.children.append(inner)
+                part.defects += (Defect(DefectKind.NO_PARTS, part.body_start),)
+                part.children = (Part(part.body_start, part.body_start, part.end),)
                 count += 1
                 continue
-        else:
-            continue
-        for start, end in ranges:
-            child = _part(raw, start, end, default)
-            part.children.append(child)
-            stack.append((child, depth + 1))
+        part.children = [_part(raw, start, end, default) for start, end in ranges]
         count += len(ranges)
+        stack += [
+            (child, depth + 1) for child in part.children if child.is_message or child.is_multipart
+        ]
     return root
 
 
 def _too_much(part: Part, depth: int, count: int) -> bool:
     if depth < MAX_DEPTH and count < MAX_PARTS:
         return False
-    part.type, part.subtype, part.params = "application", "octet-stream", {}
-    part.defects += ("too-deep" if depth >= MAX_DEPTH else "too-many-parts",)
+    part.type, part.subtype, part.params = "application", "octet-stream", _NO_PARAMETERS
+    kind = DefectKind.TOO_DEEP if depth >= MAX_DEPTH else DefectKind.TOO_MANY_PARTS
+    part.defects += (Defect(kind, part.header_start),)
     return True
 
 
@@ -127,23 +131,28 @@ def _part(raw: bytes, start: int, end: int, default: str) -> Part:
     part = Part(start, body, end, defects=defects)
     if default == "rfc822":
         part.type, part.subtype = "message", "rfc822"
-    seen_encoding = False
-    for found in _MIME.finditer(raw, start, body):
-        if len(found[1]) == 4:
-            if part.typed:
-                continue  # the first one counts
-            parsed = parse_content_type(found[2])
-            if parsed is None:
-                if "bad-content-type" not in part.defects:
-                    part.defects += ("bad-content-type",)  # RFC 2045 5.2: then it is text/plain
-                    part.type, part.subtype = "text", "plain"
-                continue
-            part.type, part.subtype, part.params = parsed
-            part.typed = True
-        elif not seen_encoding:
-            seen_encoding = True
-            if token := _ENCODING.match(found[2].upper()):
-                part.encoding = token[1].decode("ascii").lower()
+    if body - start < 8:
+        return part  # no room for any field
+    encoded = False
+    found = _FIRST.match(raw, start, body) or _MIME.search(raw, start, body)
+    while found is not None:
+        kind, value = found.groups()
+        if kind is None:
+            if not encoded:
+                encoded = True
+                if token := _ENCODING.match(value.upper()):
+                    part.encoding = token[1].decode("ascii").lower()
+        elif not part.typed:  # the first one counts
+            parsed = parse_content_type(value)
+            if parsed is not None:
+                part.type, part.subtype, part.params = parsed
+                part.typed = True
+            elif not any(one.kind is DefectKind.BAD_CONTENT_TYPE for one in part.defects):
+                part.defects += (Defect(DefectKind.BAD_CONTENT_TYPE, found.start(2)),)
+                part.type, part.subtype = "text", "plain"  # RFC 2045 5.2
+        if encoded and part.typed:
+            break
+        found = _MIME.search(raw, found.end(), body)
     return part
 
 
@@ -153,37 +162,31 @@ def _split(raw: bytes, part: Part, room: int) -> list[tuple[int, int]]:
     if not boundary and (spelled := decoded_parameter(part.params, "boundary")):
         boundary = spelled.encode("utf-8").strip()  # RFC 2231 allows it, a few programs do it
     if not boundary:
-        part.defects += ("no-boundary",)
+        part.defects += (Defect(DefectKind.NO_BOUNDARY, part.header_start),)
         return []
     low, high = part.body_start, part.end
-    token = b"--" + boundary
-    # delimiter := CRLF "--" boundary; transport-padding := *LWSP-char (RFC 2046 5.1.1)
-    rest = re.compile(rb"(--)?[ \t]*(?:\r?\n|\r?\Z)")
+    search = b"\n--" + boundary
+    skip = len(search) - 1
     ranges: list[tuple[int, int]] = []
     start = -1
-    position = raw.find(token, low, high)
-    search = b"\n" + token
-    if position != low:
-        found = raw.find(search, low, high)
-        position = found + 1 if found >= 0 else -1
-    while position >= 0:
-        after = position + len(token)
-        line = rest.match(raw, after, high)
+    position = low if raw.startswith(search[1:], low, high) else raw.find(search, low, high) + 1
+    while position > 0:  # a multipart's body has its header before it
+        after = position + skip
+        line = _REST.match(raw, after, high)
         if line is not None:
             # Two delimiter lines one behind the other: the second lacks a CRLF of its own, so nothing is between
             if 0 <= start < position:
                 ranges.append((start, _before_line_end(raw, start, position)))
                 start = -1
                 if len(ranges) >= room:
-                    part.defects += ("too-many-parts",)
+                    part.defects += (Defect(DefectKind.TOO_MANY_PARTS, position),)
                     return ranges
             if line[1]:
                 return ranges
             start = line.end()
             after = max(after, start - 1)
-        found = raw.find(search, after, high)
-        position = found + 1 if found >= 0 else -1
-    part.defects += ("no-end-of-multipart",)
+        position = raw.find(search, after, high) + 1
+    part.defects += (Defect(DefectKind.NO_END_OF_MULTIPART, high),)
     if start >= 0:
         ranges.append((start, high))  # cut off: the last part runs to the end
     return ranges

@@ -12,28 +12,18 @@ message/global is written as a basic part: IMAP4rev1 programs know an envelope o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from leap.mail.message.envelope import envelope
-from leap.mail.message.header import Field, iter_fields
+from leap.mail.message.header import content_fields, iter_fields
 from leap.mail.message.nstring import nstring, token
 from leap.mail.message.parameters import parse_disposition
 from leap.mail.message.scanner import Part
 
-_FIELDS = {
-    "content-id",
-    "content-description",
-    "content-md5",
-    "content-disposition",
-    "content-language",
-    "content-location",
-}
-
 
 def body_structure(raw: bytes, part: Part, *, extended: bool = True) -> bytes:
     """BODYSTRUCTURE of a part, or BODY when not `extended`. The scanner bounds the depth of this recursion."""
-    fields: dict[str, Field] = {}
-    for field in iter_fields(raw, part.header_start, part.body_start):
-        if field.key in _FIELDS:
-            fields.setdefault(field.key, field)
+    fields = content_fields(raw, part.header_start, part.body_start)
     if part.is_multipart:
         inner = b"".join(body_structure(raw, child, extended=extended) for child in part.children)
         if not extended:
@@ -45,15 +35,15 @@ def body_structure(raw: bytes, part: Part, *, extended: bool = True) -> bytes:
             _params(part.params),
             _extension(fields),
         )
-    params = part.params
+    params: Mapping[str, bytes] = part.params
     if not part.typed and part.type == "text":
         params = {"charset": b"US-ASCII"}  # RFC 2045 5.2, what a message without the field means
     out = b"%b %b %b %b %b %b %d" % (
         token(part.type.upper()),
         token(part.subtype.upper()),
         _params(params),
-        _value(fields, "content-id"),
-        _value(fields, "content-description"),
+        nstring(fields.get(b"id")),
+        nstring(fields.get(b"description")),
         token(part.encoding.upper()),
         part.size,
     )
@@ -62,22 +52,21 @@ def body_structure(raw: bytes, part: Part, *, extended: bool = True) -> bytes:
         out += b" %b %b %d" % (
             envelope(iter_fields(raw, message.header_start, message.body_start)),
             body_structure(raw, message, extended=extended),
-            part.lines,
+            _lines(raw, part),
         )
     elif part.type == "text":
-        out += b" %d" % part.lines
+        out += b" %d" % _lines(raw, part)
     if not extended:
         return b"(%b)" % out
     # body-ext-1part = body-fld-md5 SP body-fld-dsp SP body-fld-lang SP body-fld-loc
-    return b"(%b %b %b)" % (out, _value(fields, "content-md5"), _extension(fields))
+    return b"(%b %b %b)" % (out, nstring(fields.get(b"md5")), _extension(fields))
 
 
-def _value(fields: dict[str, Field], name: str) -> bytes:
-    field = fields.get(name)
-    return nstring(field.value if field else None)
+def _lines(raw: bytes, part: Part) -> int:
+    return raw.count(b"\n", part.body_start, part.end)
 
 
-def _params(params: dict[str, bytes]) -> bytes:
+def _params(params: Mapping[str, bytes]) -> bytes:
     if not params:
         return b"NIL"
     return b"(%b)" % b" ".join(
@@ -85,14 +74,14 @@ def _params(params: dict[str, bytes]) -> bytes:
     )
 
 
-def _extension(fields: dict[str, Field]) -> bytes:
+def _extension(fields: dict[bytes, bytes]) -> bytes:
     """body-fld-dsp SP body-fld-lang SP body-fld-loc"""
     disposition = b"NIL"
-    if (field := fields.get("content-disposition")) and (parsed := parse_disposition(field.value)):
+    if (value := fields.get(b"disposition")) and (parsed := parse_disposition(value)):
         disposition = b"(%b %b)" % (token(parsed[0].upper()), _params(parsed[1]))
     language = b"NIL"
-    if field := fields.get("content-language"):
-        tags = [tag for piece in field.value.split(b",") if (tag := piece.strip())]
+    if value := fields.get(b"language"):
+        tags = [tag for piece in value.split(b",") if (tag := piece.strip())]
         if tags:
             language = b"(%b)" % b" ".join(map(nstring, tags))
-    return b"%b %b %b" % (disposition, language, _value(fields, "content-location"))
+    return b"%b %b %b" % (disposition, language, nstring(fields.get(b"location")))

@@ -1,35 +1,35 @@
-"""What a message says, as text: the body a person reads, a preview, and all that search may find in it."""
+"""What a message says, as text: the body a person reads, and a preview."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-from leap.mail.message.decoding import decode_body, decode_text
-from leap.mail.message.header import find_field, iter_fields
+from leap.mail.message.attachments import disposition
+from leap.mail.message.decoding import decode_text
+from leap.mail.message.flowed import unflow
 from leap.mail.message.html import html_to_text
-from leap.mail.message.parameters import decoded_parameter, parse_disposition
-from leap.mail.message.scanner import MAX_DEPTH, Part, scan
+from leap.mail.message.scanner import Part
 
 PREVIEW_LENGTH = 160  # characters; two lines on a screen
 _PREVIEW_WINDOW = 32 * 1024  # octets of a part looked at: HTML begins with kilobytes of style
 _PREVIEW_BEGINNING = 2048  # characters of its text, which are nearly always enough
-_SPACE = re.compile(r"\s+")
+_PREVIEW_PARTS = 4
+_BOTH = ("plain", "html")
 _QUOTE = re.compile(r"^>.*\n?", re.MULTILINE)
-_SHOWN_FIELDS = frozenset({"from", "to", "cc", "bcc", "reply-to", "subject", "date", "sender"})
 
 
 def preview(raw: bytes, root: Part) -> str:
     """The first words of what a person reads, in one line; quoted lines only when there is nothing else."""
-    part = _body_part(root, ("plain", "html")) or _body_part(root, ("html", "plain"))
-    if part is None:
-        return ""
-    text = decode_text(raw, part, _PREVIEW_WINDOW)
-    text = html_to_text(text) if part.subtype == "html" else text
-    beginning = _own_words(text[:_PREVIEW_BEGINNING])
-    if len(beginning) < PREVIEW_LENGTH:
-        beginning = _own_words(text) or _printable(_one_line(text))
-    return beginning[:PREVIEW_LENGTH]
+    quoted = ""
+    for part in _body_parts(raw, root, _BOTH)[:_PREVIEW_PARTS]:
+        text = _text_of(raw, part, _PREVIEW_WINDOW)
+        beginning = _own_words(text[:_PREVIEW_BEGINNING])
+        if len(beginning) < PREVIEW_LENGTH:
+            beginning = _own_words(text)
+        if beginning:
+            return beginning[:PREVIEW_LENGTH]
+        quoted = quoted or _printable(_one_line(text))
+    return quoted[:PREVIEW_LENGTH]
 
 
 def _own_words(text: str) -> str:
@@ -42,123 +42,53 @@ def _one_line(text: str) -> str:
 
 
 def body_text(raw: bytes, root: Part) -> str:
-    """The body as plain text; HTML is turned into text when there is no other."""
-    part = _body_part(root, ("plain", "html"))
-    if part is None:
-        return ""
-    text = decode_text(raw, part)
+    """The body as plain text, HTML turned into text where there is no other; texts between files are joined."""
+    texts = [_text_of(raw, part) for part in _body_parts(raw, root, _BOTH)]
+    if len(texts) == 1:
+        return texts[0]
+    return "\n\n".join(shown for text in texts if (shown := text.strip("\n")))
+
+
+def body_html(raw: bytes, root: Part) -> str | None:
+    """The body as HTML, as it was sent and not made safe; None when there is none."""
+    parts = _body_parts(raw, root, ("html",))
+    return decode_text(raw, parts[0]) if parts else None
+
+
+def _text_of(raw: bytes, part: Part, limit: int | None = None) -> str:
+    text = decode_text(raw, part, limit)
     if part.subtype == "html":
-        return html_to_text(text)
+        return html_to_text(text, quotes=True)
     if part.params.get("format", b"").lower() == b"flowed":
         return unflow(text, delete_space=part.params.get("delsp", b"").lower() == b"yes")
     return text
 
 
-def body_html(raw: bytes, root: Part) -> str | None:
-    """The body as HTML, as it was sent and not made safe; None when there is none."""
-    part = _body_part(root, ("html",))
-    return None if part is None else decode_text(raw, part)
-
-
-def attachment_name(raw: bytes, part: Part) -> str | None:
-    """The file name of a part: `filename` of its disposition, else `name` of its type."""
-    field = find_field(iter_fields(raw, part.header_start, part.body_start), "content-disposition")
-    parsed = parse_disposition(field.value) if field else None
-    name = decoded_parameter(parsed[1], "filename") if parsed else None
-    return name or decoded_parameter(part.params, "name")
-
-
-def is_attachment(raw: bytes, part: Part) -> bool:
-    """Whether a leaf is a file beside the text rather than text or an inline picture."""
-    if part.children:
-        return False
-    field = find_field(iter_fields(raw, part.header_start, part.body_start), "content-disposition")
-    parsed = parse_disposition(field.value) if field else None
-    if parsed and parsed[0] == "attachment":
-        return True
-    return part.type != "text" and not (parsed and parsed[0] == "inline")
-
-
-def search_texts(raw: bytes, root: Part, *, headers: bool, depth: int = 0) -> Iterator[str]:
-    """Every decoded text of a message: header fields (when `headers`), text parts, names of attachments, and
-    the headers and texts of messages inside."""
-    if headers:
-        yield _header_text(raw, root)
-    for part in root.walk():
-        if part.is_message and part.children:
-            if part.encoding in ("base64", "quoted-printable") and depth < 3:
-                inner = decode_body(
-                    raw, part
-                )  # against RFC 2046 5.2.1, but a person sees a message
-                yield from search_texts(inner, scan(inner), headers=True, depth=depth + 1)
-            else:
-                yield _header_text(raw, part.children[0])
-        elif not part.children:
-            if name := attachment_name(raw, part):
-                yield name
-            if part.type == "text":
-                text = decode_text(raw, part)
-                yield html_to_text(text) if part.subtype == "html" else text
-
-
-def contains(raw: bytes, root: Part, needle: str, *, headers: bool) -> bool:
-    """Whether `needle` occurs in the text of the message, letter case aside (RFC 9051 6.4.4)."""
-    wanted = needle.casefold()
-    if not wanted:
-        return True
-    flat = _SPACE.sub(" ", wanted)
-    for text in search_texts(raw, root, headers=headers):
-        folded = text.casefold()
-        # also across line ends: a person does not see where a line was broken
-        if wanted in folded or (" " in flat and flat in _SPACE.sub(" ", folded)):
-            return True
-    return False
-
-
-def unflow(text: str, *, delete_space: bool = False) -> str:
-    """format=flowed made into paragraphs (RFC 3676 4.2): lines that end in a space go on in the next."""
-    out: list[str] = []
-    open_depth = -1
-    for line in text.split("\n"):
-        content = line.lstrip(">")
-        depth = len(line) - len(content)
-        if content.startswith(" "):
-            content = content[1:]  # space-stuffing, RFC 3676 4.4
-        flows = content.endswith(" ") and content != "-- "  # signature, RFC 3676 4.3
-        if flows and delete_space:
-            content = content[:-1]
-        if open_depth == depth and content != "-- ":
-            out[-1] += content
-        else:
-            out.append((">" * depth + " " if depth else "") + content)
-        open_depth = depth if flows else -1
-    return "\n".join(out)
-
-
-def _header_text(raw: bytes, part: Part) -> str:
-    fields = iter_fields(raw, part.header_start, part.body_start)
-    return "\n".join(f"{field.name}: {field.text}" for field in fields)
-
-
-def _body_part(part: Part, wanted: tuple[str, ...], depth: int = 0) -> Part | None:
-    """The leaf that holds the body: the best alternative, the first of mixed and related; never an attachment
-    that follows (those come later in the order of the message)."""
-    if depth > MAX_DEPTH:
-        return None
+def _body_parts(raw: bytes, part: Part, wanted: tuple[str, ...]) -> list[Part]:
+    """The leaves that hold the body, in order: of alternatives the one wanted most, of multipart/related the page
+    (RFC 2387), of others all that are no files. The scanner bounds the depth of this recursion."""
     if not part.children:
-        return part if part.type == "text" and part.subtype in wanted else None
+        return [part] if part.type == "text" and part.subtype in wanted else []
     if part.is_message or part.subtype in ("encrypted", "digest"):
-        return None
+        return []
     if part.subtype == "alternative":
         for subtype in wanted:
             for child in part.children:
-                if found := _body_part(child, (subtype,), depth + 1):
+                if found := _body_parts(raw, child, (subtype,)):
                     return found
-        return None
+        return []
+    out: list[Part] = []
     for child in part.children:
-        if found := _body_part(child, wanted, depth + 1):
-            return found
-    return None
+        if child.type in ("text", "multipart") and not _is_file(raw, child):
+            out += _body_parts(raw, child, wanted)
+            if out and part.subtype == "related":
+                break
+    return out
+
+
+def _is_file(raw: bytes, part: Part) -> bool:
+    parsed = disposition(raw, part)
+    return parsed is not None and parsed[0] == "attachment"
 
 
 def _printable(text: str) -> str:

@@ -13,12 +13,16 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
+from leap.mail.message import attachments as files
 from leap.mail.message import text as texts
-from leap.mail.message.addresses import Address, mailboxes
+from leap.mail.message.addresses import Address, parse_address_fields
+from leap.mail.message.all_text import contains
 from leap.mail.message.dates import Instant, parse_date
 from leap.mail.message.decoding import decode_body, decode_text
+from leap.mail.message.defects import Defect
 from leap.mail.message.envelope import envelope
 from leap.mail.message.header import Field, iter_fields, message_ids
+from leap.mail.message.inspection import inspect
 from leap.mail.message.scanner import Part, scan
 from leap.mail.message.structure import body_structure
 
@@ -65,7 +69,8 @@ class Message:
 
     def addresses(self, name: str) -> list[Address]:
         """The mailboxes in all fields of that name, groups opened."""
-        return [address for field in self.all_fields(name) for address in mailboxes(field.value)]
+        values = (field.value for field in self.all_fields(name))
+        return [address for address in parse_address_fields(values) if address.is_mailbox]
 
     @property
     def subject(self) -> str:
@@ -141,11 +146,10 @@ class Message:
         """The parts without children, in order."""
         return (part for part in self.root.walk() if not part.children)
 
-    def attachments(self) -> Iterator[tuple[str, Part]]:
-        """(name or "", part) of every file beside the text."""
-        for part in self.leaves():
-            if texts.is_attachment(self.raw, part):
-                yield texts.attachment_name(self.raw, part) or "", part
+    def attachments(self, *, nested: bool = False) -> Iterator[tuple[str, Part]]:
+        """(name or "", part) of every file beside the text, an attached message being one; also of the files inside
+        attached messages when `nested`."""
+        return files.attachments(self.raw, self.root, nested=nested)
 
     @property
     def body_text(self) -> str:
@@ -161,7 +165,7 @@ class Message:
 
     def contains(self, needle: str, *, headers: bool) -> bool:
         """Whether the decoded text holds `needle`, letter case aside."""
-        return texts.contains(self.raw, self.root, needle, headers=headers)
+        return contains(self.raw, self.root, needle, headers=headers)
 
     @property
     def envelope(self) -> bytes:
@@ -179,6 +183,6 @@ class Message:
         return body_structure(self.raw, self.root, extended=False)
 
     @property
-    def defects(self) -> list[str]:
-        """What is odd about the message's structure, in its order."""
-        return [defect for part in self.root.walk() for defect in part.defects]
+    def defects(self) -> list[Defect]:
+        """What is odd about the message, by its place; made anew each time, linear in the size."""
+        return inspect(self.raw, self.root)

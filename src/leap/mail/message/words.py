@@ -8,6 +8,8 @@ from __future__ import annotations
 import binascii
 import re
 
+import pybase64
+
 from leap.mail.message.charsets import codec_of, decode_charset, decode_unlabelled
 
 # An encoded-text may not hold spaces (RFC 2047 2); programs write them, so they are read.
@@ -17,7 +19,10 @@ _WORD = re.compile(
 )
 _QUOTED = re.compile(rb"=([0-9A-Fa-f]{2})")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_ONLY_BASE64 = re.compile(rb"[A-Za-z0-9+/ \t\r\n]*")
+_PIECE = re.compile(rb"([^=]+)(=*)")
 _MAX_WORD = 75  # RFC 2047 2
+_MAX_DECODED = 1 << 18  # octets of a value in which encoded words are looked for
 
 
 def decode_words(value: bytes) -> str:
@@ -29,7 +34,7 @@ def decode_words(value: bytes) -> str:
     # Words of one charset that touch are joined before decoding: many programs cut inside a character.
     pending, pending_charset = b"", ""
     position = 0
-    for found in _WORD.finditer(value):
+    for found in _WORD.finditer(value, 0, _MAX_DECODED):
         between = value[position : found.start()]
         position = found.end()
         charset = found[1].decode("latin-1").lower()
@@ -89,19 +94,35 @@ def decode_base64(data: bytes) -> bytes:
     """Base64 as generous as it can be: other octets are passed over, missing padding is added."""
     stripped = data.rstrip(b"= \t\r\n")
     if b"=" not in stripped:  # nearly always
-        try:
-            return binascii.a2b_base64(stripped + b"===")
-        except binascii.Error:
-            pass
-    # RFC 2045 6.8: "=" ends the data. Programs join several encodings; each piece is decoded for itself.
+        # pybase64 passes over as much as binascii does, and is six times as fast on large parts
+        for padding in (data[len(stripped) :], b"==="):
+            try:
+                return pybase64.b64decode(stripped + padding)
+            except binascii.Error:
+                continue
+    # RFC 2045 6.8: "=" ends the data. Some programs join several encodings, and list servers add their footer:
+    # behind the end only what is whole base64 counts. Where it can end nothing, "=" is noise.
+    decoded: list[bytes] = []
     pieces: list[bytes] = []
-    for piece in stripped.split(b"="):
-        piece = _NOT_BASE64.sub(b"", piece)
-        if len(piece) % 4 == 1:
-            piece = piece[:-1]
-        if piece:
-            pieces.append(binascii.a2b_base64(piece + b"=" * (-len(piece) % 4)))
-    return b"".join(pieces)
+    length = 0
+    for piece, padding in _PIECE.findall(data):
+        clean = _NOT_BASE64.sub(b"", piece)
+        if decoded and (not _ONLY_BASE64.fullmatch(piece) or (len(clean) + len(padding)) % 4):
+            break
+        pieces.append(clean)
+        length += len(clean)
+        if padding and length % 4 in (0, 1):
+            continue
+        decoded.append(_whole_groups(b"".join(pieces)))
+        pieces, length = [], 0
+    decoded.append(_whole_groups(b"".join(pieces)))
+    return b"".join(decoded)
+
+
+def _whole_groups(digits: bytes) -> bytes:
+    if len(digits) % 4 == 1:
+        digits = digits[:-1]  # six bits are no octet
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
 
 
 def _decode_word(octets: bytes, charset: str) -> str:

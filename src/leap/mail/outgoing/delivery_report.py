@@ -67,7 +67,7 @@ def delivery_report(entry: Entry, failed: Sequence[RecipientState], *, now: floa
         params={"report-type": "delivery-status"},
         fields=[
             address_field("From", [("Mail delivery", f"MAILER-DAEMON@{domain}")]),
-            address_field("To", [("", entry.sender)]),
+            address_field("To", [("", entry.sender)], utf8=True),
             field(
                 "Subject",
                 f"Not delivered: {_shown(entry.subject)}" if entry.subject else "Not delivered",
