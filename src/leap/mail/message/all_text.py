@@ -78,7 +78,7 @@ def contains(raw: bytes, root: Part, needle: str, *, headers: bool) -> bool:
     if not wanted:
         return True
     flat = _SPACE.sub(" ", wanted)
-    for text in _texts(raw, root, headers):
+    for text in texts(raw, root, headers=headers):
         folded = text.casefold()
         # also across line ends: a person does not see where a line was broken
         if wanted in folded or (" " in flat and flat in _SPACE.sub(" ", folded)):
@@ -86,7 +86,8 @@ def contains(raw: bytes, root: Part, needle: str, *, headers: bool) -> bool:
     return False
 
 
-def _texts(raw: bytes, root: Part, headers: bool) -> Iterator[str]:
+def texts(raw: bytes, root: Part, *, headers: bool) -> Iterator[str]:
+    """Every text and name of a file in a message, decoded; with `headers` the whole of its own header first."""
     if headers:
         fields = iter_fields(raw, root.header_start, root.body_start)
         yield "\n".join(f"{field.name}: {field.text}" for field in fields)
