@@ -7,7 +7,8 @@ from pathlib import Path
 from leap.bitmask.key_words import asked_words, key_lines
 from leap.keymanager.documents import Evidence, Publication
 from leap.keymanager.explanation import algorithm_words, evidence_words, parts_of
-from leap.keymanager.keys import ASK_AGAIN, KeyManager
+from leap.keymanager.finding import ASK_AGAIN
+from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
 from leap.keymanager.trust import Level
 
