@@ -174,11 +174,6 @@ def algorithm_words(key: PublicKey) -> str:
     return name
 
 
-def best_evidence(evidence: Sequence[Evidence]) -> Evidence | None:
-    """The one that gives a key its level, of several the newest."""
-    return max(evidence, key=lambda one: (level_named(one.level), one.when), default=None)
-
-
 def evidence_words(evidence: Evidence) -> str:
     """One reason, as a line; the detail says who, where there is one."""
     said = evidence.detail or f"{source_words(evidence.source)} said so"
