@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import select
+import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -252,3 +257,31 @@ def test_keys_in_use_travel_and_say_nothing(alice: SecretKey) -> None:
             assert repr(back) == f"<SecretMaterial of {secret.public.fingerprint.hex().upper()}>"
             public = pickle.loads(pickle.dumps(secret.public))
             assert public.hashed == secret.public.hashed
+
+
+PROGRAM = """
+import asyncio, os, sys, time
+from leap.keymanager.openpgp.offload import Workers
+
+async def main():
+    workers = Workers(processes=1)
+    print(await workers.run(1 << 20, os.getpid), flush=True)
+    await asyncio.sleep(60)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_the_processes_end_when_their_program_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        worker = int(running.stdout.readline())
+        running.kill()
+        # the worker holds the other end of this pipe, too: it closes when the worker has ended
+        ended = select.select([running.stdout], [], [], 20)[0]
+        if not ended:
+            os.kill(worker, signal.SIGKILL)
+    assert ended

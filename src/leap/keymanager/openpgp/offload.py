@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -113,7 +114,9 @@ class Workers:
         if self._pool is None:
             # spawn: forking a program with threads and an open database invites dead locks
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._processes, mp_context=context)
+            self._pool = ProcessPoolExecutor(
+                self._processes, mp_context=context, initializer=_end_with_the_parent
+            )
         return self._pool
 
     async def _run_in_process(self, work: Callable[[], T]) -> T:
@@ -258,6 +261,18 @@ def _read_certificates(data: bytes) -> list[Certificate]:
     for one in found:
         one.keys, one.user_ids, one.takes_seipd_v2  # noqa: B018 - what they find is kept
     return found
+
+
+def _end_with_the_parent() -> None:
+    """Ends this process when the one that made it is killed: it waits for work at a pipe that nobody closes then."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a process of the pool runs this"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="waits for the parent's end", daemon=True).start()
 
 
 def _load(module: str) -> None:
