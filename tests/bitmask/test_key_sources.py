@@ -53,11 +53,11 @@ async def test_a_choice_is_kept_and_counts_for_the_next_search(store: Soledad) -
     await sources.load()
     first = mail_keys.https
     await sources.choose(vks="Keys.OpenPGP.org", proxy="socks5://127.0.0.1:9050")
-    assert [source.name for source in keys.network_sources()] == ["wkd", "vks", "mail"]
+    assert [source.name for source in keys.finding.network_sources()] == ["wkd", "vks", "mail"]
     assert mail_keys.https is not first
     assert all(proxy and proxy.port == 9050 for proxy in made.proxies[-2:])
     await sources.choose(wkd=False)
-    assert [source.name for source in keys.network_sources()] == ["vks", "mail"]
+    assert [source.name for source in keys.finding.network_sources()] == ["vks", "mail"]
     await sources.close()
     again = KeySources(store, make_https=made)
     await again.load()

@@ -47,6 +47,7 @@ def test_each_state_has_its_sentence(what: dict[str, Any], said: str) -> None:
     ("words", "said"),
     [
         ("the key is revoked", "The key is revoked."),
+        ("is it so?", "Is it so?"),
         ("bob@example.test has no own key 9", "bob@example.test has no own key 9."),
         ("openpgpkey.example.test answered: 500", "openpgpkey.example.test answered: 500."),
         ("/tmp/x cannot be read", "/tmp/x cannot be read."),

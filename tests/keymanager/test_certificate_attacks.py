@@ -28,10 +28,10 @@ from leap.keymanager.openpgp import (
     sign_detached,
     verify_detached,
 )
-from leap.keymanager.openpgp.certificate import CERTIFY, SIGN
 from leap.keymanager.openpgp.certification import certifiers
 from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.key_material import make_encryption_key
+from leap.keymanager.openpgp.key_state import CERTIFY, SIGN
 from leap.keymanager.openpgp.merging import MAX_OTHERS, ROOM_FOR_OTHERS
 from leap.keymanager.openpgp.packets import Cursor, Tag, packet
 from leap.keymanager.openpgp.self_signing import end_of

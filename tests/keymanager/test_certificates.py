@@ -19,8 +19,8 @@ from leap.keymanager.openpgp import (
     sign_detached,
     verify_detached,
 )
-from leap.keymanager.openpgp.certificate import CERTIFY, SIGN
 from leap.keymanager.openpgp.component import Component
+from leap.keymanager.openpgp.key_state import CERTIFY, SIGN
 from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.self_signatures import MAX_CHECKED, MAX_VERIFIED

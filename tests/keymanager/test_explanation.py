@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from leap.bitmask.key_words import asked_words, key_lines
+from leap.keymanager.comparison import grouped
 from leap.keymanager.documents import Evidence, Publication
 from leap.keymanager.explanation import algorithm_words, evidence_words, parts_of
-from leap.keymanager.keys import ASK_AGAIN, KeyManager
+from leap.keymanager.finding import ASK_AGAIN
+from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
 from leap.keymanager.trust import Level
 
@@ -151,6 +153,40 @@ async def test_who_must_decide_about_a_revoked_key_is_not_told_to_keep_it(
     changed = (await keys.alerts())[0]
     assert f"take the new key with `bitmask keys verify {BOB} {other.fingerprint}`." in changed
     assert "--keep" not in changed
+
+
+async def test_a_better_offer_that_gives_way_to_a_key_in_use_is_told(
+    keys: KeyManager, directory: FakeDirectory, bob: SecretKey
+) -> None:
+    await keys.learn(bob.certificate, BOB, "in its Autocrypt field", source="autocrypt")
+    await keys.note_encrypted({BOB: bob.fingerprint})
+    await keys.note_signed({BOB: bob.fingerprint})
+    other = generate(BOB, now=lambda: BIRTH)
+    directory.keys[BOB] = other.certificate.binary
+    found = await keys.find_certificate(BOB)
+    assert found is not None
+    assert found.certificate.fingerprint == bob.fingerprint
+    [info] = await keys.show(BOB)
+    [told] = [line for line in key_lines(info) if line.startswith("Another key is offered")]
+    assert f"{grouped(other.fingerprint)}, by your provider's key directory since 10 Octo" in told
+    assert f"`bitmask keys verify {BOB} {other.fingerprint}`" in told
+    await keys.verifying.verify(BOB, other.fingerprint)
+    [info] = await keys.show(BOB)
+    assert info.fingerprint == other.fingerprint
+    assert not any(line.startswith("Another key is offered") for line in key_lines(info))
+
+
+async def test_an_offer_believed_no_more_than_the_key_is_only_in_the_trail(
+    keys: KeyManager, bob: SecretKey
+) -> None:
+    await keys.learn(bob.certificate, BOB, "in its Autocrypt field", source="autocrypt")
+    other = generate(BOB, now=lambda: BIRTH)
+    await keys.learn(other.certificate, BOB, "in its Autocrypt field", source="autocrypt")
+    [info] = await keys.show(BOB)
+    assert info.fingerprint == bob.fingerprint
+    lines = key_lines(info)
+    assert "the new key is not believed more than the old one" in "\n".join(lines)
+    assert not any(line.startswith("Another key is offered") for line in lines)
 
 
 def test_evidence_of_a_person_or_a_newer_source_is_told_as_well() -> None:

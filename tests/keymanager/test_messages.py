@@ -24,9 +24,9 @@ from leap.keymanager.openpgp import (
     verify_detached,
     verify_signatures,
 )
-from leap.keymanager.openpgp.certificate import CERTIFY, ENCRYPT, SIGN
 from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.contents import literal
+from leap.keymanager.openpgp.key_state import CERTIFY, ENCRYPT, SIGN
 from leap.keymanager.openpgp.message import MAX_RECIPIENTS
 from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.openpgp.signature import (

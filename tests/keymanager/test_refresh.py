@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from leap.keymanager.errors import LookupFailed
-from leap.keymanager.keys import ASK_AGAIN, ASK_AGAIN_UNANSWERED, KeyManager
+from leap.keymanager.finding import ASK_AGAIN, ASK_AGAIN_UNANSWERED
+from leap.keymanager.keys import KeyManager
 from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
 from leap.keymanager.openpgp.certification import certify

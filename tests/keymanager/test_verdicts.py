@@ -27,9 +27,9 @@ from leap.keymanager.openpgp import (
     verify_detached,
     verify_signatures,
 )
-from leap.keymanager.openpgp.certificate import CERTIFY, ENCRYPT, SIGN
 from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.contents import literal
+from leap.keymanager.openpgp.key_state import CERTIFY, ENCRYPT, SIGN
 from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.secret_material import SecretMaterial

@@ -9,8 +9,9 @@ from leap.keymanager.autocrypt.header import header_value
 from leap.keymanager.discovery import Found
 from leap.keymanager.documents import BINDING, CERTIFICATE
 from leap.keymanager.errors import KeyRefused, LookupFailed, NoSuchKey
+from leap.keymanager.finding import ASK_AGAIN, ASK_AGAIN_UNANSWERED
 from leap.keymanager.keyring import Bound
-from leap.keymanager.keys import ASK_AGAIN, ASK_AGAIN_UNANSWERED, KeyManager
+from leap.keymanager.keys import KeyManager
 from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
 from leap.keymanager.openpgp.packets import Tag

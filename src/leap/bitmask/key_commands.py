@@ -24,6 +24,7 @@ from leap.keymanager.errors import (
     NoOwnKey,
     NoSuchKey,
 )
+from leap.keymanager.explanation import offered_instead
 from leap.keymanager.key_info import KeyInfo
 from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import OpenPGPError
@@ -236,6 +237,7 @@ async def _autocrypt_advice(keys: KeyManager, address: str) -> str:
 def _row(key: KeyInfo) -> dict[str, Any]:
     why = decisive(key.evidence, key.level)
     source = "own" if key.own else why.source if why is not None else ""
+    offer = offered_instead(key.level, key.refused)
     return {
         "address": key.address,
         "fingerprint": key.fingerprint,
@@ -250,5 +252,6 @@ def _row(key: KeyInfo) -> dict[str, Any]:
         "blocked": key.blocked,
         "policy": key.policy or "default",
         "alerts": list(key.alerts),
+        "offered": "" if offer is None else offer.fingerprint,
         "user_ids": list(key.user_ids),
     }

@@ -70,7 +70,7 @@ def _described(session: AccountSession) -> dict[str, Any]:
         "wkd": choice.wkd,
         "vks": choice.vks,
         "proxy": _without_password(choice.proxy),
-        "sources": [source.name for source in session.keys.sources()],
+        "sources": [source.name for source in session.keys.finding.sources()],
     }
 
 

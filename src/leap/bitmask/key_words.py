@@ -6,8 +6,14 @@ from leap.bitmask.sentences import sentence
 from leap.keymanager.asking import Answer, Asked
 from leap.keymanager.autocrypt.account import PeerKey
 from leap.keymanager.comparison import grouped
-from leap.keymanager.documents import Contact, Publication
-from leap.keymanager.explanation import day, part_words, policy_words, source_words
+from leap.keymanager.documents import Change, Contact, Publication
+from leap.keymanager.explanation import (
+    day,
+    offered_instead,
+    part_words,
+    policy_words,
+    source_words,
+)
 from leap.keymanager.key_info import KeyInfo
 from leap.keymanager.trust import level_named
 
@@ -31,6 +37,8 @@ def key_lines(
     state = _state(key)
     if state:
         lines.append(state)
+    if (offer := offered_instead(key.level, key.refused)) is not None:
+        lines.append(_offered(key.address, offer))
     lines += key.reasons
     if not key.own:
         lines.append(policy_words(Contact(address=key.address, policy=key.policy)))
@@ -61,6 +69,15 @@ def _state(key: KeyInfo) -> str:
     if not key.can_encrypt:
         return "Nothing can be encrypted to it any more: it has expired, or has no part for that."
     return ""
+
+
+def _offered(address: str, offer: Change) -> str:
+    """The person can ask the other one which key is theirs; nobody else can tell."""
+    return (
+        f"Another key is offered for this address, {grouped(offer.fingerprint)}, by {source_words(offer.source)} since"
+        f" {day(offer.when)}. This one stays, as you both use it. Ask them; if the other one is theirs, take it with"
+        f" `bitmask keys verify {address} {offer.fingerprint}`."
+    )
 
 
 def _other_key(theirs: PeerKey) -> str:

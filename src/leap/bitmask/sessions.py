@@ -230,14 +230,13 @@ class AccountSessions:
 
     async def _start(self, address: str, passphrase: str) -> AccountSession:
         """Opens an account by its passphrase, and logs the device in if it is not."""
-        lock = self._take(address)
-        try:
+        async with contextlib.AsyncExitStack() as undoing:
+            lock = self._take(address)
+            undoing.callback(lock.release)
             key, beside = await open_either_vault(self._home.vault(address), passphrase)
-        except BaseException:
-            lock.release()
-            raise
-        session = await self._opened(address, key, lock)
-        try:
+            session = await self._opened(address, key, lock)
+            undoing.push_async_callback(session.close)
+            undoing.push_async_callback(self._forget_login, address)
             if beside and await session.account_keys.pending() is None:
                 await session.account_keys.settle()  # it was not begun: the new vault goes
                 raise CommandRefused(
@@ -247,21 +246,19 @@ class AccountSessions:
             await session.settle(passphrase)
             await self._log_in(session, passphrase)
             await session.start()
-        except BaseException:
-            await self._forget_login(address)
-            await session.close()
-            raise
+            undoing.pop_all()
         self._open[address] = session
         return session
 
     async def _start_again(self, address: str, key: bytes) -> AccountSession:
         """Opens an account by the key that its passphrase gave before."""
-        session = await self._opened(address, key, self._take(address))
-        try:
+        async with contextlib.AsyncExitStack() as undoing:
+            lock = self._take(address)
+            undoing.callback(lock.release)
+            session = await self._opened(address, key, lock)
+            undoing.push_async_callback(session.close)
             await session.start()
-        except BaseException:
-            await session.close()
-            raise
+            undoing.pop_all()
         self._open[address] = session
         return session
 
@@ -274,16 +271,11 @@ class AccountSessions:
         return lock
 
     async def _opened(self, address: str, key: bytes, lock: Lock) -> AccountSession:
-        """The account on its open store, nothing begun yet; the lock is the session's, or released."""
-        try:
-            store = await open_mail_store(self._home.store(address), key)
-        except BaseException:
-            lock.release()
-            raise
+        """The account on its open store, nothing begun yet; the lock is the session's then."""
+        store = await open_mail_store(self._home.store(address), key)
         material = store.material
         if material is None:
             await store.close()
-            lock.release()
             raise CommandRefused(
                 "damaged", f"The store of {address} holds no keys; restore it from a copy."
             )

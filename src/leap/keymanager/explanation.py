@@ -17,7 +17,7 @@ from leap.keymanager.keyring import Bound
 from leap.keymanager.openpgp import Certificate
 from leap.keymanager.openpgp import algorithms as numbers
 from leap.keymanager.openpgp.public_key import PublicKey
-from leap.keymanager.trust import Level, level_named
+from leap.keymanager.trust import IN_USE, Level, level_named
 
 LEVELS = {
     Level.WEAK_CHAIN: "somebody said so: a mail, a file, or a server that is not its provider's",
@@ -174,11 +174,6 @@ def algorithm_words(key: PublicKey) -> str:
     return name
 
 
-def best_evidence(evidence: Sequence[Evidence]) -> Evidence | None:
-    """The one that gives a key its level, of several the newest."""
-    return max(evidence, key=lambda one: (level_named(one.level), one.when), default=None)
-
-
 def evidence_words(evidence: Evidence) -> str:
     """One reason, as a line; the detail says who, where there is one."""
     said = evidence.detail or f"{source_words(evidence.source)} said so"
@@ -189,6 +184,16 @@ def evidence_words(evidence: Evidence) -> str:
     ]
     words = " ".join([said, *(part for part in rest if part)])
     return f"{day(evidence.when)}, {level_named(evidence.level).words}: {words}"
+
+
+def offered_instead(level: str, refused: Sequence[Change]) -> Change | None:
+    """The offer that is believed more than a key of this level, and gave way only because that one is in use."""
+    better = [
+        one
+        for one in refused
+        if one.reason == IN_USE and level_named(one.level) > level_named(level)
+    ]
+    return max(better, key=lambda one: (level_named(one.level), one.when), default=None)
 
 
 def change_words(change: Change) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from leap.keymanager.errors import KeyRefused
 from leap.keymanager.openpgp import Certificate
-from leap.keymanager.openpgp.certificate import ENCRYPT
+from leap.keymanager.openpgp.key_state import ENCRYPT
 
 # Of one certificate. Whoever forges a From can send a key one has with ever more signatures of others on it; the first
 # document that is too large to sync would keep the key's own revocation out.

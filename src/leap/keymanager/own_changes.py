@@ -20,7 +20,6 @@ from leap.keymanager.errors import KeyRefused
 from leap.keymanager.key_kind import KeyKind, has_post_quantum_part, kind_of
 from leap.keymanager.openpgp import Certificate, NoSecretKey, OpenPGPError, SecretKey, generate
 from leap.keymanager.openpgp.algorithms import ML_KEM
-from leap.keymanager.openpgp.certificate import ENCRYPT, SIGN, KeyState
 from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.editing import (
     RevocationReason,
@@ -31,6 +30,7 @@ from leap.keymanager.openpgp.editing import (
     revoke,
     rotate_encryption_subkey,
 )
+from leap.keymanager.openpgp.key_state import ENCRYPT, SIGN, KeyState
 from leap.keymanager.own_keys import Kept, OwnKeys
 
 DAY = 24 * 3600

@@ -34,7 +34,9 @@ from leap.keymanager.trust import Level, level_named
 
 logger = logging.getLogger(__name__)
 
-PERIOD = 7 * 86_400.0  # seconds; whom one writes to is asked about daily besides (`keys.ASK_AGAIN`)
+PERIOD = (
+    7 * 86_400.0
+)  # seconds; whom one writes to is asked about daily besides (`finding.ASK_AGAIN`)
 SHORTEST_PAUSE = 60.0  # also when there are thousands of keys
 FIRST_RETRY = 3600.0  # after a failure; twice that after the next, up to PERIOD
 SETTING = "keymanager.refreshed"
@@ -108,11 +110,11 @@ class Refresh:
             raise NoSuchKey(f"no key is known for {address}")
         asked: list[str] = []
         failures: list[str] = []
-        for source in self._keys.network_sources():
+        for source in self._keys.finding.network_sources():
             try:
                 found = await _ask(source, address, before.binding.fingerprint)
                 if found is not None:
-                    await self._keys.take(found, address)
+                    await self._keys.finding.take(found, address)
                 asked.append(source.name)
             except LookupFailed as error:
                 failures.append(str(error))

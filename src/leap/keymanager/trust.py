@@ -38,6 +38,9 @@ def level_named(word: str) -> Level:
     return _BY_WORD.get(word, Level.WEAK_CHAIN)
 
 
+# why a key stays although a better source names another one; people are told (decision 9)
+IN_USE = "the old key is in use, and has not ended yet"
+
 _BY_WORD = {level.word: level for level in Level}
 
 
@@ -124,5 +127,5 @@ def _by_the_rules(old: BoundKey, new: BoundKey, now: float) -> Decision:
             return Decision(
                 True, "the new key is believed more, and the old one was never used both ways"
             )
-        return Decision(False, "the old key is in use, and has not ended yet")
+        return Decision(False, IN_USE)
     return Decision(False, "the new key is not believed more than the old one")

@@ -20,7 +20,8 @@ from leap.keymanager.discovery.mail_keys import MailKeys
 from leap.keymanager.discovery.ring import RingSource
 from leap.keymanager.documents import content_of, decisive, pack
 from leap.keymanager.errors import LookupFailed
-from leap.keymanager.keys import ASK_AGAIN, KeyManager
+from leap.keymanager.finding import ASK_AGAIN
+from leap.keymanager.keys import KeyManager
 from leap.keymanager.mail_material import (
     DKIM_PASS,
     SIGNATURE_GOOD,

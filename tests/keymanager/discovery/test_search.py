@@ -11,7 +11,8 @@ import pytest
 from leap.keymanager.discovery.contract import Found, Source
 from leap.keymanager.discovery.wkd import WkdSource
 from leap.keymanager.errors import LookupFailed
-from leap.keymanager.keys import ASK_AGAIN, KeyManager
+from leap.keymanager.finding import ASK_AGAIN
+from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import SecretKey
 from leap.keymanager.trust import Level
 from leap.soledad.store import Soledad

@@ -144,7 +144,7 @@ async def test_news_of_a_key_come_without_its_names(
     found = await vks.refresh(BOB, bob.fingerprint)
     assert found is not None
     assert found.certificate.user_ids == ()
-    await keys.take(found, BOB)
+    await keys.finding.take(found, BOB)
     bound = await keys.keyring.find(BOB)
     assert bound is not None
     assert bound.certificate.revoked

@@ -31,7 +31,7 @@ def directory() -> FakeDirectory:
 @pytest.fixture
 def keys(bob: Person, directory: FakeDirectory) -> KeyManager:
     """Bob's keys, and a directory that answers what a test puts there."""
-    bob.keys._directory = directory
+    bob.keys.finding._directory = directory
     return bob.keys
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from leap.keymanager.keys import ASK_AGAIN, KeyManager
+from leap.keymanager.finding import ASK_AGAIN
+from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import OpenPGPError, SecretKey, decrypt, encrypt, generate
 from leap.mail.contract import NotPermitted
 from leap.mail.outgoing.addresses import MAX_IN_LETTERS, mentioned_addresses

@@ -42,7 +42,7 @@ def list_(home: Home, account: str | None, as_json: bool) -> None:
         if not result:
             click.echo("No keys are known yet.")
             return
-        table([_row(key) for key in result])
+        table([row_of(key) for key in result])
         for key in result:
             for alert in key["alerts"]:
                 click.echo(f"ATTENTION: {alert}")
@@ -52,7 +52,8 @@ def list_(home: Home, account: str | None, as_json: bool) -> None:
     answer(run(work()), as_json=as_json, words=words)
 
 
-def _row(key: dict[str, Any]) -> tuple[str, ...]:
+def row_of(key: dict[str, Any]) -> tuple[str, ...]:
+    """What the list says of one key: whose, which, how far believed, by what, and what is to be known of it."""
     if key["alerts"]:
         state = "ATTENTION"
     elif key["blocked"]:
@@ -61,6 +62,8 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
         state = "revoked"
     elif not key["can_encrypt"]:
         state = "cannot be encrypted to"
+    elif key["offered"]:
+        state = "another key is offered"
     elif key["own"]:
         state = "in use" if key["in_use"] else "opens mail only"
     else:

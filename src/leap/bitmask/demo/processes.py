@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -47,12 +48,12 @@ class Child:
             )
         os.close(writing)
         child = cls(name, process, log)
-        try:
+        async with contextlib.AsyncExitStack() as undoing:
+            undoing.push_async_callback(child.end)
             line = await asyncio.wait_for(asyncio.to_thread(_first_line, reading), START_TIMEOUT)
-            return child, child._understood(line)
-        except BaseException:
-            await child.end()
-            raise
+            said = child._understood(line)
+            undoing.pop_all()
+        return child, said
 
     def _understood(self, line: bytes) -> dict[str, Any]:
         try:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.armor import PUBLIC_KEY, armor, dearmor
@@ -36,6 +35,14 @@ from leap.keymanager.openpgp.errors import (
     TooLarge,
 )
 from leap.keymanager.openpgp.excerpt import current_components, minimal_components
+from leap.keymanager.openpgp.key_state import (
+    CERTIFY,
+    ENCRYPT,
+    SIGN,
+    KeyState,
+    end_by,
+    revoked_by,
+)
 from leap.keymanager.openpgp.merging import clean_components, merge_components
 from leap.keymanager.openpgp.packets import Tag, packet
 from leap.keymanager.openpgp.public_key import PublicKey
@@ -44,30 +51,6 @@ from leap.keymanager.openpgp.self_signatures import (
     read_signatures_on,
 )
 from leap.keymanager.openpgp.signature import CERTIFICATIONS, Signature, SignatureType
-
-CERTIFY, SIGN = 0x01, 0x02
-ENCRYPT = 0x04 | 0x08  # mail and storage, RFC 9580 5.2.3.29
-_SOFT_REASONS = frozenset(
-    {1, 3, 32}
-)  # RFC 9580 5.2.3.31; none given (0) or compromised (2) is hard
-
-
-class KeyState(NamedTuple):
-    """What a certificate says of one of its keys. `revoked` is the time from which on; 0 means always."""
-
-    key: PublicKey
-    flags: int
-    expires: int | None
-    revoked: int | None
-
-    def is_alive(self, at: float) -> bool:
-        return not (self.has_expired(at) or self.is_revoked(at)) and self.key.created <= at
-
-    def has_expired(self, at: float) -> bool:
-        return self.expires is not None and at >= self.expires
-
-    def is_revoked(self, at: float) -> bool:
-        return self.revoked is not None and at >= self.revoked
 
 
 class Certificate:
@@ -288,7 +271,9 @@ class Certificate:
 
     def _primary_state(self, at: float | None) -> KeyState:
         bindings = self._primary_bindings(at)
-        revoked = self._revoked_from(self.components[0], SignatureType.REVOKE_KEY)
+        revoked = revoked_by(
+            self._own.newest(self.components[0], frozenset({SignatureType.REVOKE_KEY}))
+        )
         if not bindings:
             return KeyState(self.primary, 0, None, revoked)
         # What the newest leaves open, the end for example, another one may say: silence takes nothing back.
@@ -314,15 +299,8 @@ class Certificate:
             flags = ENCRYPT if key.algorithm in algorithms.ENCRYPTING else 0
         if flags & (SIGN | CERTIFY) and not self._own.is_agreed(binding, component, at):
             flags &= ~(SIGN | CERTIFY)
-        revoked = self._revoked_from(component, SignatureType.REVOKE_SUBKEY)
-        return KeyState(key, flags, _end(binding, key), revoked)
-
-    def _revoked_from(self, component: Component, kind: SignatureType) -> int | None:
-        times = []
-        for revocation in self._own.newest(component, frozenset({kind})):
-            code, _ = revocation.revocation_reason
-            times.append(revocation.created if code in _SOFT_REASONS else 0)
-        return min(times, default=None)
+        revoked = revoked_by(self._own.newest(component, frozenset({SignatureType.REVOKE_SUBKEY})))
+        return KeyState(key, flags, end_by(binding, key), revoked)
 
     # --- merging and parting ------------------------------------------------------------------
 
@@ -378,11 +356,6 @@ class Certificate:
 def _addresses(user_ids: Iterable[str]) -> tuple[str, ...]:
     found = (address_of(user_id) for user_id in user_ids)
     return tuple(dict.fromkeys(address for address in found if address))
-
-
-def _end(binding: Signature, key: PublicKey) -> int | None:
-    """When what a binding says of a key ends: with the key, or with the binding itself."""
-    return min((e for e in (binding.key_expires(key), binding.expires) if e), default=None)
 
 
 def _octets(component: Component, wanted: Callable[[bytes], bool]) -> bytes:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from leap.keymanager.openpgp.algorithms import ML_KEM
-from leap.keymanager.openpgp.certificate import ENCRYPT, SIGN, Certificate, KeyState
+from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.certification import certify, revoke_certification
 from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.errors import Malformed, NoSuchPart, RevokedCertificate
@@ -22,6 +22,7 @@ from leap.keymanager.openpgp.key_material import (
     make_post_quantum_key,
     make_signing_key,
 )
+from leap.keymanager.openpgp.key_state import ENCRYPT, SIGN, KeyState
 from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.openpgp.parts import user_id_of, with_signatures
 from leap.keymanager.openpgp.revocation import (

@@ -24,7 +24,8 @@ from leap.keymanager.openpgp.self_signatures import REVOCATIONS
 from leap.keymanager.openpgp.signature import CERTIFICATIONS, Signature, SignatureType
 
 if TYPE_CHECKING:
-    from leap.keymanager.openpgp.certificate import Certificate, KeyState
+    from leap.keymanager.openpgp.certificate import Certificate
+    from leap.keymanager.openpgp.key_state import KeyState
 
 _ENCRYPT = 0x04 | 0x08  # mail and storage, RFC 9580 5.2.3.29
 

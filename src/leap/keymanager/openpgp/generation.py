@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from leap.keymanager.openpgp.certificate import CERTIFY, ENCRYPT, SIGN, Certificate
+from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.editing import add_user_id, check_user_id
 from leap.keymanager.openpgp.errors import Malformed, Unsupported
@@ -27,6 +27,7 @@ from leap.keymanager.openpgp.key_material import (
     make_post_quantum_key,
     make_signing_key,
 )
+from leap.keymanager.openpgp.key_state import CERTIFY, ENCRYPT, SIGN
 from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.openpgp.revocation import revocation_certificate
 from leap.keymanager.openpgp.secret_key import SecretKey

@@ -12,9 +12,10 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from leap.keymanager.openpgp.certificate import CERTIFY, SIGN, Certificate
+from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.component import Component
 from leap.keymanager.openpgp.errors import Malformed
+from leap.keymanager.openpgp.key_state import CERTIFY, SIGN
 from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.openpgp.public_key import PublicKey
 from leap.keymanager.openpgp.secret_material import SecretMaterial

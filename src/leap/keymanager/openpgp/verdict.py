@@ -26,10 +26,11 @@ from typing import Literal
 from leap.keymanager.canonical import canonical
 from leap.keymanager.openpgp import algorithms
 from leap.keymanager.openpgp.armor import dearmor
-from leap.keymanager.openpgp.certificate import SIGN, Certificate, KeyState
+from leap.keymanager.openpgp.certificate import Certificate
 from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.contents import MAX_SIGNATURES
 from leap.keymanager.openpgp.errors import Malformed, OpenPGPError, TooLarge, Unsupported
+from leap.keymanager.openpgp.key_state import SIGN, KeyState
 from leap.keymanager.openpgp.packets import Tag, read_packets
 from leap.keymanager.openpgp.signature import Signature, SignatureType, text_form
 
