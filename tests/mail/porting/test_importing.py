@@ -264,7 +264,9 @@ async def test_an_import_that_is_killed_goes_on_where_it_ended(tmp_path: Path) -
     script.write_text(textwrap.dedent(KILLED))
     store = tmp_path / "store.db"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(script), str(store), str(at), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, str(script), str(store), str(at)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert process.stdout is not None
     assert await process.stdout.readline() == b"two batches\n"

@@ -25,7 +25,7 @@ from leap.mail.search.judging import judge, reading
 from leap.mail.search.lookup import Lookup
 from leap.mail.search.plan import Candidate, Plan
 from leap.mail.search.query import Query, parse_query
-from leap.mail.search.texts import header_holds, holds
+from leap.mail.search.texts import HEADER_FIELDS, header_holds, holds
 from leap.mail.storing import account_errors
 from leap.soledad.blobs import BlobRef
 from leap.soledad.errors import BlobAltered, Unreachable
@@ -38,6 +38,12 @@ MAX_LIMIT = 10_000
 _CONTENTS = (
     "SELECT i.uid, r.content_id, r.content_sha256, r.content_size FROM json_each(?) j CROSS JOIN mail_index i"
     " ON i.mailbox_id = ? AND i.uid = j.value CROSS JOIN mail_row r ON r.row_id = i.row_id ORDER BY i.uid"
+)
+_HEADS = (
+    "SELECT i.uid, m.subject, m.header_size, r.content_id, r.content_sha256, r.content_size FROM json_each(?) j"
+    " CROSS JOIN mail_index i ON i.mailbox_id = ? AND i.uid = j.value CROSS JOIN mail_row r ON r.row_id = i.row_id"
+    " CROSS JOIN mail_metadata m ON m.header_id = i.header_id"
+    " LEFT JOIN blob b ON b.blob_id = r.content_id WHERE b.blob_id IS NULL"
 )
 _UIDS = (
     "SELECT i.uid FROM json_each(?) j CROSS JOIN mail_text t ON t.number = j.value"
@@ -137,6 +143,9 @@ class Searching:
             sure, unsure, headers = await self._store.read(
                 lambda c: _split(c, mailbox_id, asked, Lookup(c, where, folded))
             )
+            if where in HEADER_FIELDS:
+                fit, looked = await self._by_header(mailbox_id, unsure, where, folded)
+                sure, unsure = sure | fit, unsure - looked
             listed = json.dumps(sorted(unsure | headers))
             refs = await self._store.read(
                 lambda c: [
@@ -152,6 +161,26 @@ class Searching:
                 self._on_read([ref for _, ref in batch])
                 sure |= await asyncio.to_thread(_holding, batch, contents, where, folded, headers)
         return sorted(sure)
+
+    async def _by_header(
+        self, mailbox_id: MailboxId, unsure: set[Uid], where: SearchedText, folded: str
+    ) -> tuple[set[Uid], set[Uid]]:
+        """Those among messages whose content is not here that match, and all that were looked at.
+
+        A content is not fetched for the sake of its header: the subject lies here, of the rest only a range is read.
+        """
+        listed = json.dumps(sorted(unsure))
+        heads = await self._store.read(lambda c: list(c.execute(_HEADS, (listed, mailbox_id))))
+        fit: set[Uid] = set()
+        for uid, subject, size, *ref in heads:
+            if where == "subject":
+                matches = folded in fold(subject)
+            else:
+                raw = await self._store.read_blob(BlobRef(*ref), 0, size)
+                matches = holds(Message(raw), where, folded)
+            if matches:
+                fit.add(Uid(uid))
+        return fit, {Uid(uid) for uid, *_ in heads}
 
 
 def _split(
