@@ -285,7 +285,7 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=14m", "tmpfs", str(small)], capture_output=True
     )
     if mounted.returncode != 0:
         pytest.skip("only root can mount a small file system to fill")
@@ -297,7 +297,7 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
             device.start()
             device.create("bob")
             ballast = small / "ballast"
-            ballast.write_bytes(os.urandom(500_000))
+            ballast.write_bytes(os.urandom(4_000_000))  # room for what the log still holds
             stored = []
             with device.imap("bob") as imap:
                 for number in range(40):
