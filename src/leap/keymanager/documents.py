@@ -68,7 +68,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Why a key is believed to be of an address: `source` names a module of `discovery`, or "person".
 
     `url`: where it was fetched; `mail`: the Message-ID of the mail that brought it; `authentication`: what vouched for
-    that mail, as in "signature good" or "dkim pass".
+    that mail, as in "signature good" or "signed by the attached key".
     """
 
     source: str

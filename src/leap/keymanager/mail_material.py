@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
-Authentication = Literal["", "signature good", "dkim pass"]
+Authentication = Literal["", "signature good", "dkim pass", "signed by the attached key"]
 
 SIGNATURE_GOOD: Final = "signature good"
 DKIM_PASS: Final = "dkim pass"  # noqa: S105 - a result of DKIM
+SIGNED_BY_ATTACHED: Final = "signed by the attached key"  # says nothing of From
 
 MAX_ATTACHED: Final = 3  # keys attached to one mail that are looked at
 MAX_ATTACHED_OCTETS: Final = 128 * 1024  # of each; a certificate with a photo has some 30 kB
@@ -26,7 +27,8 @@ class KeyMaterial(NamedTuple):
     `date`: what the Date field says; `received`: when the provider got it. `autocrypt` are Autocrypt fields around
     the mail, `protected_autocrypt` those inside its encryption. `gossip` are Autocrypt-Gossip fields inside, and
     `recipients` whom To, Cc and Reply-To name. `attached`: decoded application/pgp-keys parts; `url`: that of an
-    OpenPGP field. `authentication` ("", `SIGNATURE_GOOD`, `DKIM_PASS`) vouches for all but `autocrypt`.
+    OpenPGP field. `authentication` ("", `SIGNATURE_GOOD`, `DKIM_PASS`, `SIGNED_BY_ATTACHED`) vouches for all but
+    `autocrypt`; the last one for `attached` only, which then is the key that signed.
     """
 
     from_address: str
@@ -44,6 +46,11 @@ class KeyMaterial(NamedTuple):
         False  # multipart/report or auto-replied: says nothing of what its sender reads mail with
     )
     is_spam: bool = False
+
+    @property
+    def sender_authentication(self) -> Authentication:
+        """What vouches for the mail being of its From; a key that came with it does not."""
+        return "" if self.authentication == SIGNED_BY_ATTACHED else self.authentication
 
     def __repr__(self) -> str:
         return "<KeyMaterial>"  # whom one hears from belongs in no log

@@ -22,7 +22,12 @@ from leap.keymanager.documents import content_of, decisive, pack
 from leap.keymanager.errors import LookupFailed
 from leap.keymanager.finding import ASK_AGAIN
 from leap.keymanager.keys import KeyManager
-from leap.keymanager.mail_material import DKIM_PASS, SIGNATURE_GOOD, KeyMaterial
+from leap.keymanager.mail_material import (
+    DKIM_PASS,
+    SIGNATURE_GOOD,
+    SIGNED_BY_ATTACHED,
+    KeyMaterial,
+)
 from leap.keymanager.merges import MERGES
 from leap.keymanager.openpgp import Certificate, SecretKey, extend, generate
 from leap.keymanager.openpgp.packets import Tag
@@ -258,6 +263,17 @@ async def test_gossip_tells_who_said_it(keys: KeyManager, carol: SecretKey) -> N
     bound = await keys.keyring.find(CAROL)
     assert bound is not None
     assert bound.binding.evidence[-1].authentication == SIGNATURE_GOOD
+
+
+async def test_a_key_that_came_with_the_mail_vouches_for_no_other_key_in_it(
+    keys: KeyManager, bob: SecretKey, carol: SecretKey
+) -> None:
+    one = gossip(BOB, [(CAROL, carol)])._replace(protected_autocrypt=(field(BOB, bob),))
+    await learn(keys, one._replace(authentication=SIGNED_BY_ATTACHED))
+    known = {address: await keys.autocrypt.peer(address) for address in (BOB, CAROL)}
+    assert [peer and peer.authentication for peer in known.values()] == ["", ""]
+    assert (carol_state := known[CAROL]) is not None
+    assert carol_state.gossip_authentication == ""
 
 
 @pytest.mark.parametrize(

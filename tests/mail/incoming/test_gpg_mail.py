@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from leap.keymanager.openpgp import read_certificates
+from leap.keymanager.discovery.mail_keys import MailKeys
+from leap.keymanager.openpgp import decrypt, read_certificates
+from leap.keymanager.trust import Level
 from leap.mail.outgoing.pgp_mime import find_ciphertext, wrap
 from tests.conftest import needs_program
 from tests.mail.travel import DOMAIN, FakeProvider, Person, mail, open_person, own_key
@@ -88,6 +90,81 @@ async def test_gpg_opens_what_we_send_and_finds_the_protected_header(
     assert shown.get_param("hp") == "cipher"
     assert shown.get_payload() == "Hello Bob.\r\n"
     assert email.message_from_bytes(message)["Subject"] == "[...]"
+
+
+def _signed(gpg: Gpg, sender: str) -> bytes:
+    """A mail as Enigmail writes it: signed, with the writer's key in what is signed."""
+    key = gpg("--armor", "--export", STRANGER).replace(b"\n", b"\r\n")
+    content = (
+        b"Content-Type: multipart/mixed; boundary=in\r\n\r\n--in\r\nContent-Type: text/plain\r\n\r\n"
+        b"My key is with it.\r\n--in\r\nContent-Type: application/pgp-keys; name=key.asc\r\n\r\n"
+        + key
+        + b"\r\n--in--\r\n"
+    )
+    signature = gpg("--armor", "--detach-sign", "--local-user", STRANGER, data=content)
+    return (
+        f"From: {sender}\r\nTo: {BOB}\r\nMessage-ID: <first@elsewhere.test>\r\n".encode()
+        + b'Content-Type: multipart/signed; protocol="application/pgp-signature"; boundary=out\r\n\r\n--out\r\n'
+        + content
+        + b"\r\n--out\r\nContent-Type: application/pgp-signature\r\n\r\n"
+        + signature
+        + b"\r\n--out--\r\n"
+    )
+
+
+async def _answer(person: Person, to: str) -> bytes:
+    await person.outgoing.submit(mail(sender=BOB, to=to), BOB, [to])
+    await person.sender.process_due()
+    return person.provider.submitted[-1][3]
+
+
+async def test_a_stranger_who_signs_and_attaches_the_key_is_answered_encrypted(
+    provider: FakeProvider, tmp_path: Path, gpg: Gpg
+) -> None:
+    bob = await open_person(provider, tmp_path / "bob", "bob", clock=_Now())
+    bob.keys.mail_keys = MailKeys(bob.keys.keyring, bob.store, None, own_address=BOB, now=bob.clock)
+    raw = _signed(gpg, STRANGER)
+    provider.deliver(BOB, raw.replace(b"My key", b"No key"))
+    await bob.incoming.process_once()
+    assert await bob.keys.find_certificate(STRANGER) is None
+    provider.deliver(BOB, raw)
+    await bob.incoming.process_once()
+    assert b"X-Leap-Signature: valid" not in (await bob.messages())[-1]
+    answer = await _answer(bob, STRANGER)
+    assert b"secret plan" in gpg("--decrypt", data=find_ciphertext(answer) or b"")
+    [info] = [one for one in await bob.keys.list_keys() if one.address == STRANGER]
+    assert info.level == Level.WEAK_CHAIN.word
+    assert info.evidence[0].authentication == "signed by the attached key"
+    provider.deliver(BOB, raw.replace(b"Message-ID: <first@", b"Message-ID: <second@"))
+    await bob.incoming.process_once()
+    assert b"X-Leap-Signature: valid" in (await bob.messages())[-1]
+    await bob.close()
+
+
+async def test_what_the_directory_says_stands_against_an_attached_key(
+    provider: FakeProvider, tmp_path: Path, gpg: Gpg
+) -> None:
+    bob = await open_person(provider, tmp_path / "bob", "bob", clock=_Now())
+    bob.keys.mail_keys = MailKeys(bob.keys.keyring, bob.store, None, own_address=BOB, now=bob.clock)
+    gpg("--quick-add-uid", STRANGER, f"Alice <{ALICE}>")
+    provider.lookup_fails = True
+    provider.deliver(BOB, _signed(gpg, ALICE))
+    await bob.incoming.process_once()
+    theirs = await bob.keys.keyring.find(ALICE)
+    assert theirs is not None
+    assert theirs.level is Level.WEAK_CHAIN
+    provider.lookup_fails = False
+    provider.certificates[ALICE] = own_key("alice").certificate.binary
+    answer = await _answer(bob, ALICE)
+    assert b"secret plan" in decrypt(find_ciphertext(answer) or b"", [own_key("alice")]).plaintext
+    provider.deliver(BOB, _signed(gpg, ALICE))
+    await bob.incoming.process_once()
+    bound = await bob.keys.keyring.find(ALICE)
+    assert bound is not None
+    assert bound.certificate.fingerprint == own_key("alice").fingerprint
+    assert bound.binding.alert is None
+    assert b"X-Leap-Signature: valid" not in (await bob.messages())[-1]
+    await bob.close()
 
 
 class _Now:

@@ -340,7 +340,7 @@ async def test_a_crash_before_copies_are_kept_leaves_nothing_sent(
     alice = await open_person(provider, tmp_path / "alice", "alice")
     await alice.outgoing.submit(mail(), ALICE, [BOB])
 
-    async def crash(*_: object) -> bool:
+    async def crash(*_: object, **__: object) -> bool:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(alice.outgoing.outbox, "keep_copies", crash)
@@ -556,6 +556,10 @@ async def test_mails_without_an_id_of_their_own_are_never_taken_for_one(
 
 
 # The table as homes have it in which mail was sent before a repeated submission was recognised.
+_COPIES_OF_BEFORE = """CREATE TABLE outbox_copy (
+    submission_id TEXT PRIMARY KEY, outbox_id TEXT NOT NULL, message BLOB NOT NULL
+) STRICT"""
+
 _OUTBOX_OF_BEFORE = """CREATE TABLE outbox (
     outbox_id TEXT PRIMARY KEY, sender TEXT NOT NULL, subject TEXT NOT NULL, size INTEGER NOT NULL,
     protection TEXT NOT NULL, policy TEXT NOT NULL, added TEXT NOT NULL, message_id TEXT NOT NULL,
@@ -569,6 +573,7 @@ async def test_an_outbox_of_the_former_form_takes_mail_and_keeps_what_it_has(
 ) -> None:
     def former(tx: Transaction) -> None:
         tx.connection.execute(_OUTBOX_OF_BEFORE)
+        tx.connection.execute(_COPIES_OF_BEFORE)
         tx.connection.execute(
             "INSERT INTO outbox VALUES ('old', ?, 'Of before', 10, 'open', '', '[]', '<1@x>',"
             " 'sent', 1, 0, ?, ?, ?, '')",

@@ -262,7 +262,7 @@ class Autocrypt:
         peer = update(self._known.get(mail.sender), mail.sender, seen)
         if peer is not None:
             yield mail.sender, peer
-        vouched = mail.material.authentication
+        vouched = mail.material.sender_authentication
         for address, key in mail.gossip.items():
             if is_readable(address, key):
                 gossiped = Gossiped(mail.date, key, mail.sender, message_id, vouched)
@@ -324,7 +324,7 @@ def _header(material: KeyMaterial, sender: str) -> tuple[Header | None, str]:
     if material.protected_autocrypt:
         header = only_header(material.protected_autocrypt, sender)
         if header is not None:
-            return header, material.authentication
+            return header, material.sender_authentication
     if not material.autocrypt:
         return None, ""
     # no signature in the mail covers its outer header

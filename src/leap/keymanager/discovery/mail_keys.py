@@ -1,7 +1,9 @@
 """Keys that come with mail: attached to it, or behind the url of its `OpenPGP:` header.
 
 Invariants:
-* Nothing is learnt from a mail that nobody vouched for: a good signature of its sender, or DKIM of the sender's domain.
+* Nothing is learnt from a mail that nobody vouched for: a good signature of its sender, DKIM of the sender's domain,
+  or a signature over the whole mail by the attached key itself. The last one says only that its writer has the key:
+  it is worth what an Autocrypt header is.
 * Only a certificate that carries the sender's address is taken, as a weak chain: it never ends a search by itself.
 * That a mail came causes no request. A url is kept, and fetched when somebody looks for a key of that address and the
   ring has none, by https, from the public net, without following redirects.
@@ -16,7 +18,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from leap.keymanager.canonical import canonical
 from leap.keymanager.discovery.choosing import MAX_CERTIFICATES, choose
@@ -26,6 +28,12 @@ from leap.keymanager.discovery.key_urls import KeyUrl, KeyUrls
 from leap.keymanager.errors import KeyRefused, LookupFailed
 from leap.keymanager.kept_times import SettingStore
 from leap.keymanager.keyring import Bound
+from leap.keymanager.mail_material import (
+    DKIM_PASS,
+    SIGNATURE_GOOD,
+    SIGNED_BY_ATTACHED,
+    Authentication,
+)
 from leap.keymanager.openpgp import Certificate, OpenPGPError
 from leap.keymanager.trust import Decision, Level
 
@@ -35,8 +43,7 @@ NAME = "mail"
 MAX_OCTETS = 256 * 1024  # of one attached key, or of what the url gives
 MAX_URL, MAX_MESSAGE_ID = 500, 250
 
-Authentication = Literal["", "signature good", "dkim pass"]
-VOUCHED: tuple[Authentication, ...] = ("signature good", "dkim pass")
+VOUCHED: tuple[Authentication, ...] = (SIGNATURE_GOOD, DKIM_PASS, SIGNED_BY_ATTACHED)
 
 
 class Ring(Protocol):

@@ -13,21 +13,19 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from leap.keymanager.autocrypt.gossip import MAX_GOSSIP
 from leap.keymanager.autocrypt.header import MAX_FIELD, MAX_FIELDS
 from leap.keymanager.mail_material import (
-    MAX_ATTACHED,
-    MAX_ATTACHED_OCTETS,
     MAX_URL,
     SIGNATURE_GOOD,
+    SIGNED_BY_ATTACHED,
+    Authentication,
     KeyMaterial,
 )
 from leap.mail.incoming.assembly import from_address_of
+from leap.mail.incoming.attached_keys import CONTENT_TYPE, attached_keys
 from leap.mail.incoming.opening import Opened
-from leap.mail.message.decoding import decode_body
-from leap.mail.message.scanner import Part, scan
 from leap.mail.message.words import unfold
 from leap.mail.model import HeaderRecord
 from leap.mail.outgoing.addresses import mentioned_addresses, normal
@@ -36,7 +34,6 @@ _MAX_HEADER = 256 * 1024  # octets looked through
 _MAX_RECIPIENTS = 256
 _MAX_ID = 1000  # characters
 
-_ATTACHMENT = b"application/pgp-keys"  # RFC 3156 7
 _URL = re.compile(
     rb"(?:^|;)[ \t]*url[ \t]*=[ \t]*\"?(https://[!-~]+?)\"?[ \t]*(?:;|$)", re.IGNORECASE
 )
@@ -105,7 +102,7 @@ def find_key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMa
     `record` is that of the octets served.
     """
     outer = _Header(raw)
-    attached = _ATTACHMENT in opened.served
+    attached = CONTENT_TYPE in opened.served
     if opened.inner_header is None and not (
         attached or outer.has(b"autocrypt") or outer.has(b"openpgp")
     ):
@@ -115,7 +112,8 @@ def find_key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMa
         return None
     served = _Header(opened.served)
     inside = _Header(opened.inner_header or b"")
-    vouched = any(one.state == "good" for one in opened.security.signatures)
+    authentication, keys = _vouched_for(opened)
+    vouched = bool(authentication)
     gossip = inside.keys(b"autocrypt-gossip", MAX_GOSSIP)
     return KeyMaterial(
         from_address=sender,
@@ -125,13 +123,25 @@ def find_key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMa
         protected_autocrypt=inside.keys(b"autocrypt", MAX_FIELDS),
         gossip=gossip,
         recipients=served.recipients if gossip else (),
-        attached=_attached(opened.served) if attached else (),
+        attached=keys,
         # a signature covers the payload, not the outer header
-        url=inside.url or ("" if vouched else outer.url),
-        authentication=SIGNATURE_GOOD if vouched else "",
+        url=""
+        if authentication == SIGNED_BY_ATTACHED
+        else inside.url or ("" if vouched else outer.url),
+        authentication=authentication,
         is_report=outer.is_report or served.is_report,
         is_spam=outer.is_spam,
     )
+
+
+def _vouched_for(opened: Opened) -> tuple[Authentication, tuple[bytes, ...]]:
+    """What vouches for the mail, and the attached keys that are worth a look then."""
+    if any(one.state == "good" for one in opened.security.signatures):
+        return SIGNATURE_GOOD, attached_keys(opened.served)
+    if opened.attached_signer is not None:
+        # the signature speaks for the key that made it, and for no other that is attached
+        return SIGNED_BY_ATTACHED, (opened.attached_signer,)
+    return "", attached_keys(opened.served)
 
 
 def _of_plain_mail(outer: _Header, record: HeaderRecord) -> KeyMaterial | None:
@@ -161,25 +171,3 @@ def _empty_line(message: bytes) -> int:
         found = message.find(empty, 0, end)
         end = found + 1 if found >= 0 else end
     return end
-
-
-def _attached(served: bytes) -> tuple[bytes, ...]:
-    found = []
-    for part in _own_parts(scan(served)):
-        if part.content_type.encode() == _ATTACHMENT and part.size <= 2 * MAX_ATTACHED_OCTETS:
-            octets = decode_body(served, part)
-            if len(octets) <= MAX_ATTACHED_OCTETS:
-                found.append(octets)
-            if len(found) == MAX_ATTACHED:
-                break
-    return tuple(found)
-
-
-def _own_parts(root: Part) -> Iterator[Part]:
-    """The parts of a mail, but not those of mails in it: what somebody else sent them is not their key."""
-    stack = [root]
-    while stack:
-        part = stack.pop()
-        yield part
-        if not part.is_message:
-            stack.extend(reversed(part.children))

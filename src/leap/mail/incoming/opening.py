@@ -6,6 +6,7 @@ Invariants:
   person sees; what addresses the key itself claims says nothing.
 * A protected From that differs from the outer one is believed only with a good signature (RFC 9788 4.4).
 * What only the provider sealed is called "provider", whatever it claims.
+* A key that came with the mail makes no signature on it "good": that it signed is told apart (`attached_signer`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from leap.keymanager.openpgp import (
 )
 from leap.mail.contract import SecurityStatus, SignatureVerdict
 from leap.mail.incoming.assembly import Assembled, assemble, assemble_unprotected, from_address_of
+from leap.mail.incoming.attached_keys import attached_keys, attached_signer
 from leap.mail.incoming.security_fields import MAX_SIGNATURES, with_security_fields, without_forged
 from leap.mail.incoming.senders import Senders
 from leap.mail.incoming.signed import find_signed
@@ -43,6 +45,8 @@ class Opened:
     """What is stored: the octets served, what to believe, and the mail as it came when it was encrypted.
 
     Of mail encrypted end to end, `inner_header` is that of the payload, and `from_address` whom the served From names.
+    `attached_signer` is the certificate attached to the mail, within what is signed, which signed it and carries its
+    From; only where no signature is good.
     """
 
     served: bytes = field(repr=False)
@@ -50,6 +54,17 @@ class Opened:
     original: bytes | None = field(repr=False)
     inner_header: bytes | None = field(repr=False, default=None)
     from_address: str | None = field(repr=False, default=None)
+    attached_signer: bytes | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    verdicts: tuple[SignatureVerdict, ...] = ()
+    attached_signer: bytes | None = field(repr=False, default=None)
+
+    @property
+    def good(self) -> bool:
+        return any(one.state == "good" for one in self.verdicts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +93,11 @@ def open_mail(
     if layer.smime:
         note = "S/MIME encrypted; it is kept as it came."
         return reader.as_it_came(raw, SecurityStatus(encryption="undecryptable", note=note))
-    signatures: tuple[SignatureVerdict, ...] = ()
+    judged = _Judged()
     if layer.signed is not None:
-        signatures = reader.detached(raw, layer.signed, layer.signature)
-    return reader.as_it_came(raw, SecurityStatus(encryption="provider", signatures=signatures))
+        judged = reader.detached(raw, layer.signed, layer.signature)
+    status = SecurityStatus(encryption="provider", signatures=judged.verdicts)
+    return reader.as_it_came(raw, status, judged.attached_signer)
 
 
 def unopened(raw: bytes, own_domain: str) -> Opened:
@@ -113,9 +129,12 @@ class _Reader:
         self._own_domain = own_domain
         self._now = now
 
-    def as_it_came(self, raw: bytes, status: SecurityStatus) -> Opened:
+    def as_it_came(
+        self, raw: bytes, status: SecurityStatus, attached_signer: bytes | None = None
+    ) -> Opened:
         message = without_forged(raw, self._own_domain)
-        return Opened(with_security_fields(status, message), status, None)
+        served = with_security_fields(status, message)
+        return Opened(served, status, None, attached_signer=attached_signer)
 
     def encrypted(self, raw: bytes, ciphertext: bytes, *, inline: bool) -> Opened:
         own = self._own_keys
@@ -133,24 +152,29 @@ class _Reader:
         payload = opened.plaintext
         assembled = assemble(raw, payload, self._own_domain)
         readers = [fingerprint for key in own for fingerprint in key.certificate.fingerprints]
-        verdicts = self._judge(payload, opened.signatures, assembled.from_address, readers)
-        note = ""
-        if _from_differs(assembled) and not any(one.state == "good" for one in verdicts):
+        judged = self._judge(
+            payload, opened.signatures, assembled.from_address, readers, assembled.message
+        )
+        note, signer = "", judged.attached_signer
+        if _from_differs(assembled) and not judged.good:
+            # a key that came along must not be learnt for a From which is not served
+            signer = None
             # The verdicts stay those about the From inside: it is what was signed, or was not.
             assembled = assemble_unprotected(raw, payload, self._own_domain)
             note = "The protected From differs from the outer one and no signature backs it."
-        status = SecurityStatus(encryption="end-to-end", signatures=verdicts, note=note)
+        status = SecurityStatus(encryption="end-to-end", signatures=judged.verdicts, note=note)
         served = with_security_fields(status, assembled.message)
         inner = payload[:MAX_INNER_HEADER]
-        return Opened(served, status, raw, inner[: empty_line(inner)], assembled.from_address)
+        header = inner[: empty_line(inner)]
+        return Opened(served, status, raw, header, assembled.from_address, signer)
 
-    def detached(self, raw: bytes, signed: bytes, signature: bytes) -> tuple[SignatureVerdict, ...]:
+    def detached(self, raw: bytes, signed: bytes, signature: bytes) -> _Judged:
         try:
             found = read_signatures(signature)
         except OpenPGPError as error:
-            return (SignatureVerdict(state="bad", reason=_sentence(error)),)
+            return _Judged((SignatureVerdict(state="bad", reason=_sentence(error)),))
         message = without_forged(raw, self._own_domain)
-        return self._judge(signed, found, from_address_of(message), ())
+        return self._judge(signed, found, from_address_of(message), (), signed)
 
     def _judge(
         self,
@@ -158,10 +182,12 @@ class _Reader:
         signatures: Sequence[RawSignature],
         from_address: str | None,
         readers: Sequence[str],
-    ) -> tuple[SignatureVerdict, ...]:
+        entity: bytes,
+    ) -> _Judged:
+        """`entity`: the MIME entity that `data` is, with what it attaches."""
         signatures = signatures[:MAX_SIGNATURES]
         if not signatures:
-            return ()
+            return _Judged()
         issuers = {issuer for one in signatures for issuer in one.issuers}
         bound, certificates = self._senders.of(from_address, issuers)
         # An address nobody has: without one From beyond doubt, no key can belong to it.
@@ -175,7 +201,22 @@ class _Reader:
             owners={sender: frozenset(one.fingerprint for one in bound)},
             intended_for=readers,
         )
-        return tuple(_verdict(one, from_address) for one in verdicts)
+        judged = tuple(_verdict(one, from_address) for one in verdicts)
+        if from_address is None or any(one.state == "good" for one in judged):
+            return _Judged(judged)
+        # a key that is known as another address's may be this one's as well
+        strange = [
+            raw
+            for raw, one in zip(signatures, verdicts, strict=True)
+            if one.state in ("unknown-key", "not-from")
+        ]
+        attached = attached_keys(entity) if strange else ()
+        signer = None
+        if attached:
+            signer = attached_signer(
+                attached, data, strange, sender, intended_for=readers, now=self._now
+            )
+        return _Judged(judged, signer)
 
 
 def _from_differs(assembled: Assembled) -> bool:

@@ -6,6 +6,7 @@ Invariants:
 * A copy is for at most `TOGETHER` people: readers refuse messages encrypted to very many keys, and what one
   reader refuses must not be lost for all.
 * All copies have the same Message-ID and Date, inside and outside.
+* A copy made anew is for those of the old one's recipients who are given, under its submission id, and for nobody else.
 * What was encrypted by the mail program travels as it is, in one copy.
 * Gossip names only who is in To or Cc, and only inside the encryption.
 * A mail has one Autocrypt field: that of the mail program, when it wrote one, else ours (Autocrypt 1.1).
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from leap.keymanager.autocrypt.gossip import write_gossip
@@ -72,6 +73,7 @@ async def encrypted_copies(
     autocrypt: str | None,
     now: float,
     new_id: Callable[[], str],
+    instead_of: Sequence[Copy] = (),
     new_boundary: Callable[[], str] = lambda: "=_" + secrets.token_hex(16),
 ) -> list[Copy]:
     """The encrypted and signed copies; `autocrypt` is the value of their Autocrypt field.
@@ -90,14 +92,44 @@ async def encrypted_copies(
         introduced = {normal(one.address): one.certificate for one in together}
         gossip = await asyncio.to_thread(write_gossip, introduced, now)
     payload = protect(entry.message, outer, entry.added, gossip)
-    groups = [together[at : at + TOGETHER] for at in range(0, len(together), TOGETHER)]
-    groups += [[one] for one in addressees if normal(one.address) not in visible]
     copies = []
-    for group in groups:
+    for name, group in _plan(addressees, visible, instead_of, new_id):
         certificates = list(
             {one.certificate.fingerprint: one.certificate for one in group}.values()
         )
         armored = await openpgp.encrypt(payload, certificates, signer, now=now)
         message = wrap(outer, autocrypt, armored, new_boundary())
-        copies.append(Copy(new_id(), tuple(one.address for one in group), message))
+        keys = {one.address: key_of(one.certificate, now) for one in group}
+        copies.append(Copy(name, tuple(keys), message, keys))
     return copies
+
+
+def key_of(certificate: Certificate, now: float) -> str:
+    """Which key a copy made at `now` is encrypted to: the fingerprints of the certificate and of its encryption key.
+
+    Raises ExpiredCertificate, NoEncryptionKey.
+    """
+    return f"{certificate.fingerprint} {certificate.encryption_key(now).fingerprint.hex().upper()}"
+
+
+def _plan(
+    addressees: Sequence[Addressee],
+    visible: Collection[str],
+    instead_of: Sequence[Copy],
+    new_id: Callable[[], str],
+) -> list[tuple[str, list[Addressee]]]:
+    """The names of the copies, and whom each is for."""
+    if not instead_of:
+        return [(new_id(), group) for group in _groups(addressees, visible)]
+    plan = []
+    for old in instead_of:
+        left = [one for one in addressees if one.address in old.recipients]
+        for number, group in enumerate(_groups(left, visible)):
+            plan.append((f"{old.name}.{number}" if number else old.name, group))
+    return plan
+
+
+def _groups(addressees: Sequence[Addressee], visible: Collection[str]) -> list[list[Addressee]]:
+    together = [one for one in addressees if normal(one.address) in visible]
+    groups = [together[at : at + TOGETHER] for at in range(0, len(together), TOGETHER)]
+    return groups + [[one] for one in addressees if normal(one.address) not in visible]

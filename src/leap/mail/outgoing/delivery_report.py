@@ -25,7 +25,7 @@ from leap.mail.outgoing.field_lines import join_fields, split_header, values_of
 from leap.mail.outgoing.outbox import Entry, RecipientState
 
 MAX_HEADER = 64 * 1024  # octets of the original header in a report
-MAX_REPLY = 400
+MAX_REPLY = 600  # our own sentences, which say what to do, have up to 500
 _ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")  # RFC 3463
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 

@@ -4,8 +4,10 @@ Tables in the account's SQLCipher store, never synced: an entry belongs to the d
 
 Invariants:
 * `add` answers after the entry is on disk (`synchronous=FULL`); only then may anybody say 250.
-* The encrypted copies are stored, durably and once, before the first attempt: every later attempt sends the
-  same bytes under the same submission id, so that the provider can tell a repetition.
+* The copies are stored, durably, before the first attempt: every later attempt sends the same bytes under the same
+  submission id, so that the provider can tell a repetition. Where a copy is made anew, because its key must not be used
+  any more, the new one travels under the id of the old one: the provider, which remembers it for each recipient, gives
+  nobody both.
 * A recipient's state only moves from "waiting" to "sent" or "failed", never back.
 * The message is deleted when its entry ends; what remains says to whom it went and when.
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -56,7 +58,11 @@ _TABLES = (
         outbox_id TEXT PRIMARY KEY, message BLOB NOT NULL
     ) STRICT""",
     """CREATE TABLE IF NOT EXISTS outbox_copy (
-        submission_id TEXT PRIMARY KEY, outbox_id TEXT NOT NULL, message BLOB NOT NULL
+        submission_id TEXT PRIMARY KEY,
+        outbox_id TEXT NOT NULL,
+        message BLOB NOT NULL,
+        keys TEXT NOT NULL DEFAULT '{}',
+        made REAL NOT NULL DEFAULT 0
     ) STRICT""",
     "CREATE INDEX IF NOT EXISTS outbox_copy_entry ON outbox_copy (outbox_id)",
     """CREATE TABLE IF NOT EXISTS outbox_recipient (
@@ -71,8 +77,12 @@ _TABLES = (
     ) STRICT""",
 )
 
-# What came to the table `outbox` after homes with it were in use; a new one has these from the start.
-_LATER_COLUMNS = {"digest": "BLOB"}
+# What came to the tables after homes with them were in use; a new one has these from the start.
+_LATER_COLUMNS = (
+    ("outbox", "digest", "BLOB"),
+    ("outbox_copy", "keys", "TEXT NOT NULL DEFAULT '{}'"),
+    ("outbox_copy", "made", "REAL NOT NULL DEFAULT 0"),
+)
 
 
 class _Transaction(Protocol):
@@ -89,10 +99,10 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecipientState:
-    """`submission_id` is None until the copies are made; `code` and `reply` are the last word heard."""
+    """`copy` names the one for it, None until the copies are made; `code` and `reply` are the last word heard."""
 
     address: str
-    submission_id: str | None
+    copy: str | None
     state: Literal["waiting", "sent", "failed"]
     code: int
     reply: str
@@ -100,11 +110,21 @@ class RecipientState:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What some of the recipients get: ready bytes, and the id by which a repetition is known."""
+    """What some of the recipients get: ready bytes, and the id by which a repetition is known.
 
-    submission_id: str
+    `name` is that id, or for one of several copies that stand for an older one, that id, a dot and a number.
+    `keys`: the key each recipient's is encrypted to (`copies.key_of`); `made`: when it was kept, in seconds since 1970.
+    """
+
+    name: str
     recipients: tuple[str, ...]
     message: bytes = field(repr=False)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    made: float = 0.0
+
+    @property
+    def submission_id(self) -> str:
+        return self.name.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +185,11 @@ class Entry:
 
 def create_tables(connection: Connection) -> None:
     """The outbox's tables and columns, where they are missing."""
-    columns = {row[1] for row in connection.execute("PRAGMA table_info(outbox)").fetchall()}
     # Before the indexes: an index on a column that a home of before does not have yet cannot be made.
-    for column, definition in _LATER_COLUMNS.items():
-        if columns and column not in columns:
-            connection.execute(f"ALTER TABLE outbox ADD COLUMN {column} {definition}")
+    for table, column, definition in _LATER_COLUMNS:
+        rows = connection.execute(f"PRAGMA table_info({table})").fetchall()
+        if rows and column not in {row[1] for row in rows}:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {definition}")
     for statement in _TABLES:
         connection.execute(statement)
 
@@ -278,12 +298,15 @@ class Outbox:
             recipients = _recipients(db, outbox_id)
             copies = tuple(
                 Copy(
-                    submission_id,
-                    tuple(one.address for one in recipients if one.submission_id == submission_id),
+                    name,
+                    tuple(one.address for one in recipients if one.copy == name),
                     message,
+                    json.loads(keys),
+                    made,
                 )
-                for submission_id, message in db.execute(
-                    "SELECT submission_id, message FROM outbox_copy WHERE outbox_id = ? ORDER BY rowid",
+                for name, message, keys, made in db.execute(
+                    "SELECT submission_id, message, keys, made FROM outbox_copy"
+                    " WHERE outbox_id = ? ORDER BY rowid",
                     (outbox_id,),
                 ).fetchall()
             )
@@ -309,28 +332,43 @@ class Outbox:
         return await self._read(job)
 
     async def keep_copies(
-        self, outbox_id: str, copies: Sequence[Copy], protection: Protection
+        self,
+        outbox_id: str,
+        copies: Sequence[Copy],
+        protection: Protection,
+        *,
+        instead_of: Iterable[Copy] = (),
     ) -> bool:
-        """Stores what will be sent, before the first attempt; False when copies were there already."""
+        """Stores what will be sent, before the first attempt, or instead of copies that must not be sent any more.
+
+        False when there are others than those, or the entry ended.
+        """
+        now = self._now()
+        old = {copy.name for copy in instead_of}
 
         def job(tx: _Transaction) -> bool:
             db = tx.connection
-            known = db.execute(
-                "SELECT 1 FROM outbox_copy WHERE outbox_id = ?", (outbox_id,)
-            ).fetchone()
+            rows = db.execute(
+                "SELECT submission_id FROM outbox_copy WHERE outbox_id = ?", (outbox_id,)
+            ).fetchall()
+            known = {row[0] for row in rows}
             alive = db.execute(
                 "SELECT 1 FROM outbox_message WHERE outbox_id = ?", (outbox_id,)
             ).fetchone()
-            if known is not None or alive is None:
+            if (known and not old) or not old <= known or alive is None:
                 return False
+            db.executemany(
+                "DELETE FROM outbox_copy WHERE submission_id = ?", [(name,) for name in old]
+            )
             for copy in copies:
                 db.execute(
-                    "INSERT INTO outbox_copy (submission_id, outbox_id, message) VALUES (?, ?, ?)",
-                    (copy.submission_id, outbox_id, copy.message),
+                    "INSERT INTO outbox_copy (submission_id, outbox_id, message, keys, made)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    (copy.name, outbox_id, copy.message, json.dumps(dict(copy.keys)), now),
                 )
                 db.executemany(
                     "UPDATE outbox_recipient SET submission_id = ? WHERE outbox_id = ? AND address = ?",
-                    [(copy.submission_id, outbox_id, address) for address in copy.recipients],
+                    [(copy.name, outbox_id, address) for address in copy.recipients],
                 )
             db.execute(
                 "UPDATE outbox SET state = 'sending', protection = ? WHERE outbox_id = ?",

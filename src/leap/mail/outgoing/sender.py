@@ -1,12 +1,16 @@
 """The worker that empties the outbox: keys, policy, encryption, submission, results, and again later.
 
-    due entry -> copies there? -no-> look up keys -> decide -> encrypt -> keep copies (durable)
+    due entry -> copies there, and new? -no-> look up keys -> decide -> copies there, to the same keys?
+              -no-> encrypt -> keep copies (durable)
               -> submit each copy with recipients left -> note results (durable)
               -> all settled: report failures into INBOX, end      else: back-off
 
 Invariants:
 * Stopping between any two steps and starting again sends nothing twice: the bytes and the submission id are
   kept before the first attempt, the provider remembers the id, and a report's row id is derived from the entry.
+* What was made `LASTING` ago or longer goes only if it might be made so again now: a key that was blocked, revoked,
+  replaced or is in doubt meanwhile stops it, and so does what the person set. A copy for another key is made anew for
+  those who wait, under the id of the old one. Whoever got the old one, though its answer was lost, gets no other.
 * "encrypted" is for ever: such an entry waits or fails when keys are gone, it never becomes clear.
 * One bad entry delays no other; nothing that goes wrong with one ends the worker.
 """
@@ -31,6 +35,7 @@ from leap.mail.outgoing.copies import (
     Addressee,
     autocrypt_address,
     encrypted_copies,
+    key_of,
     unchanged_copy,
 )
 from leap.mail.outgoing.delivery_report import delivery_report
@@ -46,6 +51,7 @@ MEMORY = 64 * 1024 * 1024  # octets of mail under way; one larger mail goes alon
 FIRST_RETRY = 5.0  # seconds; doubled each time
 LONGEST_RETRY = 3600.0
 LOOKUP_SECONDS = 60.0  # nobody waits for the answer here
+LASTING = 60.0  # seconds after which keys and policy are looked at again before copies are sent
 IDLE_LOOK = 300.0  # seconds after which the outbox is looked at without being woken
 
 
@@ -135,9 +141,7 @@ class Sender:
         entry = await self._outbox.load(outbox_id)
         if entry is None:
             return
-        copies: Sequence[Copy] = entry.copies
-        if not copies:
-            copies = await self._make_copies(entry)
+        copies = entry.copies if self._are_new(entry) else await self._make_copies(entry)
         if not copies:
             return
         problem = ""
@@ -187,8 +191,19 @@ class Sender:
 
     # -- making the copies --------------------------------------------------------------------
 
+    def _are_new(self, entry: Entry) -> bool:
+        """Whether there are copies, of which nothing that matters can have changed."""
+        if entry.protection == "as-is":  # the mail program chose its keys
+            return bool(entry.copies)
+        waiting, now = set(entry.waiting), self._now()
+        left = [copy for copy in entry.copies if waiting.intersection(copy.recipients)]
+        return bool(entry.copies) and all(0 <= now - copy.made < LASTING for copy in left)
+
     async def _make_copies(self, entry: Entry) -> Sequence[Copy]:
-        """The copies to send, kept durably; none when the entry waits or has ended."""
+        """The copies to send, kept durably; none when the entry waits or has ended.
+
+        Those which the entry has already stay as they are where they are for the keys that would be used now.
+        """
         if entry.protection == "as-is":
             # encrypted by the mail program, which speaks for the key it signed with
             return await self._keep(entry, unchanged_copy(entry, self._new_id), "as-is")
@@ -209,14 +224,23 @@ class Sender:
                 " encrypted to."
             )
         if isinstance(decision, Refuse):
-            await self._give_up(entry, f"5.7.1 {decision.sentence}")
+            await self._refuse(entry, decision.sentence)
             return ()
         if isinstance(decision, Wait):
             await self._later(entry, decision.sentence)
             return ()
         if isinstance(decision, Clear):
+            if entry.copies:
+                return entry.copies
             copies = unchanged_copy(entry, self._new_id, await self._autocrypt(entry))
             return await self._keep(entry, copies, "open")
+        addressees = [
+            Addressee(one.address, one.certificate) for one in looked if one.certificate is not None
+        ]
+        assert len(addressees) == len(looked), "Encrypt means that all have keys"
+        stale = _for_other_keys(entry, addressees, now)
+        if entry.copies and not stale:
+            return entry.copies
         own = await self._keys.own_keys()
         if not own:
             await self._later(entry, "this account has no key yet to sign with")
@@ -226,12 +250,8 @@ class Sender:
             await self._later(entry, own_key_sentence(problem))
             return ()
         if problem is not None:
-            await self._give_up(entry, f"5.7.1 {own_key_sentence(problem)}")
+            await self._refuse(entry, own_key_sentence(problem))
             return ()
-        addressees = [
-            Addressee(one.address, one.certificate) for one in looked if one.certificate is not None
-        ]
-        assert len(addressees) == len(looked), "Encrypt means that all have keys"
         try:
             copies = await encrypted_copies(
                 entry,
@@ -240,11 +260,12 @@ class Sender:
                 autocrypt=await self._autocrypt(entry),
                 now=now,
                 new_id=self._new_id,
+                instead_of=stale,
             )
         except OpenPGPError as error:
-            await self._give_up(entry, f"5.7.1 Not sent: {error}.")
+            await self._refuse(entry, f"Not sent: {error}.")
             return ()
-        kept = await self._keep(entry, copies, "encrypted")
+        kept = await self._keep(entry, copies, "encrypted", instead_of=stale)
         if kept:
             used = {one.name: one.certificate.fingerprint for one in looked if one.certificate}
             await self._keys.note_encrypted(used)
@@ -262,10 +283,19 @@ class Sender:
             return None
 
     async def _keep(
-        self, entry: Entry, copies: Sequence[Copy], protection: Protection
+        self,
+        entry: Entry,
+        copies: Sequence[Copy],
+        protection: Protection,
+        instead_of: Sequence[Copy] = (),
     ) -> Sequence[Copy]:
-        kept = await self._outbox.keep_copies(entry.outbox_id, copies, protection)
-        return copies if kept else ()  # cancelled meanwhile
+        """All copies of the entry then; none when it was cancelled meanwhile."""
+        kept = await self._outbox.keep_copies(
+            entry.outbox_id, copies, protection, instead_of=instead_of
+        )
+        if not kept:
+            return ()
+        return [*(copy for copy in entry.copies if copy not in instead_of), *copies]
 
     # -- submitting ---------------------------------------------------------------------------
 
@@ -306,6 +336,11 @@ class Sender:
             entry.outbox_id, min(now + delay, entry.expires), reason, attempted=True
         )
 
+    async def _refuse(self, entry: Entry, sentence: str) -> None:
+        # whether an attempt before arrived is not known when its answer was lost
+        before = " An earlier attempt may have reached the provider." if entry.copies else ""
+        await self._give_up(entry, f"5.7.1 {sentence}{before}")
+
     async def _give_up(self, entry: Entry, reason: str) -> None:
         await self._outbox.note_results(
             entry.outbox_id, dict.fromkeys(entry.waiting, (550, reason))
@@ -326,3 +361,13 @@ class Sender:
                 internal_date=int(now),
             )
         await self._outbox.finish(entry.outbox_id, "failed" if failed else "sent")
+
+
+def _for_other_keys(entry: Entry, addressees: Sequence[Addressee], now: float) -> list[Copy]:
+    """The copies that are not for the keys which those who wait have now."""
+    keys = {one.address: key_of(one.certificate, now) for one in addressees}
+    return [
+        copy
+        for copy in entry.copies
+        if any(one in keys and copy.keys.get(one) != keys[one] for one in copy.recipients)
+    ]
