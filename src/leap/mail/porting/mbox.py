@@ -14,6 +14,7 @@ A Content-Length is believed only where it leads to a separator or the end; else
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -58,14 +59,13 @@ class MboxFile:
     def __init__(self, path: Path, kind: MboxKind | None = None) -> None:
         self._name = shown_path(path)
         self._descriptor = open_plain(path)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, self._descriptor)
             self._size = os.fstat(self._descriptor).st_size
             self._start = len(MARK) if self._read(0, len(MARK)) == MARK else 0
             self._dated = is_dated(self._read(self._start, LINE).partition(b"\n")[0])
             self.kind: MboxKind = kind or self._detect()
-        except BaseException:
-            os.close(self._descriptor)
-            raise
+            undo.pop_all()
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ that length, and goes on from there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -59,12 +60,11 @@ class MboxWriter:
         self._descriptor = os.open(
             path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600
         )
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, self._descriptor)
             self._length = self._recovered()
             self._there = self._read_there()
-        except BaseException:
-            os.close(self._descriptor)
-            raise
+            undo.pop_all()
 
     def has(self, row_id: RowId) -> bool:
         return False  # only octets tell
