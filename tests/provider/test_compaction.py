@@ -38,7 +38,9 @@ async def test_much_that_is_free_goes_by_itself_while_requests_go_on(tmp_path: P
         full = file.stat().st_size
         tidying = asyncio.create_task(provider.tidy())
         found = await provider.blobs.get(alice, kept)
-        for _ in range(20):  # each makes the file a little larger, and how many fit in is a matter of speed
+        for _ in range(
+            20
+        ):  # each makes the file a little larger, and how many fit in is a matter of speed
             await provider.blobs.put(alice, [blob(1000)])
         await tidying
         assert file.stat().st_size < full - 80 * 30_000

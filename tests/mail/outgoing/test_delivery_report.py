@@ -6,7 +6,7 @@ import pytest
 
 from leap.mail.message import Message
 from leap.mail.outgoing.delivery_report import delivery_report
-from leap.mail.outgoing.outbox import Entry, RecipientState
+from leap.mail.outgoing.outbox_entries import Entry, RecipientState
 from tests.mail.travel import NOW, mail
 
 BUECHER = "bücher@büro.test"

@@ -18,7 +18,8 @@ from leap.mail.contract import NotPermitted, OutboxEntry, StorageFull, TooLarge
 from leap.mail.message.words import decode_words
 from leap.mail.outgoing.addresses import domain_of, normal, without_tag
 from leap.mail.outgoing.field_lines import values_of
-from leap.mail.outgoing.outbox import NewEntry, Outbox, Protection
+from leap.mail.outgoing.outbox import Outbox
+from leap.mail.outgoing.outbox_entries import NewEntry, Protection
 from leap.mail.outgoing.pgp_mime import is_encrypted
 from leap.mail.outgoing.policy import (
     Encrypt,

@@ -32,7 +32,7 @@ from leap.mail.outgoing.field_lines import (
 )
 from leap.mail.outgoing.header_protection import fold, protect
 from leap.mail.outgoing.names import GUARD
-from leap.mail.outgoing.outbox import Copy, Entry
+from leap.mail.outgoing.outbox_entries import Copy, Entry
 from leap.mail.outgoing.outer_header import outer_fields
 from leap.mail.outgoing.pgp_mime import wrap
 

@@ -22,7 +22,7 @@ from leap.mail.message.compose import (
 )
 from leap.mail.outgoing.addresses import domain_of
 from leap.mail.outgoing.field_lines import join_fields, split_header, values_of
-from leap.mail.outgoing.outbox import Entry, RecipientState
+from leap.mail.outgoing.outbox_entries import Entry, RecipientState
 
 MAX_HEADER = 64 * 1024  # octets of the original header in a report
 MAX_REPLY = 600  # our own sentences, which say what to do, have up to 500

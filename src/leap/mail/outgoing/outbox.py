@@ -14,14 +14,14 @@ Invariants:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from leap.mail.contract import OutboxEntry
+from leap.mail.outgoing.outbox_entries import Copy, Entry, NewEntry, Protection, RecipientState
+from leap.mail.outgoing.outbox_tables import create_tables
 from leap.soledad.sqlite import Connection
 
 T = TypeVar("T")
@@ -29,60 +29,6 @@ T = TypeVar("T")
 EXPIRY = 5 * 24 * 3600  # seconds; RFC 5321 4.5.4.1 asks for 4 to 5 days
 RESUBMISSION = 3600  # seconds in which the same octets under the same Message-ID are the same mail
 REMEMBERED = 14 * 24 * 3600  # seconds a settled entry is still listed
-
-EntryState = Literal["queued", "sending", "sent", "failed"]
-Protection = Literal["open", "encrypted", "as-is"]
-
-_TABLES = (
-    """CREATE TABLE IF NOT EXISTS outbox (
-        outbox_id TEXT PRIMARY KEY,
-        sender TEXT NOT NULL,
-        subject TEXT NOT NULL,
-        size INTEGER NOT NULL,
-        protection TEXT NOT NULL,
-        policy TEXT NOT NULL,
-        added TEXT NOT NULL,
-        message_id TEXT NOT NULL,
-        state TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        next_attempt REAL NOT NULL,
-        created REAL NOT NULL,
-        expires REAL NOT NULL,
-        ended REAL,
-        reason TEXT NOT NULL,
-        digest BLOB
-    ) STRICT""",
-    "CREATE INDEX IF NOT EXISTS outbox_digest ON outbox (digest) WHERE digest IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS outbox_due ON outbox (state, next_attempt)",
-    """CREATE TABLE IF NOT EXISTS outbox_message (
-        outbox_id TEXT PRIMARY KEY, message BLOB NOT NULL
-    ) STRICT""",
-    """CREATE TABLE IF NOT EXISTS outbox_copy (
-        submission_id TEXT PRIMARY KEY,
-        outbox_id TEXT NOT NULL,
-        message BLOB NOT NULL,
-        keys TEXT NOT NULL DEFAULT '{}',
-        made REAL NOT NULL DEFAULT 0
-    ) STRICT""",
-    "CREATE INDEX IF NOT EXISTS outbox_copy_entry ON outbox_copy (outbox_id)",
-    """CREATE TABLE IF NOT EXISTS outbox_recipient (
-        outbox_id TEXT NOT NULL,
-        position INTEGER NOT NULL,
-        address TEXT NOT NULL,
-        submission_id TEXT,
-        state TEXT NOT NULL,
-        code INTEGER NOT NULL,
-        reply TEXT NOT NULL,
-        PRIMARY KEY (outbox_id, position)
-    ) STRICT""",
-)
-
-# What came to the tables after homes with them were in use; a new one has these from the start.
-_LATER_COLUMNS = (
-    ("outbox", "digest", "BLOB"),
-    ("outbox_copy", "keys", "TEXT NOT NULL DEFAULT '{}'"),
-    ("outbox_copy", "made", "REAL NOT NULL DEFAULT 0"),
-)
 
 
 class _Transaction(Protocol):
@@ -95,103 +41,6 @@ class Store(Protocol):
 
     async def transact(self, job: Callable[[Any], T], durable: bool = False) -> T: ...
     async def read(self, job: Callable[[Connection], T]) -> T: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RecipientState:
-    """`copy` names the one for it, None until the copies are made; `code` and `reply` are the last word heard."""
-
-    address: str
-    copy: str | None
-    state: Literal["waiting", "sent", "failed"]
-    code: int
-    reply: str
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """What some of the recipients get: ready bytes, and the id by which a repetition is known.
-
-    `name` is that id, or for one of several copies that stand for an older one, that id, a dot and a number.
-    `keys`: the key each recipient's is encrypted to (`copies.key_of`); `made`: when it was kept, in seconds since 1970.
-    """
-
-    name: str
-    recipients: tuple[str, ...]
-    message: bytes = field(repr=False)
-    keys: Mapping[str, str] = field(default_factory=dict)
-    made: float = 0.0
-
-    @property
-    def submission_id(self) -> str:
-        return self.name.partition(".")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class NewEntry:
-    """A mail to keep; `added` are header lines of ours, `message` lacks what must not travel.
-
-    `message_id_was_given`: by the mail program, which makes a second submission recognisable.
-    """
-
-    outbox_id: str
-    sender: str
-    recipients: tuple[str, ...]
-    subject: str
-    message: bytes = field(repr=False)
-    added: tuple[bytes, ...]
-    message_id: str
-    protection: Protection
-    policy: str
-    created: float
-    message_id_was_given: bool = False
-
-    @property
-    def digest(self) -> bytes | None:
-        """The same for a repeated submission only; None where that cannot be told."""
-        if not self.message_id_was_given:
-            return None
-        parts = [
-            self.sender.encode(),
-            *sorted(one.encode() for one in self.recipients),
-            self.message,
-        ]
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A mail on its way. `protection` "encrypted" means: decided once, never in clear any more."""
-
-    outbox_id: str
-    sender: str
-    subject: str
-    message: bytes = field(repr=False)
-    added: tuple[bytes, ...]
-    message_id: str
-    protection: Protection
-    policy: str
-    attempts: int
-    created: float
-    expires: float
-    reason: str
-    recipients: tuple[RecipientState, ...]
-    copies: tuple[Copy, ...]
-
-    @property
-    def waiting(self) -> tuple[str, ...]:
-        return tuple(one.address for one in self.recipients if one.state == "waiting")
-
-
-def create_tables(connection: Connection) -> None:
-    """The outbox's tables and columns, where they are missing."""
-    # Before the indexes: an index on a column that a home of before does not have yet cannot be made.
-    for table, column, definition in _LATER_COLUMNS:
-        rows = connection.execute(f"PRAGMA table_info({table})").fetchall()
-        if rows and column not in {row[1] for row in rows}:
-            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {definition}")
-    for statement in _TABLES:
-        connection.execute(statement)
 
 
 class Outbox:

@@ -39,7 +39,8 @@ from leap.mail.outgoing.copies import (
     unchanged_copy,
 )
 from leap.mail.outgoing.delivery_report import delivery_report
-from leap.mail.outgoing.outbox import Copy, Entry, Outbox, Protection
+from leap.mail.outgoing.outbox import Outbox
+from leap.mail.outgoing.outbox_entries import Copy, Entry, Protection
 from leap.mail.outgoing.policy import Clear, Decision, Refuse, Wait, decide
 from leap.mail.outgoing.recipient_keys import Keys, look_up, own_key_problem, own_key_sentence
 from leap.mail.outgoing.submission import Submission, SubmissionUnavailable

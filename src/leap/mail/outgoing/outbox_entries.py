@@ -1,0 +1,97 @@
+"""What is in the outbox: a mail to keep, a mail on its way, its copies, and what became of each recipient."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+EntryState = Literal["queued", "sending", "sent", "failed"]
+Protection = Literal["open", "encrypted", "as-is"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientState:
+    """`copy` names the one for it, None until the copies are made; `code` and `reply` are the last word heard."""
+
+    address: str
+    copy: str | None
+    state: Literal["waiting", "sent", "failed"]
+    code: int
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What some of the recipients get: ready bytes, and the id by which a repetition is known.
+
+    `name` is that id, or for one of several copies that stand for an older one, that id, a dot and a number.
+    `keys`: the key each recipient's is encrypted to (`copies.key_of`); `made`: when it was kept, in seconds since 1970.
+    """
+
+    name: str
+    recipients: tuple[str, ...]
+    message: bytes = field(repr=False)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    made: float = 0.0
+
+    @property
+    def submission_id(self) -> str:
+        return self.name.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """A mail to keep; `added` are header lines of ours, `message` lacks what must not travel.
+
+    `message_id_was_given`: by the mail program, which makes a second submission recognisable.
+    """
+
+    outbox_id: str
+    sender: str
+    recipients: tuple[str, ...]
+    subject: str
+    message: bytes = field(repr=False)
+    added: tuple[bytes, ...]
+    message_id: str
+    protection: Protection
+    policy: str
+    created: float
+    message_id_was_given: bool = False
+
+    @property
+    def digest(self) -> bytes | None:
+        """The same for a repeated submission only; None where that cannot be told."""
+        if not self.message_id_was_given:
+            return None
+        parts = [
+            self.sender.encode(),
+            *sorted(one.encode() for one in self.recipients),
+            self.message,
+        ]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A mail on its way. `protection` "encrypted" means: decided once, never in clear any more."""
+
+    outbox_id: str
+    sender: str
+    subject: str
+    message: bytes = field(repr=False)
+    added: tuple[bytes, ...]
+    message_id: str
+    protection: Protection
+    policy: str
+    attempts: int
+    created: float
+    expires: float
+    reason: str
+    recipients: tuple[RecipientState, ...]
+    copies: tuple[Copy, ...]
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        return tuple(one.address for one in self.recipients if one.state == "waiting")
