@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -25,6 +26,8 @@ from leap.mail.storing import MAX_SERVED_BYTES, Prepared, check_size, prepare_no
 from leap.soledad.envelope import Epoch
 from leap.soledad.errors import ProviderLies
 from leap.soledad.inbox_seal import InboxPrivateKey, open_from_inbox
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def _key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMateri
         return find_key_material(raw, opened, record)
     except (MemoryError, OSError):
         raise
-    except Exception:
+    except Exception as error:
+        logger.warning("what a mail says of keys cannot be read: %s", type(error).__name__)
         return None
 
 
