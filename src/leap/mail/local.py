@@ -157,9 +157,6 @@ class LocalAccount(MessageChanges):
         """The way out; without one `submit` is refused."""
         return self._outbox
 
-    def attach_outbox(self, outbox: Outgoing | None) -> None:
-        self._outbox = outbox
-
     def attach_sync(self, sync: Syncing | None) -> None:
         """Who syncs the store; without it the account is offline."""
         self._sync = sync

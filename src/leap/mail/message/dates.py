@@ -12,7 +12,6 @@ and as day and month between dots. Without a time it is midnight, without a zone
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime, timedelta, timezone
 from typing import NamedTuple
 
@@ -143,8 +142,3 @@ def format_date(seconds: float, zone: int = 0) -> str:
         f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1]} {moment.year:04} "
         f"{moment:%H:%M:%S} {sign}{hours:02}{minutes:02}"
     )
-
-
-def local_zone(seconds: float) -> int:
-    """This machine's zone at that moment, in minutes east of UTC."""
-    return time.localtime(seconds).tm_gmtoff // 60
