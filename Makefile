@@ -40,7 +40,7 @@ bench: $(VENV)/.dev ## measure, beside a peer where there is one
 
 lock: ## write both lock files anew (needs pip-tools)
 	pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --extra build -o requirements.lock pyproject.toml
-	pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --extra build --extra dev -o requirements-dev.lock pyproject.toml
+	pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --extra build --extra twisted --extra docs --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
