@@ -57,11 +57,12 @@ def _mail(chance: random.Random, number: int, subject: str, text: str, size: int
     sender = f"{chance.choice(_FIRST)} {chance.choice(_LAST)}"
     shown = f"=?utf-8?B?{base64.b64encode(sender.encode()).decode()}?=" if "Á" in sender else sender
     date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(FIRST_DAY + number * 977))
+    signature = base64.b64encode(chance.randbytes(129)).decode()
     header = [
         f"Return-Path: <{sender.split()[0].lower()}@example.test>",
-        f"Received: from mx.example.test (mx.example.test [192.0.2.7]) by mail.example.test with ESMTPS id {number:08x};",
+        f"Received: from mx.example.test ([192.0.2.7]) by mail.example.test with ESMTPS id {number:08x};",
         f"\t{date}",
-        f"DKIM-Signature: v=1; a=rsa-sha256; d=example.test; s=k1; b={base64.b64encode(chance.randbytes(129)).decode()}",
+        f"DKIM-Signature: v=1; a=rsa-sha256; d=example.test; s=k1; b={signature}",
         f"From: {shown} <{sender.split()[0].lower()}@example.test>",
         "To: Alice <alice@example.test>, team@lists.example.test",
         f"Subject: {'Re: ' if chance.random() < 0.7 else ''}{subject}",
