@@ -86,7 +86,8 @@ def _mail(chance: random.Random, number: int, subject: str, text: str, size: int
         lines = [
             *header, f'Content-Type: multipart/alternative; boundary="{edge}"', "", f"--{edge}",
             "Content-Type: text/plain; charset=utf-8", "Content-Transfer-Encoding: 8bit", "", text[: len(text) // 2],
-            f"--{edge}", "Content-Type: text/html; charset=utf-8", "Content-Transfer-Encoding: 8bit", "", html, f"--{edge}--",
+            f"--{edge}", "Content-Type: text/html; charset=utf-8", "Content-Transfer-Encoding: 8bit", "", html,
+            f"--{edge}--",
         ]  # fmt: skip
     else:
         file = (
