@@ -9,13 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from leap.mail.imap.wire.commands import parse_command, split_tag
 from leap.mail.imap.wire.dates import format_date_time, parse_date_time
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.framing import CommandReader, Continuation, RawCommand, Refused
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS
 from leap.mail.imap.wire.mailbox_names import Pattern, canonical_name, decode_name, encode_name
 from leap.mail.imap.wire.numbers import NumberSet, format_set
+from leap.mail.imap.wire.parsing import parse_command, split_tag
 from leap.mail.imap.wire.responses import literal, mailbox, quoted, text_line
 from leap.mail.imap.wire.scanner import Scanner
 

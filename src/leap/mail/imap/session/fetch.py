@@ -1,4 +1,4 @@
-"""FETCH (RFC 3501 6.4.5, 7.4.2): rows, stored wire bytes, and octets of messages, written as they are read.
+"""FETCH (RFC 3501 6.4.5, 7.4.2; RFC 7162 3.1.4): rows, stored wire bytes, and octets, written as they are read.
 
 Invariants:
 * UID stands first in every answer, whoever asked for it;
@@ -22,7 +22,8 @@ from leap.mail.contract import (
     RowId,
     Uid,
 )
-from leap.mail.imap.session.replies import ConnectionBroken, No, ok, refusal
+from leap.mail.imap.session.replies import Bad, ConnectionBroken, No, ok, refusal
+from leap.mail.imap.session.resync import vanished_earlier
 from leap.mail.imap.session.sections import header_section, section, sliced
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
@@ -55,13 +56,28 @@ _Ready = tuple[SeqNum, list[_Piece]]
 
 async def fetch(session: SessionState, command: Fetch) -> bytes:
     view = session.selected()
+    since = command.changed_since
+    if command.vanished and not session.qresync:  # RFC 7162 3.2.6
+        raise Bad("ENABLE QRESYNC comes first.")
+    if since is not None or "MODSEQ" in command.items:
+        session.enable_condstore()
+    if since is not None:
+        await session.refresh()  # so that what changed this moment is answered whole
     numbers = session.resolve(command.numbers, command.by_uid)
-    plan = _Plan(command.items)
+    items = command.items
+    if since is not None:
+        numbers = [n for n in numbers if view.row(n).modseq > since]
+        items = (*items, "MODSEQ") if "MODSEQ" not in items else items  # RFC 7162 3.1.4.1
+    if since is not None and command.vanished and not command.numbers.saved:
+        await vanished_earlier(session, view, since, command.numbers)
+    plan = _Plan(items)
     fetcher = _Fetcher(session, view, plan)
     if plan.needs_octets:
         await fetcher.with_octets(numbers)
     else:
         await fetcher.without_octets(numbers)
+    if plan.asks_flags and since is not None:
+        view.settled(numbers)
     if fetcher.refused is not None:
         raise fetcher.refused
     return ok("Fetched.")
@@ -82,6 +98,7 @@ class _Plan:
         )
         self.sets_seen = any(not section.peek for section in sections)
         self.asks_flags = "FLAGS" in items
+        self.asks_modseq = "MODSEQ" in items
 
 
 class _Fetcher:
@@ -139,6 +156,8 @@ class _Fetcher:
         match item:
             case "FLAGS":
                 return b"FLAGS " + flag_list(self.view.flags(row))
+            case "MODSEQ":
+                return b"MODSEQ (%d)" % row.modseq
             case "INTERNALDATE":
                 return b"INTERNALDATE " + format_date_time(row.internal_date, row.zone)
             case "RFC822.SIZE":
@@ -208,6 +227,8 @@ class _Fetcher:
             flags = b""
             if self.plan.asks_flags or row.uid in newly_seen:
                 flags = b" FLAGS " + flag_list(self.view.flags(row))
+            if self.plan.asks_modseq or (row.uid in newly_seen and self.session.condstore):
+                flags += b" MODSEQ (%d)" % row.modseq
             output.write(b"* %d FETCH (UID %d%s" % (number, row.uid, flags))
             for piece in pieces:
                 if isinstance(piece, bytes):
@@ -227,18 +248,18 @@ class _Fetcher:
         if not unseen:
             return set()
         try:
-            rows = await self.account.store_flags(self.view.mailbox_id, unseen, "add", ["\\Seen"])
+            done = await self.account.store_flags(self.view.mailbox_id, unseen, "add", ["\\Seen"])
         except AccountError:  # a full disk, say: mail can be read all the same
             return set()
-        self.view.settle(rows)
-        return {row.uid for row in rows}
+        self.view.settle(done.rows)
+        return {row.uid for row in done.rows}
 
     async def pieces(self, row: MessageRow, metadata: MessageMetadata | None) -> list[_Piece]:
         """The answer after UID and FLAGS; raises AccountError before anything was written."""
         pieces: list[_Piece] = []
         message: Message | None = None
         for item in self.plan.items:
-            if item == "FLAGS":
+            if item in ("FLAGS", "MODSEQ"):  # written by `send`, as they are then
                 continue
             if not isinstance(item, BodySection):
                 pieces.append(b" " + self.simple(item, row, metadata))

@@ -2,7 +2,7 @@
 
 fetch      = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
 fetch-att  = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] / "BODY" ["STRUCTURE"]
-             / "UID" / "BODY" section ["<" number "." nz-number ">"] / "BODY.PEEK" section [...]
+             / "UID" / "MODSEQ" / "BODY" section ["<" number "." nz-number ">"] / "BODY.PEEK" section [...]
 section    = "[" [section-spec] "]"
 """
 
@@ -17,13 +17,23 @@ from leap.mail.imap.wire.responses import astring
 from leap.mail.imap.wire.scanner import Scanner
 
 SectionText = Literal["", "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME"]
-Simple = Literal["FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE"]
+Simple = Literal[
+    "FLAGS",
+    "UID",
+    "MODSEQ",
+    "INTERNALDATE",
+    "RFC822.SIZE",
+    "ENVELOPE",
+    "BODY",
+    "BODYSTRUCTURE",
+]
 _ITEM = re.compile(rb"[A-Za-z0-9.]+")
 _SIMPLE: dict[str, Simple] = {
     name: name
     for name in (
         "FLAGS",
         "UID",
+        "MODSEQ",  # RFC 7162 3.1.4.2
         "INTERNALDATE",
         "RFC822.SIZE",
         "ENVELOPE",

@@ -100,6 +100,8 @@ class Scanner:
         return value
 
     def number_set(self) -> NumberSet:
+        if self.skip(b"$"):  # RFC 5182 2: it stands alone
+            return NumberSet((), saved=True)
         return NumberSet.parse(self.match(_SET, "a set of numbers"), self.limits.set_ranges)
 
     def at_string(self) -> bool:
