@@ -122,7 +122,7 @@ class SessionState:
             self.enabled.add("CONDSTORE")
             if self.view is not None:
                 self.view.tells_modseq = True
-                self.begins_modseq = True
+                self.begins_modseq = self.stale = True
 
     # -- writing
 
