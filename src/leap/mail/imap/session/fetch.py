@@ -30,7 +30,7 @@ from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Fetch
 from leap.mail.imap.wire.dates import format_date_time
 from leap.mail.imap.wire.fetching import BodySection, FetchItem
-from leap.mail.imap.wire.responses import flag_list, literal
+from leap.mail.imap.wire.responses import flag_list, literal, object_id
 from leap.mail.message import Message
 
 _ROWS = 1_000  # answers without octets of messages that are written together
@@ -158,6 +158,10 @@ class _Fetcher:
                 return b"FLAGS " + flag_list(self.view.flags(row))
             case "MODSEQ":
                 return b"MODSEQ (%d)" % row.modseq
+            case "EMAILID":  # RFC 8474 5.1
+                return b"EMAILID (%s)" % object_id(row.message_id)
+            case "THREADID":  # RFC 8474 5.2: threads have no ids here
+                return b"THREADID NIL"
             case "INTERNALDATE":
                 return b"INTERNALDATE " + format_date_time(row.internal_date, row.zone)
             case "RFC822.SIZE":

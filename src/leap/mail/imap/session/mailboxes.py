@@ -18,7 +18,7 @@ from leap.mail.imap.wire.commands import (
 )
 from leap.mail.imap.wire.listing import StatusItem
 from leap.mail.imap.wire.mailbox_names import SEPARATOR
-from leap.mail.imap.wire.responses import mailbox
+from leap.mail.imap.wire.responses import mailbox, object_id
 
 _SPECIAL_USES = {
     use.lower(): use
@@ -53,6 +53,7 @@ async def select(session: SessionState, command: Select) -> bytes:
         lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % status.uid_validity)
     lines.append(b"* OK [UIDNEXT %d] Next UID\r\n" % uid_next)
+    lines.append(b"* OK [MAILBOXID (%s)] Its id\r\n" % object_id(info.mailbox_id))
     lines.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % status.highest_modseq)
     session.output.write(b"".join(lines))
     if command.resync is not None:
@@ -74,8 +75,8 @@ async def create(session: SessionState, command: Create) -> bytes:
             raise No("A mailbox can have one of the special uses of RFC 6154.", b"USEATTR")
         if any(info.special_use == use for info in await account.list_mailboxes()):
             raise No("Another mailbox has this special use.", b"USEATTR")
-    await account.create_mailbox(name, use)
-    return ok("Created.")
+    info = await account.create_mailbox(name, use)
+    return ok("Created.", b"MAILBOXID (%s)" % object_id(info.mailbox_id))  # RFC 8474 4.1
 
 
 async def delete(session: SessionState, command: Delete) -> bytes:
@@ -114,11 +115,17 @@ async def status_line(
     if "HIGHESTMODSEQ" in items:  # RFC 7162 3.1
         session.enable_condstore()
     found = await session.signed_in().status(info.mailbox_id)
-    values = b" ".join(b"%s %d" % (item.encode(), _value(found, item)) for item in items)
+    values = b" ".join(b"%s %s" % (item.encode(), _value(found, item)) for item in items)
     return b"STATUS " + mailbox(info.name) + b" (" + values + b")"
 
 
-def _value(status: MailboxStatus, item: StatusItem) -> int:
+def _value(status: MailboxStatus, item: StatusItem) -> bytes:
+    if item == "MAILBOXID":  # RFC 8474 4.3
+        return b"(%s)" % object_id(status.mailbox_id)
+    return b"%d" % _count(status, item)
+
+
+def _count(status: MailboxStatus, item: StatusItem) -> int:
     match item:
         case "MESSAGES":
             return status.messages
@@ -132,7 +139,7 @@ def _value(status: MailboxStatus, item: StatusItem) -> int:
             return status.unseen
         case "SIZE":
             return status.size
-        case "HIGHESTMODSEQ":
+        case _:
             return status.highest_modseq
 
 

@@ -25,6 +25,7 @@ from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Search
 from leap.mail.imap.wire.dates import day_of
 from leap.mail.imap.wire.numbers import format_set
+from leap.mail.imap.wire.responses import object_id
 from leap.mail.imap.wire.searching import (
     Age,
     All,
@@ -36,6 +37,7 @@ from leap.mail.imap.wire.searching import (
     IsNew,
     Not,
     Numbers,
+    ObjectId,
     Or,
     SearchKey,
     SearchProgram,
@@ -182,6 +184,10 @@ class _Search:
                 return lambda n: view.uid(n) in view.recent and "\\Seen" not in view.row(n).flags
             case ChangedAt(modseq):
                 return lambda n: view.row(n).modseq >= modseq
+            case ObjectId("EMAILID", wanted):
+                return lambda n: object_id(view.row(n).message_id) == wanted
+            case ObjectId():
+                return lambda n: False
             case Size(True, octets):
                 return lambda n: view.row(n).size > octets
             case Size(False, octets):

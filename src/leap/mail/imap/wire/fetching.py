@@ -2,7 +2,8 @@
 
 fetch      = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
 fetch-att  = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] / "BODY" ["STRUCTURE"]
-             / "UID" / "MODSEQ" / "BODY" section ["<" number "." nz-number ">"] / "BODY.PEEK" section [...]
+             / "UID" / "MODSEQ" / "EMAILID" / "THREADID" / "BODY" section ["<" number "." nz-number ">"]
+             / "BODY.PEEK" section [...]
 section    = "[" [section-spec] "]"
 """
 
@@ -21,6 +22,8 @@ Simple = Literal[
     "FLAGS",
     "UID",
     "MODSEQ",
+    "EMAILID",
+    "THREADID",
     "INTERNALDATE",
     "RFC822.SIZE",
     "ENVELOPE",
@@ -34,6 +37,8 @@ _SIMPLE: dict[str, Simple] = {
         "FLAGS",
         "UID",
         "MODSEQ",  # RFC 7162 3.1.4.2
+        "EMAILID",  # RFC 8474 5
+        "THREADID",
         "INTERNALDATE",
         "RFC822.SIZE",
         "ENVELOPE",

@@ -3,6 +3,7 @@
 search     = "SEARCH" [SP "RETURN" SP "(" [option *(SP option)] ")"] [SP "CHARSET" SP astring] 1*(SP search-key)
 search-key = "ALL" / "ANSWERED" / ... / "OR" SP search-key SP search-key / "NOT" SP search-key
              / "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer
+             / "EMAILID" SP objectid / "THREADID" SP objectid
              / sequence-set / "$" / "(" search-key *(SP search-key) ")"
 """
 
@@ -103,8 +104,29 @@ class ChangedAt:
     modseq: int
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectId:
+    """RFC 8474 6: the message, or its thread, has this id."""
+
+    kind: Literal["EMAILID", "THREADID"]
+    object_id: bytes
+
+
 SearchKey = (
-    All | And | Or | Not | HasFlag | IsNew | Numbers | Size | Day | Age | Header | Text | ChangedAt
+    All
+    | And
+    | Or
+    | Not
+    | HasFlag
+    | IsNew
+    | Numbers
+    | Size
+    | Day
+    | Age
+    | Header
+    | Text
+    | ChangedAt
+    | ObjectId
 )
 Return = Literal["MIN", "MAX", "COUNT", "ALL", "SAVE"]
 
@@ -242,6 +264,8 @@ class _Parser:
             return Age(word == "OLDER", scanner.number(2**32 - 1))
         if word == "UID":
             return Numbers(scanner.number_set(), by_uid=True)
+        if word in ("EMAILID", "THREADID"):
+            return ObjectId("EMAILID" if word == "EMAILID" else "THREADID", scanner.object_id())
         if word == "MODSEQ":
             return self.changed_at()
         raise ImapSyntaxError("There is no such search key.")
