@@ -29,13 +29,15 @@ from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Fetch
 from leap.mail.imap.wire.dates import format_date_time
-from leap.mail.imap.wire.fetching import BodySection, FetchItem
-from leap.mail.imap.wire.responses import flag_list, literal, object_id
+from leap.mail.imap.wire.fetching import BodySection, FetchItem, Preview
+from leap.mail.imap.wire.responses import flag_list, literal, nstring, object_id
 from leap.mail.message import Message
 
 _ROWS = 1_000  # answers without octets of messages that are written together
 _MESSAGES = 64  # messages read before one transaction sets \Seen for them
 _AHEAD = 8  # messages read at the same time, which hides the way to the store's threads
+_LAZY_ROWS = 20  # one of them that is not at hand makes all of them NIL
+_LAZY_WAIT = 0.5  # seconds
 _WINDOW = 1 << 20  # octets kept ready to be written
 _CHUNK = 1 << 18  # octets read at once of a message too large for the window
 _SCAN_INLINE = 1 << 20  # a larger message is scanned in a thread: 1 MB takes about 5 ms
@@ -94,8 +96,9 @@ class _Plan:
         self.header_only = all(section.header_only for section in sections)
         self.whole_only = len(sections) == 1 and not sections[0].path and not sections[0].text
         self.needs_metadata = (bool(sections) and self.header_only) or any(
-            item in ("ENVELOPE", "BODY", "BODYSTRUCTURE") for item in items
+            item in ("ENVELOPE", "BODY", "BODYSTRUCTURE", Preview()) for item in items
         )
+        self.likes_metadata = Preview(lazy=True) in items
         self.sets_seen = any(not section.peek for section in sections)
         self.asks_flags = "FLAGS" in items
         self.asks_modseq = "MODSEQ" in items
@@ -136,7 +139,7 @@ class _Fetcher:
 
     async def metadata(self, numbers: Sequence[SeqNum]) -> dict[RowId, MessageMetadata]:
         if not self.plan.needs_metadata:
-            return {}
+            return await self.at_hand(numbers) if self.plan.likes_metadata else {}
         row_ids = [self.view.row(n).row_id for n in numbers if not self.view.is_gone(n)]
         if len(row_ids) < len(numbers):
             self.refuse(NoSuchMessage("Some of the messages were expunged."))
@@ -150,6 +153,21 @@ class _Fetcher:
                 found[row_id] = (await self.account.metadata([row_id]))[0]
             except AccountError as error:
                 self.refuse(error)
+        return found
+
+    async def at_hand(self, numbers: Sequence[SeqNum]) -> dict[RowId, MessageMetadata]:
+        """What can be had without waiting for the provider, a few messages at a time."""
+        found: dict[RowId, MessageMetadata] = {}
+        row_ids = [self.view.row(n).row_id for n in numbers if not self.view.is_gone(n)]
+        for start in range(0, len(row_ids), _LAZY_ROWS):
+            try:
+                async with asyncio.timeout(_LAZY_WAIT):
+                    several = await self.account.metadata(row_ids[start : start + _LAZY_ROWS])
+            except AccountError:
+                continue
+            except TimeoutError:  # the others would wait as long
+                break
+            found.update((its.row_id, its) for its in several)
         return found
 
     def simple(self, item: FetchItem, row: MessageRow, metadata: MessageMetadata | None) -> bytes:
@@ -166,6 +184,12 @@ class _Fetcher:
                 return b"INTERNALDATE " + format_date_time(row.internal_date, row.zone)
             case "RFC822.SIZE":
                 return b"RFC822.SIZE %d" % row.size
+        if isinstance(
+            item, Preview
+        ):  # RFC 8970 3.1: NIL only to those who said that they can ask again
+            return b"PREVIEW " + nstring(
+                None if metadata is None else metadata.preview.encode("utf-8", "replace")
+            )
         if metadata is None:
             raise AssertionError("metadata was not asked for")
         match item:

@@ -3,7 +3,7 @@
 fetch      = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
 fetch-att  = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] / "BODY" ["STRUCTURE"]
              / "UID" / "MODSEQ" / "EMAILID" / "THREADID" / "BODY" section ["<" number "." nz-number ">"]
-             / "BODY.PEEK" section [...]
+             / "PREVIEW" [SP "(" "LAZY" ")"] / "BODY.PEEK" section [...]
 section    = "[" [section-spec] "]"
 """
 
@@ -77,7 +77,15 @@ class BodySection:
         return not self.path and self.text.startswith("HEADER")
 
 
-FetchItem = Simple | BodySection
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """RFC 8970: the first words of a message; `lazy`: only if they are at hand."""
+
+    lazy: bool = False
+
+
+FetchItem = Simple | BodySection | Preview
+_LAZY = re.compile(rb" \(LAZY(?: LAZY)*\)", re.IGNORECASE)
 _RFC822 = {
     "RFC822": BodySection(b"RFC822"),
     "RFC822.PEEK": BodySection(b"RFC822", peek=True),  # RFC 1730; Outlook still asks for it
@@ -116,6 +124,11 @@ def _item(scanner: Scanner, *, alone: bool) -> tuple[FetchItem, ...]:
         return (_SIMPLE[name],)
     if name in _RFC822:
         return (_RFC822[name],)
+    if name == "PREVIEW":
+        lazy = _LAZY.match(scanner.text, scanner.position)
+        if lazy is not None:
+            scanner.position = lazy.end()
+        return (Preview(lazy is not None),)
     if name in _MACROS and alone:
         return _MACROS[name]
     raise ImapSyntaxError("There is no such data item.")
