@@ -215,7 +215,7 @@ async def test_rows_that_did_not_change_keep_their_modseq(backend: LocalAccount)
     one, two = await add(backend, 2)
     await backend.store_flags(INBOX, [one], "add", ["\\Seen"])
     before = {row.uid: row.modseq for row in await backend.rows(INBOX)}
-    rows = await backend.store_flags(INBOX, [one, two, two], "add", ["\\Seen"])
+    rows = (await backend.store_flags(INBOX, [one, two, two], "add", ["\\Seen"])).rows
     assert [row.uid for row in rows] == [one, two]
     assert rows[0].modseq == before[one]
     assert rows[1].modseq == (await backend.status(INBOX)).highest_modseq > before[two]
@@ -269,7 +269,7 @@ async def test_flags_of_ten_thousand_rows_change_in_a_few_statements(
     statements: list[str] = []
     await store.write(lambda c: cast(Any, c).set_trace_callback(statements.append))
     every = list(range(1, count + 1))
-    rows = await backend.store_flags(INBOX, every, "add", ["\\Flagged"])  # type: ignore[arg-type]
+    rows = (await backend.store_flags(INBOX, every, "add", ["\\Flagged"])).rows  # type: ignore[arg-type]
     assert len(rows) == count
     assert {row.flags for row in rows} == {("\\Flagged",), ("\\Flagged", "\\Seen")}
     assert len(statements) < 40

@@ -25,7 +25,7 @@ from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.memory import MemoryAccount
 from leap.mail.remote import RemoteAccount
 from leap.mail.rpc import AccountServer, serve_accounts
-from leap.mail.rpc_frames import MAX_FRAME, Hello, pack, read_frame
+from leap.mail.rpc_frames import MAX_FRAME, VERSION, Hello, pack, read_frame
 from tests.conformance.account_backend import AccountBackendSuite
 from tests.mail.outgoing_fake import Outgoing
 
@@ -208,7 +208,7 @@ async def test_a_cancelled_call_leaves_the_connection_usable(backend: RemoteAcco
         b"\x00\x00\x00\x05hello",
         b"\x00\x00\x00\x00",
         b"GET / HTTP/1.1\r\n\r\n",
-        pack(Hello(1, TOKEN, ALICE))[:-3],
+        pack(Hello(VERSION, TOKEN, ALICE))[:-3],
     ],
 )
 async def test_a_stranger_is_cut_off_without_an_answer(
@@ -236,7 +236,7 @@ async def test_nonsense_after_the_greeting_ends_only_its_own_connection(
     server: AccountServer, backend: RemoteAccount, message: bytes
 ) -> None:
     reader, writer = await asyncio.open_unix_connection(str(server.path))
-    writer.write(pack(Hello(1, TOKEN, ALICE)))
+    writer.write(pack(Hello(VERSION, TOKEN, ALICE)))
     await read_frame(reader)
     writer.write(message)
     assert await reader.read() == b""

@@ -20,6 +20,7 @@ from leap.mail.contract import (
     AccountBackend,
     Appended,
     Change,
+    FlagOp,
     FoundMessage,
     MailboxId,
     MailboxInfo,
@@ -259,13 +260,19 @@ class MessageCollection:
         return out
 
     async def set_flags(self, uids: Sequence[Uid], flags: Sequence[str]) -> list[MessageRow]:
-        return await self.backend.store_flags(self.mailbox.mailbox_id, uids, "set", flags)
+        return await self._store_flags(uids, "set", flags)
 
     async def add_flags(self, uids: Sequence[Uid], flags: Sequence[str]) -> list[MessageRow]:
-        return await self.backend.store_flags(self.mailbox.mailbox_id, uids, "add", flags)
+        return await self._store_flags(uids, "add", flags)
 
     async def remove_flags(self, uids: Sequence[Uid], flags: Sequence[str]) -> list[MessageRow]:
-        return await self.backend.store_flags(self.mailbox.mailbox_id, uids, "remove", flags)
+        return await self._store_flags(uids, "remove", flags)
+
+    async def _store_flags(
+        self, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
+    ) -> list[MessageRow]:
+        done = await self.backend.store_flags(self.mailbox.mailbox_id, uids, op, flags)
+        return list(done.rows)
 
     async def copy_to(self, uids: Sequence[Uid], target: MessageCollection) -> Transferred:
         return await self.backend.copy(self.mailbox.mailbox_id, uids, target.mailbox.mailbox_id)
@@ -387,10 +394,10 @@ class Message:
     async def remove_flags(self, *flags: str) -> None:
         await self._store("remove", flags)
 
-    async def _store(self, op: str, flags: Sequence[str]) -> None:
-        rows = await self._backend.store_flags(self.mailbox_id, [self.row.uid], op, flags)  # type: ignore[arg-type]
-        if rows:
-            self.row = rows[0]
+    async def _store(self, op: FlagOp, flags: Sequence[str]) -> None:
+        done = await self._backend.store_flags(self.mailbox_id, [self.row.uid], op, flags)
+        if done.rows:
+            self.row = done.rows[0]
 
 
 class MessagePart:

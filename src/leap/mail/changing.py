@@ -11,9 +11,9 @@ from leap.mail.contract import (
     FlagOp,
     MailboxId,
     MailboxStatus,
-    MessageRow,
     ModSeq,
     RowId,
+    Stored,
     Transferred,
     Uid,
 )
@@ -40,8 +40,13 @@ class MessageChanges:
         raise NotImplementedError
 
     async def store_flags(
-        self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
-    ) -> list[MessageRow]:
+        self,
+        mailbox_id: MailboxId,
+        uids: Sequence[Uid],
+        op: FlagOp,
+        flags: Sequence[str],
+        unchanged_since: ModSeq | None = None,
+    ) -> Stored:
         given = checked_flags(flags)
         report = Report()
         change: Any = {
@@ -52,26 +57,31 @@ class MessageChanges:
 
         def job(
             tx: Transaction, directory: Directory
-        ) -> tuple[list[listing.RowValues], dict[str, str]]:
+        ) -> tuple[list[listing.RowValues], dict[str, str], list[Uid]]:
             directory.require(mailbox_id)
             tx.tags.add(report)
             found = listing.row_values(tx.connection, mailbox_id, uids)
+            modified: list[Uid] = []
+            if unchanged_since is not None:
+                modified = [Uid(values[2]) for values in found if values[3] > unchanged_since]
+                found = [values for values in found if values[3] <= unchanged_since]
             changes = tx.update_rows(
                 MAIL_ROWS.name, [values[0] for values in found], {"flags": change}
             )
-            return found, {one.row_id: one.after["flags"] for one in changes if one.after}
+            changed = {one.row_id: one.after["flags"] for one in changes if one.after}
+            return found, changed, modified
 
-        found, changed = await self._edit(job)
+        found, changed, modified = await self._edit(job)
         modseq = report.modseqs.get(mailbox_id, ModSeq(0))
 
-        def answer() -> list[MessageRow]:
-            out: list[MessageRow] = []
+        def answer() -> Stored:
+            rows = []
             for values in found:
                 text = changed.get(values[0])
                 if text is not None:
                     values = (*values[:3], modseq, text, *values[5:])
-                out.append(listing.as_row(*values))
-            return out
+                rows.append(listing.as_row(*values))
+            return Stored(rows=tuple(rows), modified=tuple(modified))
 
         return answer() if len(found) < 1000 else await asyncio.to_thread(answer)
 

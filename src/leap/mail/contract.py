@@ -118,6 +118,14 @@ class NewMessage(Value, frozen=True, kw_only=True):
         return f"NewMessage({len(self.raw)} octets)"
 
 
+class Stored(Value, frozen=True, kw_only=True):
+    """What `store_flags` did: the rows it was carried out on, as they are now, and the uids it left alone because
+    they changed after `unchanged_since` (RFC 7162 3.1.3, MODIFIED); both ascending by uid."""
+
+    rows: tuple[MessageRow, ...]
+    modified: tuple[Uid, ...] = ()
+
+
 class Transferred(Value, frozen=True, kw_only=True):
     """COPYUID (RFC 4315): uids of the source and of the target, pairwise."""
 
@@ -263,7 +271,11 @@ class AccountBackend(Protocol):
         """Ascending by uid; with `changed_since` only those whose modseq is above it."""
 
     async def expunged(self, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
-        """Uids that left the mailbox after `since` (RFC 7162 3.2.7), ascending."""
+        """Uids that left the mailbox after `since` (RFC 7162 3.2.6), ascending.
+
+        An account need not remember for ever: when `since` lies before what it knows, the answer is every uid below
+        `uid_next` that is not in the mailbox (RFC 7162 5.3).
+        """
 
     async def claim_recent(self, mailbox_id: MailboxId) -> list[Uid]:
         """The uids that no session has seen as \\Recent yet; they are this caller's now (RFC 3501 2.3.2)."""
@@ -279,9 +291,18 @@ class AccountBackend(Protocol):
         """All or none, in one transaction, in order."""
 
     async def store_flags(
-        self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
-    ) -> list[MessageRow]:
-        """The rows that exist, after the change; rows already so keep their modseq. \\Recent is refused."""
+        self,
+        mailbox_id: MailboxId,
+        uids: Sequence[Uid],
+        op: FlagOp,
+        flags: Sequence[str],
+        unchanged_since: ModSeq | None = None,
+    ) -> Stored:
+        """The rows that exist, after the change; rows already so keep their modseq. \\Recent is refused.
+
+        With `unchanged_since` a row whose modseq is above it is left alone and named in `modified`; looking and
+        changing are one transaction (RFC 7162 3.1.3).
+        """
 
     async def copy(
         self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId

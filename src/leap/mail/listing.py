@@ -1,4 +1,4 @@
-"""Reads the mailbox index: status, rows, what was expunged. Each function runs in one snapshot or transaction."""
+"""Reads the mailbox index: status, rows, what is recent. Each function runs in one snapshot or transaction."""
 
 from __future__ import annotations
 
@@ -59,14 +59,6 @@ def read_rows(
         (mailbox_id, changed_since, first, _LAST_UID if last is None else last),
     )
     return [as_row(*values) for values in found]
-
-
-def read_expunged(connection: Connection, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
-    found = connection.execute(
-        "SELECT uid FROM mail_expunged WHERE mailbox_id = ? AND modseq > ? ORDER BY uid",
-        (mailbox_id, since),
-    )
-    return [Uid(uid) for (uid,) in found]
 
 
 def claim_recent(connection: Connection, mailbox_id: MailboxId) -> list[Uid]:

@@ -37,6 +37,7 @@ from leap.mail.contract import (
     SyncStatus,
     Uid,
 )
+from leap.mail.expunged import read_expunged
 from leap.mail.feed import ChangeFeed
 from leap.mail.flags import checked_flags, flags_text
 from leap.mail.mailboxes import Directory
@@ -204,7 +205,7 @@ class LocalAccount(MessageChanges):
         )
 
     async def expunged(self, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
-        return await self._look(mailbox_id, lambda c: listing.read_expunged(c, mailbox_id, since))
+        return await self._look(mailbox_id, lambda c: read_expunged(c, mailbox_id, since))
 
     async def claim_recent(self, mailbox_id: MailboxId) -> list[Uid]:
         def job(connection: Connection) -> list[Uid]:

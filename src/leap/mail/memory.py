@@ -40,6 +40,7 @@ from leap.mail.contract import (
     SearchedText,
     SearchResult,
     SecurityStatus,
+    Stored,
     SyncStatus,
     TooLarge,
     Transferred,
@@ -53,6 +54,7 @@ from leap.mail.search.texts import holds
 
 MAX_MESSAGE = 50 * 1024 * 1024  # what the provider's MX takes; APPEND allows no more
 MAX_NAME = 1000  # octets of UTF-8; twice what Dovecot allows, and it still fits one IMAP line
+EXPUNGED_KEPT = 50_000  # uids remembered of each mailbox; as `leap.mail.projection`
 _FIRST = Uid(1)
 _EVER = ModSeq(0)
 
@@ -94,6 +96,7 @@ class _Mailbox:
         self.rows: dict[Uid, MessageRow] = {}
         self.unclaimed: set[Uid] = set()
         self.gone: list[tuple[int, Uid]] = []
+        self.forgotten = 0  # what was expunged up to this modseq is not in `gone` any more
 
     def step(self) -> ModSeq:
         self.modseq += 1
@@ -119,8 +122,10 @@ class MemoryAccount:
         *,
         now: Callable[[], float] = time.time,
         first_uid_validity: int = 1,
+        expunged_kept: int = EXPUNGED_KEPT,
     ) -> None:
         self._address = address
+        self._expunged_kept = expunged_kept
         self._now = now
         self._validity = first_uid_validity
         self._serial = 0
@@ -254,7 +259,10 @@ class MemoryAccount:
         ]
 
     async def expunged(self, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
-        return sorted(uid for modseq, uid in self._find(mailbox_id).gone if modseq > since)
+        mailbox = self._find(mailbox_id)
+        if since < mailbox.forgotten:
+            return [Uid(n) for n in range(1, mailbox.uid_next) if n not in mailbox.rows]
+        return sorted(uid for modseq, uid in mailbox.gone if modseq > since)
 
     async def claim_recent(self, mailbox_id: MailboxId) -> list[Uid]:
         mailbox = self._find(mailbox_id)
@@ -302,6 +310,8 @@ class MemoryAccount:
         row = mailbox.rows.pop(uid)
         mailbox.unclaimed.discard(uid)
         mailbox.gone.append((modseq, uid))
+        if len(mailbox.gone) > self._expunged_kept:
+            mailbox.forgotten = mailbox.gone.pop(0)[0]
         self._forget(row.row_id)
 
     def _forget(self, row_id: RowId) -> None:
@@ -335,14 +345,23 @@ class MemoryAccount:
         return done
 
     async def store_flags(
-        self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
-    ) -> list[MessageRow]:
+        self,
+        mailbox_id: MailboxId,
+        uids: Sequence[Uid],
+        op: FlagOp,
+        flags: Sequence[str],
+        unchanged_since: ModSeq | None = None,
+    ) -> Stored:
         mailbox = self._find(mailbox_id)
         given = set(_checked_flags(flags))
         answer: list[MessageRow] = []
+        modified: list[Uid] = []
         modseq: ModSeq | None = None
         for uid in sorted(set(uids) & mailbox.rows.keys()):
             row = mailbox.rows[uid]
+            if unchanged_since is not None and row.modseq > unchanged_since:
+                modified.append(uid)
+                continue
             had = set(row.flags)
             new = given if op == "set" else had | given if op == "add" else had - given
             if new != had:
@@ -352,7 +371,7 @@ class MemoryAccount:
             answer.append(row)
         if modseq is not None:
             self._announce(mailbox)
-        return answer
+        return Stored(rows=tuple(answer), modified=tuple(modified))
 
     def _copy(self, source: _Mailbox, uids: Iterable[Uid], target: _Mailbox) -> Transferred:
         taken = sorted(set(uids) & source.rows.keys())

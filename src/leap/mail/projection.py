@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from leap.mail import expunged
 from leap.mail.contract import MailboxId, ModSeq, RowId
 from leap.mail.index_changes import IndexChanges, Placement, latest
 from leap.mail.index_faults import index_faults
@@ -68,12 +69,7 @@ _TABLES = (
     "CREATE UNIQUE INDEX IF NOT EXISTS mail_index_row ON mail_index (row_id)",
     "CREATE INDEX IF NOT EXISTS mail_index_modseq ON mail_index (mailbox_id, modseq)",
     "CREATE INDEX IF NOT EXISTS mail_index_header ON mail_index (header_id)",
-    """CREATE TABLE IF NOT EXISTS mail_expunged (
-        mailbox_id TEXT NOT NULL,
-        modseq INTEGER NOT NULL,
-        uid INTEGER NOT NULL,
-        PRIMARY KEY (mailbox_id, modseq, uid)
-    ) STRICT, WITHOUT ROWID""",
+    *expunged.TABLES,
     # The header record of each message, opened; filled at append, else when its blob is here.
     """CREATE TABLE IF NOT EXISTS mail_metadata (
         header_id TEXT PRIMARY KEY,
@@ -114,8 +110,14 @@ class Report:
 class MailIndex:
     """The projection (`leap.soledad.changes.Projection`)."""
 
-    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float] = time.time,
+        expunged_kept: int = expunged.EXPUNGED_KEPT,
+    ) -> None:
         self._now = now
+        self._expunged_kept = expunged_kept
         self._directory = DirectoryReader()
 
     def create(self, connection: Connection) -> None:
@@ -132,9 +134,16 @@ class MailIndex:
         if fresh:
             self._build(connection)
         self._ensure_boxes(connection, self._directory.read(connection))
+        expunged.forget_oldest(connection, self._expunged_kept)
 
     def _build(self, connection: Connection) -> None:
-        for table in ("mail_document", "mail_index", "mail_expunged", "mail_header_wanted"):
+        for table in (
+            "mail_document",
+            "mail_index",
+            "mail_expunged",
+            "mail_forgotten",
+            "mail_header_wanted",
+        ):
             connection.execute(f"DELETE FROM {table}")  # noqa: S608
         for document in find_documents(connection, MAILBOX_TYPE):
             mailbox_id = mailbox_id_of(document.doc_id)
@@ -154,7 +163,14 @@ class MailIndex:
 
         Opened header records stay where their blob is not here: they could not be opened again offline.
         """
-        for table in ("mail_directory", "mail_document", "mail_box", "mail_index", "mail_expunged"):
+        for table in (
+            "mail_directory",
+            "mail_document",
+            "mail_box",
+            "mail_index",
+            "mail_expunged",
+            "mail_forgotten",
+        ):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         drop_search(connection)
         connection.execute(

@@ -34,6 +34,7 @@ from leap.mail.contract import (
     RowId,
     SearchedText,
     SearchResult,
+    Stored,
     SyncStatus,
     TooLarge,
     Transferred,
@@ -319,12 +320,17 @@ class RemoteAccount:
         return made
 
     async def store_flags(
-        self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
-    ) -> list[MessageRow]:
-        rows: list[MessageRow] = await self._call(
-            "store_flags", mailbox_id, list(uids), op, list(flags)
+        self,
+        mailbox_id: MailboxId,
+        uids: Sequence[Uid],
+        op: FlagOp,
+        flags: Sequence[str],
+        unchanged_since: ModSeq | None = None,
+    ) -> Stored:
+        done: Stored = await self._call(
+            "store_flags", mailbox_id, list(uids), op, list(flags), unchanged_since
         )
-        return rows
+        return done
 
     async def copy(
         self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId

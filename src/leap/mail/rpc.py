@@ -20,7 +20,13 @@ from typing import Any
 
 import msgspec
 
-from leap.mail.contract import AccountBackend, AccountError, AccountUnavailable, NotPermitted
+from leap.mail.contract import (
+    AccountBackend,
+    AccountError,
+    AccountUnavailable,
+    NotPermitted,
+    Stored,
+)
 from leap.mail.rpc_frames import (
     CHANGES,
     MAX_BODY,
@@ -243,7 +249,8 @@ async def _decode(body: bytes, method: Method) -> tuple[Any, ...]:
 
 
 async def _encode(result: Any) -> bytes:
-    if isinstance(result, list) and len(result) > 200:
+    listed = result.rows if isinstance(result, Stored) else result
+    if isinstance(listed, list | tuple) and len(listed) > 200:
         return await asyncio.to_thread(msgspec.msgpack.encode, result)
     return msgspec.msgpack.encode(result)
 

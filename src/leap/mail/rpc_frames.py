@@ -38,13 +38,14 @@ from leap.mail.contract import (
     RowId,
     SearchedText,
     SearchResult,
+    Stored,
     SyncStatus,
     Transferred,
     Uid,
 )
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
-VERSION = 1
+VERSION = 2
 PIECE = 256 * 1024  # octets: half a millisecond of copying, so that other calls get their turn
 MAX_FRAME = PIECE + 4096
 MAX_HELLO = 4096
@@ -130,7 +131,10 @@ METHODS: dict[str, Method] = {
     "metadata": Method(tuple[list[RowId]], list[MessageMetadata]),
     "read": Method(tuple[RowId, int, int | None], bytes),
     "append": Method(tuple[MailboxId, list[NewMessage]], list[Appended]),
-    "store_flags": Method(tuple[MailboxId, list[Uid], FlagOp, list[str]], list[MessageRow]),
+    "store_flags": Method(
+        tuple[MailboxId, list[Uid], FlagOp, list[str], ModSeq | None],
+        Stored,
+    ),
     "copy": Method(tuple[MailboxId, list[Uid], MailboxId], Transferred),
     "move": Method(tuple[MailboxId, list[Uid], MailboxId], Transferred),
     "expunge": Method(tuple[MailboxId, list[Uid] | None], list[Uid]),

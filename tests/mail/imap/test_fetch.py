@@ -11,9 +11,10 @@ from leap.mail.contract import (
     ContentUnavailable,
     FlagOp,
     MailboxId,
-    MessageRow,
+    ModSeq,
     RowId,
     StorageFull,
+    Stored,
     Uid,
 )
 from leap.mail.memory import MemoryAccount
@@ -225,6 +226,8 @@ async def test_seen_is_set_by_body_and_not_by_peek_nor_by_examine(account: Memor
         S: * OK [UNSEEN 1] …
         S: * OK [UIDVALIDITY …
         S: * OK [UIDNEXT …
+        S: * OK [MAILBOXID …
+        S: * OK [HIGHESTMODSEQ …
         S: e OK …
         C: f FETCH 1 (FLAGS BODY[TEXT])
         S: * 1 FETCH (UID 1 FLAGS () BODY[TEXT] {1}
@@ -363,8 +366,13 @@ async def test_content_lost_in_the_middle_ends_the_connection() -> None:
 async def test_mail_can_be_read_when_seen_cannot_be_kept() -> None:
     class Full(MemoryAccount):
         async def store_flags(
-            self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
-        ) -> list[MessageRow]:
+            self,
+            mailbox_id: MailboxId,
+            uids: Sequence[Uid],
+            op: FlagOp,
+            flags: Sequence[str],
+            unchanged_since: ModSeq | None = None,
+        ) -> Stored:
             raise StorageFull("The disk is full.")
 
     account = Full()

@@ -73,6 +73,11 @@ COMMANDS = st.sampled_from(
         b"APPEND INBOX {6+}\r\nA: b\r\n", b"IDLE\r\nDONE", b"IDLE\r\nwhat", b"CLOSE", b"UNSELECT", b"CREATE x/y",
         b"DELETE x/y", b"RENAME INBOX z", b'LIST "" *', b"STATUS INBOX (MESSAGES)", b"AUTHENTICATE PLAIN\r\n*",
         b"UID EXPUNGE 1:*", b"MOVE * INBOX", b"CHECK", b"DELETE Archive", b"SEARCH RETURN (ALL) UID 1:*",
+        b"ENABLE QRESYNC", b"SELECT INBOX (QRESYNC (1 2 1:9 (1:2 1:2)))", b"SELECT INBOX (CONDSTORE)",
+        b"FETCH $ (FLAGS)",
+        b"UID FETCH 1:* FLAGS (CHANGEDSINCE 2 VANISHED)", b"STORE 1:2 (UNCHANGEDSINCE 3) FLAGS.SILENT (a)",
+        b"SEARCH RETURN (SAVE MIN) MODSEQ 2", b"UID STORE $ +FLAGS (\\Deleted)", b"STATUS INBOX (HIGHESTMODSEQ)",
+        b"MOVE $ Archive", b"FETCH * (MODSEQ BODY[])",
     ]
 )  # fmt: skip
 

@@ -196,8 +196,8 @@ async def test_a_closed_account_says_bye() -> None:
 
 
 async def test_passwords_show_in_no_repr() -> None:
-    from leap.mail.imap.wire.commands import parse_command
     from leap.mail.imap.wire.framing import RawCommand
+    from leap.mail.imap.wire.parsing import parse_command
 
     _, command = parse_command(RawCommand(b"a LOGIN alice hunter22", ()))
     assert "hunter22" not in repr(command)

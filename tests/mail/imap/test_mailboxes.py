@@ -51,7 +51,7 @@ async def test_create_delete_rename() -> None:
     await play(
         """
         C: a CREATE Work/
-        S: a OK Created.
+        S: a OK [MAILBOXID …] Created.
         C: b CREATE Work
         S: b NO [ALREADYEXISTS] …
         C: c CREATE inbox
@@ -125,6 +125,8 @@ async def test_deleting_the_selected_mailbox_closes_it() -> None:
         S: * 0 RECENT
         S: * OK [UIDVALIDITY …
         S: * OK [UIDNEXT …
+        S: * OK [MAILBOXID …
+        S: * OK [HIGHESTMODSEQ …
         S: a OK …
         C: b DELETE Short
         S: * OK [CLOSED] The selected mailbox was deleted
@@ -229,7 +231,7 @@ async def test_create_special_use() -> None:
     await play(
         """
         C: a CREATE Everything (USE (\\All))
-        S: a OK Created.
+        S: a OK [MAILBOXID …] Created.
         C: b LIST "" E*
         S: * LIST (\\HasNoChildren \\All) "/" Everything
         S: b OK …

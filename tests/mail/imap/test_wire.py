@@ -9,16 +9,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from leap.mail.imap.wire.commands import parse_command, split_tag
+from leap.mail.imap.wire.commands import Fetch, Select, Store
 from leap.mail.imap.wire.dates import format_date_time, parse_date_time
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.framing import CommandReader, Continuation, RawCommand, Refused
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS
 from leap.mail.imap.wire.mailbox_names import Pattern, canonical_name, decode_name, encode_name
 from leap.mail.imap.wire.numbers import NumberSet, format_set
+from leap.mail.imap.wire.parsing import parse_command, split_tag
 from leap.mail.imap.wire.responses import literal, mailbox, quoted, text_line
+from leap.mail.imap.wire.resync import Resync
 from leap.mail.imap.wire.scanner import Scanner
 
+ONE = NumberSet(((1, 1),))
 TIGHT = replace(
     DEFAULT_LIMITS,
     line=200,
@@ -146,6 +149,9 @@ TOKENS = st.sampled_from(
         b"INBOX", b"{3+}\r\nabc", b"{0+}\r\n", b'"02-Nov-2026 09:00:00 +0100"', b"1-Nov-2026", b"\xff", b"\x00",
         b"RENAME",
         b"COPY", b"AUTHENTICATE", b"ENABLE", b"SINCE", b"HEADER", b"BODY[1.2.MIME]", b"ALL", b"SELECT", b"LSUB", b"USE",
+        b"$", b"MODSEQ", b"CONDSTORE", b"QRESYNC", b"(CHANGEDSINCE 3 VANISHED)", b"(UNCHANGEDSINCE 0)", b"SAVE",
+        b"(QRESYNC (1 2 3 (4 5)))", b"(1 1 1:4294967295 (1 1:4294967295))", b"HIGHESTMODSEQ", b"/flags/a", b"PRIV",
+        b"EMAILID", b"MAILBOXID", b"PREVIEW", b"(LAZY)",
     ]
 )  # fmt: skip
 
@@ -153,6 +159,7 @@ TOKENS = st.sampled_from(
 @given(st.lists(st.one_of(TOKENS, st.binary(max_size=6)), max_size=20))
 @example([b"a FETCH 1 BODY[HEADER.FIELDS ("])
 @example([b"a SEARCH ", b"("] * 60)
+@example([b"a SELECT INBOX (QRESYNC (1 2 1:4294967295 (1:4294967295 1:4294967295)))"])
 @settings(max_examples=1_000, deadline=None)
 def test_grammar_raises_nothing_but_its_own_error(tokens: list[bytes]) -> None:
     source = CommandReader()
@@ -178,6 +185,26 @@ def test_spaces_and_letter_case_are_taken_as_they_come() -> None:
     tag, command = parse_command(RawCommand(b"A.1/x fEtCh  1  (flags) ", ()))
     assert tag == b"A.1/x"
     assert command == parse_command(RawCommand(b"b FETCH 1 FLAGS", ()))[1]
+
+
+RESYNC = Resync(7, 20, NumberSet(((1, 9),)), (NumberSet(((1, 2),)), NumberSet(((3, 3), (6, 6)))))
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        (b"SELECT x (CONDSTORE)", Select("x", False, condstore=True)),
+        (b"EXAMINE x (QRESYNC (7 20 1:9 (1:2 3,6)) CONDSTORE)", Select("x", True, True, RESYNC)),
+        (b"SELECT x (QRESYNC (7 20))", Select("x", False, resync=Resync(7, 20))),
+        (b"FETCH $ UID", Fetch(NumberSet((), saved=True), False, ("UID",))),
+        (b"UID FETCH 1 MODSEQ (changedsince 3 vanished)", Fetch(ONE, True, ("MODSEQ",), 3, True)),
+        (b"STORE 1 (UNCHANGEDSINCE 0) -FLAGS a", Store(ONE, False, "remove", False, ("a",), 0)),
+        (b"STORE 1 (UNCHANGEDSINCE 9) FLAGS.SILENT ()", Store(ONE, False, "set", True, (), 9)),
+    ],
+)
+def test_parameters_and_modifiers(line: bytes, command: object) -> None:
+    assert parse_command(RawCommand(b"a " + line, ()))[1] == command
+    assert parse_command(RawCommand(b"a " + line + b" ", ()))[1] == command
 
 
 # -- sets

@@ -5,7 +5,8 @@ Invariants:
 * expunged messages keep their numbers until `take_expunges`, which the session calls only at moments at which
   EXPUNGE may be sent (RFC 3501 7.4.1);
 * arrivals get numbers only by `take_arrivals`; so between two announcements numbers stand still;
-* `learn` may be told the same thing again and in pieces: every piece counts once.
+* `learn` may be told the same thing again and in pieces: every piece counts once;
+* `told` is a modseq up to which the client was told of everything: what may be called HIGHESTMODSEQ (RFC 7162 3.2).
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class MailboxView:
     ) -> None:
         self.mailbox_id: MailboxId = status.mailbox_id
         self.uid_validity = status.uid_validity
-        self.modseq: ModSeq = status.highest_modseq
+        self.modseq: ModSeq = status.highest_modseq  # up to which `learn` was given everything
+        self.told: ModSeq = status.highest_modseq
+        self.tells_modseq = False  # the client wants every new modseq, not only changed flags
         self._uids: list[Uid] = [row.uid for row in rows]
         self._rows: list[MessageRow] = list(rows)
         self._arrived: dict[Uid, MessageRow] = {}
@@ -69,6 +72,10 @@ class MailboxView:
     def flags(self, row: MessageRow) -> tuple[str, ...]:
         """The flags to show, with \\Recent if it is this session's."""
         return (*row.flags, "\\Recent") if row.uid in self.recent else row.flags
+
+    def find_all(self, uids: Iterable[Uid]) -> list[SeqNum]:
+        """The messages with these uids, in their order, those already gone left out."""
+        return [n for uid in uids if uid not in self._gone and (n := self.find(uid)) is not None]
 
     def resolve(self, numbers: NumberSet, by_uid: bool) -> list[SeqNum]:
         """The messages of a set, ascending, those already gone left out of uid sets.
@@ -128,6 +135,8 @@ class MailboxView:
             if set(row.flags) != set(known.flags):
                 self._changed.add(row.uid)
                 self._learn_keywords(row.flags)
+            elif self.tells_modseq and row.modseq > known.modseq:
+                self._changed.add(row.uid)
             self._rows[number - 1] = row
 
     def settle(self, rows: Iterable[MessageRow]) -> None:
@@ -145,7 +154,22 @@ class MailboxView:
                 self._keywords[flag.lower()] = flag
                 self._new_keywords = True
 
+    def settled(self, numbers: Iterable[SeqNum]) -> None:
+        """The client was told of these as they are now, by other means."""
+        self._changed.difference_update(self._uids[n - 1] for n in numbers)
+
     # -- announcing
+
+    @property
+    def withholds(self) -> bool:
+        """Whether messages went of which the client was not told yet."""
+        return bool(self._gone)
+
+    def take_vanished(self) -> list[Uid]:
+        """The uids to send as VANISHED, ascending (RFC 7162 3.2.10)."""
+        vanished = sorted(self._gone)
+        self.take_expunges()
+        return vanished
 
     def take_expunges(self) -> list[SeqNum]:
         """The numbers to send as EXPUNGE, in an order in which each is right when it is read."""

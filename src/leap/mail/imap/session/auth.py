@@ -17,9 +17,11 @@ from leap.mail.imap.wire.commands import Authenticate, Enable, Id, Login, Simple
 # Only what is complete and tested stands here; docs/imap.md names the state of each.
 AFTER_LOGIN = (
     b"IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE CHILDREN IDLE UIDPLUS MOVE UNSELECT SPECIAL-USE "
-    b"CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH WITHIN MULTIAPPEND ENABLE"
+    b"CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH SEARCHRES WITHIN MULTIAPPEND ENABLE "
+    b"CONDSTORE QRESYNC OBJECTID PREVIEW"
 )
 BEFORE_LOGIN = b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE"
+CAN_BE_ENABLED = frozenset({"CONDSTORE", "QRESYNC"})
 FIRST_DELAY = 0.5  # seconds after the first failure; doubled each time
 LONGEST_DELAY = 8.0
 MOST_FAILURES = 5  # in one connection; the delays make a sixth try worth less than a new connection
@@ -43,9 +45,14 @@ async def identify(session: SessionState, command: Id) -> bytes:
 
 
 async def enable(session: SessionState, command: Enable) -> bytes:
+    """ENABLED names what was asked for and is enabled now; it comes also when that is nothing (RFC 5161 3.1)."""
     session.signed_in()
-    session.untagged(b"ENABLED")  # RFC 5161 3.1: sent also when nothing was enabled
-    return ok("Nothing of this can be enabled.")
+    known = [name for name in dict.fromkeys(command.names) if name in CAN_BE_ENABLED]
+    if known:
+        session.enable_condstore()  # RFC 7162 3.2.3: QRESYNC is nothing without it
+    session.enabled.update(known)
+    session.untagged(" ".join(["ENABLED", *known]).encode("ascii"))
+    return ok("Enabled." if known else "Nothing of this can be enabled.")
 
 
 async def login(session: SessionState, command: Login) -> bytes:

@@ -1,4 +1,4 @@
-"""FETCH (RFC 3501 6.4.5, 7.4.2): rows, stored wire bytes, and octets of messages, written as they are read.
+"""FETCH (RFC 3501 6.4.5, 7.4.2; RFC 7162 3.1.4): rows, stored wire bytes, and octets, written as they are read.
 
 Invariants:
 * UID stands first in every answer, whoever asked for it;
@@ -22,19 +22,22 @@ from leap.mail.contract import (
     RowId,
     Uid,
 )
-from leap.mail.imap.session.replies import ConnectionBroken, No, ok, refusal
+from leap.mail.imap.session.replies import Bad, ConnectionBroken, No, ok, refusal
+from leap.mail.imap.session.resync import vanished_earlier
 from leap.mail.imap.session.sections import header_section, section, sliced
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Fetch
 from leap.mail.imap.wire.dates import format_date_time
-from leap.mail.imap.wire.fetching import BodySection, FetchItem
-from leap.mail.imap.wire.responses import flag_list, literal
+from leap.mail.imap.wire.fetching import BodySection, FetchItem, Preview
+from leap.mail.imap.wire.responses import flag_list, literal, nstring, object_id
 from leap.mail.message import Message
 
 _ROWS = 1_000  # answers without octets of messages that are written together
 _MESSAGES = 64  # messages read before one transaction sets \Seen for them
 _AHEAD = 8  # messages read at the same time, which hides the way to the store's threads
+_LAZY_ROWS = 20  # one of them that is not at hand makes all of them NIL
+_LAZY_WAIT = 0.5  # seconds
 _WINDOW = 1 << 20  # octets kept ready to be written
 _CHUNK = 1 << 18  # octets read at once of a message too large for the window
 _SCAN_INLINE = 1 << 20  # a larger message is scanned in a thread: 1 MB takes about 5 ms
@@ -55,13 +58,28 @@ _Ready = tuple[SeqNum, list[_Piece]]
 
 async def fetch(session: SessionState, command: Fetch) -> bytes:
     view = session.selected()
+    since = command.changed_since
+    if command.vanished and not session.qresync:  # RFC 7162 3.2.6
+        raise Bad("ENABLE QRESYNC comes first.")
+    if since is not None or "MODSEQ" in command.items:
+        session.enable_condstore()
+    if since is not None:
+        await session.refresh()  # so that what changed this moment is answered whole
     numbers = session.resolve(command.numbers, command.by_uid)
-    plan = _Plan(command.items)
+    items = command.items
+    if since is not None:
+        numbers = [n for n in numbers if view.row(n).modseq > since]
+        items = (*items, "MODSEQ") if "MODSEQ" not in items else items  # RFC 7162 3.1.4.1
+    if since is not None and command.vanished and not command.numbers.saved:
+        await vanished_earlier(session, view, since, command.numbers)
+    plan = _Plan(items)
     fetcher = _Fetcher(session, view, plan)
     if plan.needs_octets:
         await fetcher.with_octets(numbers)
     else:
         await fetcher.without_octets(numbers)
+    if plan.asks_flags and since is not None:
+        view.settled(numbers)
     if fetcher.refused is not None:
         raise fetcher.refused
     return ok("Fetched.")
@@ -78,10 +96,12 @@ class _Plan:
         self.header_only = all(section.header_only for section in sections)
         self.whole_only = len(sections) == 1 and not sections[0].path and not sections[0].text
         self.needs_metadata = (bool(sections) and self.header_only) or any(
-            item in ("ENVELOPE", "BODY", "BODYSTRUCTURE") for item in items
+            item in ("ENVELOPE", "BODY", "BODYSTRUCTURE", Preview()) for item in items
         )
+        self.likes_metadata = Preview(lazy=True) in items
         self.sets_seen = any(not section.peek for section in sections)
         self.asks_flags = "FLAGS" in items
+        self.asks_modseq = "MODSEQ" in items
 
 
 class _Fetcher:
@@ -119,7 +139,7 @@ class _Fetcher:
 
     async def metadata(self, numbers: Sequence[SeqNum]) -> dict[RowId, MessageMetadata]:
         if not self.plan.needs_metadata:
-            return {}
+            return await self.at_hand(numbers) if self.plan.likes_metadata else {}
         row_ids = [self.view.row(n).row_id for n in numbers if not self.view.is_gone(n)]
         if len(row_ids) < len(numbers):
             self.refuse(NoSuchMessage("Some of the messages were expunged."))
@@ -135,14 +155,41 @@ class _Fetcher:
                 self.refuse(error)
         return found
 
+    async def at_hand(self, numbers: Sequence[SeqNum]) -> dict[RowId, MessageMetadata]:
+        """What can be had without waiting for the provider, a few messages at a time."""
+        found: dict[RowId, MessageMetadata] = {}
+        row_ids = [self.view.row(n).row_id for n in numbers if not self.view.is_gone(n)]
+        for start in range(0, len(row_ids), _LAZY_ROWS):
+            try:
+                async with asyncio.timeout(_LAZY_WAIT):
+                    several = await self.account.metadata(row_ids[start : start + _LAZY_ROWS])
+            except AccountError:
+                continue
+            except TimeoutError:  # the others would wait as long
+                break
+            found.update((its.row_id, its) for its in several)
+        return found
+
     def simple(self, item: FetchItem, row: MessageRow, metadata: MessageMetadata | None) -> bytes:
         match item:
             case "FLAGS":
                 return b"FLAGS " + flag_list(self.view.flags(row))
+            case "MODSEQ":
+                return b"MODSEQ (%d)" % row.modseq
+            case "EMAILID":  # RFC 8474 5.1
+                return b"EMAILID (%s)" % object_id(row.message_id)
+            case "THREADID":  # RFC 8474 5.2: threads have no ids here
+                return b"THREADID NIL"
             case "INTERNALDATE":
                 return b"INTERNALDATE " + format_date_time(row.internal_date, row.zone)
             case "RFC822.SIZE":
                 return b"RFC822.SIZE %d" % row.size
+        if isinstance(
+            item, Preview
+        ):  # RFC 8970 3.1: NIL only to those who said that they can ask again
+            return b"PREVIEW " + nstring(
+                None if metadata is None else metadata.preview.encode("utf-8", "replace")
+            )
         if metadata is None:
             raise AssertionError("metadata was not asked for")
         match item:
@@ -208,6 +255,8 @@ class _Fetcher:
             flags = b""
             if self.plan.asks_flags or row.uid in newly_seen:
                 flags = b" FLAGS " + flag_list(self.view.flags(row))
+            if self.plan.asks_modseq or (row.uid in newly_seen and self.session.condstore):
+                flags += b" MODSEQ (%d)" % row.modseq
             output.write(b"* %d FETCH (UID %d%s" % (number, row.uid, flags))
             for piece in pieces:
                 if isinstance(piece, bytes):
@@ -227,18 +276,18 @@ class _Fetcher:
         if not unseen:
             return set()
         try:
-            rows = await self.account.store_flags(self.view.mailbox_id, unseen, "add", ["\\Seen"])
+            done = await self.account.store_flags(self.view.mailbox_id, unseen, "add", ["\\Seen"])
         except AccountError:  # a full disk, say: mail can be read all the same
             return set()
-        self.view.settle(rows)
-        return {row.uid for row in rows}
+        self.view.settle(done.rows)
+        return {row.uid for row in done.rows}
 
     async def pieces(self, row: MessageRow, metadata: MessageMetadata | None) -> list[_Piece]:
         """The answer after UID and FLAGS; raises AccountError before anything was written."""
         pieces: list[_Piece] = []
         message: Message | None = None
         for item in self.plan.items:
-            if item == "FLAGS":
+            if item in ("FLAGS", "MODSEQ"):  # written by `send`, as they are then
                 continue
             if not isinstance(item, BodySection):
                 pieces.append(b" " + self.simple(item, row, metadata))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from leap.mail.contract import MailboxInfo, MailboxStatus
-from leap.mail.imap.session.replies import No, ok
+from leap.mail.imap.session.replies import Bad, No, ok
+from leap.mail.imap.session.resync import resync_mailbox
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView
 from leap.mail.imap.wire.commands import (
@@ -17,7 +18,7 @@ from leap.mail.imap.wire.commands import (
 )
 from leap.mail.imap.wire.listing import StatusItem
 from leap.mail.imap.wire.mailbox_names import SEPARATOR
-from leap.mail.imap.wire.responses import mailbox
+from leap.mail.imap.wire.responses import mailbox, object_id
 
 _SPECIAL_USES = {
     use.lower(): use
@@ -27,6 +28,8 @@ _SPECIAL_USES = {
 
 async def select(session: SessionState, command: Select) -> bytes:
     account = session.signed_in()
+    if command.resync is not None and not session.qresync:  # RFC 7162 3.2.5
+        raise Bad("ENABLE QRESYNC comes first.")
     if session.view is not None:
         session.unselect()  # RFC 3501 6.3.1: also when what follows fails
         session.untagged(b"OK [CLOSED] The other mailbox is closed")
@@ -35,7 +38,10 @@ async def select(session: SessionState, command: Select) -> bytes:
     status = await account.status(info.mailbox_id)
     rows = await account.rows(info.mailbox_id)
     recent = () if command.read_only else await account.claim_recent(info.mailbox_id)
+    if command.condstore:
+        session.enable_condstore()
     view = MailboxView(status, rows, recent)
+    view.tells_modseq = session.condstore
     session.view = view
     session.read_only = command.read_only
     shown_recent = status.recent if command.read_only else len(view.recent)
@@ -47,7 +53,11 @@ async def select(session: SessionState, command: Select) -> bytes:
         lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % status.uid_validity)
     lines.append(b"* OK [UIDNEXT %d] Next UID\r\n" % uid_next)
+    lines.append(b"* OK [MAILBOXID (%s)] Its id\r\n" % object_id(info.mailbox_id))
+    lines.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % status.highest_modseq)
     session.output.write(b"".join(lines))
+    if command.resync is not None:
+        await resync_mailbox(session, view, command.resync)
     if command.read_only:
         return ok("Examined.", b"READ-ONLY")
     return ok("Selected.", b"READ-WRITE")
@@ -65,8 +75,8 @@ async def create(session: SessionState, command: Create) -> bytes:
             raise No("A mailbox can have one of the special uses of RFC 6154.", b"USEATTR")
         if any(info.special_use == use for info in await account.list_mailboxes()):
             raise No("Another mailbox has this special use.", b"USEATTR")
-    await account.create_mailbox(name, use)
-    return ok("Created.")
+    info = await account.create_mailbox(name, use)
+    return ok("Created.", b"MAILBOXID (%s)" % object_id(info.mailbox_id))  # RFC 8474 4.1
 
 
 async def delete(session: SessionState, command: Delete) -> bytes:
@@ -102,12 +112,20 @@ async def status_line(
     session: SessionState, info: MailboxInfo, items: tuple[StatusItem, ...]
 ) -> bytes:
     """STATUS for one mailbox (RFC 3501 7.2.4)."""
+    if "HIGHESTMODSEQ" in items:  # RFC 7162 3.1
+        session.enable_condstore()
     found = await session.signed_in().status(info.mailbox_id)
-    values = b" ".join(b"%s %d" % (item.encode(), _value(found, item)) for item in items)
+    values = b" ".join(b"%s %s" % (item.encode(), _value(found, item)) for item in items)
     return b"STATUS " + mailbox(info.name) + b" (" + values + b")"
 
 
-def _value(status: MailboxStatus, item: StatusItem) -> int:
+def _value(status: MailboxStatus, item: StatusItem) -> bytes:
+    if item == "MAILBOXID":  # RFC 8474 4.3
+        return b"(%s)" % object_id(status.mailbox_id)
+    return b"%d" % _count(status, item)
+
+
+def _count(status: MailboxStatus, item: StatusItem) -> int:
     match item:
         case "MESSAGES":
             return status.messages
@@ -121,6 +139,8 @@ def _value(status: MailboxStatus, item: StatusItem) -> int:
             return status.unseen
         case "SIZE":
             return status.size
+        case _:
+            return status.highest_modseq
 
 
 async def namespace(session: SessionState, command: Simple) -> bytes:

@@ -59,6 +59,13 @@ def ok(text: str, code: bytes | None = None) -> bytes:
     return b"OK" + (b" [" + code + b"]" if code else b"") + b" " + text.encode("ascii")
 
 
+def with_code(line: bytes, code: bytes) -> bytes:
+    """An OK which has no response code yet, with one; any other answer as it is."""
+    if not line.startswith(b"OK ") or line.startswith(b"OK ["):
+        return line
+    return b"OK [" + code + b"]" + line[2:]
+
+
 # RFC 5530 has the codes, and RFC 7889 TOOBIG
 _CODES: tuple[tuple[type[AccountError], bytes], ...] = (
     (NoSuchMailbox, b"NONEXISTENT"),

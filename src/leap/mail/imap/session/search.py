@@ -1,4 +1,4 @@
-"""SEARCH (RFC 3501 6.4.4, 7.2.5; RFC 4731; RFC 5032): cheap keys first, and only what is left is read.
+"""SEARCH (RFC 3501 6.4.4, 7.2.5; RFC 4731, 5032, 5182; RFC 7162 3.1.5): cheap keys first, the rest is read.
 
 A key is asked about candidates and answers with those that fit; so AND narrows, OR asks its right side only about
 what its left side left over, and text is looked for only in messages that nothing cheaper has excluded.
@@ -14,6 +14,7 @@ from typing import Literal
 
 from leap.mail.contract import (
     AccountBackend,
+    AccountError,
     ContentUnavailable,
     NoSuchMessage,
     SearchedText,
@@ -24,16 +25,19 @@ from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Search
 from leap.mail.imap.wire.dates import day_of
 from leap.mail.imap.wire.numbers import format_set
+from leap.mail.imap.wire.responses import object_id
 from leap.mail.imap.wire.searching import (
     Age,
     All,
     And,
+    ChangedAt,
     Day,
     HasFlag,
     Header,
     IsNew,
     Not,
     Numbers,
+    ObjectId,
     Or,
     SearchKey,
     SearchProgram,
@@ -56,21 +60,53 @@ async def search(
 ) -> bytes:
     view = session.selected()
     program = command.program
-    if program.bad_charset:
-        raise No("Only these charsets are known.", b"BADCHARSET (US-ASCII UTF-8)")
-    search_in = _Search(session, session.signed_in(), view, now())
-    everything = [number for number, _ in view.numbered() if not view.is_gone(number)]
-    found = await search_in.among(everything, program.key)
-    numbers: Sequence[int] = [view.uid(n) for n in found] if command.by_uid else found
-    session.untagged(_answer(tag, program, numbers, command.by_uid))
-    if search_in.unreachable:
-        raise No("Some messages could not be read; the others were searched.", b"UNAVAILABLE")
+    saves = program.returns is not None and "SAVE" in program.returns
+    try:
+        if program.bad_charset:
+            raise No("Only these charsets are known.", b"BADCHARSET (US-ASCII UTF-8)")
+        if program.modseq:
+            session.enable_condstore()
+            await session.refresh()
+        search_in = _Search(session, session.signed_in(), view, now())
+        everything = [number for number, _ in view.numbered() if not view.is_gone(number)]
+        found = await search_in.among(everything, program.key)
+        numbers: Sequence[int] = [view.uid(n) for n in found] if command.by_uid else found
+        returned = _returned(program, found)
+        highest = max((view.row(n).modseq for n in returned), default=0) if program.modseq else 0
+        if not (
+            saves and len(program.returns or ()) == 1
+        ):  # RFC 5182 2.4: then nothing is answered
+            session.untagged(_answer(tag, program, numbers, command.by_uid, highest))
+        if search_in.unreachable:
+            raise No("Some messages could not be read; the others were searched.", b"UNAVAILABLE")
+    except (No, AccountError):
+        if saves:  # RFC 5182 2.1; after BAD it stays as it is
+            session.saved = ()
+        raise
+    if saves:
+        session.saved = tuple(view.uid(n) for n in returned)
     return ok("Searched.")
 
 
-def _answer(tag: bytes, program: SearchProgram, numbers: Sequence[int], by_uid: bool) -> bytes:
+def _returned(program: SearchProgram, found: Candidates) -> Candidates:
+    """The messages whose modseq is told and which "$" names: all, unless only an end was asked for.
+
+    RFC 4731 3.2, RFC 5182 2.4
+    """
+    returns = program.returns or frozenset({"ALL"})
+    if not found or "ALL" in returns or "COUNT" in returns or not returns & {"MIN", "MAX"}:
+        return found
+    ends = found[:1] if "MIN" in returns else []
+    return ends + found[-1:] if "MAX" in returns and found[-1:] != ends else ends
+
+
+def _answer(
+    tag: bytes, program: SearchProgram, numbers: Sequence[int], by_uid: bool, highest: int
+) -> bytes:
+    """`highest` is the modseq to tell, 0 when none is due."""
     if program.returns is None:
-        return b"SEARCH" + b"".join(b" %d" % number for number in numbers)
+        line = b"SEARCH" + b"".join(b" %d" % number for number in numbers)
+        return line + b" (MODSEQ %d)" % highest if highest else line
     line = b'ESEARCH (TAG "' + tag + b'")' + (b" UID" if by_uid else b"")  # RFC 4731 3.1
     if numbers:
         if "MIN" in program.returns:
@@ -81,7 +117,7 @@ def _answer(tag: bytes, program: SearchProgram, numbers: Sequence[int], by_uid: 
             line += b" ALL " + format_set(numbers)
     if "COUNT" in program.returns:
         line += b" COUNT %d" % len(numbers)
-    return line
+    return line + b" MODSEQ %d" % highest if highest else line
 
 
 class _Search:
@@ -146,6 +182,12 @@ class _Search:
                 return lambda n: (spelled in view.row(n).flags) is there
             case IsNew():
                 return lambda n: view.uid(n) in view.recent and "\\Seen" not in view.row(n).flags
+            case ChangedAt(modseq):
+                return lambda n: view.row(n).modseq >= modseq
+            case ObjectId("EMAILID", wanted):
+                return lambda n: object_id(view.row(n).message_id) == wanted
+            case ObjectId():
+                return lambda n: False
             case Size(True, octets):
                 return lambda n: view.row(n).size > octets
             case Size(False, octets):

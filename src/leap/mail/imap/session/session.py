@@ -15,6 +15,7 @@ from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.wire import commands as wire
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.framing import Continuation, Event, RawCommand, Refused
+from leap.mail.imap.wire.parsing import parse_command, split_tag
 from leap.mail.imap.wire.responses import text_line
 
 MOST_BAD_COMMANDS = 20  # one after the other; a program that talks something else ends here
@@ -68,7 +69,7 @@ class Session(SessionState):
             await taker(b"" if isinstance(line, Refused) else line)
 
     async def _refuse(self, refused: Refused) -> None:
-        tag = wire.split_tag(refused.text) or b"*"
+        tag = split_tag(refused.text) or b"*"
         if refused.reason == "message":  # RFC 7889 3
             limit = self.limits.message // (1024 * 1024)
             line = b"NO [TOOBIG] A message has at most %d MiB" % limit
@@ -85,9 +86,9 @@ class Session(SessionState):
             self._count_bad()
             return
         try:
-            tag, command = wire.parse_command(raw, self.limits)
+            tag, command = parse_command(raw, self.limits)
         except ImapSyntaxError as error:
-            tag = wire.split_tag(raw.text) or b"*"
+            tag = split_tag(raw.text) or b"*"
             self.output.write(tag + b" BAD " + text_line(str(error)) + b"\r\n")
             await self.output.drain()
             self._count_bad()

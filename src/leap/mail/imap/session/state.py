@@ -21,12 +21,21 @@ from leap.mail.contract import (
     MessageRow,
     NoSuchMailbox,
     RowId,
+    Uid,
 )
-from leap.mail.imap.session.replies import Bad, ConnectionBroken, Ended, Goodbye, No, refusal
+from leap.mail.imap.session.replies import (
+    Bad,
+    ConnectionBroken,
+    Ended,
+    Goodbye,
+    No,
+    refusal,
+    with_code,
+)
 from leap.mail.imap.tracker import SYSTEM_FLAGS, MailboxView, SeqNum
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
-from leap.mail.imap.wire.numbers import NumberSet
+from leap.mail.imap.wire.numbers import NumberSet, format_set
 from leap.mail.imap.wire.responses import flag_list, text_line
 from leap.mail.message import Message
 
@@ -65,7 +74,12 @@ class SessionState:
         self.account: AccountBackend | None = None
         self.view: MailboxView | None = None
         self.read_only = False
-        self.enabled: set[str] = set()
+        self.enabled: set[str] = set()  # RFC 5161
+        self.saved: tuple[Uid, ...] = ()  # "$" (RFC 5182)
+        self.tells_highest = False  # HIGHESTMODSEQ is due in the tagged answer of this command
+        self.begins_modseq = (
+            False  # HIGHESTMODSEQ is due untagged: the client asks for modseqs from now on
+        )
         self.expected_line: LineTaker | None = None
         self.failed_logins = 0
         self.sliced_message: tuple[RowId, Message] | None = None  # the last one fetched in slices
@@ -93,6 +107,22 @@ class SessionState:
         if self.read_only:
             raise No("The mailbox was opened read-only.", b"READ-ONLY")
         return view
+
+    @property
+    def condstore(self) -> bool:
+        return "CONDSTORE" in self.enabled
+
+    @property
+    def qresync(self) -> bool:
+        return "QRESYNC" in self.enabled
+
+    def enable_condstore(self) -> None:
+        """The client showed that it knows modification sequences (RFC 7162 3.1, CONDSTORE-enabling commands)."""
+        if not self.condstore:
+            self.enabled.add("CONDSTORE")
+            if self.view is not None:
+                self.view.tells_modseq = True
+                self.begins_modseq = self.stale = True
 
     # -- writing
 
@@ -133,6 +163,10 @@ class SessionState:
             return
         except AccountError as error:
             logger.info("IMAP session cannot see its mailbox: %s", type(error).__name__)
+        if self.tells_highest:
+            self.tells_highest = False
+            if self.view is not None and self.condstore:  # RFC 7162 3.2.7, 3.2.9; RFC 6851 4.4
+                line = with_code(line, b"HIGHESTMODSEQ %d" % self.view.told)
         self.output.write(tag + b" " + line + b"\r\n")
         await self.output.drain()
 
@@ -213,8 +247,11 @@ class SessionState:
 
     def resolve(self, numbers: NumberSet, by_uid: bool) -> list[SeqNum]:
         """The messages of a set. Raises Bad for sequence numbers there are not."""
+        view = self.selected()
+        if numbers.saved:
+            return view.find_all(self.saved)
         try:
-            return self.selected().resolve(numbers, by_uid)
+            return view.resolve(numbers, by_uid)
         except IndexError:
             raise Bad("There is no message with that number.") from None
 
@@ -248,14 +285,25 @@ class SessionState:
         if view is None:
             return
         lines: list[bytes] = []
-        if expunges:
-            lines.extend(b"* %d EXPUNGE\r\n" % number for number in view.take_expunges())
+        if expunges and view.withholds:
+            if self.qresync:  # RFC 7162 3.2.10
+                lines.append(b"* VANISHED " + format_set(view.take_vanished()) + b"\r\n")
+            else:
+                lines.extend(b"* %d EXPUNGE\r\n" % number for number in view.take_expunges())
         arrivals = view.take_arrivals()
         if arrivals:
             lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
         if view.take_keywords():
             lines.extend(self.flags_lines(view))
         lines.extend(self.flags_of(view, n, view.row(n)) for n in view.take_changes())
+        if not view.withholds:
+            view.told = view.modseq
+        # RFC 7162 3.2: a client must not take a modseq it was told for the highest while it misses an expunge
+        elif self.condstore:
+            self.begins_modseq = True
+        if self.begins_modseq:
+            self.begins_modseq = False
+            lines.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.told)
         if lines:
             self.output.write(b"".join(lines))
 
@@ -269,10 +317,14 @@ class SessionState:
         ]
 
     def flags_of(self, view: MailboxView, number: SeqNum, row: MessageRow) -> bytes:
-        return b"* %d FETCH (UID %d FLAGS %s)\r\n" % (number, row.uid, flag_list(view.flags(row)))
+        modseq = b" MODSEQ (%d)" % row.modseq if self.condstore else b""
+        flags = flag_list(view.flags(row))
+        return b"* %d FETCH (UID %d FLAGS %s%s)\r\n" % (number, row.uid, flags, modseq)
 
     def unselect(self) -> None:
         self.view = None
+        self.saved = ()  # RFC 5182 2.1
+        self.begins_modseq = False
         self.sliced_message = None
         self.stale = False
         self.read_only = False

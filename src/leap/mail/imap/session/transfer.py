@@ -37,5 +37,6 @@ async def transfer(session: SessionState, command: Transfer) -> bytes:
     )
     if command.move:
         session.untagged(b"OK [" + code + b"] Moved")  # RFC 6851 4.3: before the EXPUNGEs
+        session.tells_highest = True
         return ok("Moved.")
     return ok("Copied.", code)

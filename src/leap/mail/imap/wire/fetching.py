@@ -2,7 +2,8 @@
 
 fetch      = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
 fetch-att  = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] / "BODY" ["STRUCTURE"]
-             / "UID" / "BODY" section ["<" number "." nz-number ">"] / "BODY.PEEK" section [...]
+             / "UID" / "MODSEQ" / "EMAILID" / "THREADID" / "BODY" section ["<" number "." nz-number ">"]
+             / "PREVIEW" [SP "(" "LAZY" ")"] / "BODY.PEEK" section [...]
 section    = "[" [section-spec] "]"
 """
 
@@ -17,13 +18,27 @@ from leap.mail.imap.wire.responses import astring
 from leap.mail.imap.wire.scanner import Scanner
 
 SectionText = Literal["", "HEADER", "HEADER.FIELDS", "HEADER.FIELDS.NOT", "TEXT", "MIME"]
-Simple = Literal["FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE"]
+Simple = Literal[
+    "FLAGS",
+    "UID",
+    "MODSEQ",
+    "EMAILID",
+    "THREADID",
+    "INTERNALDATE",
+    "RFC822.SIZE",
+    "ENVELOPE",
+    "BODY",
+    "BODYSTRUCTURE",
+]
 _ITEM = re.compile(rb"[A-Za-z0-9.]+")
 _SIMPLE: dict[str, Simple] = {
     name: name
     for name in (
         "FLAGS",
         "UID",
+        "MODSEQ",  # RFC 7162 3.1.4.2
+        "EMAILID",  # RFC 8474 5
+        "THREADID",
         "INTERNALDATE",
         "RFC822.SIZE",
         "ENVELOPE",
@@ -62,7 +77,15 @@ class BodySection:
         return not self.path and self.text.startswith("HEADER")
 
 
-FetchItem = Simple | BodySection
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """RFC 8970: the first words of a message; `lazy`: only if they are at hand."""
+
+    lazy: bool = False
+
+
+FetchItem = Simple | BodySection | Preview
+_LAZY = re.compile(rb" \(LAZY(?: LAZY)*\)", re.IGNORECASE)
 _RFC822 = {
     "RFC822": BodySection(b"RFC822"),
     "RFC822.PEEK": BodySection(b"RFC822", peek=True),  # RFC 1730; Outlook still asks for it
@@ -101,6 +124,11 @@ def _item(scanner: Scanner, *, alone: bool) -> tuple[FetchItem, ...]:
         return (_SIMPLE[name],)
     if name in _RFC822:
         return (_RFC822[name],)
+    if name == "PREVIEW":
+        lazy = _LAZY.match(scanner.text, scanner.position)
+        if lazy is not None:
+            scanner.position = lazy.end()
+        return (Preview(lazy is not None),)
     if name in _MACROS and alone:
         return _MACROS[name]
     raise ImapSyntaxError("There is no such data item.")

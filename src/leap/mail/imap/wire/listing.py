@@ -13,7 +13,16 @@ from typing import Literal
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.scanner import Scanner
 
-StatusItem = Literal["MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "SIZE"]
+StatusItem = Literal[
+    "MESSAGES",
+    "RECENT",
+    "UIDNEXT",
+    "UIDVALIDITY",
+    "UNSEEN",
+    "SIZE",
+    "HIGHESTMODSEQ",
+    "MAILBOXID",
+]
 _STATUS_ITEMS: tuple[StatusItem, ...] = (
     "MESSAGES",
     "RECENT",
@@ -21,6 +30,8 @@ _STATUS_ITEMS: tuple[StatusItem, ...] = (
     "UIDVALIDITY",
     "UNSEEN",
     "SIZE",  # RFC 8438
+    "HIGHESTMODSEQ",  # RFC 7162 3.1.7
+    "MAILBOXID",  # RFC 8474 4.3
 )
 _SELECT = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 _RETURN = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})

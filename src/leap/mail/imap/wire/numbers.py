@@ -14,9 +14,10 @@ MAX_NUMBER = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class NumberSet:
-    """Ranges as written, either end may be `STAR`."""
+    """Ranges as written, either end may be `STAR`; or `saved`: "$", what the last search found (RFC 5182)."""
 
     ranges: tuple[tuple[int, int], ...]
+    saved: bool = False
 
     @classmethod
     def parse(cls, text: bytes, max_ranges: int) -> NumberSet:
@@ -35,6 +36,10 @@ class NumberSet:
         """The greatest number of a range without "*"; 0 when there is none."""
         return max((max(r) for r in self.ranges if STAR not in r), default=0)
 
+    def count(self) -> int:
+        """How many numbers it holds; it has no "*"."""
+        return sum(high - low + 1 for low, high in self.spans(0))
+
     def spans(self, greatest: int) -> list[tuple[int, int]]:
         """Ascending ranges which do not touch, with `greatest` in the place of "*"."""
         spans: list[tuple[int, int]] = []
@@ -49,12 +54,12 @@ class NumberSet:
                 spans.append((low, high))
         return spans
 
-    def positions(self, ascending: Sequence[int]) -> list[range]:
-        """The places in `ascending` whose numbers are in the set; "*" is its last number."""
+    def positions(self, ascending: Sequence[int], greatest: int | None = None) -> list[range]:
+        """The places in `ascending` whose numbers are in the set; "*" is `greatest`, or else its last number."""
         if not ascending:
             return []
         found = []
-        for low, high in self.spans(ascending[-1]):
+        for low, high in self.spans(ascending[-1] if greatest is None else greatest):
             start, stop = bisect_left(ascending, low), bisect_right(ascending, high)
             if start < stop:
                 found.append(range(start, stop))

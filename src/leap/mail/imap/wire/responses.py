@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 
@@ -39,6 +40,16 @@ def mailbox(name: str) -> bytes:
 
 
 _PLAIN = re.compile(rb"[A-Za-z0-9_./-]+\Z")
+
+
+_OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}\Z")
+
+
+def object_id(value: str) -> bytes:
+    """An id of ours as RFC 8474 allows one: as it is, or else a hash of it, which is as stable."""
+    if _OBJECT_ID.match(value):
+        return value.encode("ascii")
+    return b"h" + hashlib.sha256(value.encode("utf-8", "replace")).hexdigest().encode("ascii")
 
 
 def flag_list(flags: Iterable[str]) -> bytes:

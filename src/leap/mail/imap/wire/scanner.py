@@ -24,6 +24,7 @@ _ESCAPED = re.compile(rb"\\(.)")
 _LITERAL = re.compile(rb"~?\{\d+\+?\}\r\n")
 _NUMBER = re.compile(rb"\d{1,20}")
 _SET = re.compile(rb"[\d*][\d*:,]*")
+_OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}(?![A-Za-z0-9_-])")
 _FLAG = re.compile(rb'\\?[^(){ \x00-\x1f\x7f%*"\\\]\x80-\xff]+')
 _SYSTEM_FLAGS = {
     flag.lower(): flag
@@ -100,7 +101,13 @@ class Scanner:
         return value
 
     def number_set(self) -> NumberSet:
+        if self.skip(b"$"):  # RFC 5182 2: it stands alone
+            return NumberSet((), saved=True)
         return NumberSet.parse(self.match(_SET, "a set of numbers"), self.limits.set_ranges)
+
+    def object_id(self) -> bytes:
+        """objectid = 1*255(ALPHA / DIGIT / "_" / "-")   (RFC 8474 7)"""
+        return self.match(_OBJECT_ID, "an object id")
 
     def at_string(self) -> bool:
         return self.at(b'"') or self.at(b"{") or self.at(b"~{")

@@ -1,8 +1,10 @@
-"""What SEARCH may ask for (RFC 3501 6.4.4, RFC 4731, RFC 5032), as a tree of values.
+"""What SEARCH may ask for (RFC 3501 6.4.4; RFC 4731, 5032, 5182; RFC 7162 3.1.5), as a tree of values.
 
 search     = "SEARCH" [SP "RETURN" SP "(" [option *(SP option)] ")"] [SP "CHARSET" SP astring] 1*(SP search-key)
 search-key = "ALL" / "ANSWERED" / ... / "OR" SP search-key SP search-key / "NOT" SP search-key
-             / sequence-set / "(" search-key *(SP search-key) ")"
+             / "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer
+             / "EMAILID" SP objectid / "THREADID" SP objectid
+             / sequence-set / "$" / "(" search-key *(SP search-key) ")"
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Literal
 from leap.mail.imap.wire.dates import parse_date
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.numbers import NumberSet
+from leap.mail.imap.wire.resync import modseq_or_zero
 from leap.mail.imap.wire.scanner import Scanner
 
 CHARSETS = {"US-ASCII": "ascii", "ASCII": "ascii", "UTF-8": "utf-8", "UTF8": "utf-8"}
@@ -94,18 +97,49 @@ class Text:
     text: str
 
 
-SearchKey = All | And | Or | Not | HasFlag | IsNew | Numbers | Size | Day | Age | Header | Text
-Return = Literal["MIN", "MAX", "COUNT", "ALL"]
+@dataclass(frozen=True, slots=True)
+class ChangedAt:
+    """RFC 7162 3.1.5: the modseq is this one or greater."""
+
+    modseq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectId:
+    """RFC 8474 6: the message, or its thread, has this id."""
+
+    kind: Literal["EMAILID", "THREADID"]
+    object_id: bytes
+
+
+SearchKey = (
+    All
+    | And
+    | Or
+    | Not
+    | HasFlag
+    | IsNew
+    | Numbers
+    | Size
+    | Day
+    | Age
+    | Header
+    | Text
+    | ChangedAt
+    | ObjectId
+)
+Return = Literal["MIN", "MAX", "COUNT", "ALL", "SAVE"]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchProgram:
     """`returns` is None for the plain answer of RFC 3501; `charset` was named but is unknown when
-    `bad_charset` holds."""
+    `bad_charset` holds; with `modseq` the answer tells one too."""
 
     key: SearchKey
     returns: frozenset[Return] | None
     bad_charset: bool = False
+    modseq: bool = False
 
 
 _FLAGS: dict[str, SearchKey] = {
@@ -145,6 +179,7 @@ class _Parser:
         self.encoding = "utf-8"
         self.bad_charset = False
         self.keys = 0
+        self.modseq = False
 
     def program(self) -> SearchProgram:
         scanner = self.scanner
@@ -161,7 +196,7 @@ class _Parser:
             if scanner.at_end():
                 break
             keys.append(self.key(0))
-        return SearchProgram(_all_of(keys), returns, self.bad_charset)
+        return SearchProgram(_all_of(keys), returns, self.bad_charset, self.modseq)
 
     def returns(self) -> frozenset[Return]:
         self.scanner.space()
@@ -171,7 +206,7 @@ class _Parser:
             if options:
                 self.scanner.space()
             word = self.scanner.keyword()
-            if word not in ("MIN", "MAX", "COUNT", "ALL"):
+            if word not in ("MIN", "MAX", "COUNT", "ALL", "SAVE"):
                 raise ImapSyntaxError("There is no such search option.")
             options.add(word)  # type: ignore[arg-type]
         self.scanner.space()
@@ -188,7 +223,11 @@ class _Parser:
                 scanner.space()
                 keys.append(self.key(depth + 1))
             return _all_of(keys)
-        if scanner.text[scanner.position : scanner.position + 1].isdigit() or scanner.at(b"*"):
+        if (
+            scanner.text[scanner.position : scanner.position + 1].isdigit()
+            or scanner.at(b"*")
+            or scanner.at(b"$")
+        ):
             return Numbers(scanner.number_set(), by_uid=False)
         word = scanner.keyword()
         if word in _FLAGS:
@@ -225,7 +264,24 @@ class _Parser:
             return Age(word == "OLDER", scanner.number(2**32 - 1))
         if word == "UID":
             return Numbers(scanner.number_set(), by_uid=True)
+        if word in ("EMAILID", "THREADID"):
+            return ObjectId("EMAILID" if word == "EMAILID" else "THREADID", scanner.object_id())
+        if word == "MODSEQ":
+            return self.changed_at()
         raise ImapSyntaxError("There is no such search key.")
+
+    def changed_at(self) -> SearchKey:
+        """One modseq is kept for a message, and stands for that of each of its flags (RFC 7162 3.1.5)."""
+        scanner = self.scanner
+        self.modseq = True
+        if scanner.at_string():
+            if not scanner.string().lower().startswith(b"/flags/"):
+                raise ImapSyntaxError("The entry of a flag begins with /flags/.")
+            scanner.space()
+            if scanner.keyword() not in ("PRIV", "SHARED", "ALL"):
+                raise ImapSyntaxError("There is no such type of entry.")
+            scanner.space()
+        return ChangedAt(modseq_or_zero(scanner))
 
     def text(self) -> str:
         raw = self.scanner.astring()
