@@ -116,6 +116,7 @@ class ContentSuite:
         numbered = dict(tree.numbered())
         assert [(number, part.content_type) for number, part in numbered.items()] == [
             ("1", "text/plain"),
+            ("2", "message/rfc822"),
             ("2.1", "text/plain"),
             ("2.2", "image/png"),
             ("3", "application/octet-stream"),

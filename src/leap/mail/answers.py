@@ -57,18 +57,25 @@ class PartTree(msgspec.Struct, frozen=True, kw_only=True):
             stack.extend(reversed(part.children))
 
     def numbered(self) -> Iterator[tuple[str, PartTree]]:
-        """The leaves under the numbers that IMAP gives them (RFC 9051 6.4.5.1), in order."""
-        stack: list[tuple[str, PartTree]] = [("", self)]
+        """The parts that have a number in IMAP, in order, each with it (RFC 9051 6.4.5.1).
+
+        A message that is no multipart has one part, "1". The outermost multipart, and that of a message inside, have
+        none.
+        """
+        stack: list[tuple[str, PartTree, bool]] = [("", self, False)]
         while stack:
-            number, part = stack.pop()
+            number, part, own = stack.pop()
             if part.is_multipart and part.children:
+                if own:
+                    yield number, part
                 prefix = f"{number}." if number else ""
-                stack += [(f"{prefix}{at}", child) for at, child in enumerate(part.children, 1)][
-                    ::-1
-                ]
-            elif part.is_message and part.children:
+                children = enumerate(part.children, 1)
+                stack += [(f"{prefix}{at}", child, True) for at, child in children][::-1]
+                continue
+            number = number or "1"
+            yield number, part
+            if part.is_message and part.children:
                 inner = part.children[0]
-                number = number or "1"
-                stack.append((number if inner.is_multipart else f"{number}.1", inner))
-            else:
-                yield number or "1", part
+                stack.append(
+                    (number, inner, False) if inner.is_multipart else (f"{number}.1", inner, True)
+                )
