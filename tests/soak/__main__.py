@@ -138,7 +138,7 @@ def porting(count: int, seed: int) -> str:
     with tempfile.TemporaryDirectory() as name:
         report = asyncio.run(torment(Path(name), count, seed, 10))
     return (
-        f"{report.octets / 1e6:.0f} MB from a Maildir and mboxes of four kinds in and out to both, equal octets, each once; "
+        f"{report.octets / 1e6:.0f} MB from a Maildir and mboxes of four kinds, out to both: equal octets, each once; "
         f"{report.kills} kills; nothing new when all was imported again; "
         f"in {report.imported:.0f} s, out twice {report.exported:.0f} s, kills included"
     )
