@@ -69,15 +69,22 @@ def messages(count: int, seed: int) -> str:
 
 
 def corpus(count: int, seed: int) -> str:
-    """Every mail of the shared corpus and its mboxes into an account and back; `count` rounds."""
+    """Every mail of the shared corpus and its mboxes asked everything, into an account and back; `count` rounds."""
     import asyncio
     import tempfile
 
     from tests.conftest import SHARED
-    from tests.mail.message.corpus_mail import corpus_mails, kept_exactly, mbox_mails
+    from tests.mail.message.corpus_mail import (
+        ask_everything,
+        corpus_mails,
+        kept_exactly,
+        mbox_mails,
+    )
 
     folder = SHARED / "corpus"
     raws = [*corpus_mails(folder).values(), *mbox_mails(folder).values()]
+    for raw in raws:
+        ask_everything(raw)
     for _ in range(count):
         with tempfile.TemporaryDirectory() as name:
             kept = asyncio.run(kept_exactly(Path(name), raws))
