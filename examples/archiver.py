@@ -17,8 +17,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from leap.mail import Account, AccountError, MailboxInfo, Message
-from leap.mail.contract import ContentUnavailable, NoSuchMailbox, NoSuchMessage
+from leap.mail import (
+    Account,
+    AccountError,
+    ContentUnavailable,
+    MailboxInfo,
+    Message,
+    NoSuchMailbox,
+    NoSuchMessage,
+)
 
 NAME = re.compile(r"-?\d+\.([0-9a-zA-Z]+)\.archive[,:]")
 LETTERS = {  # https://cr.yp.to/proto/maildir.html
@@ -56,14 +63,14 @@ class Archive:
         """Writes a message. It comes whole into "cur" or not at all, and is on the disk when this returns."""
         folder = self.root / _folder_name(mailbox)
         self._make(folder)
-        name = f"{message.row.internal_date}.{message.row.message_id}.archive,S={len(octets)}"
+        name = f"{message.row.internal_date}.{message.id}.archive,S={len(octets)}"
         letters = "".join(sorted(LETTERS[flag] for flag in message.flags if flag in LETTERS))
         with open(folder / "tmp" / name, "wb") as file:
             file.write(octets)
             file.flush()
             os.fsync(file.fileno())
         (folder / "tmp" / name).rename(folder / "cur" / f"{name}:2,{letters}")
-        self._there.add(message.row.message_id)
+        self._there.add(message.id)
 
     @staticmethod
     def _make(folder: Path) -> None:
@@ -86,7 +93,7 @@ async def archive_mailbox(
     added = missed = 0
     try:
         async for message in await account.collection(mailbox.mailbox_id):
-            if message.row.message_id in archive:
+            if message.id in archive:
                 continue
             try:
                 octets = await message.raw()

@@ -19,8 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from leap.mail import Account, AccountError, MessageCollection
-from leap.mail.contract import ContentUnavailable, NoSuchMessage
+from leap.mail import Account, AccountError, ContentUnavailable, MessageCollection, NoSuchMessage
 from leap.mail.message import Message
 from leap.mail.message.compose import field
 from leap.mail.message.new_message import new_message

@@ -38,12 +38,16 @@ async def arrivals(account: Account, mailbox: str) -> AsyncIterator[Message]:
 
 
 async def sentences(message: Message) -> tuple[str, str]:
-    """Who wrote, and about what. Both are one line: the library leaves no control character in them."""
-    sender = await message.header("From") or "unknown"
+    """Who wrote, and about what, of strangers: nothing in it can move the cursor of a terminal."""
+    sender = ", ".join(map(str, (await message.envelope()).from_)) or "unknown"
     about = await message.subject() or "(no subject)"
     if (await message.security()).encryption == "end-to-end":
         about = f"🔒 {about}"
-    return sender, about
+    return plain(sender), plain(about)
+
+
+def plain(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 async def notify_desktop(title: str, text: str) -> None:

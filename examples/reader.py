@@ -19,7 +19,6 @@ import signal
 import sys
 import tempfile
 import termios
-import time
 import tty
 from pathlib import Path
 
@@ -28,8 +27,6 @@ from rich.table import Table
 from rich.text import Text
 
 from leap.mail import Account, AccountError, Message, MessageCollection
-from leap.mail.message.new_message import new_message
-from leap.mail.message.quoting import reply
 
 NAMES = {b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down", b"\x1b[5~": "page up",
          b"\x1b[6~": "page down", b"\r": "enter", b"\n": "enter", b"\x1b": "escape", b"\x7f": "rubout",
@@ -37,6 +34,7 @@ NAMES = {b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down",
 COMMANDS = {"up": "k", "down": "j", "page up": "b", "page down": " ", "escape": "q"}
 KEY = re.compile(rb"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z])?|[\x00-\x7f]|[\xc0-\xff][\x80-\xbf]*")
 SHOWN = 500  # newest messages of a mailbox, or of what was found
+FIELDS = ("From", "To", "Cc", "Date", "Subject")
 SECURITY = {
     "end-to-end": "encrypted end to end",
     "provider": "encrypted by the provider only",
@@ -93,7 +91,6 @@ class Reader:
         self.screen = Console(highlight=False)
         self.keyboard = Keyboard()
         self.messages: list[Message] = []
-        self.senders: dict[str, str] = {}
         self.at = 0
         self.query = ""
         self.note = ""
@@ -110,11 +107,6 @@ class Reader:
         places = (at for at, one in enumerate(self.messages) if one.row_id == marked)
         self.at = next(places, min(self.at, last))
 
-    async def sender(self, message: Message) -> str:
-        if message.row_id not in self.senders:
-            self.senders[message.row_id] = plain(await message.header("From") or "unknown")
-        return self.senders[message.row_id]
-
     async def draw_list(self) -> None:
         room = max(1, self.screen.height - 3)
         first = max(0, min(self.at - room // 2, len(self.messages) - room))
@@ -127,7 +119,7 @@ class Reader:
             table.add_row(
                 f"{'*' if new else ' '}{'!' if flagged else ' '}",
                 f"{message.date:%d %b %H:%M}",
-                Text(await self.sender(message)),
+                Text(plain(", ".join(map(str, (await message.envelope()).from_)))),
                 Text(plain(await message.subject())),
                 style="reverse" if message is self.messages[self.at] else "bold" if new else "",
             )
@@ -186,20 +178,19 @@ class Reader:
                 await self.answer(message, everyone=key == "R")
 
     async def read(self, message: Message) -> None:
-        view = await message.open()
         security = await message.security()
         await message.add_flags("\\Seen")
         head = [
-            f"{name}: {one.text}"
-            for name in ("From", "To", "Cc", "Date", "Subject")
-            if (one := view.field(name))
+            f"{name}: {value}"
+            for name, value in await message.headers()
+            if name.capitalize() in FIELDS
         ]
         signers = [
             one.signer or one.fingerprint for one in security.signatures if one.state == "good"
         ]
         head.append(f"({', signed by '.join([SECURITY[security.encryption], *signers])})")
-        head += [f"[{name or 'a file without a name'}]" for name, _ in view.attachments()]
-        text = Text(plain("\n".join(head)), "cyan") + Text(plain(f"\n\n{view.body_text}"))
+        head += [f"[{one.attachment_name or 'a file'}]" for one in await message.attachments()]
+        text = Text(plain("\n".join(head)), "cyan") + Text(plain(f"\n\n{await message.text()}"))
         top = 0
         while True:
             lines = text.wrap(self.screen, self.screen.width)
@@ -216,24 +207,16 @@ class Reader:
                     await self.act(key, message)
 
     async def answer(self, message: Message, *, everyone: bool) -> None:
-        own = self.account.address
-        begun = reply(await message.open(), own=[own], everyone=everyone)
-        text = await self.edit(f"\n\n{begun.text}")
-        people = ", ".join(address for _, address in (*begun.to, *begun.cc))
+        draft = await self.account.reply(message, everyone=everyone)
+        draft.text = await self.edit(f"\n\n{draft.text}")
+        people = plain(", ".join(draft.recipients))
         if (
-            not text.strip()
-            or not people
-            or await self.ask(f"Send to {plain(people)}? [y/n] ") != "y"
+            not (draft.text.strip() and people)
+            or await self.ask(f"Send to {people}? [y/n] ") != "y"
         ):
             self.note = "Not sent."
             return
-        raw = new_message(
-            sender=("", own), to=begun.to, cc=begun.cc, subject=begun.subject, text=text, seconds=time.time(),
-            in_reply_to=begun.in_reply_to, references=begun.references,
-        )  # fmt: skip
-        await self.account.send(raw, [address for _, address in (*begun.to, *begun.cc)])
-        await (await self.account.collection("\\Sent")).add(raw, flags=["\\Seen"])
-        await message.add_flags("\\Answered")
+        await draft.send()  # which also keeps it in Sent, and marks the other one as answered
         self.note = f"Sent to {people}."
 
     async def edit(self, text: str) -> str:
