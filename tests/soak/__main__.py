@@ -69,15 +69,22 @@ def messages(count: int, seed: int) -> str:
 
 
 def corpus(count: int, seed: int) -> str:
-    """Every mail of the shared corpus and its mboxes into an account and back; `count` rounds."""
+    """Every mail of the shared corpus and its mboxes asked everything, into an account and back; `count` rounds."""
     import asyncio
     import tempfile
 
     from tests.conftest import SHARED
-    from tests.mail.message.corpus_mail import corpus_mails, kept_exactly, mbox_mails
+    from tests.mail.message.corpus_mail import (
+        ask_everything,
+        corpus_mails,
+        kept_exactly,
+        mbox_mails,
+    )
 
     folder = SHARED / "corpus"
     raws = [*corpus_mails(folder).values(), *mbox_mails(folder).values()]
+    for raw in raws:
+        ask_everything(raw)
     for _ in range(count):
         with tempfile.TemporaryDirectory() as name:
             kept = asyncio.run(kept_exactly(Path(name), raws))
@@ -128,6 +135,22 @@ def mail_convergence(count: int, seed: int) -> str:
     return _histories(MailConvergence, count, seed)
 
 
+def porting(count: int, seed: int) -> str:
+    """`count` mails of a Maildir and of mboxes of all kinds in and out, by processes that are killed."""
+    import asyncio
+    import tempfile
+
+    from tests.mail.porting.torment import torment
+
+    with tempfile.TemporaryDirectory() as name:
+        report = asyncio.run(torment(Path(name), count, seed, 10))
+    return (
+        f"{report.octets / 1e6:.0f} MB from a Maildir and mboxes of four kinds, out to both: equal octets, each once; "
+        f"{report.kills} kills; nothing new when all was imported again; "
+        f"in {report.imported:.0f} s, out twice {report.exported:.0f} s, kills included"
+    )
+
+
 def large_blob(count: int, seed: int) -> str:
     """One blob of `count` megabytes from a device through a provider to another one, each a process."""
     import asyncio
@@ -166,6 +189,7 @@ RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "argon2": (argon2, 1),
     "convergence": (convergence, 20_000),
     "mail-convergence": (mail_convergence, 20_000),
+    "porting": (porting, 100_000),
     "large-blob": (large_blob, 1024),
     "key-families": (key_families, 12),
 }

@@ -90,7 +90,7 @@ async def import_into(
 
 
 def _server(given: dict[str, Any]) -> ImapServerAddress:
-    """Host, port, user, password and `tls`; `ca`: certificates in PEM to trust in the place of the system's."""
+    """Host, port, user, password, `tls`, `starttls`; `ca`: certificates in PEM to trust in place of the system's."""
     port = given.get("port")
     if not isinstance(port, int) or not 0 < port < 65536:
         raise CommandRefused("bad-request", "The port is a number up to 65535.")
@@ -101,7 +101,8 @@ def _server(given: dict[str, Any]) -> ImapServerAddress:
         except ssl.SSLError as error:
             raise CommandRefused("bad-request", "The file holds no certificate in PEM.") from error
     host, user = text(given, "host"), text(given, "user")
-    return ImapServerAddress(host, port, user, text(given, "password"), context)
+    starttls = bool(given.get("starttls"))
+    return ImapServerAddress(host, port, user, text(given, "password"), context, starttls)
 
 
 def _source(path: Path, kind: MboxKind | None, report: PortingReport) -> FileSource:

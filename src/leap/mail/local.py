@@ -60,6 +60,7 @@ from leap.mail.projection import (
 from leap.mail.reading import MessageReader
 from leap.mail.replacing import Replacing
 from leap.mail.search.filling import Filling
+from leap.mail.search.forgetting import Forgetting
 from leap.mail.search.searching import Searching
 from leap.mail.storing import (
     LOCAL,
@@ -132,6 +133,7 @@ class LocalAccount(MessageChanges, Replacing):
         self._sync: Syncing | None = None
         self._feed = ChangeFeed()
         self._filling = Filling(store)
+        self._forgetting = Forgetting(store)
         self._searching = Searching(store, self._filling.follow)
         self._reader = MessageReader(store, self._filling.follow)
         self._preparing = Preparing(store)
@@ -140,6 +142,7 @@ class LocalAccount(MessageChanges, Replacing):
         self._unsubscribe = store.on_change(self._follow)
         self._reader.start()
         self._filling.start()
+        self._forgetting.start()
 
     @classmethod
     async def open(
@@ -413,6 +416,7 @@ class LocalAccount(MessageChanges, Replacing):
         self._feed.end()
         await self._reader.close()
         await self._filling.close()
+        await self._forgetting.close()
 
     def _check_open(self) -> None:
         if self._closed:

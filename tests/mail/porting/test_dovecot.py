@@ -143,6 +143,40 @@ async def test_an_account_at_dovecot_is_imported_once(
     assert b"UNSEEN 1" in dovecot.say(b"STATUS INBOX (UNSEEN)")  # nothing changed there
 
 
+async def test_a_mailbox_made_anew_at_dovecot_brings_nothing_twice(
+    account: OwnedAccount, dovecot: Dovecot, port: int
+) -> None:
+    """It has another UIDVALIDITY; uids that were remembered mean nothing then."""
+    name = b'"Old & new &AOk-"'.replace(b" & ", b" &- ")
+    mails = [b"APPEND %s " % name + literal(RAW % number) for number in range(5)]
+    dovecot.say(b"CREATE " + name, *mails[:4])
+    assert (await fetch(account, port)).mailboxes == {"Old & new é": 4}
+    before = dovecot.say(b"STATUS %s (UIDVALIDITY)" % name)
+    dovecot.say(b"DELETE " + name, b"CREATE " + name, mails[4], *mails[1:3])
+    assert dovecot.say(b"STATUS %s (UIDVALIDITY)" % name) != before
+    report = await fetch(account, port)
+    assert (report.mailboxes, report.present) == ({"Old & new é": 1}, 2)
+    again = await fetch(account, port)
+    assert (again.done, again.present) == (0, 0)
+
+
+async def test_names_that_must_be_quoted_come_as_they_are(
+    account: OwnedAccount, dovecot: Dovecot, port: int
+) -> None:
+    names = {
+        b'"a \\"b\\" (c) {3}"': 'a "b" (c) {3}',
+        b'"100%25"': "100_25",  # a wildcard of LIST is no character of ours
+        b'"back\\\\slash"': "back\\slash",
+        b'"&ZeVnLIqe-"': "日本語",
+        b'"x.y.z"': "x/y/z",
+    }
+    for number, name in enumerate(names):
+        dovecot.say(b"CREATE " + name, b"APPEND %s " % name + literal(RAW % number))
+    report = await fetch(account, port)
+    assert report.mailboxes == dict.fromkeys(names.values(), 1)
+    assert (await fetch(account, port)).done == 0
+
+
 async def test_dovecot_reads_what_we_export(account: OwnedAccount, dovecot: Dovecot) -> None:
     flags = ("\\Seen", "\\Flagged", "work")
     await account.append(INBOX, [NewMessage(raw=RAW % 1, flags=flags, internal_date=1_000_000_000)])

@@ -51,6 +51,7 @@ _fd = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Trust this certificate, or authority, in PEM.",
 )
+@click.option("--imap-starttls", is_flag=True, help="TLS that begins with STARTTLS (port 143).")
 @click.option(
     "--imap-no-tls", is_flag=True, help="Without TLS, for a server on this computer only."
 )
@@ -78,6 +79,7 @@ def import_(
     imap_user: str | None,
     imap_password_fd: int | None,
     imap_ca: Path | None,
+    imap_starttls: bool,
     imap_no_tls: bool,
     address: str | None,
     mailbox: str | None,
@@ -96,7 +98,11 @@ def import_(
         raise click.UsageError("Name a PATH, or a server with --imap.")
     server = None
     if imap is not None:
-        server = _server(imap, imap_user, imap_password_fd, imap_ca, tls=not imap_no_tls)
+        if imap_starttls and imap_no_tls:
+            raise click.UsageError("Either --imap-starttls or --imap-no-tls.")
+        server = _server(
+            imap, imap_user, imap_password_fd, imap_ca, tls=not imap_no_tls, starttls=imap_starttls
+        )
     arguments = {
         "path": None if path is None else str(path.expanduser().absolute()),
         "imap": server,
@@ -125,7 +131,13 @@ def import_(
 
 
 def _server(
-    imap: str, user: str | None, password_fd: int | None, ca: Path | None, *, tls: bool
+    imap: str,
+    user: str | None,
+    password_fd: int | None,
+    ca: Path | None,
+    *,
+    tls: bool,
+    starttls: bool,
 ) -> dict[str, Any]:
     """The server as the daemon is told of it."""
     if not user:
@@ -135,11 +147,12 @@ def _server(
         raise click.UsageError(f"{imap!r} is not HOST or HOST:PORT.")
     return {
         "host": host,
-        "port": int(port) if colon else (993 if tls else 143),
+        "port": int(port) if colon else (993 if tls and not starttls else 143),
         "user": user,
         "password": read_passphrase(f"Password of {user} at {host}", descriptor=password_fd),
         "ca": None if ca is None else ca.read_text("ascii", "replace"),
         "tls": tls,
+        "starttls": starttls,
     }
 
 

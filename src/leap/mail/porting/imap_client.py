@@ -3,7 +3,8 @@
 Why our own, beside the standard library's `imaplib`: it blocks, cannot be cancelled in its thread, has no bound for a
 literal, and cuts lines at 1 MB. What is asked is so little that it fits one page.
 
-* TLS from the first octet, verified (RFC 8314); without TLS on this machine only.
+* TLS from the first octet, verified (RFC 8314), or with STARTTLS before anything is said; without TLS on this machine
+  only. What a server said in clear before STARTTLS counts for nothing, and nothing may follow its answer in clear.
 * EXAMINE and BODY.PEEK: nothing changes at the server.
 """
 
@@ -35,13 +36,14 @@ class ServerRefused(AccountUnavailable):
 
 @dataclass(frozen=True)
 class ImapServerAddress:
-    """Where an account is, and who logs in. `tls` None: no TLS, on this machine only."""
+    """Where an account is, and who logs in. `tls` None: none, on this machine only; `starttls`: it begins in clear."""
 
     host: str
     port: int
     user: str
     password: str = field(repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    starttls: bool = False
 
 
 class ImapConnection:
@@ -64,7 +66,7 @@ class ImapConnection:
             raise AccountUnavailable("Without TLS mail is imported from this machine only.")
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection(
-                server.host, server.port, ssl=server.tls, limit=LINE
+                server.host, server.port, ssl=None if server.starttls else server.tls, limit=LINE
             )
         connection = cls(reader, writer, limit)
         try:
@@ -78,6 +80,8 @@ class ImapConnection:
         word = _word(greeting, 1)
         if word not in (b"OK", b"PREAUTH"):
             raise AccountUnavailable(f"{server.host} does not talk to us: {_words(greeting)}")
+        if server.starttls and server.tls is not None:
+            await self._start_tls(server.host, server.tls, logged_in=word == b"PREAUTH")
         if word == b"OK":
             await self._ask_capabilities()
             plain = base64.b64encode(f"\0{server.user}\0{server.password}".encode())
@@ -92,6 +96,21 @@ class ImapConnection:
             except ServerRefused as error:
                 raise AccountUnavailable(f"{server.host} refused the log-in: {error}") from error
         await self._ask_capabilities()
+
+    async def _start_tls(self, host: str, tls: ssl.SSLContext, *, logged_in: bool) -> None:
+        if (
+            logged_in
+        ):  # whoever stands between may say so to keep TLS from beginning (RFC 9051 11.3)
+            raise AccountUnavailable(f"{host} is logged in before TLS began: that is not used.")
+        try:
+            await self.run(b"STARTTLS")
+        except ServerRefused as error:
+            raise AccountUnavailable(f"{host} does not begin TLS: {error}") from error
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                if await self._reader.read(1):
+                    raise BadReply("The server went on in clear after it had agreed to TLS.")
+        await self._writer.start_tls(tls, server_hostname=host)
 
     async def _ask_capabilities(self) -> None:
         for reply in await self.run(b"CAPABILITY"):

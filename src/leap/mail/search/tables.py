@@ -10,7 +10,7 @@ Invariants:
 * It changes in the transaction that changes the mailbox index, never by itself; what is listed has a row here.
 * state WANTED: its text was not seen yet; INDEXED: all its terms are here; PARTIAL: some are. Only INDEXED may be
   judged by its terms alone.
-* Terms outlive the messages they were in, until the index is built anew.
+* Terms outlive the messages they were in, until `forgetting` comes by (within a day).
 """
 
 from __future__ import annotations
