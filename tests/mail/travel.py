@@ -66,7 +66,7 @@ class FakeProvider:
         self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
     ) -> dict[str, tuple[int, str]]:
         if self.offline:
-            raise SubmissionUnavailable("The provider cannot be reached.")
+            raise SubmissionUnavailable("The provider cannot be reached.", may_have_arrived=False)
         self.submitted.append((submission_id, sender, tuple(recipients), message))
         results = {}
         for recipient in recipients:

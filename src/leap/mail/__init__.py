@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         NewMessage,
         SecurityStatus,
     )
+    from leap.mail.sending import Outbox, OutboxProgress, SyncProgress
 
 __all__ = [
     "Account",
@@ -24,14 +25,18 @@ __all__ = [
     "MessageCollection",
     "MessagePart",
     "NewMessage",
+    "Outbox",
+    "OutboxProgress",
     "SecurityStatus",
+    "SyncProgress",
 ]
-_IN_ACCOUNT = {"Account", "Message", "MessageCollection", "MessagePart"}
+_ELSEWHERE = {
+    **dict.fromkeys(("Account", "Message", "MessageCollection", "MessagePart"), "account"),
+    **dict.fromkeys(("Outbox", "OutboxProgress", "SyncProgress"), "sending"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(
-        import_module("leap.mail.account" if name in _IN_ACCOUNT else "leap.mail.contract"), name
-    )
+    return getattr(import_module(f"leap.mail.{_ELSEWHERE.get(name, 'contract')}"), name)

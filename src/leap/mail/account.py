@@ -28,7 +28,6 @@ from leap.mail.contract import (
     MessageRow,
     NewMessage,
     NoSuchMailbox,
-    OutboxEntry,
     RowId,
     SearchResult,
     SecurityStatus,
@@ -39,12 +38,13 @@ from leap.mail.contract import (
 from leap.mail.message import Message as MessageView
 from leap.mail.message import Part
 from leap.mail.opening import open_backend
+from leap.mail.sending import Sending
 
 BATCH_MESSAGES = 500
 BATCH_OCTETS = 32 * 1024 * 1024  # one transaction; larger ones make others wait for the disk
 
 
-class Account:
+class Account(Sending):
     """One mail account. Made by `open`; `Account(backend)` puts it on any `AccountBackend`."""
 
     def __init__(self, backend: AccountBackend) -> None:
@@ -126,15 +126,6 @@ class Account:
     def changes(self) -> AsyncIterator[Change]:
         """Every change from now on; those of one mailbox may be gathered into one."""
         return self.backend.changes()
-
-    async def send(
-        self, raw: bytes, recipients: Sequence[str], *, sender: str | None = None
-    ) -> str:
-        """Puts a message into the durable outbox; answers its id there. Raises NotPermitted, TooLarge."""
-        return await self.backend.submit(raw, sender or self.address, recipients)
-
-    async def outbox(self) -> list[OutboxEntry]:
-        return await self.backend.outbox()
 
     async def sync(self) -> None:
         """Syncs with the provider now, and returns when that is done."""

@@ -37,7 +37,18 @@ Result = dict[str, tuple[int, str]]
 
 
 class SubmissionUnavailable(Exception):
-    """The provider could not be reached, or cannot take mail now; the text is a sentence for people."""
+    """The provider could not be reached, or cannot take mail now; the text is a sentence for people.
+
+    `may_have_arrived`: False when it is certain that the provider was not handed the mail.
+    """
+
+    def __init__(self, sentence: str, *, may_have_arrived: bool = True) -> None:
+        super().__init__(sentence)
+        self.may_have_arrived = may_have_arrived
+
+
+class _AnswerLost(Exception):
+    """The message was on its way when the connection ended."""
 
 
 class Submission(Protocol):
@@ -88,25 +99,33 @@ class SmtpSubmission:
         try:
             async with self._gate, self._connection() as client:
                 return await self._transaction(client, submission_id, sender, recipients, message)
+        except _AnswerLost as error:
+            raise SubmissionUnavailable(
+                "The provider's submission server ended the connection before it answered."
+            ) from error
         except SMTPAuthenticationError as error:
             raise SubmissionUnavailable(
-                "The provider does not accept this device's log-in any more; log in again."
+                "The provider does not accept this device's log-in any more; log in again.",
+                may_have_arrived=False,
             ) from error
         except SMTPResponseException as error:
             raise SubmissionUnavailable(
-                f"The provider answered: {error.code} {_one_line(error.message)}"
+                f"The provider answered: {error.code} {_one_line(error.message)}",
+                may_have_arrived=False,
             ) from error
         except ssl.SSLCertVerificationError as error:
             raise SubmissionUnavailable(
-                "The submission server's certificate is not valid for this provider."
+                "The submission server's certificate is not valid for this provider.",
+                may_have_arrived=False,
             ) from error
         except (SMTPException, OSError, ValueError) as error:
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
                 raise SubmissionUnavailable(
-                    "The submission server's certificate is not valid for this provider."
+                    "The submission server's certificate is not valid for this provider.",
+                    may_have_arrived=False,
                 ) from error
             raise SubmissionUnavailable(
-                "The provider's submission server cannot be reached."
+                "The provider's submission server cannot be reached.", may_have_arrived=False
             ) from error
 
     async def close(self) -> None:
@@ -149,7 +168,9 @@ class SmtpSubmission:
     async def _connect(self) -> SMTP:
         token = self._token()
         if token is None:
-            raise SubmissionUnavailable("This device is not logged in; log in again.")
+            raise SubmissionUnavailable(
+                "This device is not logged in; log in again.", may_have_arrived=False
+            )
         client = SMTP(
             hostname=self._host,
             port=self._port,
@@ -204,8 +225,10 @@ class SmtpSubmission:
             code, reply = await client.data(message)
         except SMTPResponseException as error:
             if error.code < 400:
-                raise
+                raise _AnswerLost from error
             code, reply = error.code, error.message
+        except (SMTPException, OSError, ValueError) as error:
+            raise _AnswerLost from error
         for recipient in accepted:
             results[recipient] = (code, _one_line(reply))
         return results
