@@ -88,6 +88,8 @@ def test_a_first_day_with_bitmask(made: World, run: Run, tmp_path: Path) -> None
     renewed = as_json(run("mail", "settings", "--new-password", "--json"))
     assert renewed["imap"]["password"] != settings["imap"]["password"]
 
+    assert as_json(run("mail", "queue", "list", "--json")) == {"entries": [], "delay": 0}
+
     keys = as_json(run("keys", "list", "--json"))
     assert [key["fingerprint"] for key in keys] == [created["fingerprint"]]
     assert run("keys", "export").stdout.startswith("-----BEGIN PGP PUBLIC KEY BLOCK-----")

@@ -69,14 +69,24 @@ async def test_a_mail_that_is_cancelled_never_leaves_and_nothing_of_it_stays(ali
     assert await alice.messages() == []  # no report either
 
 
+@pytest.mark.parametrize("step", ["looking keys up", "connecting"])
 async def test_while_the_provider_is_away_a_mail_can_be_called_back_between_attempts(
-    alice: Person,
+    alice: Person, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    alice.provider.offline = True
+    async def unreachable(*_: object) -> object:
+        raise SubmissionUnavailable("The provider cannot be reached.", may_have_arrived=False)
+
+    if step == "connecting":
+        monkeypatch.setattr(alice.provider, "submit", unreachable)
+    else:
+        alice.provider.offline = True
     outbox_id = await alice.outgoing.submit(mail(to=EVE), ALICE, [EVE])
     await alice.sender.process_due()
-    assert (await entry_of(alice, outbox_id)).attempts == 1
+    entry = await entry_of(alice, outbox_id)
+    assert (entry.attempts, entry.recipients_state[0].in_hand) == (1, False)
+    assert entry.state == ("sending" if step == "connecting" else "queued")
     assert await alice.outgoing.cancel(outbox_id)
+    monkeypatch.undo()
     alice.provider.offline = False
     await alice.sender.came_online()
     await alice.sender.process_due()
