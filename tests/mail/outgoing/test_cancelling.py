@@ -9,7 +9,7 @@ import pytest
 
 from leap.mail.outbox_contract import OutboxEntry
 from leap.mail.outgoing.outbox_tables import create_tables
-from leap.mail.outgoing.submission import SubmissionUnavailable
+from leap.mail.outgoing.submission import Refused, SubmissionUnavailable
 from leap.soledad.transaction import Transaction
 from tests.mail.travel import DOMAIN, NOW, Person, mail
 
@@ -133,6 +133,23 @@ async def test_a_lost_answer_is_never_called_cancelled_whatever_later_attempts_s
     await alice.sender.process_due()
     assert await states(alice, outbox_id) == ("sent", "sent")
     assert len({(one[0], one[3]) for one in alice.provider.submitted}) == 1
+
+
+async def test_a_4xx_after_the_message_is_no_proof_that_nobody_has_it(
+    alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def kept_for_some(*_: object) -> dict[str, tuple[int, str]]:
+        return {EVE: (451, "4.3.0 Not all could be kept"), CAROL: Refused((451, "4.2.0 Later"))}
+
+    monkeypatch.setattr(alice.provider, "submit", kept_for_some)
+    outbox_id = await alice.outgoing.submit(mail(to=EVE), ALICE, [EVE, CAROL])
+    await alice.sender.process_due()
+    assert await alice.outgoing.cancel(outbox_id)
+    assert await states(alice, outbox_id) == ("sending", "waiting", "cancelled")
+    monkeypatch.undo()
+    await alice.outgoing.retry(outbox_id)
+    await alice.sender.process_due()
+    assert await states(alice, outbox_id) == ("sent", "sent", "cancelled")
 
 
 async def test_some_have_it_and_the_others_are_cancelled(alice: Person) -> None:

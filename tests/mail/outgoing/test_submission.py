@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiosmtplib import SMTP
 
-from leap.mail.outgoing.submission import SmtpSubmission, SubmissionUnavailable
+from leap.mail.outgoing.submission import Refused, SmtpSubmission, SubmissionUnavailable
 from leap.mail.smtp.contract import SmtpConfig, Timeouts
 from leap.mail.smtp.transport import SmtpServer, serve_smtp
 from leap.mail.smtp.wire import Reply
@@ -69,11 +69,17 @@ async def test_each_recipient_has_a_result(server: SmtpServer, handler: Deciding
         "later@x.test": (451, "4.3.0 Cannot look."),
     }
     assert handler.mails[0][1] == ("bob@x.test",)
+    # Only before the message was sent it is certain that nobody has it.
+    assert {one for one in everyone if isinstance(result[one], Refused)} == {
+        "no@x.test",
+        "later@x.test",
+    }
     assert await submission.submit("j", ALICE, ["no@x.test"], b"S: x\r\n\r\nb\r\n") == {
         "no@x.test": (550, "5.1.1 No such user.")
     }
     full = await submission.submit("k", ALICE, ["full@x.test"], b"S: x\r\n\r\nb\r\n")
     assert full == {"full@x.test": (452, "4.3.1 Full.")}
+    assert not isinstance(full["full@x.test"], Refused)
     await submission.close()
 
 

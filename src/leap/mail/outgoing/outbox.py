@@ -272,15 +272,16 @@ class Outbox:
         self,
         outbox_id: str,
         results: Mapping[str, tuple[int, str]],
-        new: Collection[str] = (),
+        refused: Collection[str] = (),
     ) -> None:
         """Records what was said about recipients: 2xx settles, 5xx settles, anything else is only noted.
 
-        `new` as `take` answered it.
+        For `refused` it is certain that nothing was handed over, now or before: they may be cancelled again.
         """
         # Not durable: if this is lost, the same bytes go again under the same id, and nothing doubles.
         await self._write(
-            lambda tx: settling.note_results(tx.connection, outbox_id, results, new), durable=False
+            lambda tx: settling.note_results(tx.connection, outbox_id, results, refused),
+            durable=False,
         )
         self._progress(outbox_id)
 

@@ -2,18 +2,19 @@
 
     waiting --take--> waiting, in hand --250--> sent          waiting --cancel--> cancelled
                           |    |--5xx--> failed               waiting, in hand --cancel--> (too late)
-                          '--handed over to nobody, or 4xx, and not in hand before--> waiting
+                          '--certainly not handed over, and not in hand before--> waiting
 
 Invariants:
 * Each function runs within one transaction of the one writer: either the taking is first, or the cancelling.
 * The mail is handed over only for those whom `take` answered, after its COMMIT, which is durable.
 * Whoever is in hand stays so until it is certain that nothing was handed over: an answer that was lost, or a crash,
-  leaves them in hand, and a refusal of a later attempt says nothing of the one before.
+  leaves them in hand; so does a 4xx that came after the message, which a provider may have kept for some of them; and
+  a refusal of a later attempt says nothing of the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from leap.soledad.sqlite import Connection
@@ -54,9 +55,12 @@ def put_back(db: Connection, outbox_id: str, addresses: Iterable[str]) -> None:
 
 
 def note_results(
-    db: Connection, outbox_id: str, results: Mapping[str, tuple[int, str]], new: Collection[str]
+    db: Connection,
+    outbox_id: str,
+    results: Mapping[str, tuple[int, str]],
+    refused: Iterable[str],
 ) -> None:
-    """2xx settles, 5xx settles, anything else is only noted, and puts those of `new` back."""
+    """2xx settles, 5xx settles, anything else is only noted; `refused` are put back."""
     db.executemany(
         "UPDATE outbox_recipient SET state = ?1, code = ?2, reply = ?3,"
         " in_hand = CASE WHEN ?1 = 'waiting' THEN in_hand ELSE 0 END"
@@ -66,7 +70,7 @@ def note_results(
             for address, (code, reply) in results.items()
         ],
     )
-    put_back(db, outbox_id, [one for one in results if one in new])
+    put_back(db, outbox_id, refused)
 
 
 def cancel(db: Connection, outbox_id: str, now: float) -> bool | None:

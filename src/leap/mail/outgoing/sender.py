@@ -45,7 +45,7 @@ from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.outbox_entries import Copy, Entry, Protection
 from leap.mail.outgoing.policy import Clear, Decision, Refuse, Wait, decide
 from leap.mail.outgoing.recipient_keys import Keys, look_up, own_key_problem, own_key_sentence
-from leap.mail.outgoing.submission import Submission, SubmissionUnavailable
+from leap.mail.outgoing.submission import Refused, Submission, SubmissionUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -318,7 +318,8 @@ class Sender:
                 await self._outbox.put_back(entry.outbox_id, taken.new)
             return str(error)
         answers = {one: results[one] for one in taken.recipients if one in results}
-        await self._outbox.note_results(entry.outbox_id, answers, taken.new)
+        refused = [one for one in taken.new if isinstance(answers.get(one), Refused)]
+        await self._outbox.note_results(entry.outbox_id, answers, refused)
         return ""
 
     async def _settle(self, entry: Entry, problem: str) -> None:

@@ -36,6 +36,15 @@ _LOG_IN_CODES = (530, 534, 535, 538)  # RFC 4954 6: about the log-in, not about 
 Result = dict[str, tuple[int, str]]
 
 
+class Refused(tuple[int, str]):
+    """A (code, reply) from before the message was sent: nothing was handed over for this recipient.
+
+    A refusal that comes after it says less: a provider may have kept the mail for some of the recipients.
+    """
+
+    __slots__ = ()
+
+
 class SubmissionUnavailable(Exception):
     """The provider could not be reached, or cannot take mail now; the text is a sentence for people.
 
@@ -57,7 +66,7 @@ class Submission(Protocol):
     async def submit(
         self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
     ) -> Result:
-        """(code, reply) for each recipient; repeating a call with its id delivers nothing twice.
+        """(code, reply) for each recipient, or Refused; repeating a call with its id delivers nothing twice.
 
         Raises SubmissionUnavailable when nothing is known of any recipient.
         """
@@ -210,13 +219,13 @@ class SmtpSubmission:
         except SMTPSenderRefused as error:
             if error.code < 500 or error.code in _LOG_IN_CODES:
                 raise
-            return dict.fromkeys(recipients, (error.code, _one_line(error.message)))
+            return dict.fromkeys(recipients, Refused((error.code, _one_line(error.message))))
         results: Result = {}
         for recipient in recipients:
             try:
                 await client.rcpt(recipient, encoding=encoding)
             except SMTPRecipientRefused as error:
-                results[recipient] = (error.code, _one_line(error.message))
+                results[recipient] = Refused((error.code, _one_line(error.message)))
         accepted = [recipient for recipient in recipients if recipient not in results]
         if not accepted:
             await client.rset()
