@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Self
 
+from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import (
     AccountBackend,
     Appended,
@@ -39,6 +40,7 @@ from leap.mail.contract import (
 from leap.mail.message import Message as MessageView
 from leap.mail.message import Part
 from leap.mail.opening import open_backend
+from leap.mail.threads.model import ThreadSummary
 
 BATCH_MESSAGES = 500
 BATCH_OCTETS = 32 * 1024 * 1024  # one transaction; larger ones make others wait for the disk
@@ -120,6 +122,22 @@ class Account:
             Message(self.backend, one.mailbox_id, one.row, made)
             for one, made in zip(found, metadata, strict=True)
         ]
+
+    # -- conversations and people
+
+    async def threads(
+        self, mailbox: str | None = None, limit: int = 50, offset: int = 0
+    ) -> list[ThreadSummary]:
+        """Conversations, the one with the newest message first; of one mailbox (by name, special use or id) those that
+        have a message in it. Raises NoSuchMailbox."""
+        mailbox_id = None
+        if mailbox is not None:
+            mailbox_id = (await self.collection(mailbox)).mailbox.mailbox_id
+        return await self.backend.threads(mailbox_id, limit, offset)
+
+    async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
+        """Whom the person writes to and hears from, the most used first, as the stored mail says."""
+        return await self.backend.contacts(prefix, limit)
 
     # -- the account as a whole
 

@@ -63,6 +63,7 @@ from leap.mail.storing import (
     account_errors,
     keep_all,
 )
+from leap.mail.threads.local import LocalThreads
 from leap.soledad.changes import ChangeSet, Projection
 from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
@@ -108,7 +109,7 @@ async def open_mail_store(
     )
 
 
-class LocalAccount(MessageChanges):
+class LocalAccount(MessageChanges, LocalThreads):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(

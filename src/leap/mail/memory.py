@@ -50,6 +50,7 @@ from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.query import parse_query
 from leap.mail.search.texts import holds
+from leap.mail.threads.memory import MemoryThreads
 
 MAX_MESSAGE = 50 * 1024 * 1024  # what the provider's MX takes; APPEND allows no more
 MAX_NAME = 1000  # octets of UTF-8; twice what Dovecot allows, and it still fits one IMAP line
@@ -110,7 +111,7 @@ def check_name(name: str) -> None:
         raise InvalidName("A mailbox name has no control characters and neither * nor %.")
 
 
-class MemoryAccount:
+class MemoryAccount(MemoryThreads):
     """An `AccountBackend` which forgets everything when it goes."""
 
     def __init__(
@@ -425,6 +426,15 @@ class MemoryAccount:
         found.sort(key=lambda one: (-one.row.internal_date, one.row.row_id))
         limit = max(1, limit)
         return SearchResult(found=tuple(found[:limit]), more=len(found) > limit)
+
+    def _listed(self) -> list[tuple[MailboxInfo, MessageRow, bytes]]:
+        if self._closed:
+            raise AccountUnavailable("The account is closed.")
+        return [
+            (box.info, row, self._contents[row.row_id])
+            for box in self._mailboxes.values()
+            for row in box.rows.values()
+        ]
 
     # -- the account as a whole
 

@@ -22,11 +22,13 @@ from typing import Any
 import msgspec
 
 from leap.mail import contract
+from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import (
     AccountError,
     Appended,
     Change,
     FlagOp,
+    FoundMessage,
     MailboxId,
     MailboxInfo,
     MailboxStatus,
@@ -42,6 +44,7 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
+from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
 VERSION = 1
@@ -136,6 +139,10 @@ METHODS: dict[str, Method] = {
     "expunge": Method(tuple[MailboxId, list[Uid] | None], list[Uid]),
     "search_text": Method(tuple[MailboxId, list[Uid], SearchedText, str], list[Uid]),
     "search": Method(tuple[str, int], SearchResult),
+    "thread_ids": Method(tuple[list[RowId]], list[ThreadId]),
+    "threads": Method(tuple[MailboxId | None, int, int], list[ThreadSummary]),
+    "thread_rows": Method(tuple[ThreadId], list[FoundMessage]),
+    "contacts": Method(tuple[str, int], list[ContactUse]),
     "submit": Method(tuple[bytes, str, list[str]], str),
     "outbox": Method(tuple[()], list[OutboxEntry]),
     "sync_now": Method(tuple[()], None),
