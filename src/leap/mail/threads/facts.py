@@ -42,7 +42,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(record: HeaderRecord) -> Facts:
-    """CPU about 20 µs. Never raises."""
+    """CPU about 40 µs. Never raises."""
     references = [number_of(b"<" + one.encode()) for one in record.references]
     # without an id the same octets, stored twice, are one message to threads
     name = b"<" + record.internet_id.encode() if record.internet_id else b"=" + record.sha256
