@@ -12,20 +12,20 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import click
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger, LogLevel
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from leap.bitmask.cli.launch import pair_lines
-from leap.bitmask.daemon import Daemon, StartFailure
 from leap.bitmask.home import Home, HomeError, Lock, default_home
 from leap.bitmask.local_api import CommandRefused
 from leap.mail.twisted.bridge import WrongReactor, find_bridge, find_reactor, run
+
+if TYPE_CHECKING:  # `twist --help` and a refusal need not load everything
+    from leap.bitmask.daemon import Daemon
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,8 @@ class BitmaskService(Service):
         return run(self._stop())
 
     async def _start(self) -> None:
+        from leap.bitmask.daemon import Daemon, StartFailure
+
         try:
             async with contextlib.AsyncExitStack() as undoing:
                 self.home.prepare()
@@ -134,6 +136,8 @@ class TwistService(BitmaskService):
     """The same, for a program which has nothing else to do: what keeps it from starting ends it."""
 
     def startService(self) -> Deferred[None]:
+        from leap.bitmask.daemon import StartFailure
+
         try:
             return super().startService()
         except StartFailure as failure:
@@ -175,6 +179,10 @@ def read_pairs(home: Home, name: str | None) -> list[tuple[str, str]]:
     """(address, passphrase) of the lines of a file. Raises UsageError."""
     if name is None:
         return []
+    import click
+
+    from leap.bitmask.cli.launch import pair_lines
+
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text()
         return pair_lines(text.splitlines(), home.accounts())
