@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes src/leap/mail/twisted/account.py: the classes of leap.mail whose methods are coroutines, with Deferreds.
+"""Writes modules of src/leap/mail/twisted: the classes of leap.mail whose methods are coroutines, with Deferreds.
 
 It reads the sources, so names, arguments, defaults and docstrings are those of the asyncio API. It begins at `Account`
 and goes on to every class that a public method gives back and that has coroutines itself. Run it after a change of the
@@ -13,23 +13,18 @@ import builtins
 import copy
 import importlib
 import inspect
+import re
 import subprocess
 import sys
+import textwrap
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGET = ROOT / "src" / "leap" / "mail" / "twisted" / "account.py"
-HEADER = '''"""The account and all that comes from it, with Deferreds: made of `leap.mail` by tools/make_twisted.py.
-
-What a method gives and raises is written there; here it is a Deferred of it, or a `Stream`.
-"""
-
-from __future__ import annotations
-
-'''
+FOLDER = ROOT / "src" / "leap" / "mail" / "twisted"
+MADE = "made of `leap.mail` by tools/make_twisted.py"
 BEGIN = ("leap.mail.account", "Account")
 LEFT_OUT = {"backend"}  # it is asyncio's; `twin.asyncio.backend` reaches it
 ITERATORS = {"AsyncIterator", "AsyncIterable", "AsyncGenerator"}
@@ -95,23 +90,19 @@ class Mirrored:
     node: ast.ClassDef
     members: dict[str, Member]
 
-    @property
-    def is_asynchronous(self) -> bool:
-        return any(m.node and m.kind in ("coroutine", "stream") for m in self.members.values())
-
 
 @cache
 def load_class(module_name: str, name: str) -> Mirrored:
     """The class with all it inherits from classes of leap."""
     real = getattr(importlib.import_module(module_name), name)
     members: dict[str, Member] = {}
-    for one in reversed(real.__mro__):
+    for one in real.__mro__:
         if not one.__module__.startswith("leap."):
             continue
         module = load_module(one.__module__)
         for node in find_class(module, one.__name__).body:
             for member in members_of(node, module):
-                members[member.name] = member
+                members.setdefault(member.name, member)
     module = load_module(real.__module__)
     return Mirrored(real.__name__, module, find_class(module, real.__name__), members)
 
@@ -160,9 +151,7 @@ def attributes_of(init: Function, module: Module) -> list[Member]:
         if isinstance(node, ast.AnnAssign):
             target, annotation = node.target, node.annotation
         elif isinstance(node, ast.Assign):
-            target = node.targets[0]
-            if isinstance(node.value, ast.Name):
-                annotation = arguments.get(node.value.id)
+            target, annotation = node.targets[0], type_of(node.value, arguments)
         else:
             continue
         if isinstance(target, ast.Attribute) and name_of(target.value) == "self":
@@ -172,6 +161,23 @@ def attributes_of(init: Function, module: Module) -> list[Member]:
                 raise Untranslatable(f"self.{target.attr} in {module.name} needs an annotation")
             found.append(Member(target.attr, module, None, annotation, "attribute"))
     return found
+
+
+def type_of(value: ast.expr, arguments: dict[str, ast.expr | None]) -> ast.expr | None:
+    """The type of an argument, of a copy of it as a list or tuple, or of it and something in its place."""
+    if isinstance(value, ast.BoolOp):
+        value = value.values[0]
+    if isinstance(value, ast.Name):
+        return arguments.get(value.id)
+    if isinstance(value, ast.Call) and name_of(value.func) in ("list", "tuple"):
+        given = type_of(value.args[0], arguments)
+        if isinstance(given, ast.Subscript):
+            item = ast.unparse(given.slice)
+            kind = name_of(value.func)
+            return ast.parse(
+                f"list[{item}]" if kind == "list" else f"tuple[{item}, ...]", mode="eval"
+            ).body
+    return None
 
 
 def skipped(name: str) -> bool:
@@ -187,7 +193,8 @@ class Writer:
 
     def __init__(self) -> None:
         self.classes: dict[str, Mirrored] = {}
-        self.imports: set[str] = set()
+        self.imports: set[str] = set()  # of the class being written
+        self.used: set[str] = set()  # other twins that it mentions
         self._follow(load_class(*BEGIN))
 
     def _follow(self, found: Mirrored) -> None:
@@ -197,14 +204,14 @@ class Writer:
         for member in found.members.values():
             for node in ast.walk(member.annotation) if member.annotation else []:
                 line = (
-                    member.module.imports.get(name_of(node)) if isinstance(node, ast.Name) else None
+                    member.module.imports.get(name_of(node)) if isinstance(node, ast.Name) else ""
                 )
-                if line and line.startswith("from leap.mail.") and " as " not in line:
-                    _, module, _, name = line.split()
-                    if inspect.isclass(getattr(importlib.import_module(module), name, None)):
-                        other = load_class(module, name) if is_ours(module, name) else None
-                        if other and other.is_asynchronous:
-                            self._follow(other)
+                words = (line or "").split()  # from MODULE import NAME [as NAME]
+                if words[:1] != ["from"] or words[3] != words[-1]:
+                    continue
+                other = getattr(importlib.import_module(words[1]), words[3], None)
+                if is_asynchronous(other):
+                    self._follow(load_class(other.__module__, other.__name__))
 
     # -- types
 
@@ -219,7 +226,10 @@ class Writer:
         return ast.unparse(changed)
 
     def _import(self, node: ast.Name, module: Module) -> None:
-        if node.id in self.classes or hasattr(builtins, node.id):
+        if node.id in self.classes:
+            self.used.add(node.id)
+            return
+        if hasattr(builtins, node.id):
             return
         if node.id in ITERATORS:
             node.id = "Stream"
@@ -238,6 +248,7 @@ class Writer:
         if name == "Self":
             return own
         if name in self.classes:
+            self.used.add(name)
             return name
         if not self._holds_mirrored(annotation):
             return None
@@ -281,7 +292,8 @@ class Writer:
         base = "ClosingTwin" if closing and closing.kind == "coroutine" else "Twin"
         self.imports.add(f"from {mirrored.module.name} import {name} as Async{name}")
         summary = (ast.get_docstring(mirrored.node) or f"{name}.").split(".")[0].replace("\n", " ")
-        text = f"{summary}. `{name}(twin)` puts it on one of asyncio's."
+        text = f"{summary}. With Deferreds; `{name}(that)` is made of one of `leap.mail`."
+        text = "\n    ".join(textwrap.wrap(text, 110))
         parts = [f'class {name}({base}[Async{name}]):\n    """{text}"""\n']
         parts += [self.write_member(mirrored, one) for one in mirrored.members.values()]
         return "\n\n".join(parts)
@@ -294,7 +306,12 @@ class Writer:
             got = f"self.asyncio.{member.name}"
             text = docstring(member.node, "        ") if member.node else ""
             value = f"{wrap}({got})" if wrap else got
-            return f"    @property\n    def {member.name}(self) -> {made}:\n{text}        return {value}"
+            lines = f"    @property\n    def {member.name}(self) -> {made}:\n{text}        return {value}"
+            if member.kind == "attribute":
+                name, given = member.name, self.unwrapping("value", member.annotation)
+                lines += f"\n\n    @{name}.setter\n    def {name}(self, value: {made}) -> None:\n"
+                lines += f"        {got} = {given}"
+            return lines
         assert member.node is not None
         if member.name == "__aiter__":
             return self.write_iteration(member, made)
@@ -362,19 +379,58 @@ class Writer:
                 self._import(inner, module)
         return ast.unparse(arguments), ", ".join(passed)
 
-    def write(self) -> str:
-        body = "\n\n\n".join(self.write_class(one) for one in self.classes.values())
-        self.imports |= {
-            "from twisted.internet.defer import Deferred",
-            "from leap.mail.twisted.bridge import run, run_as",
-            "from leap.mail.twisted.stream import Stream, same",
-            "from leap.mail.twisted.twin import ClosingTwin, Twin, listed, optional, tupled, valued",
-        }
-        return HEADER + "\n".join(sorted(self.imports)) + "\n\n\n" + body + "\n"
+    def write(self) -> dict[str, str]:
+        """The texts of all modules, by file name."""
+        written: dict[str, tuple[str, set[str], set[str]]] = {}
+        for name, one in self.classes.items():
+            self.imports, self.used = set(COMMON), set()
+            body = self.write_class(one)
+            written[name] = (body, self.imports, self.used - {name})
+        return {f"{module_of(name)}.py": self._module(name, written) for name in written}
+
+    def _module(self, name: str, written: dict[str, tuple[str, set[str], set[str]]]) -> str:
+        body, imports, used = written[name]
+
+        def reaches(start: str, seen: set[str]) -> bool:
+            return start == name or any(
+                reaches(one, seen | {one}) for one in written[start][2] if one not in seen
+            )
+
+        late = {one for one in used if reaches(one, {one})}  # each needs the other
+        imports = imports | {import_of(one) for one in used - late}
+        head = f'"""`{name}` with Deferreds: {MADE}."""\n\nfrom __future__ import annotations\n\n'
+        tail = "".join(f"\n{import_of(one)}  # noqa: E402" for one in sorted(late))
+        return head + "\n".join(sorted(imports)) + "\n\n\n" + body + "\n" + tail + "\n"
 
 
-def is_ours(module: str, name: str) -> bool:
-    return str(getattr(importlib.import_module(module), name).__module__).startswith("leap.mail")
+COMMON = {
+    "from twisted.internet.defer import Deferred",
+    "from leap.mail.twisted.bridge import run, run_as",
+    "from leap.mail.twisted.stream import Stream, same",
+    "from leap.mail.twisted.twin import ClosingTwin, Twin, listed, optional, tupled, valued",
+}
+
+
+def module_of(name: str) -> str:
+    """MessagePart is in message_part."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def import_of(name: str) -> str:
+    return f"from leap.mail.twisted.{module_of(name)} import {name}"
+
+
+def is_asynchronous(one: Any) -> bool:
+    """Whether it is a class of leap.mail with public methods that are coroutines or async generators."""
+    return (
+        inspect.isclass(one)
+        and one.__module__.startswith("leap.mail.")
+        and any(
+            inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member)
+            for name, member in inspect.getmembers(one)
+            if not name.startswith("_")
+        )
+    )
 
 
 def stream_item(annotation: ast.Subscript) -> ast.expr:
@@ -392,11 +448,14 @@ def docstring(node: Any, indent: str) -> str:
     return f'{indent}"""{quoted}{end}"""\n'
 
 
-def render() -> str:
-    """The module as it has to be, in the project's format."""
-    text = Writer().write()
+def render() -> dict[str, str]:
+    """The modules as they have to be, in the project's format, by file name."""
+    return {name: formatted(name, text) for name, text in Writer().write().items()}
+
+
+def formatted(name: str, text: str) -> str:
     ruff = [sys.executable, "-m", "ruff"]
-    place = ["--stdin-filename", str(TARGET)]
+    place = ["--stdin-filename", str(FOLDER / name)]
     for step in (["check", "--fix", "--quiet", "--select", "I,F401"], ["format", "--quiet"]):
         text = subprocess.run(
             [*ruff, *step, *place, "-"],
@@ -409,10 +468,20 @@ def render() -> str:
     return text
 
 
+def present() -> dict[str, str]:
+    """The modules as they are."""
+    texts = {path.name: path.read_text() for path in FOLDER.glob("*.py")}
+    return {name: text for name, text in texts.items() if MADE in text.split("\n")[0]}
+
+
 def main() -> int:
     sys.path[:0] = [str(ROOT / "src")]
-    TARGET.write_text(render())
-    print(f"{TARGET.relative_to(ROOT)}: {len(TARGET.read_text().splitlines())} lines")
+    wanted = render()
+    for name in present().keys() - wanted.keys():
+        (FOLDER / name).unlink()
+    for name, text in wanted.items():
+        (FOLDER / name).write_text(text)
+        print(f"{text.count(chr(10)):4} {name}")
     return 0
 
 

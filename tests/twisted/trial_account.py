@@ -11,7 +11,16 @@ from twisted.trial.unittest import TestCase
 
 from leap.mail import Account as AsyncAccount
 from leap.mail.contract import AccountUnavailable, Change, NoSuchMailbox, SearchResult
-from leap.mail.twisted import Account, Message, MessageCollection, Stream, StreamEnded
+from leap.mail.twisted import (
+    Account,
+    Draft,
+    FoundMessages,
+    Message,
+    MessageCollection,
+    MessagePart,
+    Stream,
+    StreamEnded,
+)
 from leap.mail.twisted.bridge import run
 from tests.twisted.making import ALICE, PASSPHRASE, RAW, make_home, open_store
 
@@ -38,7 +47,8 @@ class Mail(OnAStore):
         self.assertEqual(await message.raw(), RAW)
         self.assertEqual(await message.subject(), "Nests")
         [part] = await message.parts()
-        self.assertEqual(part.text.strip(), "Three herons.")
+        self.assertIsInstance(part, MessagePart)
+        self.assertEqual((await part.text()).strip(), "Three herons.")
         await message.add_flags("\\Flagged")
         self.assertEqual(set(message.flags), {"\\Seen", "\\Flagged"})
 
@@ -54,6 +64,31 @@ class Mail(OnAStore):
         found: SearchResult = yield self.account.search("herons")
         [message] = yield self.account.open_found(found.found)
         self.assertEqual((yield message.subject()), "Nests")
+
+    async def test_a_draft_is_changed_and_saved(self) -> None:
+        draft = self.account.new_draft(to=["bob@example.test"], subject="Nests")
+        self.assertIsInstance(draft, Draft)
+        draft.text = "Two herons."
+        draft.cc.append("carol@example.test")
+        await draft.save()
+        [saved] = await (await self.account.drafts()).window()
+        again = await self.account.open_draft(saved)
+        self.assertEqual((again.subject, again.text.strip()), ("Nests", "Two herons."))
+        self.assertEqual(again.recipients, ["bob@example.test", "carol@example.test"])
+        self.assertEqual(draft.asyncio.text, "Two herons.")
+
+    async def test_messages_that_were_found_are_chosen_by_themselves(self) -> None:
+        await self.inbox.add(RAW)
+        found = self.account.found("herons")
+        self.assertIsInstance(found, FoundMessages)
+        [message] = await found.window()
+        await found.add_tags([message], ["birds"])
+        self.assertEqual(await self.account.tagged("birds").count(), 1)
+        archive = await self.account.collection("Archive")
+        await message.move_to(archive)
+        self.assertEqual(message.mailbox_id, archive.mailbox.mailbox_id)
+        pieces = await message.stream(16).all()
+        self.assertEqual((b"".join(pieces), len(pieces[0])), (RAW, 16))
 
     async def test_errors_are_those_of_the_library(self) -> None:
         error = await self.assertFailure(self.account.collection("Nowhere"), NoSuchMailbox)

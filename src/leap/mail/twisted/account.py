@@ -1,47 +1,38 @@
-"""The account and all that comes from it, with Deferreds: made of `leap.mail` by tools/make_twisted.py.
-
-What a method gives and raises is written there; here it is a Deferred of it, or a `Stream`.
-"""
+"""`Account` with Deferreds: made of `leap.mail` by tools/make_twisted.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 from twisted.internet.defer import Deferred
 
 from leap.mail.account import Account as AsyncAccount
-from leap.mail.account import Message as AsyncMessage
-from leap.mail.account import MessageCollection as AsyncMessageCollection
-from leap.mail.account import MessagePart
+from leap.mail.answers import QueryCount
 from leap.mail.contract import (
-    Appended,
     Change,
     FoundMessage,
     MailboxId,
     MailboxInfo,
-    MailboxStatus,
-    MessageMetadata,
-    MessageRow,
-    NewMessage,
+    MessageId,
     OutboxEntry,
-    RowId,
     SearchResult,
-    SecurityStatus,
     SyncStatus,
-    Transferred,
-    Uid,
 )
-from leap.mail.message import Message as MessageView
+from leap.mail.envelope import Person
+from leap.mail.message.new_message import File
 from leap.mail.twisted.bridge import run, run_as
+from leap.mail.twisted.draft import Draft
+from leap.mail.twisted.found_messages import FoundMessages
+from leap.mail.twisted.message import Message
+from leap.mail.twisted.message_collection import MessageCollection
 from leap.mail.twisted.stream import Stream, same
-from leap.mail.twisted.twin import ClosingTwin, Twin, listed, optional
+from leap.mail.twisted.twin import ClosingTwin, listed, optional
 
 
 class Account(ClosingTwin[AsyncAccount]):
-    """One mail account. `Account(twin)` puts it on one of asyncio's."""
+    """One mail account. With Deferreds; `Account(that)` is made of one of `leap.mail`."""
 
     @classmethod
     def open(
@@ -56,6 +47,7 @@ class Account(ClosingTwin[AsyncAccount]):
 
     @property
     def address(self) -> str:
+        """The account's mail address."""
         return self.asyncio.address
 
     def mailboxes(self) -> Deferred[list[MailboxInfo]]:
@@ -71,29 +63,63 @@ class Account(ClosingTwin[AsyncAccount]):
         return run(self.asyncio.find_mailbox(mailbox))
 
     def add_mailbox(self, name: str, special_use: str | None = None) -> Deferred[MailboxInfo]:
-        """Makes a mailbox. Raises MailboxExists, InvalidName."""
+        """Makes a mailbox; `special_use` is a word of RFC 6154, as "\\Sent". Raises MailboxExists, InvalidName, and
+        NotPermitted when another has this special use.
+        """
         return run(self.asyncio.add_mailbox(name, special_use))
 
     def rename_mailbox(self, mailbox_id: MailboxId, name: str) -> Deferred[None]:
-        """Renames a mailbox and its inferiors."""
+        """Renames a mailbox and its inferiors; of INBOX the mail moves to a new one (RFC 9051 6.3.6).
+        Raises NoSuchMailbox, MailboxExists, InvalidName.
+        """
         return run(self.asyncio.rename_mailbox(mailbox_id, name))
 
     def delete_mailbox(self, mailbox_id: MailboxId) -> Deferred[None]:
-        """Deletes a mailbox and the messages in it; inferiors stay."""
+        """Deletes a mailbox and the messages in it; inferiors stay. Raises NoSuchMailbox, and InvalidName for
+        INBOX.
+        """
         return run(self.asyncio.delete_mailbox(mailbox_id))
 
     def set_subscribed(self, mailbox_id: MailboxId, subscribed: bool) -> Deferred[None]:
+        """Whether mail programs show a mailbox. Raises NoSuchMailbox."""
         return run(self.asyncio.set_subscribed(mailbox_id, subscribed))
 
-    def search(self, query: str, limit: int = 50) -> Deferred[SearchResult]:
-        """Messages of all mailboxes that fit `query` (docs/search.md), newest first, at most `limit`.
-        `open_found` makes messages of them. Raises QueryError.
+    def search(self, query: str, limit: int = 50, offset: int = 0) -> Deferred[SearchResult]:
+        """Messages of all mailboxes that fit `query` (docs/search.md), newest first: at most `limit`, without the
+        first `offset`. `open_found` makes messages of them. Raises QueryError.
         """
-        return run(self.asyncio.search(query, limit))
+        return run(self.asyncio.search(query, limit, offset))
 
     def open_found(self, found: Sequence[FoundMessage]) -> Deferred[list[Message]]:
         """What `search` found, with what a list shows of each. Raises NoSuchMessage, ContentUnavailable."""
         return run_as(listed(Message), self.asyncio.open_found(found))
+
+    def count(self, query: str) -> Deferred[QueryCount]:
+        """How many messages of all mailboxes fit `query`, exactly, and how many of them are unread. Raises
+        QueryError.
+        """
+        return run(self.asyncio.count(query))
+
+    def found(self, query: str) -> FoundMessages:
+        """The messages of all mailboxes that fit `query`, as a collection; its methods raise QueryError."""
+        return FoundMessages(self.asyncio.found(query))
+
+    def tagged(self, tag: str) -> FoundMessages:
+        """The messages of all mailboxes that have a tag, as a collection. Raises NotPermitted for what can be no
+        tag.
+        """
+        return FoundMessages(self.asyncio.tagged(tag))
+
+    def messages(self, ids: Sequence[MessageId]) -> Deferred[list[Message]]:
+        """Messages by their ids, as `Message.id` gives them, with all their copies, wherever they are now.
+
+        By message as asked, then by age; ids of messages that are gone are passed over. Raises ContentUnavailable.
+        """
+        return run_as(listed(Message), self.asyncio.messages(ids))
+
+    def message(self, message_id: MessageId) -> Deferred[Message | None]:
+        """The message of an id, its oldest copy; None when it is gone. Raises ContentUnavailable."""
+        return run_as(optional(Message), self.asyncio.message(message_id))
 
     def changes(self) -> Stream[Change]:
         """Every change from now on; those of one mailbox may be gathered into one."""
@@ -106,6 +132,7 @@ class Account(ClosingTwin[AsyncAccount]):
         return run(self.asyncio.send(raw, recipients, sender=sender))
 
     def outbox(self) -> Deferred[list[OutboxEntry]]:
+        """What is on its way out, and what became of it."""
         return run(self.asyncio.outbox())
 
     def sync(self) -> Deferred[None]:
@@ -113,172 +140,72 @@ class Account(ClosingTwin[AsyncAccount]):
         return run(self.asyncio.sync())
 
     def sync_status(self) -> Deferred[SyncStatus]:
+        """How things stand with the provider; it asks nobody."""
         return run(self.asyncio.sync_status())
 
     def close(self) -> Deferred[None]:
         """Ends what `open` began; a daemon goes on."""
         return self._closing(self.asyncio.close())
 
+    def drafts(self) -> Deferred[MessageCollection]:
+        """The messages of the mailbox for drafts, which is made if there is none; `open_draft` opens one of them."""
+        return run_as(MessageCollection, self.asyncio.drafts())
 
-class MessageCollection(Twin[AsyncMessageCollection]):
-    """The messages of one mailbox, ascending by uid. `MessageCollection(twin)` puts it on one of asyncio's."""
-
-    @property
-    def mailbox(self) -> MailboxInfo:
-        return self.asyncio.mailbox
-
-    def status(self) -> Deferred[MailboxStatus]:
-        return run(self.asyncio.status())
-
-    def count(self) -> Deferred[int]:
-        return run(self.asyncio.count())
-
-    def unseen(self) -> Deferred[int]:
-        return run(self.asyncio.unseen())
-
-    def rows(self, *, first: int = 1, last: int | None = None) -> Deferred[list[MessageRow]]:
-        """The rows with uids in [first, last]."""
-        return run(self.asyncio.rows(first=first, last=last))
-
-    def window(
-        self, start: int = 0, count: int = 50, *, newest_first: bool = True
-    ) -> Deferred[list[Message]]:
-        """`count` messages from position `start`, with what a list shows of them."""
-        return run_as(listed(Message), self.asyncio.window(start, count, newest_first=newest_first))
-
-    def by_uid(self, uid: int) -> Deferred[Message | None]:
-        """The message with this uid, or None."""
-        return run_as(optional(Message), self.asyncio.by_uid(uid))
-
-    def __aiter__(self) -> Stream[Message]:
-        """Every message there is when the iteration begins; those that go meanwhile raise when they are read."""
-        return Stream(Message, aiter(self.asyncio))
-
-    def each(self, callback: Callable[[Message], object]) -> Deferred[None]:
-        """Calls back with one after another; see `Stream.each`."""
-        return aiter(self).each(callback)
-
-    def search(self, needle: str, *, body_only: bool = False) -> Deferred[list[Message]]:
-        """Messages whose decoded text holds `needle`, letter case aside."""
-        return run_as(listed(Message), self.asyncio.search(needle, body_only=body_only))
-
-    def add(
+    def new_draft(
         self,
-        raw: bytes,
         *,
-        flags: Sequence[str] = (),
-        internal_date: int | None = None,
-        zone: int = 0,
-    ) -> Deferred[Appended]:
-        """Adds one message, its octets kept exactly."""
-        return run(self.asyncio.add(raw, flags=flags, internal_date=internal_date, zone=zone))
+        to: Iterable[Person | str] = (),
+        cc: Iterable[Person | str] = (),
+        bcc: Iterable[Person | str] = (),
+        subject: str = "",
+        text: str = "",
+        html: str | None = None,
+        files: Iterable[File] = (),
+        sender_name: str = "",
+    ) -> Draft:
+        """A new mail from this account; nothing is stored before its `save` or `send`."""
+        return Draft(
+            self.asyncio.new_draft(
+                to=to,
+                cc=cc,
+                bcc=bcc,
+                subject=subject,
+                text=text,
+                html=html,
+                files=files,
+                sender_name=sender_name,
+            )
+        )
 
-    def add_many(self, messages: Iterable[NewMessage]) -> Deferred[list[Appended]]:
-        """Adds messages in order, in one transaction for each 500 or 32 MiB: an error leaves the batches before."""
-        return run(self.asyncio.add_many(messages))
+    def open_draft(self, message: Message) -> Deferred[Draft]:
+        """The draft that a message in Drafts is, to go on writing; `save` replaces the message.
 
-    def set_flags(self, uids: Sequence[Uid], flags: Sequence[str]) -> Deferred[list[MessageRow]]:
-        return run(self.asyncio.set_flags(uids, flags))
+        Header fields which a `Draft` has no place for are lost when it is saved. Raises NoSuchMessage,
+        ContentUnavailable.
+        """
+        return run_as(Draft, self.asyncio.open_draft(message.asyncio))
 
-    def add_flags(self, uids: Sequence[Uid], flags: Sequence[str]) -> Deferred[list[MessageRow]]:
-        return run(self.asyncio.add_flags(uids, flags))
+    def reply(
+        self, message: Message, *, everyone: bool = False, sender_name: str = ""
+    ) -> Deferred[Draft]:
+        """The beginning of a reply to a message: to whom, about what, with what its writer wrote as a quotation.
 
-    def remove_flags(self, uids: Sequence[Uid], flags: Sequence[str]) -> Deferred[list[MessageRow]]:
-        return run(self.asyncio.remove_flags(uids, flags))
+        Once it is sent, the message is marked as answered. Raises NoSuchMessage, ContentUnavailable.
+        """
+        return run_as(
+            Draft, self.asyncio.reply(message.asyncio, everyone=everyone, sender_name=sender_name)
+        )
 
-    def copy_to(self, uids: Sequence[Uid], target: MessageCollection) -> Deferred[Transferred]:
-        return run(self.asyncio.copy_to(uids, target.asyncio))
+    def forward(
+        self, message: Message, *, as_attachment: bool = False, sender_name: str = ""
+    ) -> Deferred[Draft]:
+        """The beginning of a mail that passes a message on: as text with its files, or whole as an attachment.
 
-    def move_to(self, uids: Sequence[Uid], target: MessageCollection) -> Deferred[Transferred]:
-        return run(self.asyncio.move_to(uids, target.asyncio))
-
-    def expunge(self, uids: Sequence[Uid] | None = None) -> Deferred[list[Uid]]:
-        """Removes messages flagged \\Deleted (among `uids` when given); answers what went."""
-        return run(self.asyncio.expunge(uids))
-
-    def delete(self, uids: Sequence[Uid]) -> Deferred[list[Uid]]:
-        """Removes messages for good, whatever their flags."""
-        return run(self.asyncio.delete(uids))
-
-
-class Message(Twin[AsyncMessage]):
-    """One message in a mailbox. `Message(twin)` puts it on one of asyncio's."""
-
-    @property
-    def row(self) -> MessageRow:
-        return self.asyncio.row
-
-    @property
-    def mailbox_id(self) -> MailboxId:
-        return self.asyncio.mailbox_id
-
-    @property
-    def row_id(self) -> RowId:
-        """Stable while the message is moved; a copy has another."""
-        return self.asyncio.row_id
-
-    @property
-    def uid(self) -> Uid:
-        return self.asyncio.uid
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """As of when this object was made."""
-        return self.asyncio.flags
-
-    @property
-    def size(self) -> int:
-        """Octets."""
-        return self.asyncio.size
-
-    @property
-    def date(self) -> datetime:
-        """When it arrived (IMAP's internal date), in the zone it came with."""
-        return self.asyncio.date
-
-    def metadata(self) -> Deferred[MessageMetadata]:
-        """What was made of it at storage: subject, preview, security, IMAP's descriptions."""
-        return run(self.asyncio.metadata())
-
-    def subject(self) -> Deferred[str]:
-        return run(self.asyncio.subject())
-
-    def preview(self) -> Deferred[str]:
-        return run(self.asyncio.preview())
-
-    def security(self) -> Deferred[SecurityStatus]:
-        """How it was protected on its way, and by whom it was signed."""
-        return run(self.asyncio.security())
-
-    def raw(self, start: int = 0, length: int | None = None) -> Deferred[bytes]:
-        """The exact octets, or a range of them."""
-        return run(self.asyncio.raw(start, length))
-
-    def header(self, name: str) -> Deferred[str | None]:
-        """The decoded value of the first header field of that name."""
-        return run(self.asyncio.header(name))
-
-    def text(self) -> Deferred[str]:
-        """The body as text; HTML is turned into text when there is no other."""
-        return run(self.asyncio.text())
-
-    def html(self) -> Deferred[str | None]:
-        """The body as HTML, exactly as it was sent: not made safe."""
-        return run(self.asyncio.html())
-
-    def open(self) -> Deferred[MessageView]:
-        """The whole message at hand, to look at its fields and parts."""
-        return run(self.asyncio.open())
-
-    def parts(self) -> Deferred[list[MessagePart]]:
-        """The parts that hold something, in order."""
-        return run(self.asyncio.parts())
-
-    def set_flags(self, *flags: str) -> Deferred[None]:
-        return run(self.asyncio.set_flags(*flags))
-
-    def add_flags(self, *flags: str) -> Deferred[None]:
-        return run(self.asyncio.add_flags(*flags))
-
-    def remove_flags(self, *flags: str) -> Deferred[None]:
-        return run(self.asyncio.remove_flags(*flags))
+        Once it is sent, the message is marked as forwarded. Raises NoSuchMessage, ContentUnavailable.
+        """
+        return run_as(
+            Draft,
+            self.asyncio.forward(
+                message.asyncio, as_attachment=as_attachment, sender_name=sender_name
+            ),
+        )
