@@ -16,6 +16,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 from dataclasses import dataclass, field
 from functools import cache
@@ -450,22 +451,15 @@ def docstring(node: Any, indent: str) -> str:
 
 def render() -> dict[str, str]:
     """The modules as they have to be, in the project's format, by file name."""
-    return {name: formatted(name, text) for name, text in Writer().write().items()}
-
-
-def formatted(name: str, text: str) -> str:
-    ruff = [sys.executable, "-m", "ruff"]
-    place = ["--stdin-filename", str(FOLDER / name)]
-    for step in (["check", "--fix", "--quiet", "--select", "I,F401"], ["format", "--quiet"]):
-        text = subprocess.run(
-            [*ruff, *step, *place, "-"],
-            input=text,
-            text=True,
-            capture_output=True,
-            check=True,
-            cwd=ROOT,
-        ).stdout
-    return text
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, text in Writer().write().items():
+            (folder / file).write_text(text)
+        for step in (["check", "--fix", "--select", "I,F401"], ["format"]):
+            ruff = [sys.executable, "-m", "ruff", *step, "--quiet", "--no-cache"]
+            config = ["--config", str(ROOT / "pyproject.toml")]
+            subprocess.run([*ruff, *config, name], check=True, cwd=ROOT)
+        return {path.name: path.read_text() for path in sorted(folder.iterdir())}
 
 
 def present() -> dict[str, str]:
