@@ -222,6 +222,8 @@ class Writer:
             raise Untranslatable(f"an annotation is missing in {module.name}")
         changed = copy.deepcopy(annotation)
         for node in ast.walk(changed):
+            if isinstance(node, ast.Subscript) and name_of(node.value) in ITERATORS:
+                node.slice = stream_item(node)  # what is sent into a generator is nothing
             if isinstance(node, ast.Name):
                 self._import(node, module)
         return ast.unparse(changed)

@@ -30,7 +30,8 @@ def asynchronous(one: object) -> bool:
 
 
 def gives_iterator(member: Callable[..., object]) -> bool:
-    return "AsyncIterator" in str(getattr(member, "__annotations__", {}).get("return", ""))
+    said = str(getattr(member, "__annotations__", {}).get("return", ""))
+    return said.startswith(("AsyncIterator[", "AsyncGenerator["))
 
 
 PUBLIC = [one for name in leap.mail.__all__ if asynchronous(one := getattr(leap.mail, name))]
