@@ -125,7 +125,7 @@ class Smtp(TestCase):
         self.addCleanup(service.stopService)
         assert isinstance(service.address, tuple)
         await deferToThread(send, service.address)
-        [entry] = await account.outbox()
+        [entry] = await run(account.asyncio.backend.outbox())
         self.assertEqual(tuple(entry.recipients), ("bob@example.test",))
         logins.remove(account)
         await self.assertFailure(
