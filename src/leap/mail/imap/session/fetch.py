@@ -67,6 +67,8 @@ async def fetch(session: SessionState, command: Fetch) -> bytes:
         await session.refresh()  # so that what changed this moment is answered whole
     numbers = session.resolve(command.numbers, command.by_uid)
     items = command.items
+    if command.partial is not None:  # RFC 9394 3.4: of the set, before CHANGEDSINCE chooses
+        numbers = list(command.partial.of(numbers))
     if since is not None:
         numbers = [n for n in numbers if view.row(n).modseq > since]
         items = (*items, "MODSEQ") if "MODSEQ" not in items else items  # RFC 7162 3.1.4.1
@@ -132,7 +134,7 @@ class _Fetcher:
                 if self.plan.needs_metadata and its is None:
                     continue
                 values = [self.simple(item, row, its) for item in self.plan.items]
-                lines.append(_answer(number, row, values))
+                lines.append(self.answer(number, row, values))
             self.session.output.write(b"".join(lines))
             await self.session.output.drain()
             await asyncio.sleep(0)
@@ -200,6 +202,9 @@ class _Fetcher:
             case _:
                 return b"BODYSTRUCTURE " + metadata.body_structure
 
+    def answer(self, number: SeqNum, row: MessageRow, values: list[bytes]) -> bytes:
+        return b" ".join([self.session.answer_head(number, row.uid), *values]) + b")\r\n"
+
     # -- answers with octets
 
     async def with_octets(self, numbers: Sequence[SeqNum]) -> None:
@@ -257,7 +262,7 @@ class _Fetcher:
                 flags = b" FLAGS " + flag_list(self.view.flags(row))
             if self.plan.asks_modseq or (row.uid in newly_seen and self.session.condstore):
                 flags += b" MODSEQ (%d)" % row.modseq
-            output.write(b"* %d FETCH (UID %d%s" % (number, row.uid, flags))
+            output.write(self.session.answer_head(number, row.uid) + flags)
             for piece in pieces:
                 if isinstance(piece, bytes):
                     output.write(piece)
@@ -357,7 +362,3 @@ def _label(item: BodySection) -> bytes:
 
 def _nliteral(octets: bytes | None, partial: tuple[int, int] | None) -> bytes:
     return b"NIL" if octets is None else literal(sliced(octets, partial))
-
-
-def _answer(number: SeqNum, row: MessageRow, values: list[bytes]) -> bytes:
-    return b"* %d FETCH (%s)\r\n" % (number, b" ".join([b"UID %d" % row.uid, *values]))

@@ -49,7 +49,7 @@ async def select(session: SessionState, command: Select) -> bytes:
     unseen = view.first_unseen()
     lines = session.flags_lines(view)
     lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), shown_recent))
-    if unseen is not None:
+    if unseen is not None and not session.uid_only:  # it would be a number (RFC 9586 3)
         lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % status.uid_validity)
     lines.append(b"* OK [UIDNEXT %d] Next UID\r\n" % uid_next)

@@ -1,4 +1,4 @@
-"""SEARCH (RFC 3501 6.4.4, 7.2.5; RFC 4731, 5032, 5182; RFC 7162 3.1.5): cheap keys first, the rest is read.
+"""SEARCH (RFC 3501 6.4.4, 7.2.5; RFC 4731, 5032, 5182, 9394; RFC 7162 3.1.5): cheap keys first, the rest is read.
 
 A key is asked about candidates and answers with those that fit; so AND narrows, OR asks its right side only about
 what its left side left over, and text is looked for only in messages that nothing cheaper has excluded.
@@ -89,13 +89,17 @@ async def search(
 
 
 def _returned(program: SearchProgram, found: Candidates) -> Candidates:
-    """The messages whose modseq is told and which "$" names: all, unless only an end was asked for.
+    """The messages whose modseq is told and which "$" names: all, unless only ends or a page were asked for.
 
-    RFC 4731 3.2, RFC 5182 2.4
+    RFC 4731 3.2, RFC 5182 2.4, RFC 9394 3.2
     """
     returns = program.returns or frozenset({"ALL"})
-    if not found or "ALL" in returns or "COUNT" in returns or not returns & {"MIN", "MAX"}:
+    if not found or returns & {"ALL", "COUNT"} or not returns & {"MIN", "MAX", "PARTIAL"}:
         return found
+    if program.partial is not None:
+        page = set(program.partial.of(found))
+        page.update(found[:1] if "MIN" in returns else (), found[-1:] if "MAX" in returns else ())
+        return sorted(page)
     ends = found[:1] if "MIN" in returns else []
     return ends + found[-1:] if "MAX" in returns and found[-1:] != ends else ends
 
@@ -115,6 +119,9 @@ def _answer(
             line += b" MAX %d" % numbers[-1]
         if "ALL" in program.returns:
             line += b" ALL " + format_set(numbers)
+    if program.partial is not None:
+        page = format_set(program.partial.of(numbers)) or b"NIL"
+        line += b" PARTIAL (%s %s)" % (program.partial.text, page)
     if "COUNT" in program.returns:
         line += b" COUNT %d" % len(numbers)
     return line + b" MODSEQ %d" % highest if highest else line
@@ -203,10 +210,14 @@ class _Search:
 
     async def headers(self, candidates: Candidates, test: Callable[[Message], bool]) -> Candidates:
         found: Candidates = []
+        progress = self.session.progress
+        counts = progress is not None and progress.expect(len(candidates))
         for start in range(0, len(candidates), _BATCH):
             batch = candidates[start : start + _BATCH]
             fits = await asyncio.gather(*(self.header_fits(n, test) for n in batch))
             found.extend(n for n, fit in zip(batch, fits, strict=True) if fit)
+            if progress is not None and counts:
+                progress.advance(len(batch))
         return found
 
     async def header_fits(self, number: SeqNum, test: Callable[[Message], bool]) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 
 from leap.mail.imap.session import append, auth, fetch, idle, listing, mailboxes, search, store
 from leap.mail.imap.session import transfer as transfers
-from leap.mail.imap.session.replies import Goodbye, ok
+from leap.mail.imap.session.replies import Bad, Goodbye, ok
 from leap.mail.imap.session.state import SessionState
+from leap.mail.imap.session.uid_only import check_uids_only
 from leap.mail.imap.wire import commands as wire
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.framing import Continuation, Event, RawCommand, Refused
@@ -103,6 +104,12 @@ class Session(SessionState):
             self.say_goodbye("Too many bad commands.")
 
     async def _dispatch(self, tag: bytes, command: wire.Command) -> None:
+        if self.uid_only:
+            try:
+                check_uids_only(command)
+            except Bad as refused:
+                await self.complete(tag, _refused(refused))
+                return
         match command:
             case wire.Simple("IDLE"):
                 if self.account is None:
@@ -114,7 +121,8 @@ class Session(SessionState):
             case wire.Authenticate():
                 await auth.authenticate(self, tag, command)
             case wire.Fetch():
-                await self.complete(tag, fetch.fetch(self, command), expunges=command.by_uid)
+                work = fetch.fetch(self, command)
+                await self.complete(tag, work, expunges=command.by_uid, silent=True)
             case wire.Store():
                 await self.complete(tag, store.store(self, command), expunges=command.by_uid)
             case wire.Search():
@@ -155,6 +163,10 @@ class Session(SessionState):
                 return transfers.transfer(self, command)
             case _:
                 raise AssertionError(f"no handler for {type(command).__name__}")
+
+
+async def _refused(refusal: Bad) -> bytes:
+    raise refusal
 
 
 async def _logged_out(session: SessionState) -> bytes:

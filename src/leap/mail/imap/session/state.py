@@ -23,6 +23,7 @@ from leap.mail.contract import (
     RowId,
     Uid,
 )
+from leap.mail.imap.session.progress import INTERVAL, Progress
 from leap.mail.imap.session.replies import (
     Bad,
     ConnectionBroken,
@@ -86,6 +87,8 @@ class SessionState:
         self.stale = False  # the selected mailbox changed since `refresh`
         self.idling = False
         self.ended = False
+        self.progress: Progress | None = None  # of the command that is being carried out
+        self.progress_interval = INTERVAL
         self._turn = asyncio.Lock()  # between the end of IDLE and notices during it
         self._watching: asyncio.Task[None] | None = None
 
@@ -116,6 +119,10 @@ class SessionState:
     def qresync(self) -> bool:
         return "QRESYNC" in self.enabled
 
+    @property
+    def uid_only(self) -> bool:
+        return "UIDONLY" in self.enabled
+
     def enable_condstore(self) -> None:
         """The client showed that it knows modification sequences (RFC 7162 3.1, CONDSTORE-enabling commands)."""
         if not self.condstore:
@@ -129,11 +136,16 @@ class SessionState:
     def untagged(self, line: bytes) -> None:
         self.output.write(b"* " + line + b"\r\n")
 
-    async def complete(self, tag: bytes, work: Awaitable[bytes], *, expunges: bool = True) -> None:
+    async def complete(
+        self, tag: bytes, work: Awaitable[bytes], *, expunges: bool = True, silent: bool = False
+    ) -> None:
         """Awaits a command's work, tells what changed meanwhile, and writes its tagged answer.
 
-        `expunges` says whether EXPUNGE may be sent during this command (RFC 3501 7.4.1).
+        `expunges` says whether EXPUNGE may be sent during this command (RFC 3501 7.4.1), `silent` that its work writes
+        answers in pieces, between which no progress may be told.
         """
+        if self.account is not None and not silent:
+            self.progress = Progress(tag, self.untagged, self.progress_interval)
         try:
             line = await work
         except Ended as ended:
@@ -154,6 +166,10 @@ class SessionState:
         except Exception as error:
             logger.error("IMAP command failed: %s", _place(error))
             line = No("Something went wrong inside the server.", b"SERVERBUG").line()
+        finally:
+            if self.progress is not None:
+                self.progress.stop()
+                self.progress = None
         try:
             if self.stale:
                 await self.refresh()
@@ -288,7 +304,7 @@ class SessionState:
             return
         lines: list[bytes] = []
         if expunges and view.withholds:
-            if self.qresync:  # RFC 7162 3.2.10
+            if self.qresync or self.uid_only:  # RFC 7162 3.2.10, RFC 9586 3.6
                 lines.append(b"* VANISHED " + format_set(view.take_vanished()) + b"\r\n")
             else:
                 lines.extend(b"* %d EXPUNGE\r\n" % number for number in view.take_expunges())
@@ -321,7 +337,13 @@ class SessionState:
     def flags_of(self, view: MailboxView, number: SeqNum, row: MessageRow) -> bytes:
         modseq = b" MODSEQ (%d)" % row.modseq if self.condstore else b""
         flags = flag_list(view.flags(row))
-        return b"* %d FETCH (UID %d FLAGS %s%s)\r\n" % (number, row.uid, flags, modseq)
+        return self.answer_head(number, row.uid) + b" FLAGS %s%s)\r\n" % (flags, modseq)
+
+    def answer_head(self, number: SeqNum, uid: Uid) -> bytes:
+        """How what is told of one message begins; a space, more and ")" follow (RFC 9586 3.3)."""
+        if self.uid_only:
+            return b"* %d UIDFETCH (UID %d" % (uid, uid)
+        return b"* %d FETCH (UID %d" % (number, uid)
 
     def unselect(self) -> None:
         self.view = None

@@ -8,6 +8,7 @@ from typing import Literal
 from leap.mail.imap.wire.fetching import FetchItem
 from leap.mail.imap.wire.listing import ListRequest, StatusItem
 from leap.mail.imap.wire.numbers import NumberSet
+from leap.mail.imap.wire.partial import PartialRange
 from leap.mail.imap.wire.resync import Resync
 from leap.mail.imap.wire.searching import SearchProgram
 
@@ -122,13 +123,14 @@ class UidExpunge:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """`changed_since` and `vanished` are its modifiers (RFC 7162 3.1.4.1, 3.2.6)."""
+    """`changed_since`, `vanished` and `partial` are its modifiers (RFC 7162 3.1.4.1, 3.2.6; RFC 9394 3.3)."""
 
     numbers: NumberSet
     by_uid: bool
     items: tuple[FetchItem, ...]
     changed_since: int | None = None
     vanished: bool = False
+    partial: PartialRange | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,10 +237,10 @@ def _fetch(by_uid: bool) -> Callable[[Scanner], Fetch]:
         numbers = scanner.number_set()
         scanner.space()
         items = parse_items(scanner)
-        changed_since, vanished = parse_fetch_modifiers(scanner)
-        if vanished and not by_uid:  # RFC 7162 3.2.6
-            raise ImapSyntaxError("VANISHED belongs to UID FETCH.")
-        return Fetch(numbers, by_uid, items, changed_since, vanished)
+        changed_since, vanished, partial = parse_fetch_modifiers(scanner)
+        if (vanished or partial) and not by_uid:  # RFC 7162 3.2.6, RFC 9394 3.3
+            raise ImapSyntaxError("VANISHED and PARTIAL belong to UID FETCH.")
+        return Fetch(numbers, by_uid, items, changed_since, vanished, partial)
 
     return parse
 

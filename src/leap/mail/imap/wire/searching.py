@@ -16,6 +16,7 @@ from typing import Literal
 from leap.mail.imap.wire.dates import parse_date
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.numbers import NumberSet
+from leap.mail.imap.wire.partial import PartialRange, parse_partial
 from leap.mail.imap.wire.resync import modseq_or_zero
 from leap.mail.imap.wire.scanner import Scanner
 
@@ -128,18 +129,19 @@ SearchKey = (
     | ChangedAt
     | ObjectId
 )
-Return = Literal["MIN", "MAX", "COUNT", "ALL", "SAVE"]
+Return = Literal["MIN", "MAX", "COUNT", "ALL", "SAVE", "PARTIAL"]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchProgram:
     """`returns` is None for the plain answer of RFC 3501; `charset` was named but is unknown when
-    `bad_charset` holds; with `modseq` the answer tells one too."""
+    `bad_charset` holds; with `modseq` the answer tells one too; `partial` is the page asked for (RFC 9394)."""
 
     key: SearchKey
     returns: frozenset[Return] | None
     bad_charset: bool = False
     modseq: bool = False
+    partial: PartialRange | None = None
 
 
 _FLAGS: dict[str, SearchKey] = {
@@ -180,6 +182,7 @@ class _Parser:
         self.bad_charset = False
         self.keys = 0
         self.modseq = False
+        self.partial: PartialRange | None = None
 
     def program(self) -> SearchProgram:
         scanner = self.scanner
@@ -196,7 +199,7 @@ class _Parser:
             if scanner.at_end():
                 break
             keys.append(self.key(0))
-        return SearchProgram(_all_of(keys), returns, self.bad_charset, self.modseq)
+        return SearchProgram(_all_of(keys), returns, self.bad_charset, self.modseq, self.partial)
 
     def returns(self) -> frozenset[Return]:
         self.scanner.space()
@@ -206,9 +209,16 @@ class _Parser:
             if options:
                 self.scanner.space()
             word = self.scanner.keyword()
-            if word not in ("MIN", "MAX", "COUNT", "ALL", "SAVE"):
+            if word not in ("MIN", "MAX", "COUNT", "ALL", "SAVE", "PARTIAL"):
                 raise ImapSyntaxError("There is no such search option.")
+            if word == "PARTIAL":
+                self.scanner.space()
+                if self.partial is not None:
+                    raise ImapSyntaxError("One page can be asked for at a time.")
+                self.partial = parse_partial(self.scanner)
             options.add(word)  # type: ignore[arg-type]
+        if options >= {"ALL", "PARTIAL"}:  # RFC 9394 3.1
+            raise ImapSyntaxError("Either ALL is asked for, or a part of it.")
         self.scanner.space()
         return frozenset(options or {"ALL"})  # RFC 4731 3.1
 
