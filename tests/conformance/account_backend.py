@@ -6,6 +6,7 @@ nothing in it. Accounts which need time to announce changes (over a socket) get 
 
 from __future__ import annotations
 
+from tests.conformance.account_annotations import AnnotationSuite
 from tests.conformance.account_changes import ChangeSuite
 from tests.conformance.account_contents import ContentSuite
 from tests.conformance.account_flags import FlagSuite
@@ -26,5 +27,6 @@ class AccountBackendSuite(
     TransferSuite,
     SearchSuite,
     SendingSuite,
+    AnnotationSuite,
 ):
     """Inherit it and give it a fixture `backend`."""

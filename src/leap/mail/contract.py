@@ -7,7 +7,7 @@ are plain values, so that they can travel. `leap.mail.account` puts the comforta
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Literal, NewType, Protocol
 
 import msgspec
@@ -25,7 +25,7 @@ Uid = NewType("Uid", int)  # RFC 9051 2.3.1.1
 ModSeq = NewType("ModSeq", int)  # RFC 7162 3.1, one counter a mailbox
 
 INBOX = MailboxId("inbox")  # fixed, as are the ids of the special-use mailboxes below
-Topic = Literal["messages", "mailboxes", "outbox", "sync"]
+Topic = Literal["messages", "mailboxes", "outbox", "sync", "annotations"]
 FlagOp = Literal["set", "add", "remove"]
 SearchedText = Literal["text", "body", "from", "to", "cc", "bcc", "subject"]  # RFC 9051 6.4.4
 SPECIAL_USE = {  # RFC 6154: id -> (name at first, attribute)
@@ -143,13 +143,15 @@ class Transferred(Value, frozen=True, kw_only=True):
 
 class Change(Value, frozen=True, kw_only=True):
     """Something changed, `topic` says what: the messages of one mailbox (then `modseq` is its highest now), the list
-    of mailboxes, a mail in the outbox (`outbox_id`), or how things stand with sync."""
+    of mailboxes, a mail in the outbox (`outbox_id`), how things stand with sync, or annotations (`entries`) of a
+    mailbox or, without `mailbox_id`, of the account."""
 
     seq: int  # ascending over the whole account while it is open
     topic: Topic
-    mailbox_id: MailboxId | None = None  # None for all topics but "messages"
+    mailbox_id: MailboxId | None = None  # of "messages" and "annotations"
     modseq: ModSeq = ModSeq(0)
     outbox_id: str = ""
+    entries: tuple[str, ...] = ()
 
 
 class FoundMessage(Value, frozen=True, kw_only=True):
@@ -230,6 +232,10 @@ class StorageFull(AccountError):
 
 class TooLarge(AccountError):
     """The message is over the limit; the text names the limit."""
+
+
+class TooManyAnnotations(AccountError):
+    """There are as many annotations as there may be; the text names the limit."""
 
 
 class NotPermitted(AccountError):
@@ -362,6 +368,15 @@ class AccountBackend(OutboxBackend, Protocol):
     async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
         """Whom the person writes to and hears from, the most used first: docs/threads.md. `prefix` is how the address
         or a word of the name begins."""
+
+    async def annotations(self, mailbox_id: MailboxId | None = None) -> dict[str, bytes]:
+        """The notes of programs on a mailbox, or on the account, by name in lower case (RFC 5464)."""
+
+    async def annotate(
+        self, mailbox_id: MailboxId | None, values: Mapping[str, bytes | None]
+    ) -> None:
+        """Sets some of them, and removes those with None, all or none. They go with their mailbox; INBOX keeps them
+        when it is renamed. Raises InvalidName, TooLarge, TooManyAnnotations."""
 
     def changes(self) -> AsyncIterator[Change]:
         """Every change from the moment of the first `__anext__`-ready call on, from whatever source."""

@@ -15,6 +15,8 @@ from typing import Protocol, TypeVar
 
 from leap.keymanager.merges import MERGES as KEY_MERGES
 from leap.mail import listing, mailbox_documents
+from leap.mail.annotations.documents import ANNOTATIONS_TYPE
+from leap.mail.annotations.local import LocalAnnotations
 from leap.mail.answers import PartTree, QueryCount
 from leap.mail.changing import MessageChanges
 from leap.mail.contract import (
@@ -101,13 +103,13 @@ async def open_mail_store(
         key,
         rows=(MAIL_ROWS, *rows),
         projections=(MailIndex(now=now), *projections),
-        merges={MAILBOX_TYPE: "fields", **KEY_MERGES},
+        merges={MAILBOX_TYPE: "fields", ANNOTATIONS_TYPE: "fields", **KEY_MERGES},
         schema=schema,
         now=now,
     )
 
 
-class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
+class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads, LocalAnnotations):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(
@@ -368,6 +370,8 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
         """Called on the loop after each COMMIT."""
         if MailboxListChanged() in changes.tags:
             self._feed.announce("mailboxes")
+        for document in changes.docs:
+            self._tell_annotations(document)
         for tag in changes.tags:
             if isinstance(tag, MailboxChanged):
                 self._feed.announce("messages", tag.mailbox_id, tag.modseq)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import msgspec
 
+from leap.mail.annotations.memory import MemoryAnnotations
 from leap.mail.answers import PartTree, QueryCount
 from leap.mail.contract import (
     INBOX,
@@ -116,7 +117,7 @@ def check_name(name: str) -> None:
         raise InvalidName("A mailbox name has no control characters and neither * nor %.")
 
 
-class MemoryAccount(OutboxAccess, MemoryThreads):
+class MemoryAccount(OutboxAccess, MemoryThreads, MemoryAnnotations):
     """An `AccountBackend` which forgets everything when it goes."""
 
     def __init__(
@@ -140,6 +141,7 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
         self._outbox.on_progress(self._announce_outbox)
         self._streams: weakref.WeakSet[ChangeStream] = weakref.WeakSet()
         self._mailboxes: dict[MailboxId, _Mailbox] = {}
+        self._annotations: dict[MailboxId | None, dict[str, bytes]] = {}
         self._add(MailboxInfo(mailbox_id=INBOX, name="INBOX"))
         for mailbox_id, (name, use) in SPECIAL_USE.items():
             self._add(MailboxInfo(mailbox_id=mailbox_id, name=name, special_use=use))
@@ -162,6 +164,9 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
             return self._mailboxes[mailbox_id]
         except KeyError:
             raise NoSuchMailbox("There is no such mailbox.") from None
+
+    def _check_place(self, mailbox_id: MailboxId | None) -> None:
+        self._find(INBOX if mailbox_id is None else mailbox_id)
 
     def _check_new(self, name: str) -> None:
         if self._closed:
@@ -216,6 +221,7 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
         if mailbox_id == INBOX:  # RFC 9051 6.3.6
             target = await self.create_mailbox(name)
             await self.move(INBOX, list(mailbox.rows), target.mailbox_id)
+            await self.annotate(target.mailbox_id, await self.annotations(INBOX))
             return
         prefix = mailbox.info.name + "/"
         if name.startswith(prefix):
@@ -234,6 +240,7 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
         if mailbox_id == INBOX:
             raise InvalidName("INBOX cannot be deleted.")
         del self._mailboxes[mailbox_id]
+        self._annotations.pop(mailbox_id, None)
         for row in mailbox.rows.values():
             self._forget(row.row_id)
         self._announce(None)

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from leap.mail.annotations.remote import RemoteAnnotations
 from leap.mail.answers import PartTree, QueryCount
 from leap.mail.contract import (
     AccountError,
@@ -98,7 +99,7 @@ class RemoteStream(ChangeStream):
         self._account.forget(self._call_id)
 
 
-class RemoteAccount(RemoteOutbox, RemoteThreads):
+class RemoteAccount(RemoteOutbox, RemoteThreads, RemoteAnnotations):
     """One account, asked over the socket; made by `connect`."""
 
     def __init__(

@@ -160,6 +160,8 @@ METHODS: dict[str, Method] = {
     "threads": Method(tuple[MailboxId | None, int, int], list[ThreadSummary]),
     "thread_rows": Method(tuple[ThreadId], list[FoundMessage]),
     "contacts": Method(tuple[str, int], list[ContactUse]),
+    "annotations": Method(tuple[MailboxId | None], dict[str, bytes]),
+    "annotate": Method(tuple[MailboxId | None, dict[str, bytes | None]], None),
     "sync_now": Method(tuple[()], None),
     "sync_status": Method(tuple[()], SyncStatus),
 }

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from leap.mail.imap.session import append, auth, fetch, idle, listing, mailboxes, search, store
+from leap.mail.imap.session import (
+    append,
+    auth,
+    fetch,
+    idle,
+    listing,
+    mailboxes,
+    metadata,
+    search,
+    store,
+)
 from leap.mail.imap.session import transfer as transfers
 from leap.mail.imap.session.replies import Bad, Goodbye, ok
 from leap.mail.imap.session.state import SessionState
@@ -16,6 +26,7 @@ from leap.mail.imap.session.uid_only import check_uids_only
 from leap.mail.imap.wire import commands as wire
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.framing import Continuation, Event, RawCommand, Refused
+from leap.mail.imap.wire.metadata import GetMetadata, SetMetadata
 from leap.mail.imap.wire.parsing import parse_command, split_tag
 from leap.mail.imap.wire.responses import text_line
 
@@ -159,6 +170,10 @@ class Session(SessionState):
                 return append.append(self, command)
             case wire.UidExpunge():
                 return store.uid_expunge(self, command)
+            case GetMetadata():
+                return metadata.get_metadata(self, command)
+            case SetMetadata():
+                return metadata.set_metadata(self, command)
             case wire.Transfer():
                 return transfers.transfer(self, command)
             case _:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from leap.mail.imap.wire.fetching import FetchItem
 from leap.mail.imap.wire.listing import ListRequest, StatusItem
+from leap.mail.imap.wire.metadata import GetMetadata, SetMetadata
 from leap.mail.imap.wire.numbers import NumberSet
 from leap.mail.imap.wire.partial import PartialRange
 from leap.mail.imap.wire.resync import Resync
@@ -181,4 +182,6 @@ Command = (
     | Store
     | Search
     | Transfer
+    | GetMetadata
+    | SetMetadata
 )
