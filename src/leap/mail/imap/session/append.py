@@ -26,5 +26,6 @@ async def append(session: SessionState, command: Append) -> bytes:
         raise refusal(error, trycreate=True) from None
     if view is not None:
         session.stale = True
+    session.watching.added(info.mailbox_id, [one.uid for one in done], view is not None)
     uids = format_set(appended.uid for appended in done)
     return ok("Appended.", b"APPENDUID %d %s" % (done[0].uid_validity, uids))

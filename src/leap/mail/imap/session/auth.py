@@ -18,10 +18,10 @@ from leap.mail.imap.wire.commands import Authenticate, Enable, Id, Login, Simple
 AFTER_LOGIN = (
     b"IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE CHILDREN IDLE UIDPLUS MOVE UNSELECT SPECIAL-USE "
     b"CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH SEARCHRES WITHIN MULTIAPPEND ENABLE "
-    b"CONDSTORE QRESYNC OBJECTID PREVIEW PARTIAL UIDONLY INPROGRESS METADATA"
+    b"CONDSTORE QRESYNC OBJECTID PREVIEW PARTIAL UIDONLY INPROGRESS METADATA NOTIFY"
 )
 BEFORE_LOGIN = b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE"
-CAN_BE_ENABLED = frozenset({"CONDSTORE", "QRESYNC", "UIDONLY"})
+CAN_BE_ENABLED = frozenset({"CONDSTORE", "QRESYNC", "UIDONLY", "METADATA"})
 FIRST_DELAY = 0.5  # seconds after the first failure; doubled each time
 LONGEST_DELAY = 8.0
 MOST_FAILURES = 5  # in one connection; the delays make a sixth try worth less than a new connection
@@ -51,6 +51,7 @@ async def enable(session: SessionState, command: Enable) -> bytes:
     if "CONDSTORE" in known or "QRESYNC" in known:
         session.enable_condstore()  # RFC 7162 3.2.3: QRESYNC is nothing without it
     session.enabled.update(known)
+    session.watching.annotations |= "METADATA" in known  # RFC 5464 4.1
     session.untagged(" ".join(["ENABLED", *known]).encode("ascii"))
     return ok("Enabled." if known else "Nothing of this can be enabled.")
 

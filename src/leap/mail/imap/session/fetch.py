@@ -87,6 +87,20 @@ async def fetch(session: SessionState, command: Fetch) -> bytes:
     return ok("Fetched.")
 
 
+async def answer(
+    session: SessionState, view: MailboxView, numbers: Sequence[SeqNum], items: Sequence[FetchItem]
+) -> None:
+    """FETCH answers nobody asked for by a command (RFC 5465 5.2); what cannot be given is left out."""
+    plan = _Plan(items)
+    fetcher = _Fetcher(session, view, plan)
+    if plan.needs_octets:
+        await fetcher.with_octets(numbers)
+    else:
+        await fetcher.without_octets(numbers)
+    if plan.asks_flags:
+        view.settled(numbers)
+
+
 class _Plan:
     """What the items need, found once for the whole command."""
 

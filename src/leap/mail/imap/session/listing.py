@@ -20,7 +20,7 @@ async def list_mailboxes(session: SessionState, command: List) -> bytes:
     if request.patterns == ("",) and not request.extended:  # RFC 3501 6.3.8: asks for the separator
         session.untagged(b'LIST (\\Noselect) "/" ""')
         return ok("That is the separator.")
-    tree = _Tree(await account.list_mailboxes())
+    tree = MailboxTree(await account.list_mailboxes())
     patterns = [
         Pattern(request.reference + pattern, session.limits.wildcards)
         for pattern in request.patterns
@@ -29,7 +29,7 @@ async def list_mailboxes(session: SessionState, command: List) -> bytes:
     for name in tree.names:
         if not any(pattern.matches(name) for pattern in patterns):
             continue
-        line = _list_line(tree, name, request)
+        line = list_line(tree, name, request)
         if line is None:
             continue
         session.untagged(line)
@@ -45,7 +45,7 @@ async def list_mailboxes(session: SessionState, command: List) -> bytes:
 
 async def list_subscribed(session: SessionState, command: Lsub) -> bytes:
     account = session.signed_in()
-    tree = _Tree(info for info in await account.list_mailboxes() if info.subscribed)
+    tree = MailboxTree(info for info in await account.list_mailboxes() if info.subscribed)
     pattern = Pattern(command.reference + command.pattern, session.limits.wildcards)
     for name in tree.names:
         if not pattern.matches(name):
@@ -57,7 +57,7 @@ async def list_subscribed(session: SessionState, command: Lsub) -> bytes:
     return ok("Those are the subscribed mailboxes.")
 
 
-class _Tree:
+class MailboxTree:
     """Mailboxes and the names above them, INBOX first."""
 
     def __init__(self, mailboxes: Iterable[MailboxInfo]) -> None:
@@ -75,7 +75,7 @@ class _Tree:
         )
 
 
-def _list_line(tree: _Tree, name: str, request: ListRequest) -> bytes | None:
+def list_line(tree: MailboxTree, name: str, request: ListRequest) -> bytes | None:
     """One LIST answer, None when the selection options leave the mailbox out."""
     info = tree.existing.get(name)
     subscribed = info is not None and info.subscribed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leap.mail.contract import MailboxInfo, MailboxStatus
+from leap.mail.contract import INBOX, MailboxInfo, MailboxStatus
 from leap.mail.imap.session.replies import Bad, No, ok
 from leap.mail.imap.session.resync import resync_mailbox
 from leap.mail.imap.session.state import SessionState
@@ -76,12 +76,14 @@ async def create(session: SessionState, command: Create) -> bytes:
         if any(info.special_use == use for info in await account.list_mailboxes()):
             raise No("Another mailbox has this special use.", b"USEATTR")
     info = await account.create_mailbox(name, use)
+    session.watching.made(info)
     return ok("Created.", b"MAILBOXID (%s)" % object_id(info.mailbox_id))  # RFC 8474 4.1
 
 
 async def delete(session: SessionState, command: Delete) -> bytes:
     info = await session.find_mailbox(command.mailbox)
     await session.signed_in().delete_mailbox(info.mailbox_id)
+    session.watching.deleted(info.mailbox_id)
     if session.is_selected(info.mailbox_id):
         session.unselect()
         session.untagged(b"OK [CLOSED] The selected mailbox was deleted")
@@ -92,6 +94,10 @@ async def rename(session: SessionState, command: Rename) -> bytes:
     info = await session.find_mailbox(command.mailbox)
     new = command.new.removesuffix(SEPARATOR)
     await session.signed_in().rename_mailbox(info.mailbox_id, new)
+    if info.mailbox_id == INBOX:  # it stays, and its mail is in a new one (RFC 3501 6.3.5)
+        session.watching.made(await session.find_mailbox(new))
+    else:
+        session.watching.renamed(info.mailbox_id, new)
     session.stale = True
     return ok("Renamed.")
 
@@ -99,6 +105,7 @@ async def rename(session: SessionState, command: Rename) -> bytes:
 async def subscribe(session: SessionState, command: Subscribe) -> bytes:
     info = await session.find_mailbox(command.mailbox)
     await session.signed_in().set_subscribed(info.mailbox_id, command.wanted)
+    session.watching.subscribed(info.mailbox_id, command.wanted)
     return ok("Subscribed." if command.wanted else "Unsubscribed.")
 
 
@@ -114,7 +121,10 @@ async def status_line(
     """STATUS for one mailbox (RFC 3501 7.2.4)."""
     if "HIGHESTMODSEQ" in items:  # RFC 7162 3.1
         session.enable_condstore()
-    found = await session.signed_in().status(info.mailbox_id)
+    return format_status(info, await session.signed_in().status(info.mailbox_id), items)
+
+
+def format_status(info: MailboxInfo, found: MailboxStatus, items: tuple[StatusItem, ...]) -> bytes:
     values = b" ".join(b"%s %s" % (item.encode(), _value(found, item)) for item in items)
     return b"STATUS " + mailbox(info.name) + b" (" + values + b")"
 

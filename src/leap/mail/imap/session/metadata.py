@@ -64,6 +64,7 @@ async def set_metadata(session: SessionState, command: SetMetadata) -> bytes:
     account = session.signed_in()
     place = await _place(session, command.mailbox)
     values = dict(command.values)
+    session.watching.annotated(place, values)
     if command.mailbox is None and _READ_ONLY in values:
         raise No("This annotation cannot be changed.", b"NOPERM")
     try:

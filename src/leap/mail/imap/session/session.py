@@ -16,6 +16,7 @@ from leap.mail.imap.session import (
     listing,
     mailboxes,
     metadata,
+    notices,
     search,
     store,
 )
@@ -27,6 +28,7 @@ from leap.mail.imap.wire import commands as wire
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.framing import Continuation, Event, RawCommand, Refused
 from leap.mail.imap.wire.metadata import GetMetadata, SetMetadata
+from leap.mail.imap.wire.notify import Notify
 from leap.mail.imap.wire.parsing import parse_command, split_tag
 from leap.mail.imap.wire.responses import text_line
 
@@ -64,8 +66,11 @@ class Session(SessionState):
 
     async def handle(self, event: Event) -> None:
         """Answers one event; returns when the answer is written or a line of the client is awaited."""
-        if self.ended:
-            return
+        async with self.turn:
+            if not self.ended:
+                await self._handle(event)
+
+    async def _handle(self, event: Event) -> None:
         if isinstance(event, Continuation):
             self.output.write(b"+ OK\r\n")
             await self.output.drain()
@@ -76,9 +81,14 @@ class Session(SessionState):
 
     async def handle_line(self, line: bytes | Refused) -> None:
         """Gives the client's line to the command which awaits it."""
-        taker = self.expected_line
-        if taker is not None and not self.ended:
-            await taker(b"" if isinstance(line, Refused) else line)
+        async with self.turn:
+            taker = self.expected_line
+            if taker is not None and not self.ended:
+                await taker(b"" if isinstance(line, Refused) else line)
+
+    async def tell_others(self) -> None:
+        if self.watching.pending:
+            await notices.tell(self)
 
     async def _refuse(self, refused: Refused) -> None:
         tag = split_tag(refused.text) or b"*"
@@ -170,6 +180,8 @@ class Session(SessionState):
                 return append.append(self, command)
             case wire.UidExpunge():
                 return store.uid_expunge(self, command)
+            case Notify():
+                return notices.notify(self, command)
             case GetMetadata():
                 return metadata.get_metadata(self, command)
             case SetMetadata():

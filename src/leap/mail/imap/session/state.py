@@ -33,6 +33,7 @@ from leap.mail.imap.session.replies import (
     refusal,
     with_code,
 )
+from leap.mail.imap.session.watching import Watching
 from leap.mail.imap.tracker import SYSTEM_FLAGS, MailboxView, SeqNum
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
@@ -89,7 +90,8 @@ class SessionState:
         self.ended = False
         self.progress: Progress | None = None  # of the command that is being carried out
         self.progress_interval = INTERVAL
-        self._turn = asyncio.Lock()  # between the end of IDLE and notices during it
+        self.watching = Watching()
+        self.turn = asyncio.Lock()  # of a command, or of notices between commands
         self._watching: asyncio.Task[None] | None = None
 
     # -- states (RFC 3501 3)
@@ -174,6 +176,7 @@ class SessionState:
             if self.stale:
                 await self.refresh()
             self.announce(expunges=expunges)
+            await self.tell_others()
         except Goodbye as goodbye:
             self.say_goodbye(goodbye.text, tag + b" " + line)
             return
@@ -206,14 +209,17 @@ class SessionState:
         try:
             async for change in changes:
                 view = self.view
-                if view is None or change.topic not in ("messages", "mailboxes"):
-                    continue
-                if change.topic == "messages" and (
-                    change.mailbox_id != view.mailbox_id or change.modseq <= view.modseq
+                heard = self.watching.hears(change, view.mailbox_id if view else None)
+                if view is not None and (
+                    change.topic == "mailboxes"
+                    or (
+                        change.topic == "messages"
+                        and change.mailbox_id == view.mailbox_id
+                        and change.modseq > view.modseq
+                    )
                 ):
-                    continue
-                self.stale = True
-                if self.idling:
+                    heard = self.stale = True
+                if heard and (self.idling or self.watching.active):
                     await self.notify()
             self.say_goodbye("The account was closed.")
         except AccountError:
@@ -230,20 +236,24 @@ class SessionState:
                 await close()
 
     async def notify(self) -> None:
-        """Tells an idling client at once what changed."""
-        async with self._turn:
-            if not self.idling or self.ended:
-                return
-            try:
-                await self.refresh()
-                self.announce(expunges=True)
-            except Goodbye as goodbye:
-                self.say_goodbye(goodbye.text)
-            await self.output.drain()
+        """Tells a client that listens at once what changed, when it is not being answered."""
+        async with self.turn:
+            if self.idling or self.watching.active:
+                await self.tell_now()
 
-    async def end_idle(self) -> None:
-        async with self._turn:
-            self.idling = False
+    async def tell_now(self) -> None:
+        if self.ended:
+            return
+        try:
+            await self.refresh()
+            self.announce(expunges=self.idling or self.watching.at_once)
+            await self.tell_others()
+        except Goodbye as goodbye:
+            self.say_goodbye(goodbye.text)
+        await self.output.drain()
+
+    async def tell_others(self) -> None:
+        """Tells what is due beyond the selected mailbox; `Session` does."""
 
     async def close(self) -> None:
         """Lets go of the account; the connection has ended or will."""
@@ -303,18 +313,27 @@ class SessionState:
         if view is None:
             return
         lines: list[bytes] = []
+        watching = self.watching
+        # What the client did itself it is told in any case (`tells_highest`: it has just expunged)
+        expunges = self.tells_highest or (
+            (expunges or watching.at_once) and watching.tells("MessageExpunge")
+        )
         if expunges and view.withholds:
             if self.qresync or self.uid_only:  # RFC 7162 3.2.10, RFC 9586 3.6
                 lines.append(b"* VANISHED " + format_set(view.take_vanished()) + b"\r\n")
             else:
                 lines.extend(b"* %d EXPUNGE\r\n" % number for number in view.take_expunges())
-        arrivals = view.take_arrivals()
-        if arrivals:
+        before = len(view)
+        if watching.tells("MessageNew") and view.take_arrivals():
+            watching.announced(view.uid(SeqNum(n)) for n in range(before + 1, len(view) + 1))
             lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
-        if view.take_keywords():
-            lines.extend(self.flags_lines(view))
-        lines.extend(self.flags_of(view, n, view.row(n)) for n in view.take_changes())
-        if not view.withholds:
+        if watching.tells("FlagChange"):
+            if view.take_keywords():
+                lines.extend(self.flags_lines(view))
+            lines.extend(self.flags_of(view, n, view.row(n)) for n in view.take_changes())
+        if not watching.tells_all:
+            pass
+        elif not view.withholds:
             view.told = view.modseq
         # RFC 7162 3.2: a client must not take a modseq it was told for the highest while it misses an expunge
         elif self.condstore:

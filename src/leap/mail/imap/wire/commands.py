@@ -8,6 +8,7 @@ from typing import Literal
 from leap.mail.imap.wire.fetching import FetchItem
 from leap.mail.imap.wire.listing import ListRequest, StatusItem
 from leap.mail.imap.wire.metadata import GetMetadata, SetMetadata
+from leap.mail.imap.wire.notify import Notify
 from leap.mail.imap.wire.numbers import NumberSet
 from leap.mail.imap.wire.partial import PartialRange
 from leap.mail.imap.wire.resync import Resync
@@ -184,4 +185,5 @@ Command = (
     | Transfer
     | GetMetadata
     | SetMetadata
+    | Notify
 )

@@ -38,6 +38,7 @@ from leap.mail.imap.wire.framing import RawCommand
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 from leap.mail.imap.wire.listing import parse_list, parse_status_items
 from leap.mail.imap.wire.metadata import parse_get_metadata, parse_set_metadata
+from leap.mail.imap.wire.notify import parse_notify
 from leap.mail.imap.wire.resync import (
     parse_fetch_modifiers,
     parse_select_parameters,
@@ -321,6 +322,7 @@ _PARSERS: dict[str, Callable[[Scanner], Command]] = {
     "UID SEARCH": _search(True),
     "COPY": _transfer(False, False),
     "UID COPY": _transfer(True, False),
+    "NOTIFY": parse_notify,
     "GETMETADATA": parse_get_metadata,
     "SETMETADATA": parse_set_metadata,
     "MOVE": _transfer(False, True),
