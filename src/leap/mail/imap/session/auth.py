@@ -21,7 +21,7 @@ AFTER_LOGIN = (
     b"CONDSTORE QRESYNC OBJECTID PREVIEW PARTIAL UIDONLY INPROGRESS METADATA NOTIFY"
 )
 BEFORE_LOGIN = b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE"
-CAN_BE_ENABLED = frozenset({"CONDSTORE", "QRESYNC", "UIDONLY", "METADATA"})
+CAN_BE_ENABLED = frozenset({"CONDSTORE", "QRESYNC", "UIDONLY", "METADATA", "IMAP4REV2"})
 FIRST_DELAY = 0.5  # seconds after the first failure; doubled each time
 LONGEST_DELAY = 8.0
 MOST_FAILURES = 5  # in one connection; the delays make a sixth try worth less than a new connection
@@ -52,7 +52,8 @@ async def enable(session: SessionState, command: Enable) -> bytes:
         session.enable_condstore()  # RFC 7162 3.2.3: QRESYNC is nothing without it
     session.enabled.update(known)
     session.watching.annotations |= "METADATA" in known  # RFC 5464 4.1
-    session.untagged(" ".join(["ENABLED", *known]).encode("ascii"))
+    told = ["IMAP4rev2" if name == "IMAP4REV2" else name for name in known]
+    session.untagged(" ".join(["ENABLED", *told]).encode("ascii"))
     return ok("Enabled." if known else "Nothing of this can be enabled.")
 
 

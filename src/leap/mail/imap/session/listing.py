@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from leap.mail.contract import MailboxInfo, NoSuchMailbox
+from leap.mail.contract import NoSuchMailbox
+from leap.mail.imap.session.list_lines import MailboxTree, list_line
 from leap.mail.imap.session.mailboxes import status_line
 from leap.mail.imap.session.replies import ok
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.wire.commands import List, Lsub
-from leap.mail.imap.wire.listing import ListRequest
-from leap.mail.imap.wire.mailbox_names import SEPARATOR, Pattern
+from leap.mail.imap.wire.mailbox_names import Pattern
 from leap.mail.imap.wire.responses import mailbox
 
 
@@ -22,7 +20,7 @@ async def list_mailboxes(session: SessionState, command: List) -> bytes:
         return ok("That is the separator.")
     tree = MailboxTree(await account.list_mailboxes())
     patterns = [
-        Pattern(request.reference + pattern, session.limits.wildcards)
+        Pattern(session.as_named(request.reference + pattern), session.limits.wildcards)
         for pattern in request.patterns
         if pattern
     ]
@@ -55,47 +53,3 @@ async def list_subscribed(session: SessionState, command: Lsub) -> bytes:
         elif command.pattern.endswith("%"):  # RFC 3501 6.3.9: the parent of a subscribed one
             session.untagged(b'LSUB (\\Noselect) "/" ' + mailbox(name))
     return ok("Those are the subscribed mailboxes.")
-
-
-class MailboxTree:
-    """Mailboxes and the names above them, INBOX first."""
-
-    def __init__(self, mailboxes: Iterable[MailboxInfo]) -> None:
-        self.existing = {info.name: info for info in mailboxes}
-        self.parents: set[str] = set()
-        self.parents_of_subscribed: set[str] = set()
-        for name, info in self.existing.items():
-            levels = name.split(SEPARATOR)
-            above = {SEPARATOR.join(levels[:depth]) for depth in range(1, len(levels))}
-            self.parents |= above
-            if info.subscribed:
-                self.parents_of_subscribed |= above
-        self.names = sorted(
-            self.existing.keys() | self.parents, key=lambda name: (name != "INBOX", name)
-        )
-
-
-def list_line(tree: MailboxTree, name: str, request: ListRequest) -> bytes | None:
-    """One LIST answer, None when the selection options leave the mailbox out."""
-    info = tree.existing.get(name)
-    subscribed = info is not None and info.subscribed
-    special = info.special_use if info is not None else None
-    child_info = b""
-    only_subscribed = "SUBSCRIBED" in request.select
-    # RFC 5258 3.5: a name is told for the sake of what lies below it
-    for_inferiors = "RECURSIVEMATCH" in request.select and name in tree.parents_of_subscribed
-    if only_subscribed and not subscribed and not for_inferiors:
-        return None
-    if only_subscribed and for_inferiors:
-        child_info = b' (CHILDINFO ("SUBSCRIBED"))'
-    if "SPECIAL-USE" in request.select and special is None:
-        return None
-    attributes: list[str] = []
-    if info is None:
-        attributes.append("\\NonExistent" if request.extended else "\\Noselect")
-    attributes.append("\\HasChildren" if name in tree.parents else "\\HasNoChildren")
-    if subscribed and ("SUBSCRIBED" in request.select or "SUBSCRIBED" in request.returns):
-        attributes.append("\\Subscribed")
-    if special is not None:
-        attributes.append(special)
-    return b"LIST (" + " ".join(attributes).encode("ascii") + b') "/" ' + mailbox(name) + child_info

@@ -11,17 +11,16 @@ import msgspec
 
 from leap.mail.contract import MailboxId, MailboxInfo, NoSuchMailbox
 from leap.mail.imap.session.fetch import answer
-from leap.mail.imap.session.listing import MailboxTree, list_line
+from leap.mail.imap.session.list_lines import ATTRIBUTES, MailboxTree, list_line, old_name
 from leap.mail.imap.session.mailboxes import format_status
 from leap.mail.imap.session.replies import No, ok
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.session.watching import Place
-from leap.mail.imap.wire.listing import ListRequest, StatusItem
+from leap.mail.imap.wire.listing import StatusItem
 from leap.mail.imap.wire.metadata import format_entry, format_place
 from leap.mail.imap.wire.notify import EVENTS, OF_MESSAGES, Notify, NotifyEvent
 from leap.mail.imap.wire.responses import mailbox
 
-_ATTRIBUTES = ListRequest("", (), returns=frozenset({"SUBSCRIBED"}), extended=True)
 _ORDER: tuple[StatusItem, ...] = ("MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ")
 Directory = Mapping[MailboxId, MailboxInfo]
 
@@ -124,17 +123,17 @@ def _tell_mailboxes(session: SessionState, before: Directory, after: Directory) 
             if not _went_along(old, new, before, after) and _wants(
                 session, "MailboxName", old, new
             ):
-                line = list_line(tree, new.name, _ATTRIBUTES) or b""
-                session.untagged(line + b' ("OLDNAME" (' + mailbox(old.name) + b"))")
+                line = list_line(tree, new.name, ATTRIBUTES) or b""
+                session.untagged(line + old_name(old.name))
         elif old.subscribed != new.subscribed and _wants(session, "SubscriptionChange", old, new):
-            session.untagged(list_line(tree, new.name, _ATTRIBUTES) or b"")
+            session.untagged(list_line(tree, new.name, ATTRIBUTES) or b"")
     for name in sorted(names):
         info = tree.existing.get(name) or names[name]
         if not _wants(session, "MailboxName", info):
             continue
         shown = None
         if name in tree.existing or name in tree.parents:
-            shown = list_line(tree, name, _ATTRIBUTES)
+            shown = list_line(tree, name, ATTRIBUTES)
         session.untagged(shown or b'LIST (\\NonExistent) "/" ' + mailbox(name))
 
 

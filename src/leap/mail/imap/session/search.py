@@ -7,6 +7,7 @@ what its left side left over, and text is looked for only in messages that nothi
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -60,6 +61,8 @@ async def search(
 ) -> bytes:
     view = session.selected()
     program = command.program
+    if program.returns is None and session.rev2:  # RFC 9051 6.4.4, 7.3.4
+        program = dataclasses.replace(program, returns=frozenset({"ALL"}))
     saves = program.returns is not None and "SAVE" in program.returns
     try:
         if program.bad_charset:

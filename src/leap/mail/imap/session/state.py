@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
@@ -124,6 +125,11 @@ class SessionState:
     @property
     def uid_only(self) -> bool:
         return "UIDONLY" in self.enabled
+
+    @property
+    def rev2(self) -> bool:
+        """Whether IMAP4rev2 is spoken: no \\Recent, ESEARCH for SEARCH, names in NFC (RFC 9051 E)."""
+        return "IMAP4REV2" in self.enabled
 
     def enable_condstore(self) -> None:
         """The client showed that it knows modification sequences (RFC 7162 3.1, CONDSTORE-enabling commands)."""
@@ -268,10 +274,20 @@ class SessionState:
 
     async def find_mailbox(self, name: str, *, trycreate: bool = False) -> MailboxInfo:
         """The mailbox of that name. Raises No with NONEXISTENT, or with TRYCREATE."""
-        for mailbox in await self.signed_in().list_mailboxes():
+        mailboxes = await self.signed_in().list_mailboxes()
+        for mailbox in mailboxes:
             if mailbox.name == name:
                 return mailbox
+        if self.rev2:  # RFC 9051 5.1
+            name = self.as_named(name)
+            for mailbox in mailboxes:
+                if mailbox.name == name:
+                    return mailbox
         raise No("There is no such mailbox.", b"TRYCREATE" if trycreate else b"NONEXISTENT")
+
+    def as_named(self, name: str) -> str:
+        """A name as a new mailbox is called by it: Net-Unicode where IMAP4rev2 is spoken (RFC 9051 5.1)."""
+        return unicodedata.normalize("NFC", name) if self.rev2 else name
 
     def resolve(self, numbers: NumberSet, by_uid: bool) -> list[SeqNum]:
         """The messages of a set. Raises Bad for sequence numbers there are not."""
@@ -302,7 +318,7 @@ class SessionState:
                 rows = await account.rows(view.mailbox_id, changed_since=view.modseq)
                 view.learn(rows, gone)
                 view.modseq = max(view.modseq, status.highest_modseq)
-                if view.has_arrivals and not self.read_only:
+                if view.has_arrivals and not self.read_only and not self.rev2:
                     view.recent.update(await account.claim_recent(view.mailbox_id))
         except NoSuchMailbox:
             raise Goodbye("The selected mailbox was deleted.") from None
@@ -326,7 +342,9 @@ class SessionState:
         before = len(view)
         if watching.tells("MessageNew") and view.take_arrivals():
             watching.announced(view.uid(SeqNum(n)) for n in range(before + 1, len(view) + 1))
-            lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
+            lines.append(b"* %d EXISTS\r\n" % len(view))
+            if not self.rev2:
+                lines.append(b"* %d RECENT\r\n" % len(view.recent))
         if watching.tells("FlagChange"):
             if view.take_keywords():
                 lines.extend(self.flags_lines(view))

@@ -57,7 +57,7 @@ _SECTION = re.compile(
     rb"(?P<text>HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME)?",
     re.IGNORECASE,
 )
-_PARTIAL = re.compile(rb"<(\d{1,10})\.(\d{1,10})>")
+_PARTIAL = re.compile(rb"<(\d{1,19})\.(\d{1,19})>")  # RFC 9051 9: number64
 
 
 @dataclass(frozen=True, slots=True)
