@@ -77,7 +77,11 @@ COMMANDS = st.sampled_from(
         b"FETCH $ (FLAGS)",
         b"UID FETCH 1:* FLAGS (CHANGEDSINCE 2 VANISHED)", b"STORE 1:2 (UNCHANGEDSINCE 3) FLAGS.SILENT (a)",
         b"SEARCH RETURN (SAVE MIN) MODSEQ 2", b"UID STORE $ +FLAGS (\\Deleted)", b"STATUS INBOX (HIGHESTMODSEQ)",
-        b"MOVE $ Archive", b"FETCH * (MODSEQ BODY[])",
+        b"MOVE $ Archive", b"FETCH * (MODSEQ BODY[])", b"ENABLE UIDONLY", b"ENABLE METADATA IMAP4rev2",
+        b"UID FETCH 1:* FLAGS (PARTIAL -1:-2)", b"UID SEARCH RETURN (PARTIAL 1:2 SAVE) ALL",
+        b"GETMETADATA (DEPTH 1) INBOX /shared", b'SETMETADATA INBOX (/shared/a "b" /private/c NIL)', b"NOTIFY NONE",
+        b"NOTIFY SET STATUS (SELECTED (MessageNew (FLAGS BODY[]) MessageExpunge FlagChange)) (PERSONAL (MailboxName))",
+        b"NOTIFY SET (SELECTED-DELAYED (MessageNew MessageExpunge)) (SUBTREE x (MessageNew MessageExpunge))",
     ]
 )  # fmt: skip
 
