@@ -28,11 +28,13 @@ from leap.mail.contract import (
 )
 from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.model import MAIL_ROWS, mailbox_doc_id
+from leap.mail.sorting.model import SortKey
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 from tests.conformance.account_backend import PLAIN, AccountBackendSuite
+from tests.conformance.account_sorting import SortingSuite
 from tests.conformance.account_threads import ThreadsAndContactsSuite
 from tests.mail.index_check import check_index
 from tests.mail.outgoing_fake import Outgoing
@@ -57,7 +59,7 @@ async def backend(store: Soledad) -> AsyncIterator[LocalAccount]:
     await account.close()
 
 
-class TestConformance(AccountBackendSuite, ThreadsAndContactsSuite):
+class TestConformance(AccountBackendSuite, ThreadsAndContactsSuite, SortingSuite):
     """The suite every account passes."""
 
 
@@ -192,6 +194,23 @@ async def test_an_index_built_anew_has_a_larger_validity_and_the_same_mail(tmp_p
     assert after.uid_validity > before.uid_validity
     assert (after.messages, after.unseen, after.recent, after.size) == (3, 0, 0, before.size)
     assert (await account.status(work.mailbox_id)).messages == 2
+    await account.close()
+    await store.close()
+
+
+async def test_an_account_of_a_version_without_sort_keys_gets_them(tmp_path: Path) -> None:
+    store, account = await reopen(tmp_path / "s.db")
+    new = [NewMessage(raw=f"Subject: {letter}\r\n\r\n".encode()) for letter in "cab"]
+    await account.append(INBOX, new)
+    await account.append(MailboxId("archive"), new[:1])
+    await store.write(lambda connection: connection.execute("DROP TABLE mail_sort"))
+    await account.close()
+    await store.close()
+    store, account = await reopen(tmp_path / "s.db")
+    uids = [Uid(1), Uid(2), Uid(3)]
+    assert await account.sorted_uids(INBOX, uids, [SortKey("subject")]) == [2, 3, 1]
+    assert len(await account.threaded_uids(MailboxId("archive"), [Uid(1)], "references")) == 1
+    await check_index(store)
     await account.close()
     await store.close()
 

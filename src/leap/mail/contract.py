@@ -16,6 +16,7 @@ from leap.mail.answers import PartTree, QueryCount
 from leap.mail.contacts.model import ContactUse
 from leap.mail.outbox_contract import OutboxBackend
 from leap.mail.outbox_contract import OutboxEntry as OutboxEntry
+from leap.mail.sorting.model import SortKey, ThreadAlgorithm, ThreadLine
 from leap.mail.threads.model import ThreadId, ThreadSummary
 
 MailboxId = NewType("MailboxId", str)
@@ -362,6 +363,17 @@ class AccountBackend(OutboxBackend, Protocol):
     async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
         """Whom the person writes to and hears from, the most used first: docs/threads.md. `prefix` is how the address
         or a word of the name begins."""
+
+    async def sorted_uids(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], keys: Sequence[SortKey]
+    ) -> list[Uid]:
+        """Those uids in the order of the keys (RFC 5256, 5957), equal ones ascending; waits for header records as
+        `metadata` does. Raises ContentUnavailable."""
+
+    async def threaded_uids(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], algorithm: ThreadAlgorithm
+    ) -> list[ThreadLine]:
+        """The forest of those messages (RFC 5256 3). Raises ContentUnavailable."""
 
     def changes(self) -> AsyncIterator[Change]:
         """Every change from the moment of the first `__anext__`-ready call on, from whatever source."""

@@ -11,6 +11,7 @@ from leap.mail.contract import MailboxId, ModSeq, RowId, Uid
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS
 from leap.mail.search.tables import forget_texts, want_texts
+from leap.mail.sorting.tables import forget_sort_keys
 from leap.mail.threads.listed import forget_facts
 from leap.soledad.changes import Row, RowChange
 from leap.soledad.sqlite import Connection
@@ -326,6 +327,7 @@ def drop_unused_metadata(connection: Connection, header_ids: Iterable[str]) -> s
         )
     forget_texts(connection, list(unused))
     forget_facts(connection, list(unused))
+    forget_sort_keys(connection, list(unused))
     return unused
 
 

@@ -61,6 +61,7 @@ from leap.mail.replacing import Replacing
 from leap.mail.search.filling import Filling
 from leap.mail.search.forgetting import Forgetting
 from leap.mail.search.searching import Searching
+from leap.mail.sorting.local import LocalSorting, Worked
 from leap.mail.storing import (
     LOCAL,
     MAX_SERVED_BYTES,
@@ -107,7 +108,7 @@ async def open_mail_store(
     )
 
 
-class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
+class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads, LocalSorting):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(
@@ -131,6 +132,7 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
         self._reader = MessageReader(store, self._filling.follow)
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
+        self._worked = Worked.nothing()
         self._closed = False
         self._unsubscribe = [store.on_change(self._follow)]
         if outbox is not None:

@@ -54,6 +54,7 @@ from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.query import parse_query
 from leap.mail.search.texts import holds
+from leap.mail.sorting.memory import MemorySorting
 from leap.mail.threads.memory import MemoryThreads
 
 MAX_NAME = 1000  # octets of UTF-8; twice what Dovecot allows, and it still fits one IMAP line
@@ -116,7 +117,7 @@ def check_name(name: str) -> None:
         raise InvalidName("A mailbox name has no control characters and neither * nor %.")
 
 
-class MemoryAccount(OutboxAccess, MemoryThreads):
+class MemoryAccount(OutboxAccess, MemoryThreads, MemorySorting):
     """An `AccountBackend` which forgets everything when it goes."""
 
     def __init__(

@@ -28,6 +28,7 @@ from leap.mail.index_faults import index_faults
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS, MAILBOX_TYPE, mailbox_id_of
 from leap.mail.search.tables import create_search, drop_search, search_faults
+from leap.mail.sorting.tables import create_sorting, sorting_faults
 from leap.mail.threads.listed import follow_everything, follow_listed
 from leap.mail.threads.tables import create_threads, drop_threads, thread_faults
 from leap.soledad.changes import DocChange, RowChange
@@ -139,6 +140,7 @@ class MailIndex:
         directory = self._directory.read(connection)
         self._ensure_boxes(connection, directory)
         expunged.forget_oldest(connection, self._expunged_kept)
+        create_sorting(connection)
         if create_threads(connection):
             follow_everything(connection, directory)
 
@@ -180,7 +182,7 @@ class MailIndex:
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         drop_search(connection)
         drop_threads(connection)
-        for table in ("mail_metadata", "mail_facts"):
+        for table in ("mail_metadata", "mail_facts", "mail_sort"):
             connection.execute(
                 f"DELETE FROM {table} WHERE header_id IN (SELECT blob_id FROM blob)"  # noqa: S608
                 f" OR header_id NOT IN (SELECT header_id FROM {MAIL_ROWS.name}"
@@ -193,6 +195,7 @@ class MailIndex:
             *index_faults(connection, self._directory.read(connection)),
             *search_faults(connection),
             *thread_faults(connection),
+            *sorting_faults(connection),
         ]
 
     def apply(

@@ -66,6 +66,7 @@ from leap.mail.rpc_frames import (
     pieces,
     read_frame,
 )
+from leap.mail.sorting.remote import RemoteSorting
 from leap.mail.threads.remote import RemoteThreads
 
 GONE = "The bitmask daemon has ended; start it with `bitmask start`."
@@ -98,7 +99,7 @@ class RemoteStream(ChangeStream):
         self._account.forget(self._call_id)
 
 
-class RemoteAccount(RemoteOutbox, RemoteThreads):
+class RemoteAccount(RemoteOutbox, RemoteThreads, RemoteSorting):
     """One account, asked over the socket; made by `connect`."""
 
     def __init__(

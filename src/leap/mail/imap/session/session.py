@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from leap.mail.imap.session import append, auth, fetch, idle, listing, mailboxes, search, store
+from leap.mail.imap.session import (
+    append,
+    auth,
+    fetch,
+    idle,
+    listing,
+    mailboxes,
+    search,
+    sorting,
+    store,
+)
 from leap.mail.imap.session import transfer as transfers
 from leap.mail.imap.session.replies import Goodbye, ok
 from leap.mail.imap.session.state import SessionState
@@ -119,6 +129,12 @@ class Session(SessionState):
                 await self.complete(tag, store.store(self, command), expunges=command.by_uid)
             case wire.Search():
                 work = search.search(self, tag, command)
+                await self.complete(tag, work, expunges=command.by_uid)
+            case wire.Sort():  # numbers stay as they are, as for SEARCH (RFC 5256 3)
+                work = sorting.sort(self, tag, command)
+                await self.complete(tag, work, expunges=command.by_uid)
+            case wire.Thread():
+                work = sorting.thread(self, command)
                 await self.complete(tag, work, expunges=command.by_uid)
             case _:
                 await self.complete(tag, self._work(command))

@@ -10,6 +10,8 @@ from leap.mail.imap.wire.listing import ListRequest, StatusItem
 from leap.mail.imap.wire.numbers import NumberSet
 from leap.mail.imap.wire.resync import Resync
 from leap.mail.imap.wire.searching import SearchProgram
+from leap.mail.imap.wire.sorting import Sort as Sort
+from leap.mail.imap.wire.sorting import Thread as Thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,5 +180,7 @@ Command = (
     | Fetch
     | Store
     | Search
+    | Sort
+    | Thread
     | Transfer
 )

@@ -44,6 +44,7 @@ from leap.mail.imap.wire.resync import (
 )
 from leap.mail.imap.wire.scanner import Scanner
 from leap.mail.imap.wire.searching import parse_search
+from leap.mail.imap.wire.sorting import Sort, Thread, parse_sort, parse_thread
 
 
 def split_tag(text: bytes) -> bytes | None:
@@ -286,6 +287,22 @@ def _search(by_uid: bool) -> Callable[[Scanner], Search]:
     return parse
 
 
+def _sort(by_uid: bool) -> Callable[[Scanner], Sort]:
+    def parse(scanner: Scanner) -> Sort:
+        scanner.space()
+        return parse_sort(scanner, by_uid)
+
+    return parse
+
+
+def _thread(by_uid: bool) -> Callable[[Scanner], Thread]:
+    def parse(scanner: Scanner) -> Thread:
+        scanner.space()
+        return parse_thread(scanner, by_uid)
+
+    return parse
+
+
 def _transfer(by_uid: bool, move: bool) -> Callable[[Scanner], Transfer]:
     def parse(scanner: Scanner) -> Transfer:
         scanner.space()
@@ -318,6 +335,10 @@ _PARSERS: dict[str, Callable[[Scanner], Command]] = {
     "UID STORE": _store(True),
     "SEARCH": _search(False),
     "UID SEARCH": _search(True),
+    "SORT": _sort(False),
+    "UID SORT": _sort(True),
+    "THREAD": _thread(False),
+    "UID THREAD": _thread(True),
     "COPY": _transfer(False, False),
     "UID COPY": _transfer(True, False),
     "MOVE": _transfer(False, True),

@@ -170,7 +170,37 @@ _DAYS: dict[str, tuple[Literal["before", "on", "since"], bool]] = {
 
 def parse_search(scanner: Scanner) -> SearchProgram:
     """Everything after the name of the command. Raises ImapSyntaxError."""
-    return _Parser(scanner).program()
+    parser = _Parser(scanner)
+    returns = parse_returns(scanner)
+    if _word_ahead(scanner, b"CHARSET"):
+        scanner.space()
+        parser.charset()
+    return parser.program(returns)
+
+
+def parse_search_in(scanner: Scanner, returns: frozenset[Return] | None) -> SearchProgram:
+    """A charset and what is searched in it, as SORT and THREAD say it (RFC 5256 5). Raises ImapSyntaxError."""
+    parser = _Parser(scanner)
+    parser.charset()
+    return parser.program(returns)
+
+
+def parse_returns(scanner: Scanner) -> frozenset[Return] | None:
+    """The options after RETURN; None without that word (RFC 4731 3.1, RFC 5182, RFC 5267 3)."""
+    if not _word_ahead(scanner, b"RETURN"):
+        return None
+    scanner.space()
+    scanner.expect(b"(")
+    options: set[Return] = set()
+    while not scanner.skip(b")"):
+        if options:
+            scanner.space()
+        word = scanner.keyword()
+        if word not in ("MIN", "MAX", "COUNT", "ALL", "SAVE"):
+            raise ImapSyntaxError("There is no such search option.")
+        options.add(word)  # type: ignore[arg-type]
+    scanner.space()
+    return frozenset(options or {"ALL"})  # RFC 4731 3.1
 
 
 class _Parser:
@@ -181,15 +211,14 @@ class _Parser:
         self.keys = 0
         self.modseq = False
 
-    def program(self) -> SearchProgram:
+    def charset(self) -> None:
+        charset = self.scanner.astring().decode("ascii", "replace").upper()
+        self.bad_charset = charset not in CHARSETS
+        self.encoding = CHARSETS.get(charset, "latin-1")
+        self.scanner.space()
+
+    def program(self, returns: frozenset[Return] | None) -> SearchProgram:
         scanner = self.scanner
-        returns = self.returns() if _word_ahead(scanner, b"RETURN") else None
-        if _word_ahead(scanner, b"CHARSET"):
-            scanner.space()
-            charset = scanner.astring().decode("ascii", "replace").upper()
-            self.bad_charset = charset not in CHARSETS
-            self.encoding = CHARSETS.get(charset, "latin-1")
-            scanner.space()
         keys = [self.key(0)]
         while not scanner.at_end():
             scanner.space()
@@ -197,20 +226,6 @@ class _Parser:
                 break
             keys.append(self.key(0))
         return SearchProgram(_all_of(keys), returns, self.bad_charset, self.modseq)
-
-    def returns(self) -> frozenset[Return]:
-        self.scanner.space()
-        self.scanner.expect(b"(")
-        options: set[Return] = set()
-        while not self.scanner.skip(b")"):
-            if options:
-                self.scanner.space()
-            word = self.scanner.keyword()
-            if word not in ("MIN", "MAX", "COUNT", "ALL", "SAVE"):
-                raise ImapSyntaxError("There is no such search option.")
-            options.add(word)  # type: ignore[arg-type]
-        self.scanner.space()
-        return frozenset(options or {"ALL"})  # RFC 4731 3.1
 
     def key(self, depth: int) -> SearchKey:
         scanner = self.scanner
