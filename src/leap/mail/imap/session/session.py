@@ -15,6 +15,7 @@ from leap.mail.imap.session import (
     idle,
     listing,
     mailboxes,
+    replacing,
     search,
     sorting,
     store,
@@ -165,6 +166,8 @@ class Session(SessionState):
                 return mailboxes.status(self, command)
             case wire.Append():
                 return append.append(self, command)
+            case wire.Replace():
+                return replacing.replace(self, command)
             case wire.UidExpunge():
                 return store.uid_expunge(self, command)
             case wire.Transfer():

@@ -118,6 +118,16 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """RFC 8508: puts a message into the mailbox, and takes the one with that number away."""
+
+    numbers: NumberSet
+    by_uid: bool
+    mailbox: str
+    message: AppendedMessage
+
+
+@dataclass(frozen=True, slots=True)
 class UidExpunge:
     numbers: NumberSet
 
@@ -176,6 +186,7 @@ Command = (
     | Lsub
     | Status
     | Append
+    | Replace
     | UidExpunge
     | Fetch
     | Store

@@ -22,6 +22,7 @@ from leap.mail.imap.wire.commands import (
     Login,
     Lsub,
     Rename,
+    Replace,
     Search,
     Select,
     Simple,
@@ -213,18 +214,34 @@ def _append(scanner: Scanner) -> Append:
         scanner.space()
         if messages and scanner.at_end():
             break
-        flags: tuple[str, ...] = ()
-        moment = None
-        if scanner.at(b"("):
-            flags = tuple(flag for flag in scanner.flags() if flag != "\\Recent")
-            scanner.space()
-        if scanner.at(b'"'):
-            moment = parse_date_time(scanner.string())
-            scanner.space()
-        messages.append(AppendedMessage(scanner.literal(), flags, moment))
+        messages.append(_message(scanner))
     if not messages:
         raise ImapSyntaxError("Arguments are missing.")
     return Append(mailbox, tuple(messages))
+
+
+def _message(scanner: Scanner) -> AppendedMessage:
+    """append-message = [SP flag-list] [SP date-time] SP append-data   (RFC 4466 3)"""
+    flags: tuple[str, ...] = ()
+    moment = None
+    if scanner.at(b"("):
+        flags = tuple(flag for flag in scanner.flags() if flag != "\\Recent")
+        scanner.space()
+    if scanner.at(b'"'):
+        moment = parse_date_time(scanner.string())
+        scanner.space()
+    return AppendedMessage(scanner.literal(), flags, moment)
+
+
+def _replace(by_uid: bool) -> Callable[[Scanner], Replace]:
+    def parse(scanner: Scanner) -> Replace:
+        scanner.space()
+        numbers = scanner.one_number()
+        mailbox = _mailbox(scanner)
+        scanner.space()
+        return Replace(numbers, by_uid, mailbox, _message(scanner))
+
+    return parse
 
 
 def _uid_expunge(scanner: Scanner) -> UidExpunge:
@@ -328,6 +345,8 @@ _PARSERS: dict[str, Callable[[Scanner], Command]] = {
     "LSUB": _lsub,
     "STATUS": _status,
     "APPEND": _append,
+    "REPLACE": _replace(False),
+    "UID REPLACE": _replace(True),
     "UID EXPUNGE": _uid_expunge,
     "FETCH": _fetch(False),
     "UID FETCH": _fetch(True),

@@ -23,6 +23,7 @@ _QUOTED = re.compile(rb'"((?:[^"\\\r\n\x00]|\\["\\])*)"')
 _ESCAPED = re.compile(rb"\\(.)")
 _LITERAL = re.compile(rb"~?\{\d+\+?\}\r\n")
 _NUMBER = re.compile(rb"\d{1,20}")
+_ONE = re.compile(rb"\d+|\*")
 _SET = re.compile(rb"[\d*][\d*:,]*")
 _OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}(?![A-Za-z0-9_-])")
 _FLAG = re.compile(rb'\\?[^(){ \x00-\x1f\x7f%*"\\\]\x80-\xff]+')
@@ -104,6 +105,10 @@ class Scanner:
         if self.skip(b"$"):  # RFC 5182 2: it stands alone
             return NumberSet((), saved=True)
         return NumberSet.parse(self.match(_SET, "a set of numbers"), self.limits.set_ranges)
+
+    def one_number(self) -> NumberSet:
+        """seq-number = nz-number / "*" """
+        return NumberSet.parse(self.match(_ONE, "a message number"), 1)
 
     def object_id(self) -> bytes:
         """objectid = 1*255(ALPHA / DIGIT / "_" / "-")   (RFC 8474 7)"""
