@@ -34,6 +34,7 @@ from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 from tests.conformance.account_backend import PLAIN, AccountBackendSuite
+from tests.conformance.account_save_dates import SaveDatesSuite
 from tests.conformance.account_sorting import SortingSuite
 from tests.conformance.account_threads import ThreadsAndContactsSuite
 from tests.mail.index_check import check_index
@@ -59,7 +60,7 @@ async def backend(store: Soledad) -> AsyncIterator[LocalAccount]:
     await account.close()
 
 
-class TestConformance(AccountBackendSuite, ThreadsAndContactsSuite, SortingSuite):
+class TestConformance(AccountBackendSuite, ThreadsAndContactsSuite, SortingSuite, SaveDatesSuite):
     """The suite every account passes."""
 
 
@@ -213,6 +214,22 @@ async def test_an_account_of_a_version_without_sort_keys_gets_them(tmp_path: Pat
     await check_index(store)
     await account.close()
     await store.close()
+
+
+async def test_an_account_of_a_version_without_save_dates_gets_the_day_of_the_update(
+    tmp_path: Path,
+) -> None:
+    store, account = await reopen(tmp_path / "s.db")
+    await add(account, 2)
+    validity = (await account.status(INBOX)).uid_validity
+    await store.write(lambda c: c.execute("ALTER TABLE mail_index DROP COLUMN saved"))
+    await account.close()
+    await store.close()
+    async with await open_mail_store(tmp_path / "s.db", KEY, now=lambda: 1_900_000_000.0) as store:
+        account = LocalAccount(store, ALICE)
+        assert await account.save_dates(INBOX, [Uid(1), Uid(2)]) == [1_900_000_000] * 2
+        assert (await account.status(INBOX)).uid_validity == validity
+        await account.close()
 
 
 async def test_validities_differ_even_in_one_second(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Literal, NewType, Protocol
 
 import msgspec
 
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contacts.model import ContactUse
 from leap.mail.outbox_contract import OutboxBackend
 from leap.mail.outbox_contract import OutboxEntry as OutboxEntry
@@ -363,6 +363,13 @@ class AccountBackend(OutboxBackend, Protocol):
     async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
         """Whom the person writes to and hears from, the most used first: docs/threads.md. `prefix` is how the address
         or a word of the name begins."""
+
+    async def save_dates(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> list[int | None]:
+        """When each message came into the mailbox on this device, seconds since 1970, in the order asked; None for
+        what is not there (RFC 8514)."""
+
+    async def space(self) -> AccountSpace:
+        """How much room the account takes and has left."""
 
     async def sorted_uids(
         self, mailbox_id: MailboxId, uids: Sequence[Uid], keys: Sequence[SortKey]

@@ -73,8 +73,10 @@ class _Box:
 class IndexChanges:
     """Collects what one call of the projection does to the index; `finish` writes the counters."""
 
-    def __init__(self, connection: Connection, drop_blobs: DropBlobs) -> None:
+    def __init__(self, connection: Connection, drop_blobs: DropBlobs, now: int) -> None:
+        """`now` is the save date of what comes."""
         self._connection = connection
+        self._now = now
         self._drop_blobs = drop_blobs
         self._boxes: dict[MailboxId, _Box] = {}
         self.placed: dict[RowId, Placement] = {}
@@ -267,14 +269,14 @@ class IndexChanges:
             header_id, date = row["header_id"] or "", row["internal_date"] or 0
             values.append(
                 (mailbox_id, uid, row_id, row["message_id"] or row_id, header_id, box.modseq, row["flags"],
-                 row["size"] or 0, date, row["zone"] or 0, row["mailbox"])
+                 row["size"] or 0, date, row["zone"] or 0, row["mailbox"], self._now)
             )  # fmt: skip
             if header_id:
                 wanted.append((header_id, date))
                 self.touched.add(header_id)
         self._connection.executemany(
             "INSERT INTO mail_index (mailbox_id, uid, row_id, message_id, header_id, modseq, flags, size,"
-            " internal_date, zone, place) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " internal_date, zone, place, saved) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
         self._connection.executemany(_WANT, wanted)

@@ -58,10 +58,12 @@ from leap.mail.projection import (
 )
 from leap.mail.reading import MessageReader
 from leap.mail.replacing import Replacing
+from leap.mail.save_dates import LocalSaveDates
 from leap.mail.search.filling import Filling
 from leap.mail.search.forgetting import Forgetting
 from leap.mail.search.searching import Searching
 from leap.mail.sorting.local import LocalSorting, Worked
+from leap.mail.space import LocalSpace
 from leap.mail.storing import (
     LOCAL,
     MAX_SERVED_BYTES,
@@ -108,7 +110,9 @@ async def open_mail_store(
     )
 
 
-class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads, LocalSorting):
+class LocalAccount(
+    MessageChanges, Replacing, OutboxAccess, LocalThreads, LocalSorting, LocalSaveDates, LocalSpace
+):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(

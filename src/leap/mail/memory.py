@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import msgspec
 
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contract import (
     INBOX,
     SPECIAL_USE,
@@ -99,6 +99,7 @@ class _Mailbox:
         self.modseq = 1  # RFC 7162 3.1.2.1: HIGHESTMODSEQ is never 0
         self.rows: dict[Uid, MessageRow] = {}
         self.unclaimed: set[Uid] = set()
+        self.saved: dict[Uid, int] = {}
         self.gone: list[tuple[int, Uid]] = []
         self.forgotten = 0  # what was expunged up to this modseq is not in `gone` any more
 
@@ -324,11 +325,13 @@ class MemoryAccount(OutboxAccess, MemoryThreads, MemorySorting):
         )
         mailbox.uid_next += 1
         mailbox.rows[row.uid] = row
+        mailbox.saved[row.uid] = int(self._now())
         mailbox.unclaimed.add(row.uid)
         return row
 
     def _take(self, mailbox: _Mailbox, uid: Uid, modseq: ModSeq) -> MessageRow:
         mailbox.unclaimed.discard(uid)
+        del mailbox.saved[uid]
         mailbox.gone.append((modseq, uid))
         if len(mailbox.gone) > self._expunged_kept:
             mailbox.forgotten = mailbox.gone.pop(0)[0]
@@ -521,7 +524,15 @@ class MemoryAccount(OutboxAccess, MemoryThreads, MemorySorting):
             for row in box.rows.values()
         ]
 
+    async def save_dates(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> list[int | None]:
+        saved = self._find(mailbox_id).saved
+        return [saved.get(uid) for uid in uids]
+
     # -- the account as a whole
+
+    async def space(self) -> AccountSpace:
+        sizes = [row.size for _, row, _ in self._listed()]
+        return AccountSpace(used=sum(sizes), messages=len(sizes), free=None)
 
     def changes(self) -> AsyncIterator[Change]:
         stream = ChangeStream()

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contract import (
     AccountError,
     AccountUnavailable,
@@ -391,6 +391,14 @@ class RemoteAccount(RemoteOutbox, RemoteThreads, RemoteSorting):
         large = len(message.raw) > INLINE_BODY
         made: Appended = await self._call("replace", mailbox_id, uid, message, target, large=large)
         return made
+
+    async def save_dates(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> list[int | None]:
+        found: list[int | None] = await self._call("save_dates", mailbox_id, list(uids))
+        return found
+
+    async def space(self) -> AccountSpace:
+        found: AccountSpace = await self._call("space")
+        return found
 
     def changes(self) -> AsyncIterator[Change]:
         call_id, self._next = self._next, self._next + 1

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from leap.mail import contract
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import (
     AccountError,
@@ -158,6 +158,8 @@ METHODS: dict[str, Method] = {
     "send_delay": Method(tuple[()], int),
     "set_send_delay": Method(tuple[int], None),
     "thread_ids": Method(tuple[list[RowId]], list[ThreadId]),
+    "save_dates": Method(tuple[MailboxId, list[Uid]], list[int | None]),
+    "space": Method(tuple[()], AccountSpace),
     "sorted_uids": Method(tuple[MailboxId, list[Uid], list[SortKey]], list[Uid]),
     "threaded_uids": Method(tuple[MailboxId, list[Uid], ThreadAlgorithm], list[ThreadLine]),
     "threads": Method(tuple[MailboxId | None, int, int], list[ThreadSummary]),

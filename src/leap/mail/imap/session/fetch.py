@@ -24,6 +24,7 @@ from leap.mail.contract import (
 )
 from leap.mail.imap.session.replies import Bad, ConnectionBroken, No, ok, refusal
 from leap.mail.imap.session.resync import vanished_earlier
+from leap.mail.imap.session.savedate import saved_lines
 from leap.mail.imap.session.sections import header_section, section, sliced
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
@@ -74,6 +75,8 @@ async def fetch(session: SessionState, command: Fetch) -> bytes:
         await vanished_earlier(session, view, since, command.numbers)
     plan = _Plan(items)
     fetcher = _Fetcher(session, view, plan)
+    if "SAVEDATE" in items:
+        fetcher.saved = await saved_lines(fetcher.account, view, numbers)
     if plan.needs_octets:
         await fetcher.with_octets(numbers)
     else:
@@ -112,6 +115,7 @@ class _Fetcher:
         self.account = session.signed_in()
         self.sets_seen = plan.sets_seen and not session.read_only
         self.refused: No | None = None
+        self.saved: dict[Uid, bytes] = {}
 
     def refuse(self, error: AccountError) -> None:
         """Some message cannot be given: the others are, and the end is NO."""
@@ -182,6 +186,8 @@ class _Fetcher:
                 return b"THREADID NIL"
             case "INTERNALDATE":
                 return b"INTERNALDATE " + format_date_time(row.internal_date, row.zone)
+            case "SAVEDATE":
+                return self.saved[row.uid]
             case "RFC822.SIZE":
                 return b"RFC822.SIZE %d" % row.size
         if isinstance(

@@ -20,6 +20,7 @@ from leap.mail.contract import (
     SearchedText,
 )
 from leap.mail.imap.session.replies import No, ok
+from leap.mail.imap.session.savedate import saved_among
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Search
@@ -39,6 +40,7 @@ from leap.mail.imap.wire.searching import (
     Numbers,
     ObjectId,
     Or,
+    Saved,
     SearchKey,
     SearchProgram,
     Size,
@@ -174,6 +176,9 @@ class _Search:
                 return await self.indexed_field(candidates, field, text)
             case Header(field, text):
                 return await self.headers(candidates, _field_test(field, text))
+            case Saved(relation, day):
+                fits_day = _compare(relation, day)
+                return await saved_among(self.account, self.view, candidates, fits_day)
             case Day(relation, day, True):
                 return await self.headers(candidates, _sent_test(_compare(relation, day)))
             case _:

@@ -2,7 +2,7 @@
 
 fetch      = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
 fetch-att  = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] / "BODY" ["STRUCTURE"]
-             / "UID" / "MODSEQ" / "EMAILID" / "THREADID" / "BODY" section ["<" number "." nz-number ">"]
+             / "UID" / "MODSEQ" / "EMAILID" / "THREADID" / "SAVEDATE" / "BODY" section ["<" number "." nz-number ">"]
              / "PREVIEW" [SP "(" "LAZY" ")"] / "BODY.PEEK" section [...]
 section    = "[" [section-spec] "]"
 """
@@ -25,6 +25,7 @@ Simple = Literal[
     "EMAILID",
     "THREADID",
     "INTERNALDATE",
+    "SAVEDATE",
     "RFC822.SIZE",
     "ENVELOPE",
     "BODY",
@@ -40,6 +41,7 @@ _SIMPLE: dict[str, Simple] = {
         "EMAILID",  # RFC 8474 5
         "THREADID",
         "INTERNALDATE",
+        "SAVEDATE",  # RFC 8514 4.2
         "RFC822.SIZE",
         "ENVELOPE",
         "BODY",

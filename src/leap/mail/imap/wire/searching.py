@@ -3,6 +3,7 @@
 search     = "SEARCH" [SP "RETURN" SP "(" [option *(SP option)] ")"] [SP "CHARSET" SP astring] 1*(SP search-key)
 search-key = "ALL" / "ANSWERED" / ... / "OR" SP search-key SP search-key / "NOT" SP search-key
              / "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer
+             / ("SAVEDBEFORE" / "SAVEDON" / "SAVEDSINCE") SP date / "SAVEDATESUPPORTED"
              / "EMAILID" SP objectid / "THREADID" SP objectid
              / sequence-set / "$" / "(" search-key *(SP search-key) ")"
 """
@@ -76,6 +77,14 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """RFC 8514 4.3: compares the day on which the message came into the mailbox."""
+
+    relation: Literal["before", "on", "since"]
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
 class Age:
     """RFC 5032: internal date within, or not within, the last `seconds`."""
 
@@ -122,6 +131,7 @@ SearchKey = (
     | Numbers
     | Size
     | Day
+    | Saved
     | Age
     | Header
     | Text
@@ -157,6 +167,7 @@ _FLAGS: dict[str, SearchKey] = {
     "UNSEEN": HasFlag("\\Seen", there=False),
     "NEW": IsNew(),
     "ALL": All(),
+    "SAVEDATESUPPORTED": All(),  # RFC 8514 4.3: all messages have one
 }
 _DAYS: dict[str, tuple[Literal["before", "on", "since"], bool]] = {
     "BEFORE": ("before", False),
@@ -165,6 +176,13 @@ _DAYS: dict[str, tuple[Literal["before", "on", "since"], bool]] = {
     "SENTBEFORE": ("before", True),
     "SENTON": ("on", True),
     "SENTSINCE": ("since", True),
+}
+
+
+_SAVED: dict[str, Literal["before", "on", "since"]] = {
+    "SAVEDBEFORE": "before",
+    "SAVEDON": "on",
+    "SAVEDSINCE": "since",
 }
 
 
@@ -261,6 +279,8 @@ class _Parser:
         if word in _DAYS:
             relation, sent = _DAYS[word]
             return Day(relation, parse_date(scanner.astring()), sent)
+        if word in _SAVED:
+            return Saved(_SAVED[word], parse_date(scanner.astring()))
         if word in ("FROM", "TO", "CC", "BCC", "SUBJECT"):
             return Header(word.lower(), self.text())
         if word == "HEADER":
