@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leap.mail.contract import MailboxInfo, MailboxStatus
+from leap.mail.imap.session.quota import DELETED_ITEMS, deleted_values
 from leap.mail.imap.session.replies import Bad, No, ok
 from leap.mail.imap.session.resync import resync_mailbox
 from leap.mail.imap.session.state import SessionState
@@ -115,7 +116,10 @@ async def status_line(
     if "HIGHESTMODSEQ" in items:  # RFC 7162 3.1
         session.enable_condstore()
     found = await session.signed_in().status(info.mailbox_id)
-    values = b" ".join(b"%s %s" % (item.encode(), _value(found, item)) for item in items)
+    told = {item: _value(found, item) for item in items if item not in DELETED_ITEMS}
+    if len(told) < len(items):
+        told.update(await deleted_values(session.signed_in(), info.mailbox_id))
+    values = b" ".join(b"%s %s" % (item.encode(), told[item]) for item in items)
     return b"STATUS " + mailbox(info.name) + b" (" + values + b")"
 
 

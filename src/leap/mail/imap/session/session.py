@@ -15,6 +15,7 @@ from leap.mail.imap.session import (
     idle,
     listing,
     mailboxes,
+    quota,
     replacing,
     search,
     sorting,
@@ -168,6 +169,10 @@ class Session(SessionState):
                 return append.append(self, command)
             case wire.Replace():
                 return replacing.replace(self, command)
+            case wire.GetQuota():
+                return quota.get_quota(self, command)
+            case wire.GetQuotaRoot():
+                return quota.get_quota_root(self, command)
             case wire.UidExpunge():
                 return store.uid_expunge(self, command)
             case wire.Transfer():

@@ -8,6 +8,8 @@ from typing import Literal
 from leap.mail.imap.wire.fetching import FetchItem
 from leap.mail.imap.wire.listing import ListRequest, StatusItem
 from leap.mail.imap.wire.numbers import NumberSet
+from leap.mail.imap.wire.quota import GetQuota as GetQuota
+from leap.mail.imap.wire.quota import GetQuotaRoot as GetQuotaRoot
 from leap.mail.imap.wire.resync import Resync
 from leap.mail.imap.wire.searching import SearchProgram
 from leap.mail.imap.wire.sorting import Sort as Sort
@@ -194,4 +196,6 @@ Command = (
     | Sort
     | Thread
     | Transfer
+    | GetQuota
+    | GetQuotaRoot
 )

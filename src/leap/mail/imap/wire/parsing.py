@@ -38,6 +38,7 @@ from leap.mail.imap.wire.fetching import parse_items
 from leap.mail.imap.wire.framing import RawCommand
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 from leap.mail.imap.wire.listing import parse_list, parse_status_items
+from leap.mail.imap.wire.quota import parse_getquota, parse_getquotaroot
 from leap.mail.imap.wire.resync import (
     parse_fetch_modifiers,
     parse_select_parameters,
@@ -344,6 +345,8 @@ _PARSERS: dict[str, Callable[[Scanner], Command]] = {
     "LIST": _list,
     "LSUB": _lsub,
     "STATUS": _status,
+    "GETQUOTA": parse_getquota,
+    "GETQUOTAROOT": parse_getquotaroot,
     "APPEND": _append,
     "REPLACE": _replace(False),
     "UID REPLACE": _replace(True),
