@@ -22,6 +22,7 @@ from leap.mail.contract import (
     RowId,
     Uid,
 )
+from leap.mail.imap.session.binary import binary_value
 from leap.mail.imap.session.replies import Bad, ConnectionBroken, No, ok, refusal
 from leap.mail.imap.session.resync import vanished_earlier
 from leap.mail.imap.session.savedate import saved_lines
@@ -252,6 +253,9 @@ class _Fetcher:
         except AccountError as error:
             self.refuse(error)
             return None
+        except No as refused:  # UNKNOWN-CTE
+            self.refused = self.refused or refused
+            return None
 
     async def send(self, ready: list[_Ready]) -> None:
         newly_seen = await self.mark_seen([number for number, _ in ready])
@@ -297,6 +301,12 @@ class _Fetcher:
                 continue
             if not isinstance(item, BodySection):
                 pieces.append(b" " + self.simple(item, row, metadata))
+            elif item.binary and item.path:
+                if message is None:
+                    message = await self.message(row, metadata, item)
+                pieces.append(b" " + _label(item) + b" " + await binary_value(message, item))
+            elif item.binary == "size":
+                pieces.append(b" %s %d" % (item.label, row.size))
             elif not item.path and not item.text:
                 pieces.extend(await self.whole(row, item))
             else:
@@ -318,6 +328,7 @@ class _Fetcher:
         head = b" " + _label(item) + b" "
         if start == end:
             return [head + b'""']
+        head += b"~" if item.binary else b""  # a literal8: nobody knows yet whether there is a NUL
         stop = min(end, start + (_WINDOW if self.plan.whole_only else _CHUNK))
         first = await self.account.read(row.row_id, start, stop - start)
         if len(first) != stop - start:

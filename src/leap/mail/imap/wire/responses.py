@@ -29,6 +29,11 @@ def literal(value: bytes) -> bytes:
     return b"{%d}\r\n%s" % (len(value), value) if value else b'""'
 
 
+def literal8(value: bytes) -> bytes:
+    """Octets with NUL among them, which a literal cannot hold (RFC 3516 4.2); else a literal."""
+    return b"~" + literal(value) if b"\0" in value else literal(value)
+
+
 def astring(value: bytes) -> bytes:
     return value if _ATOM.match(value) and value.upper() != b"NIL" else quoted(value)
 
