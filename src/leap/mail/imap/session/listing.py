@@ -29,7 +29,7 @@ async def list_mailboxes(session: SessionState, command: List) -> bytes:
     for name in tree.names:
         if not any(pattern.matches(name) for pattern in patterns):
             continue
-        line = _list_line(tree, name, request)
+        line = _list_line(tree, name, request, session.utf8)
         if line is None:
             continue
         session.untagged(line)
@@ -51,9 +51,9 @@ async def list_subscribed(session: SessionState, command: Lsub) -> bytes:
         if not pattern.matches(name):
             continue
         if name in tree.existing:
-            session.untagged(b'LSUB () "/" ' + mailbox(name))
+            session.untagged(b'LSUB () "/" ' + mailbox(name, session.utf8))
         elif command.pattern.endswith("%"):  # RFC 3501 6.3.9: the parent of a subscribed one
-            session.untagged(b'LSUB (\\Noselect) "/" ' + mailbox(name))
+            session.untagged(b'LSUB (\\Noselect) "/" ' + mailbox(name, session.utf8))
     return ok("Those are the subscribed mailboxes.")
 
 
@@ -75,7 +75,7 @@ class _Tree:
         )
 
 
-def _list_line(tree: _Tree, name: str, request: ListRequest) -> bytes | None:
+def _list_line(tree: _Tree, name: str, request: ListRequest, utf8: bool) -> bytes | None:
     """One LIST answer, None when the selection options leave the mailbox out."""
     info = tree.existing.get(name)
     subscribed = info is not None and info.subscribed
@@ -98,4 +98,10 @@ def _list_line(tree: _Tree, name: str, request: ListRequest) -> bytes | None:
         attributes.append("\\Subscribed")
     if special is not None:
         attributes.append(special)
-    return b"LIST (" + " ".join(attributes).encode("ascii") + b') "/" ' + mailbox(name) + child_info
+    return (
+        b"LIST ("
+        + " ".join(attributes).encode("ascii")
+        + b') "/" '
+        + mailbox(name, utf8)
+        + child_info
+    )

@@ -120,7 +120,7 @@ async def status_line(
     if len(told) < len(items):
         told.update(await deleted_values(session.signed_in(), info.mailbox_id))
     values = b" ".join(b"%s %s" % (item.encode(), told[item]) for item in items)
-    return b"STATUS " + mailbox(info.name) + b" (" + values + b")"
+    return b"STATUS " + mailbox(info.name, session.utf8) + b" (" + values + b")"
 
 
 def _value(status: MailboxStatus, item: StatusItem) -> bytes:

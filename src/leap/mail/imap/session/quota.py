@@ -27,7 +27,7 @@ async def get_quota(session: SessionState, command: GetQuota) -> bytes:
 
 async def get_quota_root(session: SessionState, command: GetQuotaRoot) -> bytes:
     info = await session.find_mailbox(command.mailbox)
-    session.untagged(b"QUOTAROOT " + mailbox(info.name) + b' ""')
+    session.untagged(b"QUOTAROOT " + mailbox(info.name, session.utf8) + b' ""')
     session.untagged(await _quota(session.signed_in()))
     return ok("That is the quota.")
 

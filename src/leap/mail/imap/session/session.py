@@ -98,7 +98,7 @@ class Session(SessionState):
             self._count_bad()
             return
         try:
-            tag, command = parse_command(raw, self.limits)
+            tag, command = parse_command(raw, self.limits, utf8=self.utf8)
         except ImapSyntaxError as error:
             tag = split_tag(raw.text) or b"*"
             self.output.write(tag + b" BAD " + text_line(str(error)) + b"\r\n")

@@ -116,6 +116,10 @@ class SessionState:
     def qresync(self) -> bool:
         return "QRESYNC" in self.enabled
 
+    @property
+    def utf8(self) -> bool:
+        return "UTF8=ACCEPT" in self.enabled
+
     def enable_condstore(self) -> None:
         """The client showed that it knows modification sequences (RFC 7162 3.1, CONDSTORE-enabling commands)."""
         if not self.condstore:

@@ -59,9 +59,11 @@ def split_tag(text: bytes) -> bytes | None:
     return tag if scanner.at_end() or scanner.at(b" ") else None
 
 
-def parse_command(raw: RawCommand, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, Command]:
-    """The tag and the command. Raises ImapSyntaxError."""
-    scanner = Scanner(raw.text, raw.literals, limits)
+def parse_command(
+    raw: RawCommand, limits: Limits = DEFAULT_LIMITS, *, utf8: bool = False
+) -> tuple[bytes, Command]:
+    """The tag and the command; `utf8` after ENABLE UTF8=ACCEPT. Raises ImapSyntaxError."""
+    scanner = Scanner(raw.text, raw.literals, limits, utf8=utf8)
     tag = scanner.tag()
     scanner.space()
     name = scanner.keyword()
@@ -222,7 +224,10 @@ def _append(scanner: Scanner) -> Append:
 
 
 def _message(scanner: Scanner) -> AppendedMessage:
-    """append-message = [SP flag-list] [SP date-time] SP append-data   (RFC 4466 3)"""
+    """append-message = [SP flag-list] [SP date-time] SP append-data   (RFC 4466 3)
+
+    append-data = literal / literal8 / "UTF8" SP "(" literal8 ")"   (RFC 6855 4)
+    """
     flags: tuple[str, ...] = ()
     moment = None
     if scanner.at(b"("):
@@ -231,7 +236,15 @@ def _message(scanner: Scanner) -> AppendedMessage:
     if scanner.at(b'"'):
         moment = parse_date_time(scanner.string())
         scanner.space()
-    return AppendedMessage(scanner.literal(), flags, moment)
+    if not scanner.utf8 or scanner.at_string():
+        return AppendedMessage(scanner.literal(), flags, moment)
+    if scanner.keyword() != "UTF8":
+        raise ImapSyntaxError("Here should be a literal.")
+    scanner.space()
+    scanner.expect(b"(")
+    raw = scanner.literal()
+    scanner.expect(b")")
+    return AppendedMessage(raw, flags, moment)
 
 
 def _replace(by_uid: bool) -> Callable[[Scanner], Replace]:

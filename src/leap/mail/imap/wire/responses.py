@@ -38,8 +38,11 @@ def astring(value: bytes) -> bytes:
     return value if _ATOM.match(value) and value.upper() != b"NIL" else quoted(value)
 
 
-def mailbox(name: str) -> bytes:
-    """A mailbox name as an astring in modified UTF-7; quoted unless plain."""
+def mailbox(name: str, utf8: bool = False) -> bytes:
+    """A mailbox name as an astring in modified UTF-7, or with `utf8` in UTF-8 (RFC 9755 3); quoted unless plain."""
+    if utf8:
+        octets = name.encode("utf-8", "replace")
+        return octets if _PLAIN.match(octets) else b'"' + _SPECIAL.sub(rb"\\\1", octets) + b'"'
     encoded = encode_name(name)
     return encoded if _PLAIN.match(encoded) else quoted(encoded)
 

@@ -37,11 +37,18 @@ class Scanner:
     """A position in one command."""
 
     def __init__(
-        self, text: bytes, literals: tuple[bytes, ...] = (), limits: Limits = DEFAULT_LIMITS
+        self,
+        text: bytes,
+        literals: tuple[bytes, ...] = (),
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        utf8: bool = False,
     ) -> None:
+        """`utf8`: the client enabled UTF8=ACCEPT (RFC 9755)."""
         self.text = text
         self.position = 0
         self.limits = limits
+        self.utf8 = utf8
         self._literals = iter(literals)
 
     def match(self, pattern: re.Pattern[bytes], what: str) -> bytes:
@@ -144,11 +151,11 @@ class Scanner:
         name = self.astring()
         if b"\x00" in name:
             raise ImapSyntaxError("A mailbox name has no NUL.")
-        return canonical_name(decode_name(name))
+        return canonical_name(decode_name(name, self.utf8))
 
     def list_mailbox(self) -> str:
         raw = self.string() if self.at_string() else self.match(_LIST_CHARS, "a pattern")
-        return decode_name(raw)
+        return decode_name(raw, self.utf8)
 
     def flag(self) -> str:
         """A flag; system flags in their usual letters, others as sent (RFC 3501 2.3.2)."""

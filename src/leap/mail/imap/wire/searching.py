@@ -191,6 +191,8 @@ def parse_search(scanner: Scanner) -> SearchProgram:
     parser = _Parser(scanner)
     returns = parse_returns(scanner)
     if _word_ahead(scanner, b"CHARSET"):
+        if scanner.utf8:  # RFC 9755 3
+            raise ImapSyntaxError("All is UTF-8 now; no charset is named.")
         scanner.space()
         parser.charset()
     return parser.program(returns)
