@@ -12,10 +12,11 @@ from typing import Literal, NewType, Protocol
 
 import msgspec
 
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contacts.model import ContactUse
 from leap.mail.outbox_contract import OutboxBackend
 from leap.mail.outbox_contract import OutboxEntry as OutboxEntry
+from leap.mail.sorting.model import SortKey, ThreadAlgorithm, ThreadLine
 from leap.mail.threads.model import ThreadId, ThreadSummary
 
 MailboxId = NewType("MailboxId", str)
@@ -377,6 +378,24 @@ class AccountBackend(OutboxBackend, Protocol):
     ) -> None:
         """Sets some of them, and removes those with None, all or none. They go with their mailbox; INBOX keeps them
         when it is renamed. Raises InvalidName, TooLarge, TooManyAnnotations."""
+
+    async def save_dates(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> list[int | None]:
+        """When each message came into the mailbox on this device, seconds since 1970, in the order asked; None for
+        what is not there (RFC 8514)."""
+
+    async def space(self) -> AccountSpace:
+        """How much room the account takes and has left."""
+
+    async def sorted_uids(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], keys: Sequence[SortKey]
+    ) -> list[Uid]:
+        """Those uids in the order of the keys (RFC 5256, 5957), equal ones ascending; waits for header records as
+        `metadata` does. Raises ContentUnavailable."""
+
+    async def threaded_uids(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], algorithm: ThreadAlgorithm
+    ) -> list[ThreadLine]:
+        """The forest of those messages (RFC 5256 3). Raises ContentUnavailable."""
 
     def changes(self) -> AsyncIterator[Change]:
         """Every change from the moment of the first `__anext__`-ready call on, from whatever source."""

@@ -11,6 +11,7 @@ from leap.mail.contract import MailboxId, ModSeq, RowId, Uid
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS
 from leap.mail.search.tables import forget_texts, want_texts
+from leap.mail.sorting.tables import forget_sort_keys
 from leap.mail.threads.listed import forget_facts
 from leap.soledad.changes import Row, RowChange
 from leap.soledad.sqlite import Connection
@@ -72,8 +73,10 @@ class _Box:
 class IndexChanges:
     """Collects what one call of the projection does to the index; `finish` writes the counters."""
 
-    def __init__(self, connection: Connection, drop_blobs: DropBlobs) -> None:
+    def __init__(self, connection: Connection, drop_blobs: DropBlobs, now: int) -> None:
+        """`now` is the save date of what comes."""
         self._connection = connection
+        self._now = now
         self._drop_blobs = drop_blobs
         self._boxes: dict[MailboxId, _Box] = {}
         self.placed: dict[RowId, Placement] = {}
@@ -266,14 +269,14 @@ class IndexChanges:
             header_id, date = row["header_id"] or "", row["internal_date"] or 0
             values.append(
                 (mailbox_id, uid, row_id, row["message_id"] or row_id, header_id, box.modseq, row["flags"],
-                 row["size"] or 0, date, row["zone"] or 0, row["mailbox"])
+                 row["size"] or 0, date, row["zone"] or 0, row["mailbox"], self._now)
             )  # fmt: skip
             if header_id:
                 wanted.append((header_id, date))
                 self.touched.add(header_id)
         self._connection.executemany(
             "INSERT INTO mail_index (mailbox_id, uid, row_id, message_id, header_id, modseq, flags, size,"
-            " internal_date, zone, place) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " internal_date, zone, place, saved) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
         self._connection.executemany(_WANT, wanted)
@@ -326,6 +329,7 @@ def drop_unused_metadata(connection: Connection, header_ids: Iterable[str]) -> s
         )
     forget_texts(connection, list(unused))
     forget_facts(connection, list(unused))
+    forget_sort_keys(connection, list(unused))
     return unused
 
 

@@ -60,9 +60,12 @@ from leap.mail.projection import (
 )
 from leap.mail.reading import MessageReader
 from leap.mail.replacing import Replacing
+from leap.mail.save_dates import LocalSaveDates
 from leap.mail.search.filling import Filling
 from leap.mail.search.forgetting import Forgetting
 from leap.mail.search.searching import Searching
+from leap.mail.sorting.local import LocalSorting, Worked
+from leap.mail.space import LocalSpace
 from leap.mail.storing import (
     LOCAL,
     MAX_SERVED_BYTES,
@@ -109,7 +112,16 @@ async def open_mail_store(
     )
 
 
-class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads, LocalAnnotations):
+class LocalAccount(
+    MessageChanges,
+    Replacing,
+    OutboxAccess,
+    LocalThreads,
+    LocalSorting,
+    LocalSaveDates,
+    LocalSpace,
+    LocalAnnotations,
+):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(
@@ -133,6 +145,7 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads, LocalA
         self._reader = MessageReader(store, self._filling.follow)
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
+        self._worked = Worked.nothing()
         self._closed = False
         self._unsubscribe = [store.on_change(self._follow)]
         if outbox is not None:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 import msgspec
 
 from leap.mail.annotations.memory import MemoryAnnotations
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contract import (
     INBOX,
     SPECIAL_USE,
@@ -55,6 +55,7 @@ from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.query import parse_query
 from leap.mail.search.texts import holds
+from leap.mail.sorting.memory import MemorySorting
 from leap.mail.threads.memory import MemoryThreads
 
 MAX_NAME = 1000  # octets of UTF-8; twice what Dovecot allows, and it still fits one IMAP line
@@ -99,6 +100,7 @@ class _Mailbox:
         self.modseq = 1  # RFC 7162 3.1.2.1: HIGHESTMODSEQ is never 0
         self.rows: dict[Uid, MessageRow] = {}
         self.unclaimed: set[Uid] = set()
+        self.saved: dict[Uid, int] = {}
         self.gone: list[tuple[int, Uid]] = []
         self.forgotten = 0  # what was expunged up to this modseq is not in `gone` any more
 
@@ -117,7 +119,7 @@ def check_name(name: str) -> None:
         raise InvalidName("A mailbox name has no control characters and neither * nor %.")
 
 
-class MemoryAccount(OutboxAccess, MemoryThreads, MemoryAnnotations):
+class MemoryAccount(OutboxAccess, MemoryThreads, MemorySorting, MemoryAnnotations):
     """An `AccountBackend` which forgets everything when it goes."""
 
     def __init__(
@@ -330,11 +332,13 @@ class MemoryAccount(OutboxAccess, MemoryThreads, MemoryAnnotations):
         )
         mailbox.uid_next += 1
         mailbox.rows[row.uid] = row
+        mailbox.saved[row.uid] = int(self._now())
         mailbox.unclaimed.add(row.uid)
         return row
 
     def _take(self, mailbox: _Mailbox, uid: Uid, modseq: ModSeq) -> MessageRow:
         mailbox.unclaimed.discard(uid)
+        del mailbox.saved[uid]
         mailbox.gone.append((modseq, uid))
         if len(mailbox.gone) > self._expunged_kept:
             mailbox.forgotten = mailbox.gone.pop(0)[0]
@@ -527,7 +531,15 @@ class MemoryAccount(OutboxAccess, MemoryThreads, MemoryAnnotations):
             for row in box.rows.values()
         ]
 
+    async def save_dates(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> list[int | None]:
+        saved = self._find(mailbox_id).saved
+        return [saved.get(uid) for uid in uids]
+
     # -- the account as a whole
+
+    async def space(self) -> AccountSpace:
+        sizes = [row.size for _, row, _ in self._listed()]
+        return AccountSpace(used=sum(sizes), messages=len(sizes), free=None)
 
     def changes(self) -> AsyncIterator[Change]:
         stream = ChangeStream()

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from leap.mail import contract
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import (
     AccountError,
@@ -47,6 +47,7 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
+from leap.mail.sorting.model import SortKey, ThreadAlgorithm, ThreadLine
 from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
@@ -157,6 +158,10 @@ METHODS: dict[str, Method] = {
     "send_delay": Method(tuple[()], int),
     "set_send_delay": Method(tuple[int], None),
     "thread_ids": Method(tuple[list[RowId]], list[ThreadId]),
+    "save_dates": Method(tuple[MailboxId, list[Uid]], list[int | None]),
+    "space": Method(tuple[()], AccountSpace),
+    "sorted_uids": Method(tuple[MailboxId, list[Uid], list[SortKey]], list[Uid]),
+    "threaded_uids": Method(tuple[MailboxId, list[Uid], ThreadAlgorithm], list[ThreadLine]),
     "threads": Method(tuple[MailboxId | None, int, int], list[ThreadSummary]),
     "thread_rows": Method(tuple[ThreadId], list[FoundMessage]),
     "contacts": Method(tuple[str, int], list[ContactUse]),

@@ -24,6 +24,8 @@ from leap.mail.model import HeaderRecord, blob_values, encode_record, record_of
 from leap.mail.search.tables import keep_terms, learn_terms
 from leap.mail.search.texts import search_terms
 from leap.mail.search.words import Terms
+from leap.mail.sorting.keys import sort_keys
+from leap.mail.sorting.tables import keep_sort_keys
 from leap.mail.threads.facts import Facts, facts_of
 from leap.mail.threads.following import keep_facts
 from leap.soledad.blobs import SealedBlob
@@ -204,6 +206,7 @@ def keep_metadata(
         ),
     )
     keep_facts(connection, header_id, facts)
+    keep_sort_keys(connection, header_id, sort_keys(record))
     connection.execute("DELETE FROM mail_header_wanted WHERE header_id = ?", (header_id,))
 
 

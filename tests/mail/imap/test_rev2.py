@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from leap.mail.contract import INBOX, MailboxId
+from leap.mail.contract import INBOX, MailboxId, Uid
 from leap.mail.memory import MemoryAccount
-from tests.mail.imap.talk import Talk, fill, mail, play
+from tests.mail.imap.talk import Talk, fill, mail, play, settled
 
 DECOMPOSED, COMPOSED = "Gro\u0308\u00dfe", "Gr\u00f6\u00dfe"
 
@@ -168,6 +168,81 @@ async def test_utf8_in_quoted_strings_is_taken(account: MemoryAccount) -> None:
     talk = await speaks(account)
     said = await talk.send('a SEARCH SUBJECT "gr\u00f6\u00dfe"\r\n'.encode())
     assert said.startswith(b'* ESEARCH (TAG "a") ALL 4\r\n')
+    await talk.end()
+
+
+async def test_names_are_utf8_and_an_ampersand_is_a_letter(account: MemoryAccount) -> None:
+    """RFC 9051 5.1, A.1: no modified UTF-7 once it is enabled, in either direction."""
+    talk = await speaks(account, None)
+    await talk.send(f'a CREATE "{COMPOSED}"\r\nb CREATE "A&B"\r\n'.encode())
+    assert {COMPOSED, "A&B"} <= {info.name for info in await account.list_mailboxes()}
+    assert f'"/" "{COMPOSED}"\r\n'.encode() in await talk.send(b'c LIST "" "Gr*"\r\n')
+    assert b'"/" "A&B"\r\n' in await talk.send(b'd LIST "" A&B\r\n')
+    said = await talk.send(f'e STATUS "{COMPOSED}" (MESSAGES)\r\n'.encode())
+    assert said.startswith(f'* STATUS "{COMPOSED}" (MESSAGES 0)'.encode())
+    await talk.send(b"f NOTIFY SET (PERSONAL (MailboxName))\r\n")
+    [one] = [info for info in await account.list_mailboxes() if info.name == COMPOSED]
+    await account.rename_mailbox(one.mailbox_id, "Maße")
+    await settled()
+    assert talk.take().decode().endswith(f'"/" "Maße" ("OLDNAME" ("{COMPOSED}"))\r\n')
+    await talk.end()
+
+
+async def test_what_was_folded_in_is_there(account: MemoryAccount) -> None:
+    """RFC 9051 E 2, 3: STATUS SIZE and DELETED, LIST with RETURN STATUS, parts decoded, all without ENABLE of more."""
+    await account.store_flags(INBOX, [Uid(2)], "add", ["\\Deleted"])
+    await play(
+        """
+        C: a ENABLE IMAP4rev2
+        S: * ENABLED IMAP4rev2
+        S: a OK …
+        C: b STATUS INBOX (MESSAGES DELETED SIZE UNSEEN UIDNEXT UIDVALIDITY)
+        S: * STATUS INBOX (MESSAGES 3 DELETED 1 SIZE … UNSEEN 3 UIDNEXT 4 UIDVALIDITY 1)
+        S: b OK …
+        C: c LIST (SUBSCRIBED RECURSIVEMATCH REMOTE) "" % RETURN (CHILDREN SUBSCRIBED STATUS (DELETED))
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" INBOX
+        S: * STATUS INBOX (DELETED 1)
+        S: * LIST (\\HasNoChildren \\Subscribed \\Archive) "/" Archive
+        S: * STATUS Archive (DELETED 0)
+        S: * LIST (\\HasNoChildren \\Subscribed \\Drafts) "/" Drafts
+        S: * STATUS Drafts (DELETED 0)
+        S: * LIST (\\HasNoChildren \\Subscribed \\Junk) "/" Junk
+        S: * STATUS Junk (DELETED 0)
+        S: * LIST (\\HasNoChildren \\Subscribed \\Sent) "/" Sent
+        S: * STATUS Sent (DELETED 0)
+        S: * LIST (\\HasNoChildren \\Subscribed \\Trash) "/" Trash
+        S: * STATUS Trash (DELETED 0)
+        S: c OK …
+        C: d NAMESPACE
+        S: * NAMESPACE (("" "/")) NIL NIL
+        S: d OK …
+        C: e UID FETCH 1 (BINARY.PEEK[1] BINARY.SIZE[1])
+        S: * 1 FETCH (UID 1 BINARY[1] {11}
+        S: One line.
+        S:  BINARY.SIZE[1] 11)
+        S: e OK …
+        C: f UID MOVE 3 Archive
+        S: * OK [COPYUID 2 3 1] …
+        S: * 3 EXPUNGE
+        S: f OK …
+        C: g COPY 1 Nowhere
+        S: g NO [TRYCREATE] …
+        C: h UNSELECT
+        S: h OK …
+        """,
+        account=account,
+    )
+
+
+async def test_it_is_named_before_and_after_the_log_in(account: MemoryAccount) -> None:
+    """RFC 9051 A: beside IMAP4rev1; ENABLE changes nothing in the list (6.3.1)."""
+    talk = Talk(account)
+    assert b" IMAP4rev1 IMAP4rev2 " in await talk.send(b"a CAPABILITY\r\n")
+    await talk.log_in()
+    before = await talk.send(b"b CAPABILITY\r\n")
+    assert b" IMAP4rev2" in before
+    await talk.send(b"c ENABLE IMAP4rev2\r\n")
+    assert await talk.send(b"b CAPABILITY\r\n") == before
     await talk.end()
 
 

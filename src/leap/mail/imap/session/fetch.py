@@ -22,8 +22,10 @@ from leap.mail.contract import (
     RowId,
     Uid,
 )
+from leap.mail.imap.session.binary import binary_value
 from leap.mail.imap.session.replies import Bad, ConnectionBroken, No, ok, refusal
 from leap.mail.imap.session.resync import vanished_earlier
+from leap.mail.imap.session.savedate import saved_lines
 from leap.mail.imap.session.sections import header_section, section, sliced
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
@@ -76,6 +78,8 @@ async def fetch(session: SessionState, command: Fetch) -> bytes:
         await vanished_earlier(session, view, since, command.numbers)
     plan = _Plan(items)
     fetcher = _Fetcher(session, view, plan)
+    if "SAVEDATE" in items:
+        fetcher.saved = await saved_lines(fetcher.account, view, numbers)
     if plan.needs_octets:
         await fetcher.with_octets(numbers)
     else:
@@ -128,6 +132,7 @@ class _Fetcher:
         self.account = session.signed_in()
         self.sets_seen = plan.sets_seen and not session.read_only
         self.refused: No | None = None
+        self.saved: dict[Uid, bytes] = {}
 
     def refuse(self, error: AccountError) -> None:
         """Some message cannot be given: the others are, and the end is NO."""
@@ -198,6 +203,8 @@ class _Fetcher:
                 return b"THREADID NIL"
             case "INTERNALDATE":
                 return b"INTERNALDATE " + format_date_time(row.internal_date, row.zone)
+            case "SAVEDATE":
+                return self.saved[row.uid]
             case "RFC822.SIZE":
                 return b"RFC822.SIZE %d" % row.size
         if isinstance(
@@ -265,6 +272,9 @@ class _Fetcher:
         except AccountError as error:
             self.refuse(error)
             return None
+        except No as refused:  # UNKNOWN-CTE
+            self.refused = self.refused or refused
+            return None
 
     async def send(self, ready: list[_Ready]) -> None:
         newly_seen = await self.mark_seen([number for number, _ in ready])
@@ -310,6 +320,12 @@ class _Fetcher:
                 continue
             if not isinstance(item, BodySection):
                 pieces.append(b" " + self.simple(item, row, metadata))
+            elif item.binary and item.path:
+                if message is None:
+                    message = await self.message(row, metadata, item)
+                pieces.append(b" " + _label(item) + b" " + await binary_value(message, item))
+            elif item.binary == "size":
+                pieces.append(b" %s %d" % (item.label, row.size))
             elif not item.path and not item.text:
                 pieces.extend(await self.whole(row, item))
             else:
@@ -331,6 +347,7 @@ class _Fetcher:
         head = b" " + _label(item) + b" "
         if start == end:
             return [head + b'""']
+        head += b"~" if item.binary else b""  # a literal8: nobody knows yet whether there is a NUL
         stop = min(end, start + (_WINDOW if self.plan.whole_only else _CHUNK))
         first = await self.account.read(row.row_id, start, stop - start)
         if len(first) != stop - start:

@@ -31,7 +31,7 @@ class MailboxTree:
         )
 
 
-def list_line(tree: MailboxTree, name: str, request: ListRequest) -> bytes | None:
+def list_line(tree: MailboxTree, name: str, request: ListRequest, utf8: bool) -> bytes | None:
     """One LIST answer, None when the selection options leave the mailbox out."""
     info = tree.existing.get(name)
     subscribed = info is not None and info.subscribed
@@ -54,9 +54,15 @@ def list_line(tree: MailboxTree, name: str, request: ListRequest) -> bytes | Non
         attributes.append("\\Subscribed")
     if special is not None:
         attributes.append(special)
-    return b"LIST (" + " ".join(attributes).encode("ascii") + b') "/" ' + mailbox(name) + child_info
+    return (
+        b"LIST ("
+        + " ".join(attributes).encode("ascii")
+        + b') "/" '
+        + mailbox(name, utf8)
+        + child_info
+    )
 
 
-def old_name(name: str) -> bytes:
+def old_name(name: str, utf8: bool) -> bytes:
     """What a line ends with when the client knows, or gave, another name (RFC 9051 6.3.9.7)."""
-    return b' ("OLDNAME" (' + mailbox(name) + b"))"
+    return b' ("OLDNAME" (' + mailbox(name, utf8) + b"))"

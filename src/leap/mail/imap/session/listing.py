@@ -27,7 +27,7 @@ async def list_mailboxes(session: SessionState, command: List) -> bytes:
     for name in tree.names:
         if not any(pattern.matches(name) for pattern in patterns):
             continue
-        line = list_line(tree, name, request)
+        line = list_line(tree, name, request, session.utf8)
         if line is None:
             continue
         session.untagged(line)
@@ -49,7 +49,7 @@ async def list_subscribed(session: SessionState, command: Lsub) -> bytes:
         if not pattern.matches(name):
             continue
         if name in tree.existing:
-            session.untagged(b'LSUB () "/" ' + mailbox(name))
+            session.untagged(b'LSUB () "/" ' + mailbox(name, session.utf8))
         elif command.pattern.endswith("%"):  # RFC 3501 6.3.9: the parent of a subscribed one
-            session.untagged(b'LSUB (\\Noselect) "/" ' + mailbox(name))
+            session.untagged(b'LSUB (\\Noselect) "/" ' + mailbox(name, session.utf8))
     return ok("Those are the subscribed mailboxes.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from leap.mail.contract import INBOX, MailboxInfo, MailboxStatus
 from leap.mail.imap.session.list_lines import ATTRIBUTES, MailboxTree, list_line, old_name
+from leap.mail.imap.session.quota import DELETED_ITEMS, deleted_values
 from leap.mail.imap.session.replies import Bad, No, ok
 from leap.mail.imap.session.resync import resync_mailbox
 from leap.mail.imap.session.state import SessionState
@@ -123,8 +126,9 @@ async def rename(session: SessionState, command: Rename) -> bytes:
 async def _list_line(session: SessionState, name: str, given: str) -> bytes:
     """LIST of one mailbox, with the name the client gave if that is another (RFC 9051 6.3.9.7)."""
     tree = MailboxTree(await session.signed_in().list_mailboxes())
-    line = list_line(tree, name, ATTRIBUTES) or b'LIST (\\NonExistent) "/" ' + mailbox(name)
-    return line + old_name(given) if given != name else line
+    line = list_line(tree, name, ATTRIBUTES, session.utf8)
+    line = line or b'LIST (\\NonExistent) "/" ' + mailbox(name, session.utf8)
+    return line + old_name(given, session.utf8) if given != name else line
 
 
 async def subscribe(session: SessionState, command: Subscribe) -> bytes:
@@ -146,12 +150,26 @@ async def status_line(
     """STATUS for one mailbox (RFC 3501 7.2.4)."""
     if "HIGHESTMODSEQ" in items:  # RFC 7162 3.1
         session.enable_condstore()
-    return format_status(info, await session.signed_in().status(info.mailbox_id), items)
+    account = session.signed_in()
+    found = await account.status(info.mailbox_id)
+    more = None
+    if not DELETED_ITEMS.isdisjoint(items):
+        more = await deleted_values(account, info.mailbox_id)
+    return format_status(session, info, found, items, more)
 
 
-def format_status(info: MailboxInfo, found: MailboxStatus, items: tuple[StatusItem, ...]) -> bytes:
-    values = b" ".join(b"%s %s" % (item.encode(), _value(found, item)) for item in items)
-    return b"STATUS " + mailbox(info.name) + b" (" + values + b")"
+def format_status(
+    session: SessionState,
+    info: MailboxInfo,
+    found: MailboxStatus,
+    items: tuple[StatusItem, ...],
+    more: Mapping[StatusItem, bytes] | None = None,
+) -> bytes:
+    """STATUS from what is known; `more` are values which are not in `found`."""
+    told = more or {}
+    values = (told[item] if item in told else _value(found, item) for item in items)
+    pairs = b" ".join(b"%s %s" % (i.encode(), v) for i, v in zip(items, values, strict=True))
+    return b"STATUS " + mailbox(info.name, session.utf8) + b" (" + pairs + b")"
 
 
 def _value(status: MailboxStatus, item: StatusItem) -> bytes:

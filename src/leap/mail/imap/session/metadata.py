@@ -36,7 +36,9 @@ async def get_metadata(session: SessionState, command: GetMetadata) -> bytes:
     }
     if fits:
         pairs = b" ".join(format_entry(n) + b" " + format_value(v) for n, v in fits.items())
-        session.untagged(b"METADATA " + format_place(command.mailbox) + b" (" + pairs + b")")
+        session.untagged(
+            b"METADATA " + format_place(command.mailbox, session.utf8) + b" (" + pairs + b")"
+        )
         await session.output.drain()
     longest = max((len(v) for v in wanted.values() if v is not None), default=0)
     if limit is not None and longest > limit:  # RFC 5464 4.2.1

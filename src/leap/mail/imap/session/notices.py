@@ -45,7 +45,7 @@ async def notify(session: SessionState, command: Notify) -> bytes:
             items: set[StatusItem] = {"MESSAGES", "UIDNEXT", "UIDVALIDITY"}
             if "FlagChange" in events:
                 items.add("HIGHESTMODSEQ")
-            session.untagged(format_status(info, status, _ordered(items)))
+            session.untagged(format_status(session, info, status, _ordered(items)))
             await session.output.drain()
     session.stale = session.view is not None  # RFC 5465 3.1: as a NOOP does
     return ok("You will hear." if command.groups else "You will hear nothing.")
@@ -99,7 +99,7 @@ async def _tell_messages(session: SessionState, info: MailboxInfo) -> None:
     if items and session.condstore:
         items.add("HIGHESTMODSEQ")
     if items:
-        session.untagged(format_status(info, status, _ordered(items)))
+        session.untagged(format_status(session, info, status, _ordered(items)))
 
 
 def _ordered(items: set[StatusItem]) -> tuple[StatusItem, ...]:
@@ -123,18 +123,18 @@ def _tell_mailboxes(session: SessionState, before: Directory, after: Directory) 
             if not _went_along(old, new, before, after) and _wants(
                 session, "MailboxName", old, new
             ):
-                line = list_line(tree, new.name, ATTRIBUTES) or b""
-                session.untagged(line + old_name(old.name))
+                line = list_line(tree, new.name, ATTRIBUTES, session.utf8) or b""
+                session.untagged(line + old_name(old.name, session.utf8))
         elif old.subscribed != new.subscribed and _wants(session, "SubscriptionChange", old, new):
-            session.untagged(list_line(tree, new.name, ATTRIBUTES) or b"")
+            session.untagged(list_line(tree, new.name, ATTRIBUTES, session.utf8) or b"")
     for name in sorted(names):
         info = tree.existing.get(name) or names[name]
         if not _wants(session, "MailboxName", info):
             continue
         shown = None
         if name in tree.existing or name in tree.parents:
-            shown = list_line(tree, name, ATTRIBUTES)
-        session.untagged(shown or b'LIST (\\NonExistent) "/" ' + mailbox(name))
+            shown = list_line(tree, name, ATTRIBUTES, session.utf8)
+        session.untagged(shown or b'LIST (\\NonExistent) "/" ' + mailbox(name, session.utf8))
 
 
 def _went_along(old: MailboxInfo, new: MailboxInfo, before: Directory, after: Directory) -> bool:
@@ -172,4 +172,4 @@ async def _tell_annotations(
     foreign = [one for one in sorted(names) if not watching.is_own(place, one, values.get(one))]
     if foreign:
         entries = b" ".join(map(format_entry, foreign))
-        session.untagged(b"METADATA " + format_place(name) + b" " + entries)
+        session.untagged(b"METADATA " + format_place(name, session.utf8) + b" " + entries)

@@ -21,6 +21,7 @@ from leap.mail.contract import (
     SearchedText,
 )
 from leap.mail.imap.session.replies import No, ok
+from leap.mail.imap.session.savedate import saved_among
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Search
@@ -40,6 +41,7 @@ from leap.mail.imap.wire.searching import (
     Numbers,
     ObjectId,
     Or,
+    Saved,
     SearchKey,
     SearchProgram,
     Size,
@@ -65,23 +67,16 @@ async def search(
         program = dataclasses.replace(program, returns=frozenset({"ALL"}))
     saves = program.returns is not None and "SAVE" in program.returns
     try:
-        if program.bad_charset:
-            raise No("Only these charsets are known.", b"BADCHARSET (US-ASCII UTF-8)")
-        if program.modseq:
-            session.enable_condstore()
-            await session.refresh()
-        search_in = _Search(session, session.signed_in(), view, now())
-        everything = [number for number, _ in view.numbered() if not view.is_gone(number)]
-        found = await search_in.among(everything, program.key)
+        found, unreachable = await find_messages(session, program, now)
         numbers: Sequence[int] = [view.uid(n) for n in found] if command.by_uid else found
-        returned = _returned(program, found)
+        returned = returned_of(program, found)
         highest = max((view.row(n).modseq for n in returned), default=0) if program.modseq else 0
         if not (
             saves and len(program.returns or ()) == 1
         ):  # RFC 5182 2.4: then nothing is answered
-            session.untagged(_answer(tag, program, numbers, command.by_uid, highest))
-        if search_in.unreachable:
-            raise No("Some messages could not be read; the others were searched.", b"UNAVAILABLE")
+            session.untagged(esearch_line(tag, program, numbers, command.by_uid, highest))
+        if unreachable:
+            raise unreachable
     except (No, AccountError):
         if saves:  # RFC 5182 2.1; after BAD it stays as it is
             session.saved = ()
@@ -91,7 +86,25 @@ async def search(
     return ok("Searched.")
 
 
-def _returned(program: SearchProgram, found: Candidates) -> Candidates:
+async def find_messages(
+    session: SessionState, program: SearchProgram, now: Callable[[], float] = time.time
+) -> tuple[Candidates, No | None]:
+    """The numbers of the messages that fit, ascending; and what to say in the end when some could not be read."""
+    if program.bad_charset:
+        raise No("Only these charsets are known.", b"BADCHARSET (US-ASCII UTF-8)")
+    view = session.selected()
+    if program.modseq:
+        session.enable_condstore()
+        await session.refresh()
+    search_in = _Search(session, session.signed_in(), view, now())
+    everything = [number for number, _ in view.numbered() if not view.is_gone(number)]
+    found = await search_in.among(everything, program.key)
+    if not search_in.unreachable:
+        return found, None
+    return found, No("Some messages could not be read; the others were searched.", b"UNAVAILABLE")
+
+
+def returned_of(program: SearchProgram, found: Candidates) -> Candidates:
     """The messages whose modseq is told and which "$" names: all, unless only ends or a page were asked for.
 
     RFC 4731 3.2, RFC 5182 2.4, RFC 9394 3.2
@@ -107,12 +120,17 @@ def _returned(program: SearchProgram, found: Candidates) -> Candidates:
     return ends + found[-1:] if "MAX" in returns and found[-1:] != ends else ends
 
 
-def _answer(
-    tag: bytes, program: SearchProgram, numbers: Sequence[int], by_uid: bool, highest: int
+def esearch_line(
+    tag: bytes,
+    program: SearchProgram,
+    numbers: Sequence[int],
+    by_uid: bool,
+    highest: int,
+    name: bytes = b"SEARCH",
 ) -> bytes:
-    """`highest` is the modseq to tell, 0 when none is due."""
+    """The answer to SEARCH or SORT, in the order of `numbers`; `highest` is the modseq to tell, 0 when none is due."""
     if program.returns is None:
-        line = b"SEARCH" + b"".join(b" %d" % number for number in numbers)
+        line = name + b"".join(b" %d" % number for number in numbers)
         return line + b" (MODSEQ %d)" % highest if highest else line
     line = b'ESEARCH (TAG "' + tag + b'")' + (b" UID" if by_uid else b"")  # RFC 4731 3.1
     if numbers:
@@ -168,6 +186,9 @@ class _Search:
                 return await self.indexed_field(candidates, field, text)
             case Header(field, text):
                 return await self.headers(candidates, _field_test(field, text))
+            case Saved(relation, day):
+                fits_day = _compare(relation, day)
+                return await saved_among(self.account, self.view, candidates, fits_day)
             case Day(relation, day, True):
                 return await self.headers(candidates, _sent_test(_compare(relation, day)))
             case _:

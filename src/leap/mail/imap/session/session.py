@@ -17,7 +17,10 @@ from leap.mail.imap.session import (
     mailboxes,
     metadata,
     notices,
+    quota,
+    replacing,
     search,
+    sorting,
     store,
 )
 from leap.mail.imap.session import transfer as transfers
@@ -108,7 +111,8 @@ class Session(SessionState):
             self._count_bad()
             return
         try:
-            tag, command = parse_command(raw, self.limits)
+            charsets = "UTF8=ACCEPT" not in self.enabled
+            tag, command = parse_command(raw, self.limits, utf8=self.utf8, charsets=charsets)
         except ImapSyntaxError as error:
             tag = split_tag(raw.text) or b"*"
             self.output.write(tag + b" BAD " + text_line(str(error)) + b"\r\n")
@@ -149,6 +153,12 @@ class Session(SessionState):
             case wire.Search():
                 work = search.search(self, tag, command)
                 await self.complete(tag, work, expunges=command.by_uid)
+            case wire.Sort():  # numbers stay as they are, as for SEARCH (RFC 5256 3)
+                work = sorting.sort(self, tag, command)
+                await self.complete(tag, work, expunges=command.by_uid)
+            case wire.Thread():
+                work = sorting.thread(self, command)
+                await self.complete(tag, work, expunges=command.by_uid)
             case _:
                 await self.complete(tag, self._work(command))
 
@@ -178,6 +188,12 @@ class Session(SessionState):
                 return mailboxes.status(self, command)
             case wire.Append():
                 return append.append(self, command)
+            case wire.Replace():
+                return replacing.replace(self, command)
+            case wire.GetQuota():
+                return quota.get_quota(self, command)
+            case wire.GetQuotaRoot():
+                return quota.get_quota_root(self, command)
             case wire.UidExpunge():
                 return store.uid_expunge(self, command)
             case Notify():

@@ -131,6 +131,11 @@ class SessionState:
         """Whether IMAP4rev2 is spoken: no \\Recent, ESEARCH for SEARCH, names in NFC (RFC 9051 E)."""
         return "IMAP4REV2" in self.enabled
 
+    @property
+    def utf8(self) -> bool:
+        """Whether names are UTF-8 in both directions (RFC 9755 3, RFC 9051 5.1)."""
+        return "UTF8=ACCEPT" in self.enabled or self.rev2
+
     def enable_condstore(self) -> None:
         """The client showed that it knows modification sequences (RFC 7162 3.1, CONDSTORE-enabling commands)."""
         if not self.condstore:

@@ -11,8 +11,12 @@ from leap.mail.imap.wire.metadata import GetMetadata, SetMetadata
 from leap.mail.imap.wire.notify import Notify
 from leap.mail.imap.wire.numbers import NumberSet
 from leap.mail.imap.wire.partial import PartialRange
+from leap.mail.imap.wire.quota import GetQuota as GetQuota
+from leap.mail.imap.wire.quota import GetQuotaRoot as GetQuotaRoot
 from leap.mail.imap.wire.resync import Resync
 from leap.mail.imap.wire.searching import SearchProgram
+from leap.mail.imap.wire.sorting import Sort as Sort
+from leap.mail.imap.wire.sorting import Thread as Thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,16 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """RFC 8508: puts a message into the mailbox, and takes the one with that number away."""
+
+    numbers: NumberSet
+    by_uid: bool
+    mailbox: str
+    message: AppendedMessage
+
+
+@dataclass(frozen=True, slots=True)
 class UidExpunge:
     numbers: NumberSet
 
@@ -178,12 +192,17 @@ Command = (
     | Lsub
     | Status
     | Append
+    | Replace
     | UidExpunge
     | Fetch
     | Store
     | Search
+    | Sort
+    | Thread
     | Transfer
     | GetMetadata
     | SetMetadata
     | Notify
+    | GetQuota
+    | GetQuotaRoot
 )

@@ -22,6 +22,8 @@ StatusItem = Literal[
     "SIZE",
     "HIGHESTMODSEQ",
     "MAILBOXID",
+    "DELETED",
+    "DELETED-STORAGE",
 ]
 _STATUS_ITEMS: tuple[StatusItem, ...] = (
     "MESSAGES",
@@ -32,6 +34,8 @@ _STATUS_ITEMS: tuple[StatusItem, ...] = (
     "SIZE",  # RFC 8438
     "HIGHESTMODSEQ",  # RFC 7162 3.1.7
     "MAILBOXID",  # RFC 8474 4.3
+    "DELETED",  # RFC 9208 4.1.4
+    "DELETED-STORAGE",
 )
 _SELECT = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 _RETURN = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})

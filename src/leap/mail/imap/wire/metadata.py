@@ -134,6 +134,6 @@ def format_entry(name: str) -> bytes:
     return astring(name.encode("ascii"))
 
 
-def format_place(name: str | None) -> bytes:
+def format_place(name: str | None, utf8: bool = False) -> bytes:
     """The mailbox as METADATA answers name it; the server is the empty string."""
-    return b'""' if name is None else mailbox(name)
+    return b'""' if name is None else mailbox(name, utf8)
