@@ -109,7 +109,7 @@ class Account:
     # -- search
 
     async def search(self, query: str, limit: int = 50) -> SearchResult:
-        """Messages of all mailboxes that fit `query` (docs/search.md), newest first, at most `limit`.
+        """Messages of all mailboxes that fit `query` (docs/searching.md), newest first, at most `limit`.
         `open_found` makes messages of them. Raises QueryError."""
         return await self.backend.search(query, limit)
 

@@ -303,7 +303,7 @@ class AccountBackend(Protocol):
         of white space aside. Fetches what is still at the provider. Raises ContentUnavailable."""
 
     async def search(self, query: str, limit: int = 50) -> SearchResult:
-        """Messages of all mailboxes that fit `query`, in the language of docs/search.md. Fetches nothing.
+        """Messages of all mailboxes that fit `query`, in the language of docs/searching.md. Fetches nothing.
         Raises QueryError."""
 
     def changes(self) -> AsyncIterator[Change]:
