@@ -1,37 +1,115 @@
-"""leap.mail: receive, keep, read and send mail. Names are imported when first used: `import leap.mail` is light."""
+"""leap.mail: receive, keep, read and send mail. Names are imported when first used: `import leap.mail` is light.
+
+What `__all__` names is the public interface; docs/api.md says what that promises.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from leap.mail.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from leap.mail.account import Account, Message, MessageCollection, MessagePart
+    from leap.mail.account import Account
+    from leap.mail.answers import PartTree, QueryCount
+    from leap.mail.collection import MessageCollection
     from leap.mail.contract import (
         AccountError,
         AccountUnavailable,
+        Appended,
         Change,
+        ContentUnavailable,
+        FoundMessage,
+        InvalidName,
+        MailboxExists,
+        MailboxId,
         MailboxInfo,
+        MailboxStatus,
+        MessageId,
+        MessageMetadata,
+        MessageRow,
         NewMessage,
+        NoSuchMailbox,
+        NoSuchMessage,
+        NotPermitted,
+        OutboxEntry,
+        QueryError,
+        RowId,
+        SearchResult,
         SecurityStatus,
+        SignatureVerdict,
+        StorageFull,
+        SyncDevice,
+        SyncStatus,
+        TooLarge,
+        Transferred,
+        Uid,
     )
+    from leap.mail.draft import Draft
+    from leap.mail.envelope import Envelope, Person
+    from leap.mail.found_messages import FoundMessages
+    from leap.mail.message.new_message import File
+    from leap.mail.messages import Message
+    from leap.mail.parts import MessagePart
+
+_MODULES = {
+    "account": ("Account",),
+    "answers": ("PartTree", "QueryCount"),
+    "collection": ("MessageCollection",),
+    "draft": ("Draft",),
+    "envelope": ("Envelope", "Person"),
+    "found_messages": ("FoundMessages",),
+    "message.new_message": ("File",),
+    "messages": ("Message",),
+    "parts": ("MessagePart",),
+}  # all others: `contract`
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Account",
     "AccountError",
     "AccountUnavailable",
+    "Appended",
     "Change",
+    "ContentUnavailable",
+    "Draft",
+    "Envelope",
+    "File",
+    "FoundMessage",
+    "FoundMessages",
+    "InvalidName",
+    "MailboxExists",
+    "MailboxId",
     "MailboxInfo",
+    "MailboxStatus",
     "Message",
     "MessageCollection",
+    "MessageId",
+    "MessageMetadata",
     "MessagePart",
+    "MessageRow",
     "NewMessage",
+    "NoSuchMailbox",
+    "NoSuchMessage",
+    "NotPermitted",
+    "OutboxEntry",
+    "PartTree",
+    "Person",
+    "QueryCount",
+    "QueryError",
+    "RowId",
+    "SearchResult",
     "SecurityStatus",
+    "SignatureVerdict",
+    "StorageFull",
+    "SyncDevice",
+    "SyncStatus",
+    "TooLarge",
+    "Transferred",
+    "Uid",
 ]
-_IN_ACCOUNT = {"Account", "Message", "MessageCollection", "MessagePart"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(
-        import_module("leap.mail.account" if name in _IN_ACCOUNT else "leap.mail.contract"), name
-    )
+    return getattr(import_module(f"leap.mail.{_HOME.get(name, 'contract')}"), name)

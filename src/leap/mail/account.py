@@ -1,4 +1,4 @@
-"""The public face of an account: `Account`, `MessageCollection`, `Message`, `MessagePart`.
+"""The public face of an account: `Account`, and what comes from it.
 
     async with await Account.open("alice@example.test") as account:
         inbox = await account.collection("INBOX")
@@ -11,40 +11,36 @@ Every method may raise `leap.mail.contract.AccountError`, whose text is for peop
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from leap.mail.answers import QueryCount
+from leap.mail.collection import BATCH_MESSAGES as BATCH_MESSAGES
+from leap.mail.collection import BATCH_OCTETS as BATCH_OCTETS
+from leap.mail.collection import MessageCollection as MessageCollection
 from leap.mail.contract import (
     AccountBackend,
-    Appended,
     Change,
     FoundMessage,
     MailboxId,
     MailboxInfo,
-    MailboxStatus,
-    MessageMetadata,
-    MessageRow,
-    NewMessage,
+    MessageId,
     NoSuchMailbox,
     OutboxEntry,
-    RowId,
     SearchResult,
-    SecurityStatus,
     SyncStatus,
-    Transferred,
-    Uid,
 )
-from leap.mail.message import Message as MessageView
-from leap.mail.message import Part
+from leap.mail.found_messages import FoundMessages
+from leap.mail.messages import Message as Message
+from leap.mail.messages import messages_of
 from leap.mail.opening import open_backend
+from leap.mail.parts import MessagePart as MessagePart
+from leap.mail.tags import keyword_of
+from leap.mail.writing import Writing
 
-BATCH_MESSAGES = 500
-BATCH_OCTETS = 32 * 1024 * 1024  # one transaction; larger ones make others wait for the disk
 
-
-class Account:
+class Account(Writing):
     """One mail account. Made by `open`; `Account(backend)` puts it on any `AccountBackend`."""
 
     def __init__(self, backend: AccountBackend) -> None:
@@ -63,6 +59,7 @@ class Account:
 
     @property
     def address(self) -> str:
+        """The account's mail address."""
         return self.backend.address
 
     # -- mailboxes
@@ -92,34 +89,61 @@ class Account:
         return None
 
     async def add_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
-        """Makes a mailbox. Raises MailboxExists, InvalidName."""
+        """Makes a mailbox; `special_use` is a word of RFC 6154, as "\\Sent". Raises MailboxExists, InvalidName, and
+        NotPermitted when another has this special use."""
         return await self.backend.create_mailbox(name, special_use)
 
     async def rename_mailbox(self, mailbox_id: MailboxId, name: str) -> None:
-        """Renames a mailbox and its inferiors."""
+        """Renames a mailbox and its inferiors; of INBOX the mail moves to a new one (RFC 9051 6.3.6).
+        Raises NoSuchMailbox, MailboxExists, InvalidName."""
         await self.backend.rename_mailbox(mailbox_id, name)
 
     async def delete_mailbox(self, mailbox_id: MailboxId) -> None:
-        """Deletes a mailbox and the messages in it; inferiors stay."""
+        """Deletes a mailbox and the messages in it; inferiors stay. Raises NoSuchMailbox, and InvalidName for
+        INBOX."""
         await self.backend.delete_mailbox(mailbox_id)
 
     async def set_subscribed(self, mailbox_id: MailboxId, subscribed: bool) -> None:
+        """Whether mail programs show a mailbox. Raises NoSuchMailbox."""
         await self.backend.set_subscribed(mailbox_id, subscribed)
 
-    # -- search
+    # -- messages of all mailboxes
 
-    async def search(self, query: str, limit: int = 50) -> SearchResult:
-        """Messages of all mailboxes that fit `query` (docs/searching.md), newest first, at most `limit`.
-        `open_found` makes messages of them. Raises QueryError."""
-        return await self.backend.search(query, limit)
+    async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
+        """Messages of all mailboxes that fit `query` (docs/searching.md), newest first: at most `limit`, without the
+        first `offset`. `open_found` makes messages of them. Raises QueryError."""
+        return await self.backend.search(query, limit, offset)
 
     async def open_found(self, found: Sequence[FoundMessage]) -> list[Message]:
         """What `search` found, with what a list shows of each. Raises NoSuchMessage, ContentUnavailable."""
-        metadata = await self.backend.metadata([one.row.row_id for one in found])
-        return [
-            Message(self.backend, one.mailbox_id, one.row, made)
-            for one, made in zip(found, metadata, strict=True)
-        ]
+        return await messages_of(self.backend, [(one.mailbox_id, one.row) for one in found])
+
+    async def count(self, query: str) -> QueryCount:
+        """How many messages of all mailboxes fit `query`, exactly, and how many of them are unread. Raises
+        QueryError."""
+        return await self.backend.count(query)
+
+    def found(self, query: str) -> FoundMessages:
+        """The messages of all mailboxes that fit `query`, as a collection; its methods raise QueryError."""
+        return FoundMessages(self.backend, query)
+
+    def tagged(self, tag: str) -> FoundMessages:
+        """The messages of all mailboxes that have a tag, as a collection. Raises NotPermitted for what can be no
+        tag."""
+        keyword = keyword_of(tag)
+        return FoundMessages(self.backend, f'tag:"{keyword if chr(34) in tag else tag.strip()}"')
+
+    async def messages(self, ids: Sequence[MessageId]) -> list[Message]:
+        """Messages by their ids, as `Message.id` gives them, with all their copies, wherever they are now.
+
+        By message as asked, then by age; ids of messages that are gone are passed over. Raises ContentUnavailable.
+        """
+        return await self.open_found(await self.backend.rows_of(ids))
+
+    async def message(self, message_id: MessageId) -> Message | None:
+        """The message of an id, its oldest copy; None when it is gone. Raises ContentUnavailable."""
+        found = await self.backend.rows_of([message_id])
+        return (await self.open_found(found[:1]))[0] if found else None
 
     # -- the account as a whole
 
@@ -134,6 +158,7 @@ class Account:
         return await self.backend.submit(raw, sender or self.address, recipients)
 
     async def outbox(self) -> list[OutboxEntry]:
+        """What is on its way out, and what became of it."""
         return await self.backend.outbox()
 
     async def sync(self) -> None:
@@ -141,6 +166,7 @@ class Account:
         await self.backend.sync_now()
 
     async def sync_status(self) -> SyncStatus:
+        """How things stand with the provider; it asks nobody."""
         return await self.backend.sync_status()
 
     async def close(self) -> None:
@@ -152,265 +178,3 @@ class Account:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-class MessageCollection:
-    """The messages of one mailbox, ascending by uid. Nothing of them is held here."""
-
-    def __init__(self, backend: AccountBackend, mailbox: MailboxInfo) -> None:
-        self.backend = backend
-        self.mailbox = mailbox
-
-    def __repr__(self) -> str:
-        return f"MessageCollection({self.mailbox.mailbox_id!r})"
-
-    async def status(self) -> MailboxStatus:
-        return await self.backend.status(self.mailbox.mailbox_id)
-
-    async def count(self) -> int:
-        return (await self.status()).messages
-
-    async def unseen(self) -> int:
-        return (await self.status()).unseen
-
-    async def rows(self, *, first: int = 1, last: int | None = None) -> list[MessageRow]:
-        """The rows with uids in [first, last]."""
-        return await self.backend.rows(
-            self.mailbox.mailbox_id, first=Uid(first), last=None if last is None else Uid(last)
-        )
-
-    async def window(
-        self, start: int = 0, count: int = 50, *, newest_first: bool = True
-    ) -> list[Message]:
-        """`count` messages from position `start`, with what a list shows of them."""
-        start, end = max(0, start), max(0, start) + max(0, count)
-        rows = await (self._newest(end) if newest_first else self._oldest(end))
-        return await self._messages(rows[start:end])
-
-    async def _newest(self, count: int) -> list[MessageRow]:
-        """The newest `count` rows, newest first, without reading a large mailbox whole."""
-        uid_next = (await self.status()).uid_next
-        span = max(2 * count, 100)
-        while True:
-            first = max(1, uid_next - span)
-            rows = await self.rows(first=first)
-            if len(rows) >= count or first == 1:
-                return rows[::-1]
-            span *= 4
-
-    async def _oldest(self, count: int) -> list[MessageRow]:
-        uid_next = (await self.status()).uid_next
-        last = max(2 * count, 100)
-        while True:
-            rows = await self.rows(last=last)
-            if len(rows) >= count or last >= uid_next:
-                return rows
-            last *= 4
-
-    async def by_uid(self, uid: int) -> Message | None:
-        """The message with this uid, or None."""
-        found = await self.rows(first=uid, last=uid)
-        return (await self._messages(found))[0] if found else None
-
-    async def __aiter__(self) -> AsyncIterator[Message]:
-        """Every message there is when the iteration begins; those that go meanwhile raise when they are read."""
-        for row in await self.rows():
-            yield Message(self.backend, self.mailbox.mailbox_id, row)
-
-    async def search(self, needle: str, *, body_only: bool = False) -> list[Message]:
-        """Messages whose decoded text holds `needle`, letter case aside."""
-        rows = await self.rows()
-        where = "body" if body_only else "text"
-        found = set(
-            await self.backend.search_text(
-                self.mailbox.mailbox_id,
-                [row.uid for row in rows],
-                where,  # type: ignore[arg-type]
-                needle,
-            )
-        )
-        return await self._messages([row for row in rows if row.uid in found])
-
-    async def add(
-        self,
-        raw: bytes,
-        *,
-        flags: Sequence[str] = (),
-        internal_date: int | None = None,
-        zone: int = 0,
-    ) -> Appended:
-        """Adds one message, its octets kept exactly."""
-        message = NewMessage(raw=raw, flags=tuple(flags), internal_date=internal_date, zone=zone)
-        return (await self.backend.append(self.mailbox.mailbox_id, [message]))[0]
-
-    async def add_many(self, messages: Iterable[NewMessage]) -> list[Appended]:
-        """Adds messages in order, in one transaction for each 500 or 32 MiB: an error leaves the batches before."""
-        out: list[Appended] = []
-        batch: list[NewMessage] = []
-        octets = 0
-        for message in messages:
-            if batch and (len(batch) >= BATCH_MESSAGES or octets + len(message.raw) > BATCH_OCTETS):
-                out += await self.backend.append(self.mailbox.mailbox_id, batch)
-                batch, octets = [], 0
-            batch.append(message)
-            octets += len(message.raw)
-        if batch:
-            out += await self.backend.append(self.mailbox.mailbox_id, batch)
-        return out
-
-    async def set_flags(self, uids: Sequence[Uid], flags: Sequence[str]) -> list[MessageRow]:
-        return await self.backend.store_flags(self.mailbox.mailbox_id, uids, "set", flags)
-
-    async def add_flags(self, uids: Sequence[Uid], flags: Sequence[str]) -> list[MessageRow]:
-        return await self.backend.store_flags(self.mailbox.mailbox_id, uids, "add", flags)
-
-    async def remove_flags(self, uids: Sequence[Uid], flags: Sequence[str]) -> list[MessageRow]:
-        return await self.backend.store_flags(self.mailbox.mailbox_id, uids, "remove", flags)
-
-    async def copy_to(self, uids: Sequence[Uid], target: MessageCollection) -> Transferred:
-        return await self.backend.copy(self.mailbox.mailbox_id, uids, target.mailbox.mailbox_id)
-
-    async def move_to(self, uids: Sequence[Uid], target: MessageCollection) -> Transferred:
-        return await self.backend.move(self.mailbox.mailbox_id, uids, target.mailbox.mailbox_id)
-
-    async def expunge(self, uids: Sequence[Uid] | None = None) -> list[Uid]:
-        """Removes messages flagged \\Deleted (among `uids` when given); answers what went."""
-        return await self.backend.expunge(self.mailbox.mailbox_id, uids)
-
-    async def delete(self, uids: Sequence[Uid]) -> list[Uid]:
-        """Removes messages for good, whatever their flags."""
-        await self.add_flags(uids, ["\\Deleted"])
-        return await self.expunge(uids)
-
-    async def _messages(self, rows: Sequence[MessageRow]) -> list[Message]:
-        metadata = await self.backend.metadata([row.row_id for row in rows])
-        return [
-            Message(self.backend, self.mailbox.mailbox_id, row, made)
-            for row, made in zip(rows, metadata, strict=True)
-        ]
-
-
-class Message:
-    """One message in a mailbox. What lists show is read once; the octets are read when asked for."""
-
-    def __init__(
-        self,
-        backend: AccountBackend,
-        mailbox_id: MailboxId,
-        row: MessageRow,
-        metadata: MessageMetadata | None = None,
-    ) -> None:
-        self.row = row
-        self.mailbox_id = mailbox_id
-        self._backend = backend
-        self._metadata = metadata
-
-    def __repr__(self) -> str:
-        return f"Message(uid={self.row.uid})"
-
-    @property
-    def row_id(self) -> RowId:
-        """Stable while the message is moved; a copy has another."""
-        return self.row.row_id
-
-    @property
-    def uid(self) -> Uid:
-        return self.row.uid
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """As of when this object was made."""
-        return self.row.flags
-
-    @property
-    def size(self) -> int:
-        """Octets."""
-        return self.row.size
-
-    @property
-    def date(self) -> datetime:
-        """When it arrived (IMAP's internal date), in the zone it came with."""
-        return datetime.fromtimestamp(
-            self.row.internal_date, timezone(timedelta(minutes=self.row.zone))
-        )
-
-    async def metadata(self) -> MessageMetadata:
-        """What was made of it at storage: subject, preview, security, IMAP's descriptions."""
-        if self._metadata is None:
-            [self._metadata] = await self._backend.metadata([self.row.row_id])
-        return self._metadata
-
-    async def subject(self) -> str:
-        return (await self.metadata()).subject
-
-    async def preview(self) -> str:
-        return (await self.metadata()).preview
-
-    async def security(self) -> SecurityStatus:
-        """How it was protected on its way, and by whom it was signed."""
-        return (await self.metadata()).security
-
-    async def raw(self, start: int = 0, length: int | None = None) -> bytes:
-        """The exact octets, or a range of them."""
-        return await self._backend.read(self.row.row_id, start, length)
-
-    async def header(self, name: str) -> str | None:
-        """The decoded value of the first header field of that name."""
-        size = (await self.metadata()).header_size
-        field = MessageView(await self.raw(0, size)).field(name)
-        return field.text if field else None
-
-    async def text(self) -> str:
-        """The body as text; HTML is turned into text when there is no other."""
-        return (await self.open()).body_text
-
-    async def html(self) -> str | None:
-        """The body as HTML, exactly as it was sent: not made safe."""
-        return (await self.open()).body_html
-
-    async def open(self) -> MessageView:
-        """The whole message at hand, to look at its fields and parts."""
-        return MessageView(await self.raw())
-
-    async def parts(self) -> list[MessagePart]:
-        """The parts that hold something, in order."""
-        view = await self.open()
-        names = {id(part): name for name, part in view.attachments(nested=True)}
-        return [MessagePart(view, part, names.get(id(part))) for part in view.leaves()]
-
-    async def set_flags(self, *flags: str) -> None:
-        await self._store("set", flags)
-
-    async def add_flags(self, *flags: str) -> None:
-        await self._store("add", flags)
-
-    async def remove_flags(self, *flags: str) -> None:
-        await self._store("remove", flags)
-
-    async def _store(self, op: str, flags: Sequence[str]) -> None:
-        rows = await self._backend.store_flags(self.mailbox_id, [self.row.uid], op, flags)  # type: ignore[arg-type]
-        if rows:
-            self.row = rows[0]
-
-
-class MessagePart:
-    """One leaf of a message's MIME tree."""
-
-    def __init__(self, view: MessageView, part: Part, attachment_name: str | None) -> None:
-        self._view = view
-        self._part = part
-        self.attachment_name = attachment_name  # None: no attachment; "": one without a name
-
-    @property
-    def content_type(self) -> str:
-        return self._part.content_type
-
-    @property
-    def content(self) -> bytes:
-        """Its content, transfer encoding undone."""
-        return self._view.content(self._part)
-
-    @property
-    def text(self) -> str:
-        """The decoded text of a text part."""
-        return self._view.text_of(self._part)

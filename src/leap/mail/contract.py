@@ -12,6 +12,8 @@ from typing import Literal, NewType, Protocol
 
 import msgspec
 
+from leap.mail.answers import PartTree, QueryCount
+
 MailboxId = NewType("MailboxId", str)
 RowId = NewType("RowId", str)  # one message in one mailbox; a copy is another row
 MessageId = NewType("MessageId", str)  # the message, the same in all its rows and on all devices
@@ -275,8 +277,25 @@ class AccountBackend(Protocol):
     async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
         """Octets of the message as served (CRLF line ends kept as stored)."""
 
+    async def structure(self, row_id: RowId) -> PartTree:
+        """Where the parts of a message lie; no content is read. Raises NoSuchMessage, ContentUnavailable."""
+
+    async def rows_of(self, message_ids: Sequence[MessageId]) -> list[FoundMessage]:
+        """All rows of these messages, wherever they are now, by message as asked, then by age; unknown ids are
+        passed over."""
+
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         """All or none, in one transaction, in order."""
+
+    async def replace(
+        self,
+        mailbox_id: MailboxId,
+        uid: Uid,
+        message: NewMessage,
+        target: MailboxId | None = None,
+    ) -> Appended:
+        """Puts `message` into `target` (or the same mailbox) and takes the one with `uid` away, in one durable
+        transaction (as REPLACE of RFC 8508). Raises NoSuchMessage, TooLarge, StorageFull; then nothing was changed."""
 
     async def store_flags(
         self, mailbox_id: MailboxId, uids: Sequence[Uid], op: FlagOp, flags: Sequence[str]
@@ -302,9 +321,12 @@ class AccountBackend(Protocol):
         """Messages whose decoded text, as `where` names it, contains `needle`: letter case, accents and the number
         of white space aside. Fetches what is still at the provider. Raises ContentUnavailable."""
 
-    async def search(self, query: str, limit: int = 50) -> SearchResult:
-        """Messages of all mailboxes that fit `query`, in the language of docs/searching.md. Fetches nothing.
-        Raises QueryError."""
+    async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
+        """Messages of all mailboxes that fit `query`, in the language of docs/searching.md, newest first without the
+        first `offset`. Fetches nothing. Raises QueryError."""
+
+    async def count(self, query: str) -> QueryCount:
+        """How many messages of all mailboxes fit `query`. Fetches nothing. Raises QueryError."""
 
     def changes(self) -> AsyncIterator[Change]:
         """Every change from the moment of the first `__anext__`-ready call on, from whatever source."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from leap.mail.contract import (
+    FoundMessage,
     MailboxId,
     MailboxStatus,
     MessageId,
@@ -59,6 +60,32 @@ def read_rows(
         (mailbox_id, changed_since, first, _LAST_UID if last is None else last),
     )
     return [as_row(*values) for values in found]
+
+
+def read_rows_of(connection: Connection, message_ids: Sequence[MessageId]) -> list[FoundMessage]:
+    """All rows of messages, by message as asked, then by date."""
+    wanted = list(dict.fromkeys(message_ids))
+    # A message is named after its first row, and all its rows share a header record, which an index knows
+    found = connection.execute(
+        f"SELECT i.mailbox_id, {ROW} FROM json_each(?) j CROSS JOIN mail_index o ON o.row_id = j.value"  # noqa: S608
+        " CROSS JOIN mail_index i ON i.header_id = o.header_id AND i.message_id = j.value",
+        (json.dumps(wanted),),
+    ).fetchall()
+    known = {values[2] for values in found}
+    if rest := [one for one in wanted if one not in known]:  # the first row is gone: the slow way
+        found += connection.execute(
+            f"SELECT i.mailbox_id, {ROW} FROM mail_index i"  # noqa: S608
+            " WHERE i.message_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(rest),),
+        ).fetchall()
+    order = {message_id: at for at, message_id in enumerate(wanted)}
+    out = [
+        FoundMessage(mailbox_id=MailboxId(mailbox_id), row=as_row(*values))
+        for mailbox_id, *values in found
+    ]
+    return sorted(
+        out, key=lambda one: (order[one.row.message_id], one.row.internal_date, one.row.row_id)
+    )
 
 
 def read_expunged(connection: Connection, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:

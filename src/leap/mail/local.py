@@ -15,15 +15,18 @@ from typing import Protocol, TypeVar
 
 from leap.keymanager.merges import MERGES as KEY_MERGES
 from leap.mail import listing, mailbox_documents
+from leap.mail.answers import PartTree, QueryCount
 from leap.mail.changing import MessageChanges
 from leap.mail.contract import (
     INBOX,
     AccountUnavailable,
     Appended,
     Change,
+    FoundMessage,
     MailboxId,
     MailboxInfo,
     MailboxStatus,
+    MessageId,
     MessageMetadata,
     MessageRow,
     ModSeq,
@@ -54,9 +57,11 @@ from leap.mail.projection import (
     Report,
 )
 from leap.mail.reading import MessageReader
+from leap.mail.replacing import Replacing
 from leap.mail.search.filling import Filling
 from leap.mail.search.searching import Searching
 from leap.mail.storing import (
+    LOCAL,
     MAX_SERVED_BYTES,
     Prepared,
     Preparing,
@@ -70,7 +75,6 @@ from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 
 T = TypeVar("T")
-LOCAL = SecurityStatus(encryption="local")
 
 
 class Outgoing(Protocol):
@@ -108,7 +112,7 @@ async def open_mail_store(
     )
 
 
-class LocalAccount(MessageChanges):
+class LocalAccount(MessageChanges, Replacing):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(
@@ -242,9 +246,20 @@ class LocalAccount(MessageChanges):
         await self._look(mailbox_id, lambda _: None)
         return await self._searching.search_text(mailbox_id, uids, where, needle)
 
-    async def search(self, query: str, limit: int = 50) -> SearchResult:
+    async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
         self._check_open()
-        return await self._searching.search(query, limit)
+        return await self._searching.search(query, limit, offset)
+
+    async def count(self, query: str) -> QueryCount:
+        self._check_open()
+        return await self._searching.count(query)
+
+    async def structure(self, row_id: RowId) -> PartTree:
+        self._check_open()
+        return await self._reader.structure(row_id)
+
+    async def rows_of(self, message_ids: Sequence[MessageId]) -> list[FoundMessage]:
+        return await self._read(lambda c: listing.read_rows_of(c, message_ids))
 
     # -- adding
 

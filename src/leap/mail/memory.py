@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import msgspec
 
+from leap.mail.answers import PartTree, QueryCount
 from leap.mail.contract import (
     INBOX,
     SPECIAL_USE,
@@ -46,6 +47,7 @@ from leap.mail.contract import (
     Uid,
 )
 from leap.mail.message import Message, message_metadata
+from leap.mail.message.scanner import part_tree
 from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.query import parse_query
@@ -286,23 +288,28 @@ class MemoryAccount:
 
     def _insert(self, mailbox: _Mailbox, row: MessageRow, raw: bytes) -> MessageRow:
         self._serial += 1
+        row = msgspec.structs.replace(row, row_id=RowId(f"r{self._serial}"))
+        self._contents[row.row_id] = raw
+        return self._place(mailbox, row)
+
+    def _place(self, mailbox: _Mailbox, row: MessageRow) -> MessageRow:
         row = msgspec.structs.replace(
             row,
-            row_id=RowId(f"r{self._serial}"),
             uid=Uid(mailbox.uid_next),
             modseq=mailbox.step(),
         )
         mailbox.uid_next += 1
         mailbox.rows[row.uid] = row
         mailbox.unclaimed.add(row.uid)
-        self._contents[row.row_id] = raw
         return row
 
-    def _remove(self, mailbox: _Mailbox, uid: Uid, modseq: ModSeq) -> None:
-        row = mailbox.rows.pop(uid)
+    def _take(self, mailbox: _Mailbox, uid: Uid, modseq: ModSeq) -> MessageRow:
         mailbox.unclaimed.discard(uid)
         mailbox.gone.append((modseq, uid))
-        self._forget(row.row_id)
+        return mailbox.rows.pop(uid)
+
+    def _remove(self, mailbox: _Mailbox, uid: Uid, modseq: ModSeq) -> None:
+        self._forget(self._take(mailbox, uid, modseq).row_id)
 
     def _forget(self, row_id: RowId) -> None:
         del self._contents[row_id]
@@ -377,15 +384,16 @@ class MemoryAccount:
         self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
     ) -> Transferred:
         source, into = self._find(mailbox_id), self._find(target)
-        done = self._copy(source, uids, into)
-        if done.source:
+        taken = sorted(set(uids) & source.rows.keys())
+        made: list[Uid] = []
+        if taken:
             modseq = source.step()
-            for uid in done.source:
-                self._remove(source, uid, modseq)
+            rows = [self._take(source, uid, modseq) for uid in taken]
+            made = [self._place(into, row).uid for row in rows]
             self._announce(into)
             if source is not into:
                 self._announce(source)
-        return done
+        return Transferred(uid_validity=into.uid_validity, source=tuple(taken), target=tuple(made))
 
     async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
         mailbox = self._find(mailbox_id)
@@ -414,17 +422,60 @@ class MemoryAccount:
             uid for uid in asked if holds(Message(self._contents[rows[uid].row_id]), where, folded)
         ]
 
-    async def search(self, query: str, limit: int = 50) -> SearchResult:
+    def _fitting(self, query: str) -> list[FoundMessage]:
         wanted = parse_query(query)
-        found = [
+        return [
             FoundMessage(mailbox_id=box.info.mailbox_id, row=row)
             for box in self._mailboxes.values()
             for row in box.rows.values()
             if judge(wanted, row, box.info, reading(Message(self._contents[row.row_id])))
         ]
+
+    async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
+        found = self._fitting(query)
         found.sort(key=lambda one: (-one.row.internal_date, one.row.row_id))
-        limit = max(1, limit)
-        return SearchResult(found=tuple(found[:limit]), more=len(found) > limit)
+        offset = max(0, offset)
+        end = offset + max(1, limit)
+        return SearchResult(found=tuple(found[offset:end]), more=len(found) > end)
+
+    async def count(self, query: str) -> QueryCount:
+        found = self._fitting(query)
+        unseen = sum("\\Seen" not in one.row.flags for one in found)
+        return QueryCount(messages=len(found), unseen=unseen)
+
+    async def structure(self, row_id: RowId) -> PartTree:
+        return part_tree(Message(self._raw(row_id)).root)
+
+    async def rows_of(self, message_ids: Sequence[MessageId]) -> list[FoundMessage]:
+        if self._closed:
+            raise AccountUnavailable("The account is closed.")
+        order = {message_id: at for at, message_id in enumerate(dict.fromkeys(message_ids))}
+        found = [
+            FoundMessage(mailbox_id=box.info.mailbox_id, row=row)
+            for box in self._mailboxes.values()
+            for row in box.rows.values()
+            if row.message_id in order
+        ]
+        return sorted(
+            found,
+            key=lambda one: (order[one.row.message_id], one.row.internal_date, one.row.row_id),
+        )
+
+    async def replace(
+        self,
+        mailbox_id: MailboxId,
+        uid: Uid,
+        message: NewMessage,
+        target: MailboxId | None = None,
+    ) -> Appended:
+        mailbox = self._find(mailbox_id)
+        self._find(mailbox_id if target is None else target)
+        if uid not in mailbox.rows:
+            raise NoSuchMessage("The message to replace was expunged.")
+        [made] = await self.append(mailbox_id if target is None else target, [message])
+        self._remove(mailbox, uid, mailbox.step())
+        self._announce(mailbox)
+        return made
 
     # -- the account as a whole
 

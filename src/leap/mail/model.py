@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from leap.mail.answers import PartTree
 from leap.mail.contract import (
     INBOX,
     SPECIAL_USE,
@@ -210,6 +211,18 @@ def decode_record(data: bytes) -> HeaderRecord:
         raise ContentUnavailable(
             "A message's header record cannot be read by this version."
         ) from error
+
+
+def part_tree(record: PartRecord) -> PartTree:
+    """The tree of a header record as an account answers it."""
+    return PartTree(
+        header_start=record.header_start,
+        body_start=record.body_start,
+        end=record.end,
+        content_type=record.content_type,
+        encoding=record.encoding,
+        children=tuple(part_tree(child) for child in record.children),
+    )
 
 
 def _part_record(part: Part) -> PartRecord:

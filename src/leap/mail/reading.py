@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from leap.mail.answers import PartTree
 from leap.mail.contract import (
     ContentUnavailable,
     MessageMetadata,
@@ -23,7 +24,7 @@ from leap.mail.contract import (
     RowId,
     SecurityStatus,
 )
-from leap.mail.model import decode_record
+from leap.mail.model import decode_record, part_tree
 from leap.mail.storing import account_errors, keep_metadata
 from leap.soledad.blobs import BlobRef
 from leap.soledad.errors import BlobAltered, SoledadError
@@ -65,7 +66,7 @@ class MessageReader:
         self._arrived_at = float("-inf")
 
     async def content_ref(
-        self, row_id: RowId, kind: Literal["content", "original"] = "content"
+        self, row_id: RowId, kind: Literal["content", "original", "header"] = "content"
     ) -> BlobRef | None:
         """Where a message's octets lie; None when it has no original. Raises NoSuchMessage."""
 
@@ -93,6 +94,15 @@ class MessageReader:
             data = await self._store.read_blob(ref, start, length)
         self._on_read([ref])
         return data
+
+    async def structure(self, row_id: RowId) -> PartTree:
+        """From the header record. Raises NoSuchMessage, ContentUnavailable."""
+        ref = await self.content_ref(row_id, "header")
+        if ref is None:
+            raise ContentUnavailable("This message has no header record.")
+        with account_errors():
+            data = await self._store.read_blob(ref)
+        return part_tree(decode_record(data).tree)
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         """In the order asked. Raises NoSuchMessage, ContentUnavailable."""

@@ -17,15 +17,18 @@ from typing import Any
 
 import msgspec
 
+from leap.mail.answers import PartTree, QueryCount
 from leap.mail.contract import (
     AccountError,
     AccountUnavailable,
     Appended,
     Change,
     FlagOp,
+    FoundMessage,
     MailboxId,
     MailboxInfo,
     MailboxStatus,
+    MessageId,
     MessageMetadata,
     MessageRow,
     ModSeq,
@@ -354,9 +357,32 @@ class RemoteAccount:
         found: list[Uid] = await self._call("search_text", mailbox_id, list(uids), where, needle)
         return found
 
-    async def search(self, query: str, limit: int = 50) -> SearchResult:
-        result: SearchResult = await self._call("search", query, limit)
+    async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
+        result: SearchResult = await self._call("search", query, limit, offset)
         return result
+
+    async def count(self, query: str) -> QueryCount:
+        counted: QueryCount = await self._call("count", query)
+        return counted
+
+    async def structure(self, row_id: RowId) -> PartTree:
+        tree: PartTree = await self._call("structure", row_id)
+        return tree
+
+    async def rows_of(self, message_ids: Sequence[MessageId]) -> list[FoundMessage]:
+        found: list[FoundMessage] = await self._call("rows_of", list(message_ids))
+        return found
+
+    async def replace(
+        self,
+        mailbox_id: MailboxId,
+        uid: Uid,
+        message: NewMessage,
+        target: MailboxId | None = None,
+    ) -> Appended:
+        large = len(message.raw) > INLINE_BODY
+        made: Appended = await self._call("replace", mailbox_id, uid, message, target, large=large)
+        return made
 
     def changes(self) -> AsyncIterator[Change]:
         call_id, self._next = self._next, self._next + 1

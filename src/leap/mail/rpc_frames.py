@@ -22,14 +22,17 @@ from typing import Any
 import msgspec
 
 from leap.mail import contract
+from leap.mail.answers import PartTree, QueryCount
 from leap.mail.contract import (
     AccountError,
     Appended,
     Change,
     FlagOp,
+    FoundMessage,
     MailboxId,
     MailboxInfo,
     MailboxStatus,
+    MessageId,
     MessageMetadata,
     MessageRow,
     ModSeq,
@@ -135,7 +138,11 @@ METHODS: dict[str, Method] = {
     "move": Method(tuple[MailboxId, list[Uid], MailboxId], Transferred),
     "expunge": Method(tuple[MailboxId, list[Uid] | None], list[Uid]),
     "search_text": Method(tuple[MailboxId, list[Uid], SearchedText, str], list[Uid]),
-    "search": Method(tuple[str, int], SearchResult),
+    "search": Method(tuple[str, int, int], SearchResult),
+    "count": Method(tuple[str], QueryCount),
+    "structure": Method(tuple[RowId], PartTree),
+    "rows_of": Method(tuple[list[MessageId]], list[FoundMessage]),
+    "replace": Method(tuple[MailboxId, Uid, NewMessage, MailboxId | None], Appended),
     "submit": Method(tuple[bytes, str, list[str]], str),
     "outbox": Method(tuple[()], list[OutboxEntry]),
     "sync_now": Method(tuple[()], None),

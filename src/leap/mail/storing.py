@@ -43,6 +43,7 @@ from leap.soledad.wire import MAX_MESSAGE_BYTES
 MAX_SERVED_BYTES = (
     2 * MAX_MESSAGE_BYTES
 )  # decrypted mail may be larger than what came: it was compressed
+LOCAL = SecurityStatus(encryption="local")
 MANY = 100  # messages in one call from which on another process does it, and so many at a time
 INLINE_OCTETS = 16 * 1024  # parsed and sealed in about a millisecond; more leaves the event loop
 

@@ -34,7 +34,7 @@ from leap.mail.search.query import (
         ("a OR -b c", And((Or((Text("people", "a"), Not(Text("people", "b")))), Text("people", "c")))),
         ('"OR" or', And((Text("people", "or"), Text("people", "or")))),
         ("has:attachment is:unread", And((Attachment(), Flag("\\Seen", False)))),
-        ('in:"Old Mail" tag:$work', And((In("Old Mail"), Flag("$work")))),
+        ('in:"Old Mail" tag:$work', And((In("Old Mail"), Or((Flag("&ACQ-work"), Flag("$work")))))),
         ("before:2026-03 after:2026-1-9", And((Days(end=date(2026, 3, 1)), Days(first=date(2026, 1, 9))))),
         ('"" x', Text("people", "x")),
         ("tag:", Text("people", "tag:")),

@@ -19,6 +19,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from leap.mail.answers import PartTree
 from leap.mail.message.defects import Defect, DefectKind
 from leap.mail.message.header_lines import header_end
 from leap.mail.message.parameters import decoded_parameter, parse_content_type
@@ -83,6 +84,18 @@ class Part(msgspec.Struct, gc=False):  # a tree has no cycles
             part = stack.pop()
             yield part
             stack.extend(reversed(part.children))
+
+
+def part_tree(part: Part) -> PartTree:
+    """The tree below a part as plain values. The scanner bounds the depth of this recursion."""
+    return PartTree(
+        header_start=part.header_start,
+        body_start=part.body_start,
+        end=part.end,
+        content_type=part.content_type,
+        encoding=part.encoding,
+        children=tuple(part_tree(child) for child in part.children),
+    )
 
 
 def scan(raw: bytes) -> Part:

@@ -5,7 +5,7 @@
     name   = from / to / subject / body         text in that place
            / has                                has:attachment
            / is                                 read, unread, flagged, unflagged, answered, unanswered, draft
-           / tag                                a keyword
+           / tag                                a tag, or the keyword that it is
            / in                                 a mailbox, by name or special use (in:inbox, in:sent)
            / id                                 a message by the beginning of its id, as `search` shows it
            / before / after                     a day, YYYY-MM-DD, or YYYY-MM, YYYY; after means from then on
@@ -19,9 +19,10 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from leap.mail.contract import QueryError
+from leap.mail.contract import NotPermitted, QueryError
 from leap.mail.search.folding import fold
 from leap.mail.search.texts import Where
+from leap.mail.tags import keyword_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _term(name: str | None, value: str, quoted: bool) -> Query | None:
         case "tag":
             if not value:
                 raise QueryError("After tag: comes a tag.")
-            return Flag(value)
+            return _tag(value)
         case "in":
             if not value:
                 raise QueryError("After in: comes the name of a mailbox.")
@@ -172,6 +173,17 @@ def _term(name: str | None, value: str, quoted: bool) -> Query | None:
         case _:
             text = value if name is None else f"{name}:{value}"
             return _text("people", text, "") if text else None
+
+
+def _tag(value: str) -> Query:
+    """A tag as people write it, or the keyword that it is."""
+    try:
+        keyword = keyword_of(value)
+    except NotPermitted as error:
+        raise QueryError(str(error)) from None
+    if keyword == value:
+        return Flag(value)
+    return Or((Flag(keyword), Flag(value)))
 
 
 def _text(where: Where, value: str, said: str) -> Query | None:

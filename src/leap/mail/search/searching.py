@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 
+from leap.mail.answers import QueryCount
 from leap.mail.contract import (
     FoundMessage,
     MailboxId,
@@ -20,6 +21,7 @@ from leap.mail.contract import (
 )
 from leap.mail.message import Message
 from leap.mail.projection import DirectoryReader
+from leap.mail.search.counting import count_by_flags, is_countable
 from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.lookup import Lookup
@@ -60,10 +62,11 @@ class Searching:
         self._on_read = on_read
         self._directory = DirectoryReader()
 
-    async def search(self, text: str, limit: int) -> SearchResult:
-        """Messages that fit, newest first. Raises QueryError."""
+    async def search(self, text: str, limit: int, offset: int = 0) -> SearchResult:
+        """Messages that fit, newest first, without the first `offset`. Raises QueryError."""
         query = parse_query(text)
-        limit = max(1, min(limit, MAX_LIMIT))
+        offset = max(0, offset)
+        limit = offset + max(1, min(limit, MAX_LIMIT))
         with account_errors():
             plan, page = await self._store.read(lambda c: self._begin(c, query))
             found: list[FoundMessage] = []
@@ -72,8 +75,28 @@ class Searching:
                 page = await self._store.read(plan.next_page)
                 unsearched += await self._decide(query, page, found, limit)
         return SearchResult(
-            found=tuple(found[:limit]), more=len(found) > limit, unsearched=unsearched
+            found=tuple(found[offset:limit]), more=len(found) > limit, unsearched=unsearched
         )
+
+    async def count(self, text: str) -> QueryCount:
+        """How many fit. Raises QueryError."""
+        query = parse_query(text)
+        with account_errors():
+            if is_countable(query):
+                return await self._store.read(
+                    lambda c: count_by_flags(c, query, self._directory.read(c).shown)
+                )
+            messages = unseen = unsearched = 0
+            plan, page = await self._store.read(lambda c: self._begin(c, query))
+            while True:
+                found: list[FoundMessage] = []
+                unsearched += await self._decide(query, page, found, len(page))
+                messages += len(found)
+                unseen += sum("\\Seen" not in one.row.flags for one in found)
+                if plan.done:
+                    break
+                page = await self._store.read(plan.next_page)
+        return QueryCount(messages=messages, unseen=unseen, unsearched=unsearched)
 
     def _begin(self, connection: Connection, query: Query) -> tuple[Plan, list[Candidate]]:
         plan = Plan(connection, query, self._directory.read(connection).shown)
