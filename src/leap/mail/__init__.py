@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from leap.mail.message.new_message import File
     from leap.mail.messages import Message
     from leap.mail.parts import MessagePart
+    from leap.mail.sending import Outbox, OutboxProgress, SyncProgress
 
 _MODULES = {
     "account": ("Account",),
@@ -61,6 +62,7 @@ _MODULES = {
     "message.new_message": ("File",),
     "messages": ("Message",),
     "parts": ("MessagePart",),
+    "sending": ("Outbox", "OutboxProgress", "SyncProgress"),
 }  # all others: `contract`
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -91,7 +93,9 @@ __all__ = [
     "NoSuchMailbox",
     "NoSuchMessage",
     "NotPermitted",
+    "Outbox",
     "OutboxEntry",
+    "OutboxProgress",
     "PartTree",
     "Person",
     "QueryCount",
@@ -102,6 +106,7 @@ __all__ = [
     "SignatureVerdict",
     "StorageFull",
     "SyncDevice",
+    "SyncProgress",
     "SyncStatus",
     "TooLarge",
     "Transferred",

@@ -27,7 +27,6 @@ from leap.mail.contract import (
     MailboxInfo,
     MessageId,
     NoSuchMailbox,
-    OutboxEntry,
     SearchResult,
     SyncStatus,
 )
@@ -36,11 +35,12 @@ from leap.mail.messages import Message as Message
 from leap.mail.messages import messages_of
 from leap.mail.opening import open_backend
 from leap.mail.parts import MessagePart as MessagePart
+from leap.mail.sending import Sending
 from leap.mail.tags import keyword_of
 from leap.mail.writing import Writing
 
 
-class Account(Writing):
+class Account(Writing, Sending):
     """One mail account. Made by `open`; `Account(backend)` puts it on any `AccountBackend`."""
 
     def __init__(self, backend: AccountBackend) -> None:
@@ -150,16 +150,6 @@ class Account(Writing):
     def changes(self) -> AsyncIterator[Change]:
         """Every change from now on; those of one mailbox may be gathered into one."""
         return self.backend.changes()
-
-    async def send(
-        self, raw: bytes, recipients: Sequence[str], *, sender: str | None = None
-    ) -> str:
-        """Puts a message into the durable outbox; answers its id there. Raises NotPermitted, TooLarge."""
-        return await self.backend.submit(raw, sender or self.address, recipients)
-
-    async def outbox(self) -> list[OutboxEntry]:
-        """What is on its way out, and what became of it."""
-        return await self.backend.outbox()
 
     async def sync(self) -> None:
         """Syncs with the provider now, and returns when that is done."""

@@ -31,8 +31,6 @@ from leap.mail.contract import (
     MessageRow,
     ModSeq,
     NewMessage,
-    NotPermitted,
-    OutboxEntry,
     RowId,
     SearchedText,
     SearchResult,
@@ -49,6 +47,7 @@ from leap.mail.model import (
 )
 from leap.mail.new_rows import Arrived as Arrived
 from leap.mail.new_rows import new_row_id, row_values, stored_date, was_there
+from leap.mail.outbox_access import OutboxAccess, Outgoing
 from leap.mail.projection import (
     DirectoryReader,
     MailboxChanged,
@@ -75,13 +74,6 @@ from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 
 T = TypeVar("T")
-
-
-class Outgoing(Protocol):
-    """The way out, as `leap.mail.outgoing` offers it."""
-
-    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str: ...
-    async def entries(self) -> list[OutboxEntry]: ...
 
 
 class Syncing(Protocol):
@@ -112,7 +104,7 @@ async def open_mail_store(
     )
 
 
-class LocalAccount(MessageChanges, Replacing):
+class LocalAccount(MessageChanges, OutboxAccess, Replacing):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(
@@ -136,7 +128,9 @@ class LocalAccount(MessageChanges, Replacing):
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
         self._closed = False
-        self._unsubscribe = store.on_change(self._follow)
+        self._unsubscribe = [store.on_change(self._follow)]
+        if outbox is not None:
+            self._unsubscribe.append(outbox.on_progress(self._follow_outbox))
         self._reader.start()
         self._filling.start()
 
@@ -368,23 +362,24 @@ class LocalAccount(MessageChanges, Replacing):
     def _follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
         if MailboxListChanged() in changes.tags:
-            self._feed.announce(None)
+            self._feed.announce("mailboxes")
         for tag in changes.tags:
             if isinstance(tag, MailboxChanged):
-                self._feed.announce(tag.mailbox_id, tag.modseq)
+                self._feed.announce("messages", tag.mailbox_id, tag.modseq)
         if changes.from_sync:
             self._reader.more_arrived()
             self._filling.rows_arrived()
 
-    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
-        self._check_open()
-        if self._outbox is None:
-            raise NotPermitted("This account cannot send: it was opened without the daemon.")
-        return await self._outbox.submit(raw, sender, recipients)
+    def _follow_outbox(self, outbox_id: str) -> None:
+        self._feed.announce("outbox", outbox_id=outbox_id)
 
-    async def outbox(self) -> list[OutboxEntry]:
+    def announce_sync(self) -> None:
+        """Whoever syncs the store says that `sync_status` answers something new."""
+        self._feed.announce("sync")
+
+    def _way_out(self) -> Outgoing | None:
         self._check_open()
-        return [] if self._outbox is None else await self._outbox.entries()
+        return self._outbox
 
     async def sync_now(self) -> None:
         self._check_open()
@@ -408,7 +403,8 @@ class LocalAccount(MessageChanges, Replacing):
         if self._closed:
             return
         self._closed = True
-        self._unsubscribe()
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
         self._feed.end()
         await self._reader.close()
         await self._filling.close()
