@@ -42,11 +42,12 @@ nitpick_ignore_regex = [
         r"Connection|Row|RowTable|LocalBlobs|Content|Authentication|Advice|Peer",
     ),  # aliases, written as such
     ("py:class", r"leap\.(\w+\.)+T"),  # type variables
+    ("py:class", r"leap\.mail\.(choosing\.(Placed|Target)|outline\.Outline|parts\.Readable|sending\.Sendable)"),
     ("py:class", r"leap\.soledad\.syncing\.status\.DeviceWord"),
 ]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "undoc-members": True}
 add_module_names = False
 toc_object_entries = (
     False  # sections name the classes; with all members the contents are longer than the page

@@ -10,7 +10,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from sphinx.addnodes import pending_xref
-from sphinx.util.nodes import find_pending_xref_condition
+from sphinx.util.nodes import find_pending_xref_condition, make_refnode
 
 if TYPE_CHECKING:
     from docutils import nodes
@@ -49,4 +49,17 @@ def _outside(
         or hasattr(typing, target)
     ):
         return content
+    return _through_a_package(app, env, node, content)
+
+
+def _through_a_package(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Node
+) -> nodes.Node | None:
+    """The entry of a name that a package above its module offers: autodoc notes that for classes only."""
+    domain = env.domains.python_domain
+    path, _, name = node["reftarget"].rpartition(".")
+    while "." in path:
+        path = path.rpartition(".")[0]
+        if entry := domain.objects.get(f"{path}.{name}"):
+            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content)
     return None

@@ -8,7 +8,8 @@
 becomes one section for each name that the modules offer, so that a new one cannot be forgotten.
 
 A package offers what its `__all__` says, a module what it defines under a name without "_"; but for what a package
-above it offers already. Behind a colon stand names, if only those are wanted.
+above it offers already. Behind a colon stand names, if only those are wanted. Classes of a package show what they
+inherit, since the parts they are made of are nobody's business; others name what they are made of.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 _BLOCK = re.compile(r"^```\{names-of\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_INHERITED = "   :inherited-members: object, Struct, tuple, ABC, Protocol, Generic"
 _HEADING = re.compile(r"^(#+) ", re.MULTILINE)
 
 
@@ -53,7 +55,9 @@ def entries(path: str, some: str, marks: str) -> str:
             kind = "autoexception" if issubclass(value, BaseException) else "autoclass"
         else:
             kind = "autofunction" if hasattr(value, "__code__") else "autodata"
-        out += [f"{marks} {name}", _rst(f".. {kind}:: {path}.{name}")]
+        facade = kind == "autoclass" and hasattr(module, "__path__")
+        option = f"\n{_INHERITED if facade else '   :show-inheritance:'}" * isinstance(value, type)
+        out += [f"{marks} {name}", _rst(f".. {kind}:: {path}.{name}{option}")]
     return "\n\n".join(out) + "\n"
 
 
