@@ -37,7 +37,10 @@ DIGEST = (
     b"Content-Type: multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nSubject: one\r\n\r\nfirst\r\n"
     b"--d\r\nContent-Type: text/plain; name=x.txt\r\nContent-Disposition: attachment\r\n\r\nfile\r\n--d--\r\n"
 )
-UU = b"Content-Transfer-Encoding: x-uuencode\r\nContent-Type: image/gif\r\n\r\nbegin 644 dot.gif\r\n#0V%T\r\n`\r\nend\r\n"
+UU = (
+    b"Content-Transfer-Encoding: x-uuencode\r\nContent-Type: image/gif\r\n\r\n"
+    b"begin 644 dot.gif\r\n#0V%T\r\n`\r\nend\r\n"
+)
 ALL = [
     PLAIN,
     ENCODED,

@@ -164,6 +164,8 @@ class Draft:
             recipients = self.recipients
             if not recipients:
                 raise NotPermitted("The mail has no recipients.")
+            if incomplete := [one for one in recipients if not all(one.rpartition("@"))]:
+                raise NotPermitted(f"{incomplete[0]} is no mail address.")
             if self._pending and not again:
                 raise NotPermitted(
                     "Sending this draft was interrupted: it may be on its way already. Look into the outbox before"
@@ -203,15 +205,8 @@ class Draft:
             place = await self._find() if self._unsure else None
         self._unsure = True
         for _ in range(3):  # another save of the same draft, from elsewhere, may come between
-            flags = await self._flags(place, pending)
-            message = NewMessage(raw=raw, flags=flags, internal_date=int(self._now()))
-            if place is None:
-                mailbox_id = await special_mailbox(self._backend, "\\Drafts", "Drafts")
-                [made] = await self._backend.append(mailbox_id, [message])
-                break
-            mailbox_id = place.mailbox_id
             try:
-                made = await self._backend.replace(mailbox_id, place.uid, message)
+                mailbox_id, made = await self._put(place, raw, pending)
                 break
             except (NoSuchMessage, NoSuchMailbox):
                 place = await self._find()
@@ -220,6 +215,18 @@ class Draft:
         self._unsure, self._pending = False, pending
         self._place = await self._placed(mailbox_id, made)
         return self._place
+
+    async def _put(
+        self, place: Place | None, raw: bytes, pending: bool
+    ) -> tuple[MailboxId, Appended]:
+        flags = await self._flags(place, pending)
+        message = NewMessage(raw=raw, flags=flags, internal_date=int(self._now()))
+        if place is not None:
+            replaced = await self._backend.replace(place.mailbox_id, place.uid, message)
+            return place.mailbox_id, replaced
+        mailbox_id = await special_mailbox(self._backend, "\\Drafts", "Drafts")
+        [made] = await self._backend.append(mailbox_id, [message])
+        return mailbox_id, made
 
     async def _flags(self, place: Place | None, pending: bool) -> tuple[str, ...]:
         kept: set[str] = set()
@@ -322,7 +329,7 @@ def as_person(one: Person | str) -> Person:
     if isinstance(one, Person):
         return one
     found = people_of(parse_addresses(one.encode("utf-8", "replace")))
-    if len(found) != 1:
+    if len(found) != 1 or not one.isprintable():
         raise NotPermitted("A recipient is one mail address.")
     return found[0]
 
