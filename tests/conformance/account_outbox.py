@@ -11,10 +11,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from leap.mail.contract import AccountBackend, Change, NoSuchMessage, NotPermitted
+from leap.mail.contract import (
+    AccountBackend,
+    Change,
+    MailboxId,
+    NewMessage,
+    NoSuchMessage,
+    NotPermitted,
+)
 from leap.mail.outbox_contract import OutboxEntry
 from tests.conformance.account_backend import PATIENCE, PLAIN, close_stream
 
+SENT, DRAFTS = MailboxId("sent"), MailboxId("drafts")
 BOB, CAROL = "bob@elsewhere.test", "carol@elsewhere.test"
 
 
@@ -76,6 +84,26 @@ class OutboxSuite:
             await backend.retry(outbox_id)
         await backend.retry()
         assert (await entry_of(backend, outbox_id)).state == "cancelled"
+
+    async def test_what_nobody_got_is_a_draft_again_and_not_sent(
+        self, backend: AccountBackend
+    ) -> None:
+        outbox_id = await self.send(backend)
+        raw = letter(backend)
+        other = raw.replace(b"<plain@", b"<other@")
+        copies = [
+            NewMessage(raw=one, flags=("\\Seen", "$Submitted")) for one in (other, raw, other)
+        ]
+        await backend.append(SENT, copies)
+        assert await backend.cancel(outbox_id)
+        assert len(await backend.rows(SENT)) == 2
+        [draft] = await backend.rows(DRAFTS)
+        assert await backend.read(draft.row_id) == raw
+        assert set(draft.flags) == {"\\Draft", "\\Seen"}
+        # A copy that a mail program puts there later is found when it is cancelled once more.
+        await backend.append(SENT, copies[1:2])
+        assert not await backend.cancel(outbox_id)
+        assert len(await backend.rows(SENT)) == 2
 
     async def test_what_is_not_there_cannot_be_cancelled_or_retried(
         self, backend: AccountBackend

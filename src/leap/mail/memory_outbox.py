@@ -10,6 +10,7 @@ import msgspec
 from leap.mail.contract import NotPermitted, RowId, SecurityStatus, TooLarge
 from leap.mail.message.metadata import message_metadata
 from leap.mail.outbox_contract import OutboxEntry, RecipientResult
+from leap.mail.outgoing.field_lines import header_fields, values_of
 
 MAX_MESSAGE = 50 * 1024 * 1024  # as the real one
 
@@ -51,6 +52,7 @@ class MemoryOutbox:
                 attempts=0,
                 next_attempt=int(not_before),
                 not_before=int(not_before),
+                message_id=_message_id(raw),
                 results=tuple((one, "waiting") for one in recipients),
                 recipients_state=tuple(
                     RecipientResult(address=one, state="waiting") for one in recipients
@@ -101,3 +103,8 @@ class MemoryOutbox:
         self._entries[entry.outbox_id] = entry
         for follower in tuple(self._followers):
             follower(entry.outbox_id)
+
+
+def _message_id(raw: bytes) -> str:
+    found = values_of(header_fields(raw), "message-id")
+    return found[0].decode("ascii", "replace").strip() if found else ""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from leap.mail.contract import NoSuchMessage, NotPermitted
+from leap.mail.contract import AccountError, NoSuchMessage, NotPermitted
 from leap.mail.outbox_contract import OutboxEntry
+from leap.mail.sent_copy import return_to_drafts
+
+logger = logging.getLogger(__name__)
 
 LONGEST_DELAY = (
     3600  # seconds; whoever wants a mail to leave later than that says so for this one mail
@@ -64,7 +68,17 @@ class OutboxAccess:
         cancelled = await self._sending().cancel(outbox_id)
         if cancelled is None:
             raise NoSuchMessage("There is no such mail in the outbox.")
+        for entry in await self._sending().entries(outbox_id):
+            if entry.state == "cancelled":
+                await self._unsent(entry)
         return cancelled
+
+    async def _unsent(self, entry: OutboxEntry) -> None:
+        """Nobody got it: a copy in Sent would be a lie. Cancelling holds whatever comes of that."""
+        try:
+            await return_to_drafts(self, entry.message_id)  # type: ignore[arg-type]  # the account is whole
+        except AccountError as error:
+            logger.warning("the copy of a cancelled mail stays in Sent: %s", type(error).__name__)
 
     async def retry(self, outbox_id: str | None = None) -> None:
         tried = await self._sending().retry(outbox_id)

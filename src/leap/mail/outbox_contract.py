@@ -50,6 +50,7 @@ class OutboxEntry(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[tuple[str, str], ...] = ()  # (recipient, last word about it)
     recipients_state: tuple[RecipientResult, ...] = ()
     not_before: int = 0  # 0: at once
+    message_id: str = ""  # of the mail, with its angle brackets (RFC 5322 3.6.4)
 
     @property
     def ended(self) -> bool:
@@ -75,6 +76,7 @@ class OutboxBackend(Protocol):
     async def cancel(self, outbox_id: str) -> bool:
         """Cancels a mail for everybody for whom nothing was handed over yet; False when it is too late for all.
 
+        When nobody got it, its copy in Sent, if there is one by now, becomes a draft again.
         Raises NoSuchMessage when there is no such entry.
         """
 

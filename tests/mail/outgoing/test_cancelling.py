@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from leap.mail.contract import MailboxId, NewMessage
 from leap.mail.outbox_contract import OutboxEntry
 from leap.mail.outgoing.outbox_tables import create_tables
 from leap.mail.outgoing.submission import Refused, SubmissionUnavailable
@@ -155,9 +156,11 @@ async def test_a_4xx_after_the_message_is_no_proof_that_nobody_has_it(
 async def test_some_have_it_and_the_others_are_cancelled(alice: Person) -> None:
     alice.provider.replies = {CAROL: (451, "4.2.0 Greylisted")}
     outbox_id = await alice.outgoing.submit(mail(to=EVE), ALICE, [EVE, CAROL])
+    await alice.account.append(MailboxId("sent"), [NewMessage(raw=mail(to=EVE))])
     await alice.sender.process_due()
     assert await states(alice, outbox_id) == ("sending", "sent", "waiting")
-    assert await alice.outgoing.cancel(outbox_id)
+    assert await alice.account.cancel(outbox_id)
+    assert len(await alice.account.rows(MailboxId("sent"))) == 1  # eve has it
     assert await states(alice, outbox_id) == ("sent", "sent", "cancelled")
     assert await rows_left(alice) == 0
     alice.provider.replies = {}
@@ -217,7 +220,8 @@ async def test_whoever_comes_first_wins_and_both_know(
     transact = alice.store.transact
     for turn in range(6):
         outbox_id = await alice.outgoing.submit(mail(to=EVE, body=b"%d" % turn), ALICE, [EVE])
-        left, outcome = [turn], []
+        left = [turn]
+        outcome: list[bool | None] = []
 
         async def between(
             job: Callable[[Transaction], object],

@@ -20,6 +20,7 @@ from leap.mail.outgoing.addresses import domain_of, normal, without_tag
 from leap.mail.outgoing.field_lines import values_of
 from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.outbox_entries import NewEntry, Protection
+from leap.mail.outgoing.outer_header import message_id_of
 from leap.mail.outgoing.pgp_mime import is_encrypted
 from leap.mail.outgoing.policy import (
     Encrypt,
@@ -109,7 +110,8 @@ class Outgoing:
             subject=_subject(submitted),
             message=submitted.message,
             added=submitted.added,
-            message_id=submitted.message_id,
+            message_id=message_id_of(values_of(submitted.fields, "message-id"))
+            or submitted.message_id,
             protection=protection,
             policy=submitted.wish,
             created=now,

@@ -26,7 +26,8 @@ def read_recipients(db: Connection, outbox_id: str) -> tuple[RecipientState, ...
 def read_entries(db: Connection, outbox_id: str | None = None) -> list[OutboxEntry]:
     """All entries, newest first, or the one of this id."""
     rows = db.execute(
-        "SELECT outbox_id, sender, subject, state, attempts, next_attempt, reason, not_before FROM outbox"
+        "SELECT outbox_id, sender, subject, state, attempts, next_attempt, reason, not_before,"
+        " message_id FROM outbox"
         " WHERE ?1 IS NULL OR outbox_id = ?1 ORDER BY created DESC, rowid DESC",
         (outbox_id,),
     ).fetchall()
@@ -34,7 +35,7 @@ def read_entries(db: Connection, outbox_id: str | None = None) -> list[OutboxEnt
 
 
 def _listed(row: Sequence[Any], recipients: Sequence[RecipientState]) -> OutboxEntry:
-    outbox_id, sender, subject, state, attempts, next_attempt, reason, not_before = row
+    outbox_id, sender, subject, state, attempts, next_attempt, reason, not_before, message_id = row
     results = []
     for one in recipients:
         if one.state == "waiting":
@@ -62,4 +63,5 @@ def _listed(row: Sequence[Any], recipients: Sequence[RecipientState]) -> OutboxE
             for one in recipients
         ),
         not_before=int(not_before),
+        message_id=message_id,
     )
