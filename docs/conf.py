@@ -42,7 +42,10 @@ nitpick_ignore_regex = [
         r"Connection|Row|RowTable|LocalBlobs|Content|Authentication|Advice|Peer",
     ),  # aliases, written as such
     ("py:class", r"leap\.(\w+\.)+T"),  # type variables
-    ("py:class", r"leap\.mail\.(choosing\.(Placed|Target)|outline\.Outline|parts\.Readable|sending\.Sendable)"),
+    (
+        "py:class",
+        r"leap\.mail\.(choosing\.(Placed|Target)|outline\.Outline|parts\.Readable|sending\.Sendable)",
+    ),
     ("py:class", r"leap\.soledad\.syncing\.status\.DeviceWord"),
 ]
 autodoc_member_order = "bysource"
