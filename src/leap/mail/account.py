@@ -19,6 +19,7 @@ from leap.mail.answers import QueryCount
 from leap.mail.collection import BATCH_MESSAGES as BATCH_MESSAGES
 from leap.mail.collection import BATCH_OCTETS as BATCH_OCTETS
 from leap.mail.collection import MessageCollection as MessageCollection
+from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import (
     AccountBackend,
     Change,
@@ -37,6 +38,7 @@ from leap.mail.opening import open_backend
 from leap.mail.parts import MessagePart as MessagePart
 from leap.mail.sending import Sending
 from leap.mail.tags import keyword_of
+from leap.mail.threads.model import ThreadSummary
 from leap.mail.writing import Writing
 
 
@@ -144,6 +146,22 @@ class Account(Writing, Sending):
         """The message of an id, its oldest copy; None when it is gone. Raises ContentUnavailable."""
         found = await self.backend.rows_of([message_id])
         return (await self.open_found(found[:1]))[0] if found else None
+
+    # -- conversations and people
+
+    async def threads(
+        self, mailbox: str | None = None, limit: int = 50, offset: int = 0
+    ) -> list[ThreadSummary]:
+        """Conversations, the one with the newest message first; of one mailbox (by name, special use or id) those that
+        have a message in it. Raises NoSuchMailbox."""
+        mailbox_id = None
+        if mailbox is not None:
+            mailbox_id = (await self.collection(mailbox)).mailbox.mailbox_id
+        return await self.backend.threads(mailbox_id, limit, offset)
+
+    async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
+        """Whom the person writes to and hears from, the most used first, as the stored mail says."""
+        return await self.backend.contacts(prefix, limit)
 
     # -- the account as a whole
 

@@ -13,8 +13,10 @@ from typing import Literal, NewType, Protocol
 import msgspec
 
 from leap.mail.answers import PartTree, QueryCount
+from leap.mail.contacts.model import ContactUse
 from leap.mail.outbox_contract import OutboxBackend
 from leap.mail.outbox_contract import OutboxEntry as OutboxEntry
+from leap.mail.threads.model import ThreadId, ThreadSummary
 
 MailboxId = NewType("MailboxId", str)
 RowId = NewType("RowId", str)  # one message in one mailbox; a copy is another row
@@ -323,6 +325,22 @@ class AccountBackend(OutboxBackend, Protocol):
 
     async def count(self, query: str) -> QueryCount:
         """How many messages of all mailboxes fit `query`. Fetches nothing. Raises QueryError."""
+
+    async def thread_ids(self, row_ids: Sequence[RowId]) -> list[ThreadId]:
+        """The conversation each message belongs to, in the order asked; waits for header records as `metadata` does.
+        Raises NoSuchMessage, ContentUnavailable."""
+
+    async def threads(
+        self, mailbox_id: MailboxId | None = None, limit: int = 50, offset: int = 0
+    ) -> list[ThreadSummary]:
+        """Threads of all mailboxes, or those with a message in one; the one with the newest message first."""
+
+    async def thread_rows(self, thread_id: ThreadId) -> list[FoundMessage]:
+        """All rows of a thread, of whatever mailbox, oldest first; none for a thread that is not (or no more)."""
+
+    async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
+        """Whom the person writes to and hears from, the most used first: docs/threads.md. `prefix` is how the address
+        or a word of the name begins."""
 
     def changes(self) -> AsyncIterator[Change]:
         """Every change from the moment of the first `__anext__`-ready call on, from whatever source."""

@@ -67,6 +67,7 @@ from leap.mail.storing import (
     account_errors,
     keep_all,
 )
+from leap.mail.threads.local import LocalThreads
 from leap.soledad.changes import ChangeSet, Projection
 from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
@@ -104,7 +105,7 @@ async def open_mail_store(
     )
 
 
-class LocalAccount(MessageChanges, OutboxAccess, Replacing):
+class LocalAccount(MessageChanges, OutboxAccess, Replacing, LocalThreads):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(

@@ -53,6 +53,7 @@ from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.query import parse_query
 from leap.mail.search.texts import holds
+from leap.mail.threads.memory import MemoryThreads
 
 MAX_NAME = 1000  # octets of UTF-8; twice what Dovecot allows, and it still fits one IMAP line
 _FIRST = Uid(1)
@@ -112,7 +113,7 @@ def check_name(name: str) -> None:
         raise InvalidName("A mailbox name has no control characters and neither * nor %.")
 
 
-class MemoryAccount(OutboxAccess):
+class MemoryAccount(OutboxAccess, MemoryThreads):
     """An `AccountBackend` which forgets everything when it goes."""
 
     def __init__(
@@ -490,6 +491,15 @@ class MemoryAccount(OutboxAccess):
         self._remove(mailbox, uid, mailbox.step())
         self._announce(mailbox)
         return made
+
+    def _listed(self) -> list[tuple[MailboxInfo, MessageRow, bytes]]:
+        if self._closed:
+            raise AccountUnavailable("The account is closed.")
+        return [
+            (box.info, row, self._contents[row.row_id])
+            for box in self._mailboxes.values()
+            for row in box.rows.values()
+        ]
 
     # -- the account as a whole
 

@@ -65,6 +65,7 @@ from leap.mail.rpc_frames import (
     pieces,
     read_frame,
 )
+from leap.mail.threads.remote import RemoteThreads
 
 GONE = "The bitmask daemon has ended; start it with `bitmask start`."
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -96,7 +97,7 @@ class RemoteStream(ChangeStream):
         self._account.forget(self._call_id)
 
 
-class RemoteAccount(RemoteOutbox):
+class RemoteAccount(RemoteOutbox, RemoteThreads):
     """One account, asked over the socket; made by `connect`."""
 
     def __init__(

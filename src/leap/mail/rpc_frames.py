@@ -23,6 +23,7 @@ import msgspec
 
 from leap.mail import contract
 from leap.mail.answers import PartTree, QueryCount
+from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import (
     AccountError,
     Appended,
@@ -45,6 +46,7 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
+from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
 VERSION = 1
@@ -150,6 +152,10 @@ METHODS: dict[str, Method] = {
     "retry": Method(tuple[str | None], None),
     "send_delay": Method(tuple[()], int),
     "set_send_delay": Method(tuple[int], None),
+    "thread_ids": Method(tuple[list[RowId]], list[ThreadId]),
+    "threads": Method(tuple[MailboxId | None, int, int], list[ThreadSummary]),
+    "thread_rows": Method(tuple[ThreadId], list[FoundMessage]),
+    "contacts": Method(tuple[str, int], list[ContactUse]),
     "sync_now": Method(tuple[()], None),
     "sync_status": Method(tuple[()], SyncStatus),
 }

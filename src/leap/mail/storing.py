@@ -24,6 +24,8 @@ from leap.mail.model import HeaderRecord, blob_values, encode_record, record_of
 from leap.mail.search.tables import keep_terms, learn_terms
 from leap.mail.search.texts import search_terms
 from leap.mail.search.words import Terms
+from leap.mail.threads.facts import Facts, facts_of
+from leap.mail.threads.following import keep_facts
 from leap.soledad.blobs import SealedBlob
 from leap.soledad.blobs.format import seal_blob
 from leap.soledad.envelope import Epoch
@@ -53,6 +55,7 @@ class Prepared(NamedTuple):
 
     record: HeaderRecord
     terms: Terms
+    facts: Facts
     header: SealedBlob
     content: SealedBlob
     original: SealedBlob | None
@@ -62,7 +65,7 @@ class Prepared(NamedTuple):
         tx.put_blob(self.content)
         if self.original is not None:
             tx.put_blob(self.original)
-        keep_metadata(tx.connection, self.header.ref.blob_id, self.record)
+        keep_metadata(tx.connection, self.header.ref.blob_id, self.record, self.facts)
         keep_terms(tx.connection, self.header.ref.blob_id, date, self.terms)
         return {
             **blob_values("header", self.header.ref),
@@ -102,6 +105,7 @@ def prepare_now(
     return Prepared(
         record,
         terms,
+        facts_of(record),
         seal(encode_record(record)),
         seal(raw),
         None if original is None else seal(original),
@@ -130,6 +134,7 @@ async def prepare(
     return Prepared(
         record,
         terms,
+        facts_of(record),
         await store.seal_blob(encode_record(record)),
         await store.seal_blob(raw),
         None if original is None else await store.seal_blob(original),
@@ -180,7 +185,9 @@ def _prepare_all(
     return [prepare_now(raw, security, None, account=account, epoch=epoch) for raw in raws]
 
 
-def keep_metadata(connection: Connection, header_id: str, record: HeaderRecord) -> None:
+def keep_metadata(
+    connection: Connection, header_id: str, record: HeaderRecord, facts: Facts
+) -> None:
     """Keeps an opened header record where lists find it."""
     connection.execute(
         "INSERT OR IGNORE INTO mail_metadata (header_id, envelope, body, body_structure, header_size, subject,"
@@ -196,6 +203,7 @@ def keep_metadata(connection: Connection, header_id: str, record: HeaderRecord) 
             msgspec.msgpack.encode(record.security),
         ),
     )
+    keep_facts(connection, header_id, facts)
     connection.execute("DELETE FROM mail_header_wanted WHERE header_id = ?", (header_id,))
 
 
