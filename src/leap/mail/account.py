@@ -112,7 +112,7 @@ class Account(Sending, Writing):
     # -- messages of all mailboxes
 
     async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
-        """Messages of all mailboxes that fit `query` (docs/search.md), newest first: at most `limit`, without the
+        """Messages of all mailboxes that fit `query` (docs/searching.md), newest first: at most `limit`, without the
         first `offset`. `open_found` makes messages of them. Raises QueryError."""
         return await self.backend.search(query, limit, offset)
 

@@ -25,7 +25,7 @@ from leap.mail.contract import (
 from leap.mail.envelope import Person
 from leap.mail.message.new_message import File
 from leap.mail.sending import TOPICS, Event, Sendable
-from leap.mail.threads.model import ThreadSummary
+from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.mail.twisted.bridge import run, run_as
 from leap.mail.twisted.draft import Draft
 from leap.mail.twisted.found_messages import FoundMessages
@@ -90,7 +90,7 @@ class Account(ClosingTwin[AsyncAccount]):
         return run(self.asyncio.set_subscribed(mailbox_id, subscribed))
 
     def search(self, query: str, limit: int = 50, offset: int = 0) -> Deferred[SearchResult]:
-        """Messages of all mailboxes that fit `query` (docs/search.md), newest first: at most `limit`, without the
+        """Messages of all mailboxes that fit `query` (docs/searching.md), newest first: at most `limit`, without the
         first `offset`. `open_found` makes messages of them. Raises QueryError.
         """
         return run(self.asyncio.search(query, limit, offset))
@@ -125,6 +125,10 @@ class Account(ClosingTwin[AsyncAccount]):
     def message(self, message_id: MessageId) -> Deferred[Message | None]:
         """The message of an id, its oldest copy; None when it is gone. Raises ContentUnavailable."""
         return run_as(optional(Message), self.asyncio.message(message_id))
+
+    def thread(self, thread_id: ThreadId) -> FoundMessages:
+        """The messages of a conversation, of all mailboxes, as a collection; empty when there is no such thread."""
+        return FoundMessages(self.asyncio.thread(thread_id))
 
     def threads(
         self, mailbox: str | None = None, limit: int = 50, offset: int = 0
