@@ -197,11 +197,7 @@ class MessageReader:
                     raise
                 failed += 1
 
-        def job(connection: Connection) -> None:
-            for header_id, record in records:
-                keep_metadata(connection, header_id, record)
-
-        await self._store.write(job)
+        await self._store.write(lambda connection: keep_metadata(connection, records))
         return failed
 
 

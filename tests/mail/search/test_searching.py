@@ -214,11 +214,11 @@ async def test_a_rebuild_gives_the_same_answers_at_once_and_when_it_is_filled(
 async def test_a_transaction_undone_leaves_no_hole_in_the_vocabulary(
     account: LocalAccount, store: Soledad
 ) -> None:
-    from leap.mail.search.tables import learn_terms
+    from leap.mail.search.tables import keep_terms
     from leap.mail.search.words import Terms
 
     def job(connection: Connection) -> None:
-        learn_terms(connection, [Terms("kingfisher heron", False)])
+        keep_terms(connection, [("0" * 32, 1, Terms("kingfisher heron", False))])
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
