@@ -35,7 +35,9 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
     if encoding == "quoted-printable":
         # RFC 2045 6.7 (3): white space at the end of a line was added on the way; binascii keeps it
         if data.endswith((b" ", b"\t")) or any(end in data for end in _SPACE_AT_END):
-            data = _TRAILING.sub(b"", data)  # it stops at each space, and most mails have none there
+            data = _TRAILING.sub(
+                b"", data
+            )  # it stops at each space, and most mails have none there
         return binascii.a2b_qp(data)
     if encoding in UU_ENCODINGS:
         return decode_uu(data)

@@ -99,9 +99,7 @@ def _unknown(connection: Connection, header_ids: Iterable[str]) -> list[str]:
     return [header_id for (header_id,) in found]
 
 
-def keep_terms(
-    connection: Connection, messages: Sequence[tuple[str, int | None, Terms]]
-) -> None:
+def keep_terms(connection: Connection, messages: Sequence[tuple[str, int | None, Terms]]) -> None:
     """Puts the terms of messages (header id, date) into the index, each once; one without a date only if it is still
     listed."""
     known: dict[str, tuple[int, int]] = {
@@ -142,7 +140,9 @@ def keep_terms(
 
 def _last_number(connection: Connection) -> int:
     """The largest that was ever given; SQLite remembers it also of rows that are gone."""
-    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'mail_text'").fetchone()
+    found = connection.execute(
+        "SELECT seq FROM sqlite_sequence WHERE name = 'mail_text'"
+    ).fetchone()
     return 0 if found is None else int(found[0])
 
 

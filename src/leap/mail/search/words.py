@@ -38,7 +38,7 @@ _BODY = re.compile(f"(?P<word>{_BODY_WORD})|(?P<run>[{_RUN}]+)|(?P<symbol>[{_SYM
 _FIELD = re.compile(f"(?P<word>{_FIELD_WORD})|(?P<run>[{_RUN}]+)|(?P<symbol>[{_SYMBOL}])")
 _HIDDEN = {code: 0xE000 + code for code in range(0x21, 0x7F) if not chr(code).isalnum()}
 
-_ASCII_FIELD_WORDS = {code: " " for code in (*range(0x21), 0x7F)} | {
+_ASCII_FIELD_WORDS = dict.fromkeys((*range(0x21), 0x7F), " ") | {
     code: chr(hidden) for code, hidden in _HIDDEN.items()
 }
 
