@@ -178,7 +178,6 @@ class Database:
             connection.execute("PRAGMA temp_store = MEMORY")  # spilled sorts would be plaintext
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA cache_size = -{cache_kib}")
-            connection.execute("PRAGMA wal_autocheckpoint = 4000").fetchall()
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         except BaseException:
             connection.close()
