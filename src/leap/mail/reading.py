@@ -215,8 +215,7 @@ class MessageReader:
             records.append((ref.blob_id, record, facts_of(record)))
 
         def job(connection: Connection) -> None:
-            for header_id, record, facts in records:
-                keep_metadata(connection, header_id, record, facts)
+            keep_metadata(connection, records)
             opened = [header_id for header_id, _, _ in records]
             follow_listed(connection, opened, self._directory.read(connection))
 

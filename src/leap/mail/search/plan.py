@@ -31,7 +31,7 @@ from leap.mail.search.query import (
 from leap.soledad.blobs import BlobRef
 from leap.soledad.sqlite import Connection
 
-FIRST_PAGE, LAST_PAGE = 100, 4_000  # messages looked at in one go; more the longer nothing is found
+FIRST_PAGE, LAST_PAGE = 60, 4_000  # messages looked at in one go; more the longer nothing is found
 _EVER = (-(2**62), 2**62)
 
 _ROWS = (
