@@ -21,6 +21,7 @@ from leap.mail.imap.wire.listing import StatusItem
 from leap.mail.imap.wire.mailbox_names import SEPARATOR
 from leap.mail.imap.wire.responses import mailbox, object_id
 
+_ELSEWHERE = DELETED_ITEMS | {"APPENDLIMIT"}  # status items that the account's status has not
 _SPECIAL_USES = {
     use.lower(): use
     for use in ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")
@@ -116,7 +117,9 @@ async def status_line(
     if "HIGHESTMODSEQ" in items:  # RFC 7162 3.1
         session.enable_condstore()
     found = await session.signed_in().status(info.mailbox_id)
-    told = {item: _value(found, item) for item in items if item not in DELETED_ITEMS}
+    told = {item: _value(found, item) for item in items if item not in _ELSEWHERE}
+    if "APPENDLIMIT" in items:
+        told["APPENDLIMIT"] = b"%d" % session.limits.message
     if len(told) < len(items):
         told.update(await deleted_values(session.signed_in(), info.mailbox_id))
     values = b" ".join(b"%s %s" % (item.encode(), told[item]) for item in items)
