@@ -38,7 +38,7 @@ from leap.mail.opening import open_backend
 from leap.mail.parts import MessagePart as MessagePart
 from leap.mail.sending import Sending
 from leap.mail.tags import keyword_of
-from leap.mail.threads.model import ThreadSummary
+from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.mail.writing import Writing
 
 
@@ -112,7 +112,7 @@ class Account(Sending, Writing):
     # -- messages of all mailboxes
 
     async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
-        """Messages of all mailboxes that fit `query` (docs/search.md), newest first: at most `limit`, without the
+        """Messages of all mailboxes that fit `query` (docs/searching.md), newest first: at most `limit`, without the
         first `offset`. `open_found` makes messages of them. Raises QueryError."""
         return await self.backend.search(query, limit, offset)
 
@@ -148,6 +148,10 @@ class Account(Sending, Writing):
         return (await self.open_found(found[:1]))[0] if found else None
 
     # -- conversations and people
+
+    def thread(self, thread_id: ThreadId) -> FoundMessages:
+        """The messages of a conversation, of all mailboxes, as a collection; empty when there is no such thread."""
+        return FoundMessages(self.backend, f"thread:{thread_id}")
 
     async def threads(
         self, mailbox: str | None = None, limit: int = 50, offset: int = 0

@@ -348,7 +348,7 @@ class AccountBackend(OutboxBackend, Protocol):
         of white space aside. Fetches what is still at the provider. Raises ContentUnavailable."""
 
     async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
-        """Messages of all mailboxes that fit `query`, in the language of docs/search.md, newest first without the
+        """Messages of all mailboxes that fit `query`, in the language of docs/searching.md, newest first without the
         first `offset`. Fetches nothing. Raises QueryError."""
 
     async def count(self, query: str) -> QueryCount:

@@ -25,8 +25,9 @@ _LEAVING = (
 
 
 _WANT = (
-    "INSERT OR IGNORE INTO mail_header_wanted (header_id, internal_date) SELECT ?1, ?2"
-    " WHERE NOT EXISTS (SELECT 1 FROM mail_metadata WHERE header_id = ?1)"
+    "INSERT OR IGNORE INTO mail_header_wanted (header_id, internal_date)"
+    " SELECT j.value ->> 0, j.value ->> 1 FROM json_each(?) j"
+    " WHERE NOT EXISTS (SELECT 1 FROM mail_metadata m WHERE m.header_id = j.value ->> 0)"
 )
 
 
@@ -158,9 +159,7 @@ class IndexChanges:
         self._connection.executemany(
             "UPDATE mail_index SET place = ?, header_id = ? WHERE row_id = ?", stayed
         )
-        self._connection.executemany(
-            _WANT, [(header_id, 0) for _, header_id, _ in stayed if header_id]
-        )
+        self._want([(header_id, 0) for _, header_id, _ in stayed if header_id])
         want_texts(self._connection, renamed)
         if leaving:
             self._leave(leaving)
@@ -279,8 +278,12 @@ class IndexChanges:
             " internal_date, zone, place, saved) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
-        self._connection.executemany(_WANT, wanted)
+        self._want(wanted)
         want_texts(self._connection, wanted)
+
+    def _want(self, headers: Sequence[tuple[str, int]]) -> None:
+        """Header records (id, date) that are to be opened, unless they are."""
+        self._connection.execute(_WANT, (json.dumps(headers),))
 
     def _leave(self, row_ids: Sequence[str]) -> None:
         listed = json.dumps(row_ids)

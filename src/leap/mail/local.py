@@ -296,11 +296,15 @@ class LocalAccount(
                 for message in messages
             ]
             kept = keep_all(tx, list(zip(prepared, map(stored_date, dates), strict=True)))
-            for row_id, message, fixed, text, date in zip(
-                row_ids, messages, kept, flags, dates, strict=True
-            ):
-                values = row_values(row_id, fixed, mailbox_id, text, date, message.zone)
-                tx.insert_row(MAIL_ROWS.name, row_id, values)
+            tx.insert_rows(
+                MAIL_ROWS.name,
+                [
+                    (row_id, row_values(row_id, fixed, mailbox_id, text, date, message.zone))
+                    for row_id, message, fixed, text, date in zip(
+                        row_ids, messages, kept, flags, dates, strict=True
+                    )
+                ],
+            )
 
         await self._edit(job)
         placed = (report.placed[row_id] for row_id in row_ids)
@@ -361,9 +365,13 @@ class LocalAccount(
                 one.row_id: one for one in arrived if not was_there(tx.connection, one.row_id)
             }.values()
             kept = keep_all(tx, [(one.prepared, stored_date(one.internal_date)) for one in new])
-            for one, fixed in zip(new, kept, strict=True):
-                values = row_values(one.row_id, fixed, INBOX, "", one.internal_date, 0)
-                tx.insert_row(MAIL_ROWS.name, one.row_id, values)
+            tx.insert_rows(
+                MAIL_ROWS.name,
+                [
+                    (one.row_id, row_values(one.row_id, fixed, INBOX, "", one.internal_date, 0))
+                    for one, fixed in zip(new, kept, strict=True)
+                ],
+            )
             also(tx)
 
         await self._edit(job, durable=True)

@@ -53,7 +53,7 @@ from leap.mail.message.scanner import part_tree
 from leap.mail.outbox_access import OutboxAccess
 from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
-from leap.mail.search.query import parse_query
+from leap.mail.search.query import parse_query, threads_of, with_rows
 from leap.mail.search.texts import holds
 from leap.mail.sorting.memory import MemorySorting
 from leap.mail.threads.memory import MemoryThreads
@@ -469,6 +469,11 @@ class MemoryAccount(OutboxAccess, MemoryThreads, MemorySorting, MemoryAnnotation
 
     def _fitting(self, query: str) -> list[FoundMessage]:
         wanted = parse_query(query)
+        rows = {
+            thread_id: frozenset(one.row.row_id for one in self._rows_in_thread(thread_id))
+            for thread_id in threads_of(wanted)
+        }
+        wanted = with_rows(wanted, rows)
         return [
             FoundMessage(mailbox_id=box.info.mailbox_id, row=row)
             for box in self._mailboxes.values()

@@ -26,6 +26,7 @@ from leap.mail.contract import (
 )
 from leap.mail.model import decode_record, part_tree
 from leap.mail.projection import DirectoryReader
+from leap.mail.sorting.keys import sort_keys
 from leap.mail.storing import account_errors, keep_metadata
 from leap.mail.threads.facts import facts_of
 from leap.mail.threads.listed import follow_listed
@@ -212,12 +213,12 @@ class MessageReader:
                     raise
                 failed += 1
                 continue
-            records.append((ref.blob_id, record, facts_of(record)))
+            facts = facts_of(record)
+            records.append((ref.blob_id, record, facts, sort_keys(record, facts)))
 
         def job(connection: Connection) -> None:
-            for header_id, record, facts in records:
-                keep_metadata(connection, header_id, record, facts)
-            opened = [header_id for header_id, _, _ in records]
+            keep_metadata(connection, records)
+            opened = [header_id for header_id, _, _, _ in records]
             follow_listed(connection, opened, self._directory.read(connection))
 
         await self._store.write(job)

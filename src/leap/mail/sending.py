@@ -46,6 +46,15 @@ class SyncProgress:
 Event = Change | OutboxProgress | SyncProgress  # a Change is of mailboxes or messages
 
 
+def seconds_of(not_before: datetime | None) -> int | None:
+    """When mail may leave, in seconds since 1970. Raises ValueError for a time without a zone."""
+    if not_before is None:
+        return None
+    if not_before.tzinfo is None:
+        raise ValueError("not_before needs a time zone")
+    return int(not_before.timestamp())
+
+
 class Outbox:
     """The mail of an account that is on its way out from this device, and what became of it for two weeks."""
 
@@ -110,9 +119,7 @@ class Sending:
         octets = raw if isinstance(raw, bytes) else raw.raw
         if recipients is None:
             recipients = _recipients(octets)
-        if not_before is not None and not_before.tzinfo is None:
-            raise ValueError("not_before needs a time zone")
-        at = None if not_before is None else int(not_before.timestamp())
+        at = seconds_of(not_before)
         return await self.backend.submit(octets, sender or self.backend.address, recipients, at)
 
     def events(self, topics: Collection[Topic] = TOPICS) -> AsyncGenerator[Event, None]:

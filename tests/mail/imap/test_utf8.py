@@ -114,6 +114,33 @@ async def test_a_message_with_a_header_in_utf8_is_appended() -> None:
     )
 
 
+async def test_the_word_inside_the_literal_is_none_of_the_message() -> None:
+    """Python's imaplib writes APPEND so."""
+    account = MemoryAccount()
+    await play(
+        """
+        C: a APPEND INBOX {8+}
+        C: UTF8 (x)
+        S: * 1 EXISTS
+        S: * 1 RECENT
+        S: a OK …
+        C: b ENABLE UTF8=ACCEPT
+        S: * ENABLED UTF8=ACCEPT
+        S: b OK …
+        C: c APPEND INBOX {8+}
+        C: UTF8 (x)
+        S: * 2 EXISTS
+        S: * 2 RECENT
+        S: c OK …
+        C: d FETCH 1:* (RFC822.SIZE)
+        S: * 1 FETCH (UID 1 RFC822.SIZE 8)
+        S: * 2 FETCH (UID 2 RFC822.SIZE 1)
+        S: d OK …
+        """,
+        account=account,
+    )
+
+
 async def test_enabling_it_enables_nothing_else() -> None:
     account = MemoryAccount()
     await fill(account, [mail()])

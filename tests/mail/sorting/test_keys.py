@@ -10,12 +10,17 @@ from leap.mail.contract import SecurityStatus
 from leap.mail.model import header_record
 from leap.mail.sorting.collation import casemap
 from leap.mail.sorting.keys import SortKeys, sort_keys
-from leap.mail.threads.facts import ids_of
+from leap.mail.threads.facts import facts_of, ids_of
 
 
 def keys(header: str) -> SortKeys:
     raw = header.encode().replace(b"\n", b"\r\n") + b"\r\n\r\ntext\r\n"
-    return sort_keys(header_record(raw, SecurityStatus(encryption="local")))
+    return keys_of(raw)
+
+
+def keys_of(raw: bytes) -> SortKeys:
+    record = header_record(raw, SecurityStatus(encryption="local"))
+    return sort_keys(record, facts_of(record))
 
 
 @pytest.mark.parametrize(
@@ -52,5 +57,5 @@ def test_ids_are_its_own_and_those_before() -> None:
 @given(st.binary(max_size=200), st.sampled_from(["From", "To", "Subject", "Date", "References"]))
 def test_any_octets_have_sort_keys(value: bytes, name: str) -> None:
     raw = name.encode() + b": " + value + b"\r\n\r\n"
-    found = sort_keys(header_record(raw, SecurityStatus(encryption="local")))
+    found = keys_of(raw)
     "".join(one for one in found if isinstance(one, str)).encode()

@@ -63,7 +63,7 @@ def facts(mail: Mail) -> Facts:
 
 def store(connection: sqlite3.Connection, *mails: Mail) -> None:
     for mail in mails:
-        keep_facts(connection, mail.key, facts(mail))
+        keep_facts(connection, [(mail.key, facts(mail))])
         connection.execute("INSERT INTO mail_index VALUES (?, 'inbox', 1)", (mail.key,))
     follow_listed(connection, [mail.key for mail in mails], DIRECTORY)
 
@@ -163,7 +163,7 @@ def test_what_is_wrong_in_the_tables_is_found(tables: sqlite3.Connection, statem
     bob = [Person("bob@example.test", "Bob")]
     for key in "12":
         mail = Mail(key, f"<{key}@x>", ("<1@x>",))
-        keep_facts(tables, key, facts(mail)._replace(senders=bob))
+        keep_facts(tables, [(key, facts(mail)._replace(senders=bob))])
         tables.execute("INSERT INTO mail_index VALUES (?, 'inbox', 1)", (key,))
     follow_listed(tables, "12", DIRECTORY)
     assert thread_faults(tables) == []

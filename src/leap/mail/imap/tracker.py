@@ -55,6 +55,12 @@ class MailboxView:
     def uid(self, number: SeqNum) -> Uid:
         return self._uids[number - 1]
 
+    def uids(self, numbers: Sequence[SeqNum]) -> list[Uid]:
+        known = self._uids
+        if len(numbers) == len(known):  # all of them
+            return list(known)
+        return [known[number - 1] for number in numbers]
+
     def row(self, number: SeqNum) -> MessageRow:
         return self._rows[number - 1]
 

@@ -5,14 +5,13 @@ Texts are kept as RFC 5051 compares them, so that the order of their octets is t
 
 from __future__ import annotations
 
-import struct
 from typing import NamedTuple
 
 from leap.mail.contacts.envelope import address_lists, first_address
 from leap.mail.message.addresses import Address
 from leap.mail.model import HeaderRecord
 from leap.mail.sorting.collation import casemap
-from leap.mail.threads.facts import number_of
+from leap.mail.threads.facts import Facts
 from leap.mail.threads.subject import base_subject
 
 
@@ -31,18 +30,13 @@ class SortKeys(NamedTuple):
     ids: bytes
 
 
-def sort_keys(record: HeaderRecord) -> SortKeys:
-    """CPU about 40 µs. Never raises."""
+def sort_keys(record: HeaderRecord, facts: Facts) -> SortKeys:
+    """CPU about 30 µs. Never raises."""
     from_, to, cc, _ = address_lists(record.envelope)
     sender, recipient, copied = map(first_address, (from_, to, cc))
     base = base_subject(record.subject)
-    name = b"<" + record.internet_id.encode() if record.internet_id else b"=" + record.sha256
-    numbers = [
-        number_of(name),
-        *(number_of(b"<" + one.encode()) for one in record.references),
-    ]
     return SortKeys(
-        sent=record.date if record.date is None else max(-(2**60), min(record.date, 2**60)),
+        sent=facts.date,
         subject=casemap(base.text),
         reply=base.reply,
         sender=_local(sender),
@@ -50,7 +44,7 @@ def sort_keys(record: HeaderRecord) -> SortKeys:
         copied=_local(copied),
         shown_sender=_shown(sender),
         shown_recipient=_shown(recipient),
-        ids=struct.pack(f">{len(numbers)}Q", *numbers),
+        ids=facts.ids_octets,
     )
 
 

@@ -10,7 +10,7 @@ from leap.mail.model import header_record
 from leap.mail.sorting.asking import forest
 from leap.mail.sorting.keys import SortKeys, sort_keys
 from leap.mail.sorting.model import SortField, SortKey, ThreadAlgorithm, ThreadLine
-from leap.mail.threads.facts import ids_of
+from leap.mail.threads.facts import facts_of, ids_of
 from leap.mail.threads.forest import Sent
 from leap.mail.threads.subject import BaseSubject
 
@@ -43,7 +43,7 @@ class MemorySorting:
         self._find(mailbox_id)
         wanted = set(uids)
         found = [
-            (row, sort_keys(header_record(raw, _LOCAL)))
+            (row, _keys_of(raw))
             for info, row, raw in self._listed()
             if info.mailbox_id == mailbox_id and row.uid in wanted
         ]
@@ -71,3 +71,8 @@ class MemorySorting:
 
 def _sent(row: MessageRow, keys: SortKeys) -> int:
     return row.internal_date if keys.sent is None else keys.sent  # RFC 5256 2.2
+
+
+def _keys_of(raw: bytes) -> SortKeys:
+    record = header_record(raw, _LOCAL)
+    return sort_keys(record, facts_of(record))

@@ -38,11 +38,12 @@ def create_sorting(connection: Connection) -> None:
         )
 
 
-def keep_sort_keys(connection: Connection, header_id: str, keys: SortKeys) -> None:
-    connection.execute(
+def keep_sort_keys(connection: Connection, found: Sequence[tuple[str, SortKeys]]) -> None:
+    """Each beside the id of its header record."""
+    connection.executemany(
         "INSERT OR IGNORE INTO mail_sort (header_id, sent, subject, reply, sender, recipient, copied, shown_sender,"
         " shown_recipient, ids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (header_id, *keys),
+        [(header_id, *keys) for header_id, keys in found],
     )
 
 

@@ -36,18 +36,21 @@ class Arriving(NamedTuple):
     arrived: int
 
 
-def keep_facts(connection: Connection, header_id: str, facts: Facts) -> None:
-    """Keeps what was found in a header record; the message is in a thread when it is listed and `join` was called."""
-    connection.execute(
+def keep_facts(connection: Connection, found: Iterable[tuple[str, Facts]]) -> None:
+    """Keeps what was found in header records; a message is in a thread when it is listed and `join` was called."""
+    connection.executemany(
         "INSERT OR IGNORE INTO mail_facts (header_id, ids, date, subject, orphan, people) VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            header_id,
-            facts.ids_octets,
-            facts.date,
-            facts.subject,
-            facts.orphan,
-            facts.people_octets,
-        ),
+        [
+            (
+                header_id,
+                facts.ids_octets,
+                facts.date,
+                facts.subject,
+                facts.orphan,
+                facts.people_octets,
+            )
+            for header_id, facts in found
+        ],
     )
 
 

@@ -83,6 +83,9 @@ class MemoryThreads:
         raise NotImplementedError
 
     async def thread_rows(self, thread_id: ThreadId) -> list[FoundMessage]:
+        return self._rows_in_thread(thread_id)
+
+    def _rows_in_thread(self, thread_id: ThreadId) -> list[FoundMessage]:
         number = find_number(thread_id)
         found = [
             FoundMessage(mailbox_id=info.mailbox_id, row=row)

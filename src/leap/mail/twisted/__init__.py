@@ -17,6 +17,7 @@ from leap.mail.twisted.found_messages import FoundMessages
 from leap.mail.twisted.message import Message
 from leap.mail.twisted.message_collection import MessageCollection
 from leap.mail.twisted.message_part import MessagePart
+from leap.mail.twisted.outbox import Outbox
 from leap.mail.twisted.servers import ImapService, Logins, SmtpService
 from leap.mail.twisted.stream import Stream, StreamEnded
 
@@ -29,6 +30,7 @@ __all__ = [
     "Message",
     "MessageCollection",
     "MessagePart",
+    "Outbox",
     "SmtpService",
     "Stream",
     "StreamEnded",

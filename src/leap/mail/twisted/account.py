@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -10,23 +11,27 @@ from twisted.internet.defer import Deferred
 
 from leap.mail.account import Account as AsyncAccount
 from leap.mail.answers import QueryCount
+from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import (
     Change,
     FoundMessage,
     MailboxId,
     MailboxInfo,
     MessageId,
-    OutboxEntry,
     SearchResult,
     SyncStatus,
+    Topic,
 )
 from leap.mail.envelope import Person
 from leap.mail.message.new_message import File
+from leap.mail.sending import TOPICS, Event, Sendable
+from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.mail.twisted.bridge import run, run_as
 from leap.mail.twisted.draft import Draft
 from leap.mail.twisted.found_messages import FoundMessages
 from leap.mail.twisted.message import Message
 from leap.mail.twisted.message_collection import MessageCollection
+from leap.mail.twisted.outbox import Outbox
 from leap.mail.twisted.stream import Stream, same
 from leap.mail.twisted.twin import ClosingTwin, listed, optional
 
@@ -85,7 +90,7 @@ class Account(ClosingTwin[AsyncAccount]):
         return run(self.asyncio.set_subscribed(mailbox_id, subscribed))
 
     def search(self, query: str, limit: int = 50, offset: int = 0) -> Deferred[SearchResult]:
-        """Messages of all mailboxes that fit `query` (docs/search.md), newest first: at most `limit`, without the
+        """Messages of all mailboxes that fit `query` (docs/searching.md), newest first: at most `limit`, without the
         first `offset`. `open_found` makes messages of them. Raises QueryError.
         """
         return run(self.asyncio.search(query, limit, offset))
@@ -121,19 +126,25 @@ class Account(ClosingTwin[AsyncAccount]):
         """The message of an id, its oldest copy; None when it is gone. Raises ContentUnavailable."""
         return run_as(optional(Message), self.asyncio.message(message_id))
 
+    def thread(self, thread_id: ThreadId) -> FoundMessages:
+        """The messages of a conversation, of all mailboxes, as a collection; empty when there is no such thread."""
+        return FoundMessages(self.asyncio.thread(thread_id))
+
+    def threads(
+        self, mailbox: str | None = None, limit: int = 50, offset: int = 0
+    ) -> Deferred[list[ThreadSummary]]:
+        """Conversations, the one with the newest message first; of one mailbox (by name, special use or id) those that
+        have a message in it. Raises NoSuchMailbox.
+        """
+        return run(self.asyncio.threads(mailbox, limit, offset))
+
+    def contacts(self, prefix: str = "", limit: int = 20) -> Deferred[list[ContactUse]]:
+        """Whom the person writes to and hears from, the most used first, as the stored mail says."""
+        return run(self.asyncio.contacts(prefix, limit))
+
     def changes(self) -> Stream[Change]:
         """Every change from now on; those of one mailbox may be gathered into one."""
         return Stream(same, self.asyncio.changes())
-
-    def send(
-        self, raw: bytes, recipients: Sequence[str], *, sender: str | None = None
-    ) -> Deferred[str]:
-        """Puts a message into the durable outbox; answers its id there. Raises NotPermitted, TooLarge."""
-        return run(self.asyncio.send(raw, recipients, sender=sender))
-
-    def outbox(self) -> Deferred[list[OutboxEntry]]:
-        """What is on its way out, and what became of it."""
-        return run(self.asyncio.outbox())
 
     def sync(self) -> Deferred[None]:
         """Syncs with the provider now, and returns when that is done."""
@@ -146,6 +157,32 @@ class Account(ClosingTwin[AsyncAccount]):
     def close(self) -> Deferred[None]:
         """Ends what `open` began; a daemon goes on."""
         return self._closing(self.asyncio.close())
+
+    @property
+    def outbox(self) -> Outbox:
+        return Outbox(self.asyncio.outbox)
+
+    def send(
+        self,
+        raw: bytes | Sendable,
+        recipients: Sequence[str] | None = None,
+        *,
+        sender: str | None = None,
+        not_before: datetime | None = None,
+    ) -> Deferred[str]:
+        """Puts a message into the durable outbox; answers its id there.
+
+        Without `recipients` it goes to those in its To, Cc and Bcc. `not_before` (with a time zone) is when it may
+        leave; without it, it leaves after the account's delay. Raises NotPermitted, TooLarge.
+        """
+        return run(self.asyncio.send(raw, recipients, sender=sender, not_before=not_before))
+
+    def events(self, topics: Collection[Topic] = TOPICS) -> Stream[Event]:
+        """What happens in the account from now on: changes of mail, each step of a mail on its way out, and of sync.
+
+        What happened while the program was busy is told as it stands then, once. Ends when the account is closed.
+        """
+        return Stream(same, self.asyncio.events(topics))
 
     def drafts(self) -> Deferred[MessageCollection]:
         """The messages of the mailbox for drafts, which is made if there is none; `open_draft` opens one of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from twisted.internet.defer import Deferred
 
@@ -145,13 +146,14 @@ class Draft(Twin[AsyncDraft]):
         """
         return run(self.asyncio.save())
 
-    def send(self, *, again: bool = False) -> Deferred[str]:
+    def send(self, *, again: bool = False, not_before: datetime | None = None) -> Deferred[str]:
         """Puts it into the durable outbox, moves it to Sent, and answers its id in the outbox.
 
+        `not_before` (with a time zone) is when it may leave; without it, it leaves after the account's delay.
         Raises NotPermitted when policy forbids it (then it stays a draft), when nobody is named, and when an earlier
         `send` may have succeeded, unless `again` says to send it all the same. Raises TooLarge, StorageFull.
         """
-        return run(self.asyncio.send(again=again))
+        return run(self.asyncio.send(again=again, not_before=not_before))
 
     def discard(self) -> Deferred[None]:
         """Removes it from the account for good."""

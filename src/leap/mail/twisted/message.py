@@ -23,6 +23,7 @@ from leap.mail.message import Message as MessageView
 from leap.mail.messages import Message as AsyncMessage
 from leap.mail.outline import Outline
 from leap.mail.parts import CHUNK
+from leap.mail.threads.model import ThreadId
 from leap.mail.twisted.bridge import run, run_as
 from leap.mail.twisted.message_part import MessagePart
 from leap.mail.twisted.stream import Stream, same
@@ -82,6 +83,13 @@ class Message(Twin[AsyncMessage]):
     def date(self) -> datetime:
         """When it arrived (IMAP's internal date), in the zone it came with."""
         return self.asyncio.date
+
+    def thread_id(self) -> Deferred[ThreadId]:
+        """The conversation it belongs to, for `Account.thread`; docs/threads.md says what may change it.
+
+        Raises NoSuchMessage, ContentUnavailable.
+        """
+        return run(self.asyncio.thread_id())
 
     def refresh(self) -> Deferred[None]:
         """Looks where the message is now, and which flags it has. Raises NoSuchMessage."""

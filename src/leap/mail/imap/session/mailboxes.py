@@ -152,9 +152,9 @@ async def status_line(
         session.enable_condstore()
     account = session.signed_in()
     found = await account.status(info.mailbox_id)
-    more = None
+    more: dict[StatusItem, bytes] = {"APPENDLIMIT": b"%d" % session.limits.message}
     if not DELETED_ITEMS.isdisjoint(items):
-        more = await deleted_values(account, info.mailbox_id)
+        more.update(await deleted_values(account, info.mailbox_id))
     return format_status(session, info, found, items, more)
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 from leap.mail.contract import (
     AccountBackend,
@@ -56,6 +56,7 @@ _ROWS = 500  # metadata asked for at once
 _ROW_BATCH = 10_000  # rows looked at before others get their turn
 
 Candidates = list[SeqNum]
+T = TypeVar("T", bound=int)
 
 
 async def search(
@@ -97,14 +98,16 @@ async def find_messages(
         session.enable_condstore()
         await session.refresh()
     search_in = _Search(session, session.signed_in(), view, now())
-    everything = [number for number, _ in view.numbered() if not view.is_gone(number)]
+    everything = cast(Candidates, list(range(1, len(view) + 1)))
+    if view.withholds:
+        everything = [number for number in everything if not view.is_gone(number)]
     found = await search_in.among(everything, program.key)
     if not search_in.unreachable:
         return found, None
     return found, No("Some messages could not be read; the others were searched.", b"UNAVAILABLE")
 
 
-def returned_of(program: SearchProgram, found: Candidates) -> Candidates:
+def returned_of(program: SearchProgram, found: list[T]) -> list[T]:
     """The messages whose modseq is told and which "$" names: all, unless only ends or a page were asked for.
 
     RFC 4731 3.2, RFC 5182 2.4, RFC 9394 3.2
@@ -115,7 +118,7 @@ def returned_of(program: SearchProgram, found: Candidates) -> Candidates:
     if program.partial is not None:
         page = set(program.partial.of(found))
         page.update(found[:1] if "MIN" in returns else (), found[-1:] if "MAX" in returns else ())
-        return sorted(page)
+        return [one for one in found if one in page]
     ends = found[:1] if "MIN" in returns else []
     return ends + found[-1:] if "MAX" in returns and found[-1:] != ends else ends
 
@@ -130,7 +133,7 @@ def esearch_line(
 ) -> bytes:
     """The answer to SEARCH or SORT, in the order of `numbers`; `highest` is the modseq to tell, 0 when none is due."""
     if program.returns is None:
-        line = name + b"".join(b" %d" % number for number in numbers)
+        line = b"".join([name, b" " if numbers else b"", " ".join(map(str, numbers)).encode()])
         return line + b" (MODSEQ %d)" % highest if highest else line
     line = b'ESEARCH (TAG "' + tag + b'")' + (b" UID" if by_uid else b"")  # RFC 4731 3.1
     if numbers:

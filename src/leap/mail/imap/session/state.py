@@ -279,15 +279,10 @@ class SessionState:
 
     async def find_mailbox(self, name: str, *, trycreate: bool = False) -> MailboxInfo:
         """The mailbox of that name. Raises No with NONEXISTENT, or with TRYCREATE."""
-        mailboxes = await self.signed_in().list_mailboxes()
-        for mailbox in mailboxes:
-            if mailbox.name == name:
-                return mailbox
-        if self.rev2:  # RFC 9051 5.1
-            name = self.as_named(name)
-            for mailbox in mailboxes:
-                if mailbox.name == name:
-                    return mailbox
+        by_name = {one.name: one for one in await self.signed_in().list_mailboxes()}
+        for written in (name, self.as_named(name)):  # RFC 9051 5.1
+            if written in by_name:
+                return by_name[written]
         raise No("There is no such mailbox.", b"TRYCREATE" if trycreate else b"NONEXISTENT")
 
     def as_named(self, name: str) -> str:
@@ -354,12 +349,10 @@ class SessionState:
             if view.take_keywords():
                 lines.extend(self.flags_lines(view))
             lines.extend(self.flags_of(view, n, view.row(n)) for n in view.take_changes())
-        if not watching.tells_all:
-            pass
-        elif not view.withholds:
+        if watching.tells_all and not view.withholds:
             view.told = view.modseq
         # RFC 7162 3.2: a client must not take a modseq it was told for the highest while it misses an expunge
-        elif self.condstore:
+        elif watching.tells_all and self.condstore:
             self.begins_modseq = True
         if self.begins_modseq:
             self.begins_modseq = False

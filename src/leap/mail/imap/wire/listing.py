@@ -24,6 +24,7 @@ StatusItem = Literal[
     "MAILBOXID",
     "DELETED",
     "DELETED-STORAGE",
+    "APPENDLIMIT",
 ]
 _STATUS_ITEMS: tuple[StatusItem, ...] = (
     "MESSAGES",
@@ -36,6 +37,7 @@ _STATUS_ITEMS: tuple[StatusItem, ...] = (
     "MAILBOXID",  # RFC 8474 4.3
     "DELETED",  # RFC 9208 4.1.4
     "DELETED-STORAGE",
+    "APPENDLIMIT",  # RFC 7889 3.1
 )
 _SELECT = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 _RETURN = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
