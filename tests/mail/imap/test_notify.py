@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from leap.mail.contract import INBOX, MailboxId, Uid
+from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.memory import MemoryAccount
 from tests.mail.imap.talk import Talk, fill, mail, play, settled
 
@@ -27,7 +29,6 @@ class Listener:
     """A session that asked, and what it hears then."""
 
     def __init__(self, account: MemoryAccount) -> None:
-        self.account = account
         self.talk = Talk(account)
 
     async def ask(self, command: str, mailbox: str | None = "INBOX", before: str = "") -> str:
@@ -411,3 +412,33 @@ async def test_it_comes_after_the_log_in() -> None:
     talk = Talk()
     assert (await talk.send(b"a NOTIFY NONE\r\n")).startswith(b"a BAD ")
     await talk.end()
+
+
+async def test_an_account_on_soledad_is_heard_of_too(tmp_path: Path) -> None:
+    async with await open_mail_store(tmp_path / "alice.db", bytes(32)) as store:
+        local = await LocalAccount.open(store, "alice@example.test")
+        await fill(local, [mail()])
+        talk = await Talk(local).log_in("INBOX")
+        await talk.send(
+            b"n NOTIFY SET (SELECTED (MessageNew (UID) MessageExpunge FlagChange))"
+            b" (PERSONAL (MessageNew MessageExpunge MailboxName MailboxMetadataChange))\r\n"
+        )
+        await fill(local, [mail()])
+        made = await local.create_mailbox("Lists")
+        await fill(local, [mail(), mail()], mailbox=made.mailbox_id)
+        await local.annotate(made.mailbox_id, {"/shared/comment": b"a", "/shared/more": b"b"})
+        await local.store_flags(INBOX, [Uid(1)], "add", ["\\Deleted"])
+        await local.expunge(INBOX)
+        said = b""
+        async with asyncio.timeout(10):
+            while b"METADATA" not in said or b"EXPUNGE" not in said or b"Lists (MESS" not in said:
+                await talk.session.output.drain()
+                said += await talk.send(b"x NOOP\r\n")
+        assert b"* 2 EXISTS\r\n" in said
+        assert b"* 2 FETCH (UID 2)\r\n" in said or b"* 1 FETCH (UID 2)\r\n" in said
+        assert b'* LIST (\\HasNoChildren \\Subscribed) "/" Lists\r\n' in said
+        assert b"* STATUS Lists (MESSAGES 2 UIDNEXT 3 UIDVALIDITY" in said
+        assert b"* METADATA Lists /shared/comment /shared/more\r\n" in said
+        assert b"* 1 EXPUNGE\r\n" in said
+        await talk.end()
+        await local.close()
