@@ -159,6 +159,37 @@ async def test_limits_change_nothing(account: MemoryAccount) -> None:
     await talk.end()
 
 
+async def test_list_tells_them_with_the_mailboxes(account: MemoryAccount) -> None:
+    """RFC 9590 3 and its examples: NIL for what has no value, nothing for what is no mailbox or no choice of LIST's."""
+    await account.create_mailbox("bar/child")
+    foo = await account.create_mailbox("foo")
+    await account.create_mailbox("foo/child")
+    await account.set_subscribed(foo.mailbox_id, False)
+    await play(
+        """
+        C: A01 LIST "" (INBOX foo bar) RETURN (METADATA (/private/comment /shared/nothing))
+        S: * LIST (\\HasNoChildren) "/" INBOX
+        S: * METADATA INBOX (/private/comment "My own comment" /shared/nothing NIL)
+        S: * LIST (\\NonExistent \\HasChildren) "/" bar
+        S: * LIST (\\HasChildren) "/" foo
+        S: * METADATA foo (/private/comment NIL /shared/nothing NIL)
+        S: A01 OK …
+        C: A02 LIST (SUBSCRIBED RECURSIVEMATCH) "" (INBOX foo) RETURN (STATUS (MESSAGES) METADATA ("/private/comment"))
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" INBOX
+        S: * STATUS INBOX (MESSAGES 0)
+        S: * METADATA INBOX (/private/comment "My own comment")
+        S: * LIST (\\HasChildren) "/" foo (CHILDINFO ("SUBSCRIBED"))
+        S: A02 OK …
+        C: A03 LIST "" % RETURN (METADATA /shared/comment)
+        S: A03 BAD …
+        C: A04 LIST "" % RETURN (METADATA (comment))
+        S: A04 BAD …
+        """,
+        account=account,
+        mailbox=None,
+    )
+
+
 @pytest.mark.parametrize(
     "command",
     [

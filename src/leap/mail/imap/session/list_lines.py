@@ -63,6 +63,13 @@ def list_line(tree: MailboxTree, name: str, request: ListRequest, utf8: bool) ->
     )
 
 
+def meets(info: MailboxInfo, request: ListRequest) -> bool:
+    """Whether a mailbox is told for its own sake, and not only for what lies below it (RFC 5258 3.5)."""
+    return ("SUBSCRIBED" not in request.select or info.subscribed) and (
+        "SPECIAL-USE" not in request.select or info.special_use is not None
+    )
+
+
 def old_name(name: str, utf8: bool) -> bytes:
     """What a line ends with when the client knows, or gave, another name (RFC 9051 6.3.9.7)."""
     return b' ("OLDNAME" (' + mailbox(name, utf8) + b"))"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from leap.mail.contract import NoSuchMailbox
-from leap.mail.imap.session.list_lines import MailboxTree, list_line
+from leap.mail.imap.session.list_lines import MailboxTree, list_line, meets
 from leap.mail.imap.session.mailboxes import status_line
+from leap.mail.imap.session.metadata import metadata_line
 from leap.mail.imap.session.replies import ok
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.wire.commands import List, Lsub
@@ -32,9 +33,13 @@ async def list_mailboxes(session: SessionState, command: List) -> bytes:
             continue
         session.untagged(line)
         info = tree.existing.get(name)
-        if request.status and info is not None:  # RFC 5819 2: only for those that can be selected
+        # RFC 5819 2, RFC 9590 3: only for those that can be selected and are told for their own sake
+        if info is not None and meets(info, request):
             try:
-                session.untagged(await status_line(session, info, request.status))
+                if request.status:
+                    session.untagged(await status_line(session, info, request.status))
+                if request.metadata:
+                    session.untagged(await metadata_line(session, info, request.metadata))
             except NoSuchMailbox:
                 continue
         await session.output.drain()

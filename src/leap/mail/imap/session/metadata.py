@@ -5,10 +5,10 @@ Invariant: /private and /shared are both the person's own, for an account has on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from leap.mail.annotations.rules import MAX_VALUE
-from leap.mail.contract import InvalidName, MailboxId, TooLarge, TooManyAnnotations
+from leap.mail.contract import InvalidName, MailboxId, MailboxInfo, TooLarge, TooManyAnnotations
 from leap.mail.imap.session.replies import Bad, No, ok
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.wire.metadata import (
@@ -35,15 +35,23 @@ async def get_metadata(session: SessionState, command: GetMetadata) -> bytes:
         if value is None or limit is None or len(value) <= limit
     }
     if fits:
-        pairs = b" ".join(format_entry(n) + b" " + format_value(v) for n, v in fits.items())
-        session.untagged(
-            b"METADATA " + format_place(command.mailbox, session.utf8) + b" (" + pairs + b")"
-        )
+        session.untagged(_line(session, command.mailbox, fits))
         await session.output.drain()
     longest = max((len(v) for v in wanted.values() if v is not None), default=0)
     if limit is not None and longest > limit:  # RFC 5464 4.2.1
         return ok("Those that are short enough.", b"METADATA LONGENTRIES %d" % longest)
     return ok("Those are the annotations.")
+
+
+def _line(session: SessionState, place: str | None, values: Mapping[str, bytes | None]) -> bytes:
+    pairs = b" ".join(format_entry(n) + b" " + format_value(v) for n, v in values.items())
+    return b"METADATA " + format_place(place, session.utf8) + b" (" + pairs + b")"
+
+
+async def metadata_line(session: SessionState, info: MailboxInfo, entries: Sequence[str]) -> bytes:
+    """METADATA of one mailbox with the entries asked for (RFC 9590 3). Raises NoSuchMailbox."""
+    annotations = await session.signed_in().annotations(info.mailbox_id)
+    return _line(session, info.name, {entry: annotations.get(entry) for entry in entries})
 
 
 def _wanted(annotations: Mapping[str, bytes], command: GetMetadata) -> dict[str, bytes | None]:

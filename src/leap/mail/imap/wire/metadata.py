@@ -49,6 +49,11 @@ def parse_get_metadata(scanner: Scanner) -> GetMetadata:
     scanner.space()
     if max_size is None and not depth and _options_ahead(scanner):
         max_size, depth = _options(scanner)
+    return GetMetadata(place, parse_entries(scanner), max_size, depth)
+
+
+def parse_entries(scanner: Scanner) -> tuple[str, ...]:
+    """Names of entries, each once, in brackets or up to the end of the line. Raises ImapSyntaxError."""
     entries: list[str] = []
     brackets = scanner.skip(b"(")
     while True:
@@ -60,7 +65,7 @@ def parse_get_metadata(scanner: Scanner) -> GetMetadata:
         if not brackets and scanner.at_end():
             break
         scanner.space()
-    return GetMetadata(place, tuple(dict.fromkeys(entries)), max_size, depth)
+    return tuple(dict.fromkeys(entries))
 
 
 def parse_set_metadata(scanner: Scanner) -> SetMetadata:
