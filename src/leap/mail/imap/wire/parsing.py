@@ -239,7 +239,9 @@ def _message(scanner: Scanner) -> AppendedMessage:
     if not scanner.utf8 or scanner.at_string():
         raw = scanner.literal()
         if scanner.utf8 and raw.startswith(b"UTF8 (") and raw.endswith(b")"):
-            raw = raw[6:-1]  # Python's imaplib writes the word into the literal; no header begins so
+            raw = raw[
+                6:-1
+            ]  # Python's imaplib writes the word into the literal; no header begins so
         return AppendedMessage(raw, flags, moment)
     if scanner.keyword() != "UTF8":
         raise ImapSyntaxError("Here should be a literal.")
