@@ -23,6 +23,7 @@ BENCHES: dict[str, str] = {
     "porting": "import of a Maildir of 10,000 mails of 10 kB, and exports to Maildir and mbox",
     "exporting": "export and import of a mail account of 20,000 messages of 5 kB",
     "search": "import with indexing and questions over 100,000 mails, beside notmuch",
+    "imap": "the IMAP server beside Dovecot, 10,000 messages of 30 kB",
     "incoming": "the full incoming pipeline with OpenPGP and MIME, over TLS",
 }
 
