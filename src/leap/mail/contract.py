@@ -54,7 +54,7 @@ class MailboxStatus(Value, frozen=True, kw_only=True):
     highest_modseq: ModSeq
 
 
-class MessageRow(Value, frozen=True, kw_only=True):
+class MessageRow(Value, frozen=True, kw_only=True, gc=False):  # many: the collector need not walk them
     """One message in a mailbox, as a list of messages shows it; flags hold system flags and keywords."""
 
     row_id: RowId

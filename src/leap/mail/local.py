@@ -47,6 +47,7 @@ from leap.mail.model import (
 )
 from leap.mail.new_rows import Arrived as Arrived
 from leap.mail.new_rows import new_row_id, row_values, stored_date, was_there
+from leap.mail.open_mailboxes import OpenMailboxes
 from leap.mail.projection import (
     DirectoryReader,
     MailboxChanged,
@@ -132,6 +133,7 @@ class LocalAccount(MessageChanges):
         self._reader = MessageReader(store, self._filling.follow)
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
+        self._open_mailboxes = OpenMailboxes(self._read, self._directory.read)
         self._closed = False
         self._unsubscribe = store.on_change(self._follow)
         self._reader.start()
@@ -165,7 +167,8 @@ class LocalAccount(MessageChanges):
     # -- mailboxes
 
     async def list_mailboxes(self) -> list[MailboxInfo]:
-        return list((await self._read(self._directory.read)).shown.values())
+        self._check_open()
+        return list((await self._open_mailboxes.mailboxes()).values())
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         return await self._edit(
@@ -190,7 +193,8 @@ class LocalAccount(MessageChanges):
     # -- lists of messages
 
     async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
-        return await self._look(mailbox_id, lambda c: listing.read_status(c, mailbox_id))
+        self._check_open()
+        return await self._open_mailboxes.status(mailbox_id)
 
     async def rows(
         self,
@@ -200,6 +204,9 @@ class LocalAccount(MessageChanges):
         last: Uid | None = None,
         changed_since: ModSeq = ModSeq(0),
     ) -> list[MessageRow]:
+        if first <= 1 and last is None and not changed_since:
+            self._check_open()
+            return await self._open_mailboxes.rows(mailbox_id)
         return await self._look(
             mailbox_id, lambda c: listing.read_rows(c, mailbox_id, first, last, changed_since)
         )
@@ -213,8 +220,12 @@ class LocalAccount(MessageChanges):
             return listing.claim_recent(connection, mailbox_id)
 
         self._check_open()
+        if self._open_mailboxes.none_recent(mailbox_id):
+            return []
         with account_errors():
-            return await self.store.write(job)
+            claimed = await self.store.write(job)
+        self._open_mailboxes.changed(mailbox_id)
+        return claimed
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         self._check_open()
@@ -345,6 +356,7 @@ class LocalAccount(MessageChanges):
     def look_for_headers(self) -> None:
         """Many messages came in by another way than `append`, or the index is new: opens their header records and
         indexes their texts in the background."""
+        self._open_mailboxes.forget()
         self._reader.more_arrived()
         self._filling.look_through_all()
 
@@ -354,9 +366,11 @@ class LocalAccount(MessageChanges):
     def _follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
         if MailboxListChanged() in changes.tags:
+            self._open_mailboxes.list_changed()
             self._feed.announce(None)
         for tag in changes.tags:
             if isinstance(tag, MailboxChanged):
+                self._open_mailboxes.changed(tag.mailbox_id)
                 self._feed.announce(tag.mailbox_id, tag.modseq)
         if changes.from_sync:
             self._reader.more_arrived()
