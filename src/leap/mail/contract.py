@@ -54,7 +54,9 @@ class MailboxStatus(Value, frozen=True, kw_only=True):
     highest_modseq: ModSeq
 
 
-class MessageRow(Value, frozen=True, kw_only=True, gc=False):  # many: the collector need not walk them
+class MessageRow(
+    Value, frozen=True, kw_only=True, gc=False
+):  # many: the collector need not walk them
     """One message in a mailbox, as a list of messages shows it; flags hold system flags and keywords."""
 
     row_id: RowId
@@ -89,7 +91,7 @@ class SecurityStatus(Value, frozen=True, kw_only=True):
     note: str = ""
 
 
-class MessageMetadata(Value, frozen=True, kw_only=True):
+class MessageMetadata(Value, frozen=True, kw_only=True, gc=False):
     """Made once at storage: wire bytes of ENVELOPE and BODYSTRUCTURE, and what a list shows."""
 
     row_id: RowId
@@ -286,6 +288,14 @@ class AccountBackend(Protocol):
 
     async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
         """Octets of the message as served (CRLF line ends kept as stored)."""
+
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        """All octets of several messages, in the order asked; the caller sees to it that they are not too many.
+        Raises what `read` raises if one of them cannot be had."""
+
+    async def header_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        """The header of each message without the traces of its way (`leap.mail.message.kept_fields`), empty line
+        included, in the order asked. Raises NoSuchMessage, ContentUnavailable."""
 
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         """All or none, in one transaction, in order."""

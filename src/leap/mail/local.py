@@ -65,7 +65,7 @@ from leap.mail.storing import (
     account_errors,
     keep_all,
 )
-from leap.soledad.changes import ChangeSet, Projection
+from leap.soledad.changes import ChangeSet, Projection, RowChange
 from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -235,6 +235,14 @@ class LocalAccount(MessageChanges):
         self._check_open()
         return await self._reader.read(row_id, start, length)
 
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        self._check_open()
+        return await self._reader.read_many(row_ids)
+
+    async def header_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        self._check_open()
+        return await self._reader.header_fields(row_ids)
+
     async def read_original(self, row_id: RowId) -> bytes | None:
         """The mail as it came, of one that is served decrypted or was imported with mixed line ends; else None."""
         self._check_open()
@@ -372,6 +380,9 @@ class LocalAccount(MessageChanges):
             if isinstance(tag, MailboxChanged):
                 self._open_mailboxes.changed(tag.mailbox_id)
                 self._feed.announce(tag.mailbox_id, tag.modseq)
+        self._reader.forget(
+            RowId(change.row_id) for change in changes.rows if _shows_another(change)
+        )
         if changes.from_sync:
             self._reader.more_arrived()
             self._filling.rows_arrived()
@@ -439,6 +450,12 @@ class LocalAccount(MessageChanges):
             return await self.store.transact(
                 lambda tx: job(tx, self._directory.read(tx.connection)), durable
             )
+
+
+def _shows_another(change: RowChange) -> bool:
+    """Whether a row shows no message any more, or another one."""
+    before, after = change.before, change.after
+    return before is not None and (after is None or after["header_id"] != before["header_id"])
 
 
 class OwnedAccount(LocalAccount):

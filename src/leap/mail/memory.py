@@ -47,6 +47,7 @@ from leap.mail.contract import (
     Uid,
 )
 from leap.mail.message import Message, message_metadata
+from leap.mail.message.kept_fields import kept_fields
 from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.query import parse_query
@@ -291,6 +292,13 @@ class MemoryAccount:
     async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
         raw = self._raw(row_id)
         return raw[start:] if length is None else raw[start : start + length]
+
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        return [await self.read(row_id) for row_id in row_ids]
+
+    async def header_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        described = await self.metadata(row_ids)
+        return [kept_fields(await self.read(its.row_id, 0, its.header_size)) for its in described]
 
     def _insert(self, mailbox: _Mailbox, row: MessageRow, raw: bytes) -> MessageRow:
         self._serial += 1

@@ -102,7 +102,11 @@ class OpenMailboxes:
     def _read_statuses(self, connection: Connection) -> dict[MailboxId, MailboxStatus]:
         """Of all mailboxes: one question costs little more than one of them, and lists ask for all."""
         shown = self._directory(connection).shown
-        return {one.mailbox_id: one for one in listing.read_statuses(connection) if one.mailbox_id in shown}
+        return {
+            one.mailbox_id: one
+            for one in listing.read_statuses(connection)
+            if one.mailbox_id in shown
+        }
 
     def none_recent(self, mailbox_id: MailboxId) -> bool:
         """Whether it is known that no message waits to be claimed as \\Recent."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Literal
 
@@ -23,13 +23,18 @@ from leap.mail.contract import (
     RowId,
     SecurityStatus,
 )
+from leap.mail.message.kept_fields import MOST_KEPT, kept_fields
 from leap.mail.model import decode_record
-from leap.mail.storing import account_errors, keep_metadata
+from leap.mail.remembered import Remembered
+from leap.mail.storing import account_errors, keep_fields, keep_metadata
 from leap.soledad.blobs import BlobRef
+from leap.soledad.blobs.reader import FindSpans, Span
 from leap.soledad.errors import BlobAltered, SoledadError
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 
+METADATA_KEPT = 16 * 1024 * 1024  # octets: some 10,000 messages
+FIELDS_KEPT = 8 * 1024 * 1024
 BATCH = 200  # header records opened in one go: about 2 MB at most, mostly 200 kB
 RETRY_SECONDS = 30.0  # between attempts while the provider cannot be reached
 
@@ -38,6 +43,10 @@ _METADATA = (
     "SELECT j.value, i.header_id, m.envelope, m.body, m.body_structure, m.header_size, m.subject, m.preview,"
     " m.security FROM json_each(?) j LEFT JOIN mail_index i ON i.row_id = j.value"
     " LEFT JOIN mail_metadata m ON m.header_id = i.header_id ORDER BY j.key"
+)
+_FIELDS = (
+    "SELECT j.value, i.header_id, h.fields FROM json_each(?) j LEFT JOIN mail_index i ON i.row_id = j.value"
+    " LEFT JOIN mail_header h ON h.header_id = i.header_id"
 )
 _HEADERS = (
     "SELECT DISTINCT r.header_id, r.header_sha256, r.header_size FROM json_each(?) j"
@@ -63,39 +72,97 @@ class MessageReader:
         self._filling: asyncio.Task[None] | None = None
         self._arrived: list[BlobRef] = []  # blobs that sync brought, some of them header records
         self._arrived_at = float("-inf")
+        self._metadata = Remembered[MessageMetadata](METADATA_KEPT, _octets)
+        self._fields = Remembered[bytes](FIELDS_KEPT, len)
 
     async def content_ref(
         self, row_id: RowId, kind: Literal["content", "original"] = "content"
     ) -> BlobRef | None:
         """Where a message's octets lie; None when it has no original. Raises NoSuchMessage."""
-
-        def job(connection: Connection) -> BlobRef | None:
-            found = connection.execute(
-                f"SELECT {kind}_id, {kind}_sha256, {kind}_size FROM mail_row WHERE row_id = ? AND deleted = 0",  # noqa: S608
-                (row_id,),
-            ).fetchone()
-            if found is None:
-                raise NoSuchMessage("The message was expunged.")
-            return BlobRef(*found) if found[0] else None
-
         with account_errors():
-            return await self._store.read(job)
+            return await self._store.read(lambda c: _ref(c, row_id, kind))
 
     async def read(self, row_id: RowId, start: int, length: int | None) -> bytes:
         """A range of the octets served; beyond the end there is nothing."""
-        ref = await self.content_ref(row_id)
-        if ref is None:
-            raise ContentUnavailable("This message has no content.")
-        start = max(0, start)
-        if start >= ref.size or length == 0:
-            return b""
+
+        def find(connection: Connection) -> list[Span]:
+            ref = _content(connection, row_id)
+            begin = min(max(0, start), ref.size)
+            end = ref.size if length is None else min(ref.size, begin + max(0, length))
+            return [Span(ref, begin, end)] if begin < end else []
+
+        return b"".join(await self._read_spans(find))
+
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        """All octets of each, by one hop for those that are here."""
+
+        def find(connection: Connection) -> list[Span]:
+            refs = [_content(connection, row_id) for row_id in row_ids]
+            return [Span(ref, 0, ref.size) for ref in refs]
+
+        return await self._read_spans(find)
+
+    async def _read_spans(self, find: FindSpans) -> list[bytes]:
+        spans: list[Span] = []
+
+        def noting(connection: Connection) -> Sequence[Span]:
+            spans[:] = find(connection)
+            return spans
+
         with account_errors():
-            data = await self._store.read_blob(ref, start, length)
-        self._on_read([ref])
-        return data
+            found = await self._store.read_spans(noting)
+        self._on_read([span.ref for span in spans])
+        return found
+
+    async def header_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        """The header fields that lists ask for, in the order asked. Raises NoSuchMessage, ContentUnavailable."""
+        return await self._fields.find(row_ids, self._load_fields)
+
+    async def _load_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        """From the store; those which an older version stored without are kept from now on."""
+        fields, absent = await self._kept_fields(row_ids)
+        described = await self.metadata(list(absent)) if absent else []
+        if absent:  # records which were opened just now may have them
+            more, absent = await self._kept_fields(list(absent))
+            fields.update(more)
+        made: list[tuple[str, bytes]] = []
+        for its in described:
+            if its.row_id not in absent:
+                continue
+            header = await self.read(its.row_id, 0, its.header_size)
+            fields[its.row_id] = kept_fields(header)
+            if len(fields[its.row_id]) <= MOST_KEPT:
+                made.append((absent[its.row_id], fields[its.row_id]))
+        if made:
+            with account_errors():
+                await self._store.write(lambda c: keep_fields(c, made))
+        return [fields[row_id] for row_id in row_ids]
+
+    async def _kept_fields(
+        self, row_ids: Sequence[RowId]
+    ) -> tuple[dict[RowId, bytes], dict[RowId, str]]:
+        """Those that are kept, and the header records of the other rows."""
+        listed = json.dumps(list(row_ids))
+        with account_errors():
+            found = await self._store.read(lambda c: c.execute(_FIELDS, (listed,)).fetchall())
+        if any(header_id is None for _, header_id, _ in found):
+            raise NoSuchMessage("The message was expunged.")
+        return (
+            {RowId(row_id): fields for row_id, _, fields in found if fields},
+            {RowId(row_id): header_id for row_id, header_id, fields in found if not fields},
+        )
+
+    def forget(self, row_ids: Iterable[RowId]) -> None:
+        """These rows went, or show another message."""
+        gone = list(row_ids)
+        self._metadata.forget(gone)
+        self._fields.forget(gone)
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         """In the order asked. Raises NoSuchMessage, ContentUnavailable."""
+        return await self._metadata.find(row_ids, self._load_metadata)
+
+    async def _load_metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         listed = json.dumps(list(row_ids))
         for _ in range(2):
             with account_errors():
@@ -203,6 +270,35 @@ class MessageReader:
 
         await self._store.write(job)
         return failed
+
+
+def _octets(metadata: MessageMetadata) -> int:
+    """About what one takes in memory."""
+    return (
+        600
+        + len(metadata.envelope)
+        + len(metadata.body)
+        + len(metadata.body_structure)
+        + len(metadata.preview)
+        + len(metadata.subject)
+    )
+
+
+def _ref(connection: Connection, row_id: RowId, kind: str) -> BlobRef | None:
+    found = connection.execute(
+        f"SELECT {kind}_id, {kind}_sha256, {kind}_size FROM mail_row WHERE row_id = ? AND deleted = 0",  # noqa: S608
+        (row_id,),
+    ).fetchone()
+    if found is None:
+        raise NoSuchMessage("The message was expunged.")
+    return BlobRef(*found) if found[0] else None
+
+
+def _content(connection: Connection, row_id: RowId) -> BlobRef:
+    ref = _ref(connection, row_id, "content")
+    if ref is None:
+        raise ContentUnavailable("This message has no content.")
+    return ref
 
 
 def _headers_among(connection: Connection, refs: Sequence[BlobRef]) -> list[BlobRef]:

@@ -195,7 +195,16 @@ def keep_metadata(connection: Connection, header_id: str, record: HeaderRecord) 
             msgspec.msgpack.encode(record.security),
         ),
     )
+    if record.fields:
+        keep_fields(connection, [(header_id, record.fields)])
     connection.execute("DELETE FROM mail_header_wanted WHERE header_id = ?", (header_id,))
+
+
+def keep_fields(connection: Connection, fields: Sequence[tuple[str, bytes]]) -> None:
+    """Keeps the header fields that lists ask for, of messages by their header records."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO mail_header (header_id, fields) VALUES (?, ?)", fields
+    )
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from leap.soledad.blobs.format import BlobIndex, BlobRef, SealedBlob, Sealer, op
 from leap.soledad.blobs.holdings import follow_policy
 from leap.soledad.blobs.local import PART_SECONDS, STRAY_SECONDS, LocalBlobs
 from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, decode_policy
-from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched
+from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched, FindSpans
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
 from leap.soledad.changes import Callback, ChangeSet, Projection
@@ -323,6 +323,13 @@ class Soledad(DocumentStore):
     async def read_blobs(self, refs: Sequence[BlobRef]) -> list[bytes]:
         """The plaintexts in the order asked; those not here are fetched together."""
         return await self._reader.read_many(refs)
+
+    async def read_spans(self, find: FindSpans) -> list[bytes]:
+        """Ranges of blobs, named by a job on the snapshot they are read in; what is not here is fetched.
+
+        Raises what `find` raises, and as `read_blob`.
+        """
+        return await self._reader.read_spans(find)
 
     async def keep_blobs(self, refs: Sequence[BlobRef]) -> None:
         """Fetches those that are not here yet, verified."""
