@@ -293,9 +293,9 @@ class AccountBackend(Protocol):
         """All octets of several messages, in the order asked; the caller sees to it that they are not too many.
         Raises what `read` raises if one of them cannot be had."""
 
-    async def header_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
-        """The header of each message without the traces of its way (`leap.mail.message.kept_fields`), empty line
-        included, in the order asked. Raises NoSuchMessage, ContentUnavailable."""
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        """The fields of these names in the header of each message, as they stand and in their order, with an empty
+        line behind them (RFC 9051 6.4.5.1, HEADER.FIELDS). Raises NoSuchMessage, ContentUnavailable."""
 
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         """All or none, in one transaction, in order."""

@@ -239,9 +239,9 @@ class LocalAccount(MessageChanges):
         self._check_open()
         return await self._reader.read_many(row_ids)
 
-    async def header_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
         self._check_open()
-        return await self._reader.header_fields(row_ids)
+        return await self._reader.header_fields(row_ids, names)
 
     async def read_original(self, row_id: RowId) -> bytes | None:
         """The mail as it came, of one that is served decrypted or was imported with mixed line ends; else None."""

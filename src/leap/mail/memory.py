@@ -47,7 +47,7 @@ from leap.mail.contract import (
     Uid,
 )
 from leap.mail.message import Message, message_metadata
-from leap.mail.message.kept_fields import kept_fields
+from leap.mail.message.chosen_fields import chosen_fields, field_names
 from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.query import parse_query
@@ -296,9 +296,13 @@ class MemoryAccount:
     async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
         return [await self.read(row_id) for row_id in row_ids]
 
-    async def header_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
         described = await self.metadata(row_ids)
-        return [kept_fields(await self.read(its.row_id, 0, its.header_size)) for its in described]
+        chosen = field_names(names)
+        return [
+            chosen_fields(await self.read(its.row_id, 0, its.header_size), chosen)
+            for its in described
+        ]
 
     def _insert(self, mailbox: _Mailbox, row: MessageRow, raw: bytes) -> MessageRow:
         self._serial += 1

@@ -23,7 +23,8 @@ from leap.mail.contract import (
     RowId,
     SecurityStatus,
 )
-from leap.mail.message.kept_fields import MOST_KEPT, kept_fields
+from leap.mail.message.chosen_fields import chosen_fields, field_names
+from leap.mail.message.kept_fields import MOST_KEPT, are_kept, kept_fields
 from leap.mail.model import decode_record
 from leap.mail.remembered import Remembered
 from leap.mail.storing import account_errors, keep_fields, keep_metadata
@@ -34,7 +35,8 @@ from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 
 METADATA_KEPT = 16 * 1024 * 1024  # octets: some 10,000 messages
-FIELDS_KEPT = 8 * 1024 * 1024
+FIELDS_KEPT = 8 * 1024 * 1024  # of each list of names
+FIELD_LISTS = 2  # every program has its own list of names, and asks for it again and again
 BATCH = 200  # header records opened in one go: about 2 MB at most, mostly 200 kB
 RETRY_SECONDS = 30.0  # between attempts while the provider cannot be reached
 
@@ -73,7 +75,9 @@ class MessageReader:
         self._arrived: list[BlobRef] = []  # blobs that sync brought, some of them header records
         self._arrived_at = float("-inf")
         self._metadata = Remembered[MessageMetadata](METADATA_KEPT, _octets)
-        self._fields = Remembered[bytes](FIELDS_KEPT, len)
+        self._fields: dict[
+            frozenset[bytes], Remembered[bytes]
+        ] = {}  # by names; last asked comes last
 
     async def content_ref(
         self, row_id: RowId, kind: Literal["content", "original"] = "content"
@@ -114,29 +118,52 @@ class MessageReader:
         self._on_read([span.ref for span in spans])
         return found
 
-    async def header_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
-        """The header fields that lists ask for, in the order asked. Raises NoSuchMessage, ContentUnavailable."""
-        return await self._fields.find(row_ids, self._load_fields)
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        """The fields of these names of each message, in the order asked."""
+        chosen = field_names(names)
+        remembered = self._fields.pop(chosen, None) or Remembered[bytes](FIELDS_KEPT, _octets_of)
+        self._fields[chosen] = remembered
+        if len(self._fields) > FIELD_LISTS:
+            del self._fields[next(iter(self._fields))]
+        load = self._load_kept if are_kept(chosen) else self._load_headers
+        return await remembered.find(row_ids, partial(load, chosen=chosen))
 
-    async def _load_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
-        """From the store; those which an older version stored without are kept from now on."""
+    async def _load_headers(
+        self, row_ids: Sequence[RowId], chosen: frozenset[bytes]
+    ) -> list[bytes]:
+        """From the messages."""
+        return [chosen_fields(header, chosen) for header in await self._headers(row_ids)]
+
+    async def _headers(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        described = await self.metadata(row_ids)
+
+        def find(connection: Connection) -> list[Span]:
+            refs = [_content(connection, its.row_id) for its in described]
+            sizes = [its.header_size for its in described]
+            return [
+                Span(ref, 0, min(size, ref.size)) for ref, size in zip(refs, sizes, strict=True)
+            ]
+
+        return await self._read_spans(find)
+
+    async def _load_kept(self, row_ids: Sequence[RowId], chosen: frozenset[bytes]) -> list[bytes]:
+        """From what is kept beside the metadata; what an older version stored without is kept from now on."""
         fields, absent = await self._kept_fields(row_ids)
-        described = await self.metadata(list(absent)) if absent else []
-        if absent:  # records which were opened just now may have them
+        if absent:
+            await self.metadata(list(absent))  # opens header records, which may have them
             more, absent = await self._kept_fields(list(absent))
             fields.update(more)
-        made: list[tuple[str, bytes]] = []
-        for its in described:
-            if its.row_id not in absent:
-                continue
-            header = await self.read(its.row_id, 0, its.header_size)
-            fields[its.row_id] = kept_fields(header)
-            if len(fields[its.row_id]) <= MOST_KEPT:
-                made.append((absent[its.row_id], fields[its.row_id]))
-        if made:
+        if absent:
+            made = [kept_fields(header) for header in await self._headers(list(absent))]
+            fields.update(zip(absent, made, strict=True))
+            kept = [
+                (header_id, its)
+                for header_id, its in zip(absent.values(), made, strict=True)
+                if len(its) <= MOST_KEPT
+            ]
             with account_errors():
-                await self._store.write(lambda c: keep_fields(c, made))
-        return [fields[row_id] for row_id in row_ids]
+                await self._store.write(lambda c: keep_fields(c, kept))
+        return [chosen_fields(fields[row_id], chosen) for row_id in row_ids]
 
     async def _kept_fields(
         self, row_ids: Sequence[RowId]
@@ -156,7 +183,8 @@ class MessageReader:
         """These rows went, or show another message."""
         gone = list(row_ids)
         self._metadata.forget(gone)
-        self._fields.forget(gone)
+        for remembered in self._fields.values():
+            remembered.forget(gone)
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         """In the order asked. Raises NoSuchMessage, ContentUnavailable."""
@@ -270,6 +298,10 @@ class MessageReader:
 
         await self._store.write(job)
         return failed
+
+
+def _octets_of(fields: bytes) -> int:
+    return len(fields) + 150
 
 
 def _octets(metadata: MessageMetadata) -> int:

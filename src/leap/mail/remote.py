@@ -318,8 +318,8 @@ class RemoteAccount:
         found: list[bytes] = await self._call("read_many", list(row_ids))
         return found
 
-    async def header_fields(self, row_ids: Sequence[RowId]) -> list[bytes]:
-        found: list[bytes] = await self._call("header_fields", list(row_ids))
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        found: list[bytes] = await self._call("header_fields", list(row_ids), list(names))
         return found
 
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:

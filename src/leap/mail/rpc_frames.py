@@ -131,7 +131,7 @@ METHODS: dict[str, Method] = {
     "metadata": Method(tuple[list[RowId]], list[MessageMetadata]),
     "read": Method(tuple[RowId, int, int | None], bytes),
     "read_many": Method(tuple[list[RowId]], list[bytes]),
-    "header_fields": Method(tuple[list[RowId]], list[bytes]),
+    "header_fields": Method(tuple[list[RowId], list[bytes]], list[bytes]),
     "append": Method(tuple[MailboxId, list[NewMessage]], list[Appended]),
     "store_flags": Method(
         tuple[MailboxId, list[Uid], FlagOp, list[str], ModSeq | None],

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from leap.mail.contract import MessageMetadata, MessageRow, RowId
-from leap.mail.imap.session.sections import header_section, sliced
+from leap.mail.imap.session.sections import sliced
 from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.dates import format_date_time
 from leap.mail.imap.wire.fetching import BodySection, FetchItem, Preview
 from leap.mail.imap.wire.responses import flag_list, literal, nstring, object_id
 
 Metadata = Mapping[RowId, MessageMetadata]
-Fields = Mapping[RowId, bytes]
+Fields = Mapping[tuple[bytes, ...], Mapping[RowId, bytes]]  # by names
 
 
 def lines(
@@ -65,9 +65,8 @@ def column(
 ) -> list[Any]:
     """The values of an item, for `form_of`."""
     if isinstance(item, BodySection):
-        return [
-            literal(sliced(header_section(fields[row.row_id], item), item.partial)) for row in rows
-        ]
+        its = fields[item.fields]
+        return [literal(sliced(its[row.row_id], item.partial)) for row in rows]
     if isinstance(
         item, Preview
     ):  # RFC 8970 3.1: NIL only to those who said that they can ask again

@@ -14,6 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -35,7 +36,6 @@ from leap.mail.imap.wire.commands import Fetch
 from leap.mail.imap.wire.fetching import BodySection, FetchItem, Preview
 from leap.mail.imap.wire.responses import flag_list, literal
 from leap.mail.message import Message
-from leap.mail.message.kept_fields import are_kept
 
 T = TypeVar("T")
 
@@ -101,8 +101,9 @@ class _Plan:
         sections = [item for item in items if isinstance(item, BodySection)]
         self.sets_seen = not read_only and any(not section.peek for section in sections)
         self.needs_fields = (
-            bool(sections) and not self.sets_seen and all(map(_asks_kept_fields, sections))
+            bool(sections) and not self.sets_seen and all(map(_asks_fields, sections))
         )
+        self.names = {section.fields for section in sections} if self.needs_fields else set()
         self.needs_octets = bool(sections) and not self.needs_fields
         self.header_only = all(section.header_only for section in sections)
         self.whole_only = len(sections) == 1 and not sections[0].path and not sections[0].text
@@ -115,8 +116,8 @@ class _Plan:
         self.asks_modseq = "MODSEQ" in items
 
 
-def _asks_kept_fields(section: BodySection) -> bool:
-    return not section.path and section.text == "HEADER.FIELDS" and are_kept(section.fields)
+def _asks_fields(section: BodySection) -> bool:
+    return not section.path and section.text == "HEADER.FIELDS"
 
 
 class _Fetcher:
@@ -143,18 +144,15 @@ class _Fetcher:
             metadata = await self.metadata(batch)
             if plan.needs_metadata and len(metadata) < len(batch):
                 batch = [n for n in batch if view.row(n).row_id in metadata]
-            fields = await self.fields(batch)
-            if plan.needs_fields and len(fields) < len(batch):
-                batch = [n for n in batch if view.row(n).row_id in fields]
+            fields: dict[tuple[bytes, ...], dict[RowId, bytes]] = {}
+            for names in plan.names:
+                its = await self.each(batch, partial(self.account.header_fields, names=names))
+                fields[names] = its
+                batch = [n for n in batch if view.row(n).row_id in its]
             rows = view.rows(batch)
             self.session.output.write(lines(view, batch, rows, plan.items, metadata, fields))
             await self.session.output.drain()
             await asyncio.sleep(0)
-
-    async def fields(self, numbers: Sequence[SeqNum]) -> dict[RowId, bytes]:
-        if not self.plan.needs_fields:
-            return {}
-        return await self.each(numbers, self.account.header_fields)
 
     async def each(
         self, numbers: Sequence[SeqNum], ask: Callable[[Sequence[RowId]], Awaitable[list[T]]]
@@ -234,13 +232,12 @@ class _Fetcher:
         if self.plan.needs_metadata:
             group = [n for n in group if self.view.row(n).row_id in metadata]
         contents = await self.contents(group)
-        ready: list[_Ready] = []
-        for start in range(0, len(group), _AHEAD):
-            several = group[start : start + _AHEAD]
-            ready += filter(
-                None, await asyncio.gather(*(self.prepare(n, metadata, contents) for n in several))
-            )
-        return ready
+        together = 1 if contents else _AHEAD
+        ready: list[_Ready | None] = []
+        for start in range(0, len(group), together):
+            several = [self.prepare(n, metadata, contents) for n in group[start : start + together]]
+            ready += await asyncio.gather(*several) if len(several) > 1 else [await several[0]]
+        return [each for each in ready if each is not None]
 
     async def contents(self, group: Sequence[SeqNum]) -> dict[RowId, bytes]:
         """Whole messages, by one question; nothing if that fails, and each is asked for by itself."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-
 from leap.mail.imap.wire.fetching import BodySection
 from leap.mail.message import Message
+from leap.mail.message.chosen_fields import chosen_fields, field_names
 from leap.mail.message.header import iter_fields
-from leap.mail.message.header_lines import FIELD_NAME
 
 
 def section(message: Message, wanted: BodySection) -> bytes | None:
@@ -36,52 +33,17 @@ def header_section(header: bytes, wanted: BodySection) -> bytes:
     """HEADER, HEADER.FIELDS or HEADER.FIELDS.NOT of a header with its empty line."""
     if wanted.text == "HEADER":
         return header
-    named = _named(wanted.fields)
+    names = field_names(wanted.fields)
     if wanted.text == "HEADER.FIELDS":
-        kept = _fields(header, named)
-    else:
-        kept = b"".join(
-            field.raw
-            for field in iter_fields(header)
-            if field.name.lower().encode("latin-1") not in named
-        )
+        return chosen_fields(header, names)
+    kept = b"".join(
+        field.raw
+        for field in iter_fields(header)
+        if field.name.lower().encode("latin-1") not in names
+    )
     if kept and not kept.endswith(b"\n"):
         kept += b"\r\n"
     return kept + b"\r\n"  # the empty line belongs to every subset
-
-
-def _fields(header: bytes, named: frozenset[bytes]) -> bytes:
-    """The fields of these names, by lines: a regular expression takes three times as long.
-
-    field = field-name *WSP ":" unstructured, with its folded lines (RFC 5322 2.2, 4.5)
-    """
-    kept: list[bytes] = []
-    keeps = False
-    for line in header.split(b"\n"):
-        if line[:1] not in _FOLDED:
-            name, colon, _ = line.partition(b":")
-            keeps = bool(colon) and _plain(name) in named
-        if keeps:
-            kept.append(line)
-    if kept and not keeps:  # else the last line ended with the header
-        kept.append(b"")
-    return b"\n".join(kept)
-
-
-_FOLDED = (b" ", b"\t")
-_NAME = re.compile(FIELD_NAME + rb"\Z")
-
-
-@lru_cache(maxsize=64)
-def _named(fields: tuple[bytes, ...]) -> frozenset[bytes]:
-    """Programs ask the same list for every message."""
-    return frozenset(field.lower() for field in fields if _NAME.match(field))
-
-
-@lru_cache(maxsize=1024)
-def _plain(name: bytes) -> bytes:
-    """Messages share the names of their fields."""
-    return name.rstrip(b" \t").lower()
 
 
 def sliced(octets: bytes, partial: tuple[int, int] | None) -> bytes:
