@@ -197,6 +197,9 @@ class _Fetcher:
 
     async def with_octets(self, numbers: Sequence[SeqNum]) -> None:
         """Reads the next messages while the former are written."""
+        if len(numbers) == 1:
+            await self.send(await self.prepare_all(numbers))
+            return
         coming: deque[asyncio.Task[list[_Ready]]] = deque()
         groups = self.groups(numbers)
         try:
