@@ -65,7 +65,7 @@ from leap.mail.storing import (
     account_errors,
     keep_all,
 )
-from leap.soledad.changes import ChangeSet, Projection, RowChange
+from leap.soledad.changes import ChangeSet, Projection, Rebuilt, RowChange
 from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -373,6 +373,8 @@ class LocalAccount(MessageChanges):
 
     def _follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
+        if Rebuilt() in changes.tags:
+            self._open_mailboxes.forget()
         if MailboxListChanged() in changes.tags:
             self._open_mailboxes.list_changed()
             self._feed.announce(None)

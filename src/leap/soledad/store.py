@@ -26,7 +26,7 @@ from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, 
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched, FindSpans
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
-from leap.soledad.changes import Callback, ChangeSet, Projection
+from leap.soledad.changes import Callback, ChangeSet, Projection, Rebuilt
 from leap.soledad.document_store import DocumentStore
 from leap.soledad.documents import Merge
 from leap.soledad.envelope import Epoch, row_key_of
@@ -252,6 +252,10 @@ class Soledad(DocumentStore):
 
         return unsubscribe
 
+    def tell_rebuilt(self) -> None:
+        """Calls all callbacks of the change feed with nothing but the tag `Rebuilt`."""
+        self._tell(ChangeSet(0, [], [], False, {Rebuilt()}))
+
     def _notify(self, future: asyncio.Future[tuple[Any, ChangeSet | None]]) -> None:
         if future.cancelled() or future.exception() is not None:
             return
@@ -259,6 +263,9 @@ class Soledad(DocumentStore):
         if changes is None:
             return
         self.bell.ring()
+        self._tell(changes)
+
+    def _tell(self, changes: ChangeSet) -> None:
         for callback in list(self._callbacks):
             try:
                 callback(changes)
