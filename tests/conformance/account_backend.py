@@ -30,32 +30,15 @@ from leap.mail.contract import (
     Stored,
     Uid,
 )
+from tests.conformance.account_reading import ReadingSuite
+from tests.conformance.samples import BROKEN as BROKEN
+from tests.conformance.samples import ENCODED as ENCODED
+from tests.conformance.samples import PLAIN as PLAIN
+from tests.conformance.samples import new as new
+from tests.conformance.samples import put as put
+from tests.conformance.samples import uids as uids
 
 PATIENCE = 5.0
-PLAIN = (
-    b"From: Alice <alice@example.test>\r\nTo: bob@example.test\r\nSubject: Plain words\r\n"
-    b"Date: Mon, 02 Nov 2026 10:00:00 +0100\r\nMessage-ID: <plain@example.test>\r\n\r\n"
-    b"The heron stands still.\r\n"
-)
-ENCODED = (
-    b"From: =?utf-8?q?J=C3=BCrgen?= <j@example.test>\r\nTo: bob@example.test\r\n"
-    b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMIME-Version: 1.0\r\n"
-    b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-    b"RGVyIFJlaWhlciB3YXJ0ZXQgaW0gw5ZyZWdydW5kLg==\r\n"
-)
-BROKEN = b"no header here\nbare line ends \x00\xff\r and a NUL"
-
-
-def new(raw: bytes = PLAIN, *flags: str, at: int = 1_700_000_000, zone: int = 0) -> NewMessage:
-    return NewMessage(raw=raw, flags=flags, internal_date=at, zone=zone)
-
-
-async def put(backend: AccountBackend, count: int, *flags: str) -> list[Uid]:
-    return [a.uid for a in await backend.append(INBOX, [new(PLAIN, *flags)] * count)]
-
-
-async def uids(backend: AccountBackend, mailbox: MailboxId = INBOX) -> list[Uid]:
-    return [row.uid for row in await backend.rows(mailbox)]
 
 
 async def close_stream(stream: AsyncIterator[Change]) -> None:
@@ -66,7 +49,7 @@ async def close_stream(stream: AsyncIterator[Change]) -> None:
             await result
 
 
-class AccountBackendSuite:
+class AccountBackendSuite(ReadingSuite):
     """Inherit it and give it a fixture `backend`."""
 
     # -- mailboxes
@@ -219,77 +202,6 @@ class AccountBackendSuite:
         assert first.security.encryption == "local"
         assert "heron" in first.preview
         assert await backend.metadata([]) == []
-
-    async def test_many_messages_are_read_in_the_order_asked(self, backend: AccountBackend) -> None:
-        one, two, three = await backend.append(INBOX, [new(PLAIN), new(ENCODED), new(BROKEN)])
-        asked = [three.row_id, one.row_id, two.row_id]
-        assert await backend.read_many(asked) == [BROKEN, PLAIN, ENCODED]
-        assert await backend.read_many([]) == []
-        with pytest.raises(NoSuchMessage):
-            await backend.read_many([one.row_id, RowId("never")])
-
-    async def test_header_fields_are_the_octets_that_stand_there(
-        self, backend: AccountBackend
-    ) -> None:
-        traced = (
-            b"Received: from a\r\n\tby b; to: nobody\r\nTo: Alice,\r\n  Bob\r\nX-Note:  1 \r\n"
-            b"SUBJECT : odd\r\nReceived: again\r\n\r\nTo: the body\r\n"
-        )
-        one, two = await backend.append(INBOX, [new(traced), new(PLAIN)])
-        asked = [two.row_id, one.row_id]
-        for _ in range(2):  # what was answered once may be remembered
-            assert await backend.header_fields(asked, [b"subject", b"To"]) == [
-                b"To: bob@example.test\r\nSubject: Plain words\r\n\r\n",
-                b"To: Alice,\r\n  Bob\r\nSUBJECT : odd\r\n\r\n",
-            ]
-            assert await backend.header_fields([one.row_id], [b"RECEIVED", b"x-note"]) == [
-                traced[: traced.index(b"To: Alice")] + b"X-Note:  1 \r\nReceived: again\r\n\r\n",
-            ]
-        assert await backend.header_fields(asked, [b"cc"]) == [b"\r\n", b"\r\n"]
-        assert await backend.header_fields(asked, []) == [b"\r\n", b"\r\n"]
-        assert await backend.header_fields([], [b"to"]) == []
-
-    async def test_what_was_read_once_is_gone_when_the_message_is(
-        self, backend: AccountBackend
-    ) -> None:
-        kept, gone = await backend.append(INBOX, [new(PLAIN), new(ENCODED, "\\Deleted")])
-        both = [kept.row_id, gone.row_id]
-        await backend.metadata(both)
-        await backend.header_fields(both, [b"to"])
-        await backend.expunge(INBOX)
-        with pytest.raises(NoSuchMessage):
-            await backend.metadata(both)
-        with pytest.raises(NoSuchMessage):
-            await backend.header_fields(both, [b"to"])
-        assert len(await backend.header_fields(both[:1], [b"to"])) == 1
-
-    async def test_lists_and_counts_follow_every_change(self, backend: AccountBackend) -> None:
-        first = await put(backend, 3, "\\Seen")
-        for _ in range(2):
-            assert await uids(backend) == first
-            assert (await backend.status(INBOX)).messages == 3
-        await backend.store_flags(INBOX, first[1:2], "set", ["word", "\\Deleted"])
-        [_, changed, _] = await backend.rows(INBOX)
-        assert set(changed.flags) == {"word", "\\Deleted"}
-        status = await backend.status(INBOX)
-        assert (status.unseen, status.highest_modseq) == (1, changed.modseq)
-        await backend.expunge(INBOX)
-        [fourth] = await put(backend, 1)
-        assert await uids(backend) == [first[0], first[2], fourth]
-        assert (await backend.status(INBOX)).messages == 3
-        await backend.claim_recent(INBOX)
-        assert (await backend.status(INBOX)).recent == 0
-        made = await backend.create_mailbox("Later")
-        await backend.move(INBOX, [fourth], made.mailbox_id)
-        assert await uids(backend) == [first[0], first[2]]
-        assert len(await uids(backend, made.mailbox_id)) == 1
-        assert made in await backend.list_mailboxes()
-        await backend.delete_mailbox(made.mailbox_id)
-        assert made not in await backend.list_mailboxes()
-        with pytest.raises(NoSuchMailbox):
-            await backend.status(made.mailbox_id)
-        with pytest.raises(NoSuchMailbox):
-            await backend.rows(made.mailbox_id)
 
     async def test_an_expunged_message_cannot_be_read(self, backend: AccountBackend) -> None:
         [appended] = await backend.append(INBOX, [new(PLAIN, "\\Deleted")])
