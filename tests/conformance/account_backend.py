@@ -12,6 +12,7 @@ from tests.conformance.account_contents import ContentSuite
 from tests.conformance.account_flags import FlagSuite
 from tests.conformance.account_mailboxes import MailboxSuite
 from tests.conformance.account_making import BROKEN, ENCODED, PATIENCE, PLAIN
+from tests.conformance.account_reading import ReadingSuite
 from tests.conformance.account_search import SearchSuite
 from tests.conformance.account_sending import SendingSuite
 from tests.conformance.account_transfer import TransferSuite
@@ -28,5 +29,6 @@ class AccountBackendSuite(
     SearchSuite,
     SendingSuite,
     AnnotationSuite,
+    ReadingSuite,
 ):
     """Inherit it and give it a fixture `backend`."""

@@ -62,7 +62,9 @@ class MailboxStatus(Value, frozen=True, kw_only=True):
     highest_modseq: ModSeq
 
 
-class MessageRow(Value, frozen=True, kw_only=True):
+class MessageRow(
+    Value, frozen=True, kw_only=True, gc=False
+):  # many: the collector need not walk them
     """One message in a mailbox, as a list of messages shows it; flags hold system flags and keywords."""
 
     row_id: RowId
@@ -97,7 +99,7 @@ class SecurityStatus(Value, frozen=True, kw_only=True):
     note: str = ""
 
 
-class MessageMetadata(Value, frozen=True, kw_only=True):
+class MessageMetadata(Value, frozen=True, kw_only=True, gc=False):
     """Made once at storage: wire bytes of ENVELOPE and BODYSTRUCTURE, and what a list shows."""
 
     row_id: RowId
@@ -300,6 +302,14 @@ class AccountBackend(OutboxBackend, Protocol):
     async def rows_of(self, message_ids: Sequence[MessageId]) -> list[FoundMessage]:
         """All rows of these messages, wherever they are now, by message as asked, then by age; unknown ids are
         passed over."""
+
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        """All octets of several messages, in the order asked; the caller sees to it that they are not too many.
+        Raises what `read` raises if one of them cannot be had."""
+
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        """The fields of these names in the header of each message, as they stand and in their order, with an empty
+        line behind them (RFC 9051 6.4.5.1, HEADER.FIELDS). Raises NoSuchMessage, ContentUnavailable."""
 
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         """All or none, in one transaction, in order."""

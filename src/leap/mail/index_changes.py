@@ -325,7 +325,7 @@ def drop_unused_metadata(connection: Connection, header_ids: Iterable[str]) -> s
         )
     }
     listed = json.dumps(list(unused))
-    for table in ("mail_metadata", "mail_header_wanted"):
+    for table in ("mail_metadata", "mail_header", "mail_header_wanted"):
         connection.execute(
             f"DELETE FROM {table} WHERE header_id IN (SELECT value FROM json_each(?))",  # noqa: S608
             (listed,),

@@ -50,6 +50,7 @@ from leap.mail.model import (
 )
 from leap.mail.new_rows import Arrived as Arrived
 from leap.mail.new_rows import new_row_id, row_values, stored_date, was_there
+from leap.mail.open_mailboxes import OpenMailboxes
 from leap.mail.outbox_access import OutboxAccess, Outgoing
 from leap.mail.projection import (
     DirectoryReader,
@@ -75,7 +76,7 @@ from leap.mail.storing import (
     keep_all,
 )
 from leap.mail.threads.local import LocalThreads
-from leap.soledad.changes import ChangeSet, Projection
+from leap.soledad.changes import ChangeSet, Projection, Rebuilt, RowChange
 from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -146,6 +147,7 @@ class LocalAccount(
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
         self._worked = Worked.nothing()
+        self._open_mailboxes = OpenMailboxes(self._read, self._directory.read)
         self._closed = False
         self._unsubscribe = [store.on_change(self._follow)]
         if outbox is not None:
@@ -182,7 +184,8 @@ class LocalAccount(
     # -- mailboxes
 
     async def list_mailboxes(self) -> list[MailboxInfo]:
-        return list((await self._read(self._directory.read)).shown.values())
+        self._check_open()
+        return list((await self._open_mailboxes.mailboxes()).values())
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         return await self._edit(
@@ -207,7 +210,8 @@ class LocalAccount(
     # -- lists of messages
 
     async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
-        return await self._look(mailbox_id, lambda c: listing.read_status(c, mailbox_id))
+        self._check_open()
+        return await self._open_mailboxes.status(mailbox_id)
 
     async def rows(
         self,
@@ -217,6 +221,9 @@ class LocalAccount(
         last: Uid | None = None,
         changed_since: ModSeq = ModSeq(0),
     ) -> list[MessageRow]:
+        if first <= 1 and last is None and not changed_since:
+            self._check_open()
+            return await self._open_mailboxes.rows(mailbox_id)
         return await self._look(
             mailbox_id, lambda c: listing.read_rows(c, mailbox_id, first, last, changed_since)
         )
@@ -230,8 +237,12 @@ class LocalAccount(
             return listing.claim_recent(connection, mailbox_id)
 
         self._check_open()
+        if self._open_mailboxes.none_recent(mailbox_id):
+            return []
         with account_errors():
-            return await self.store.write(job)
+            claimed = await self.store.write(job)
+        self._open_mailboxes.changed(mailbox_id)
+        return claimed
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         self._check_open()
@@ -240,6 +251,14 @@ class LocalAccount(
     async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
         self._check_open()
         return await self._reader.read(row_id, start, length)
+
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        self._check_open()
+        return await self._reader.read_many(row_ids)
+
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        self._check_open()
+        return await self._reader.header_fields(row_ids, names)
 
     async def read_original(self, row_id: RowId) -> bytes | None:
         """The mail as it came, of one that is served decrypted or was imported with mixed line ends; else None."""
@@ -381,6 +400,7 @@ class LocalAccount(
     def look_for_headers(self) -> None:
         """Many messages came in by another way than `append`, or the index is new: opens their header records and
         indexes their texts in the background."""
+        self._open_mailboxes.forget()
         self._reader.more_arrived()
         self._filling.look_through_all()
 
@@ -389,13 +409,20 @@ class LocalAccount(
 
     def _follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
+        if Rebuilt() in changes.tags:
+            self._open_mailboxes.forget()
         if MailboxListChanged() in changes.tags:
+            self._open_mailboxes.list_changed()
             self._feed.announce("mailboxes")
         for document in changes.docs:
             self._tell_annotations(document)
         for tag in changes.tags:
             if isinstance(tag, MailboxChanged):
+                self._open_mailboxes.changed(tag.mailbox_id)
                 self._feed.announce("messages", tag.mailbox_id, tag.modseq)
+        self._reader.forget(
+            RowId(change.row_id) for change in changes.rows if _shows_another(change)
+        )
         if changes.from_sync:
             self._reader.more_arrived()
             self._filling.rows_arrived()
@@ -466,6 +493,12 @@ class LocalAccount(
             return await self.store.transact(
                 lambda tx: job(tx, self._directory.read(tx.connection)), durable
             )
+
+
+def _shows_another(change: RowChange) -> bool:
+    """Whether a row shows no message any more, or another one."""
+    before, after = change.before, change.after
+    return before is not None and (after is None or after["header_id"] != before["header_id"])
 
 
 class OwnedAccount(LocalAccount):

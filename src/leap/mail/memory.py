@@ -49,6 +49,7 @@ from leap.mail.contract import (
 )
 from leap.mail.memory_outbox import MAX_MESSAGE, MemoryOutbox
 from leap.mail.message import Message, message_metadata
+from leap.mail.message.chosen_fields import chosen_fields, field_names
 from leap.mail.message.scanner import part_tree
 from leap.mail.outbox_access import OutboxAccess
 from leap.mail.search.folding import fold
@@ -317,6 +318,17 @@ class MemoryAccount(OutboxAccess, MemoryThreads, MemorySorting, MemoryAnnotation
     async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
         raw = self._raw(row_id)
         return raw[start:] if length is None else raw[start : start + length]
+
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        return [await self.read(row_id) for row_id in row_ids]
+
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        described = await self.metadata(row_ids)
+        chosen = field_names(names)
+        return [
+            chosen_fields(await self.read(its.row_id, 0, its.header_size), chosen)
+            for its in described
+        ]
 
     def _insert(self, mailbox: _Mailbox, row: MessageRow, raw: bytes) -> MessageRow:
         self._serial += 1

@@ -86,6 +86,8 @@ _TABLES = (
         preview TEXT NOT NULL,
         security BLOB NOT NULL
     ) STRICT""",
+    # The header fields lists ask for; where they are missing they are made when somebody asks.
+    "CREATE TABLE IF NOT EXISTS mail_header (header_id TEXT PRIMARY KEY, fields BLOB NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS mail_header_wanted (
         header_id TEXT PRIMARY KEY, internal_date INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
@@ -185,7 +187,7 @@ class MailIndex:
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         drop_search(connection)
         drop_threads(connection)
-        for table in ("mail_metadata", "mail_facts", "mail_sort"):
+        for table in ("mail_metadata", "mail_facts", "mail_sort", "mail_header"):
             connection.execute(
                 f"DELETE FROM {table} WHERE header_id IN (SELECT blob_id FROM blob)"  # noqa: S608
                 f" OR header_id NOT IN (SELECT header_id FROM {MAIL_ROWS.name}"

@@ -320,6 +320,14 @@ class RemoteAccount(RemoteOutbox, RemoteThreads, RemoteSorting, RemoteAnnotation
         found: bytes = await self._call("read", row_id, start, length)
         return found
 
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        found: list[bytes] = await self._call("read_many", list(row_ids))
+        return found
+
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        found: list[bytes] = await self._call("header_fields", list(row_ids), list(names))
+        return found
+
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         large = sum(len(message.raw) for message in messages) > INLINE_BODY
         made: list[Appended] = await self._call("append", mailbox_id, list(messages), large=large)

@@ -137,6 +137,8 @@ METHODS: dict[str, Method] = {
     "claim_recent": Method(tuple[MailboxId], list[Uid]),
     "metadata": Method(tuple[list[RowId]], list[MessageMetadata]),
     "read": Method(tuple[RowId, int, int | None], bytes),
+    "read_many": Method(tuple[list[RowId]], list[bytes]),
+    "header_fields": Method(tuple[list[RowId], list[bytes]], list[bytes]),
     "append": Method(tuple[MailboxId, list[NewMessage]], list[Appended]),
     "store_flags": Method(
         tuple[MailboxId, list[Uid], FlagOp, list[str], ModSeq | None],

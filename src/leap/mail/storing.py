@@ -226,6 +226,14 @@ def keep_metadata(
     )
     keep_facts(connection, [(header_id, facts) for header_id, _, facts, _ in records])
     keep_sort_keys(connection, [(header_id, keys) for header_id, _, _, keys in records])
+    keep_fields(connection, [(header_id, r.fields) for header_id, r, _, _ in records if r.fields])
+
+
+def keep_fields(connection: Connection, fields: Sequence[tuple[str, bytes]]) -> None:
+    """Keeps the header fields that lists ask for, of messages by their header records."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO mail_header (header_id, fields) VALUES (?, ?)", fields
+    )
 
 
 @contextlib.contextmanager
