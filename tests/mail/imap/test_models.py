@@ -25,6 +25,7 @@ class Client:
     def __init__(self, talk: Talk) -> None:
         self.talk = talk
         self.messages: list[tuple[int, frozenset[bytes]] | None] = []
+        self.unsure = False  # it changed flags without being told the outcome
 
     def hear(self, said: bytes, numbered: bool) -> None:
         for line in said.split(b"\r\n"):
@@ -45,10 +46,11 @@ class Client:
     async def do(self, command: bytes) -> None:
         numbered = command.split()[0] in (b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD")
         self.hear(await self.talk.send(b"t " + command + b"\r\n"), numbered)
+        self.unsure |= b".SILENT" in command
 
     async def check(self, account: MemoryAccount) -> None:
         await self.do(b"NOOP")
-        if None in self.messages:
+        if None in self.messages or self.unsure:
             await self.do(b"FETCH 1:* FLAGS")
         truth = [
             (row.uid, frozenset(flag.encode() for flag in row.flags))
