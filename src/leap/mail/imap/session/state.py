@@ -129,10 +129,18 @@ class SessionState:
     def untagged(self, line: bytes) -> None:
         self.output.write(b"* " + line + b"\r\n")
 
-    async def complete(self, tag: bytes, work: Awaitable[bytes], *, expunges: bool = True) -> None:
+    async def complete(
+        self,
+        tag: bytes,
+        work: Awaitable[bytes],
+        *,
+        expunges: bool = True,
+        announces: bool = True,
+    ) -> None:
         """Awaits a command's work, tells what changed meanwhile, and writes its tagged answer.
 
-        `expunges` says whether EXPUNGE may be sent during this command (RFC 3501 7.4.1).
+        `expunges` says whether EXPUNGE may be sent during this command (RFC 3501 7.4.1), `announces` whether
+        anything is told: what has to wait is told by the next command.
         """
         try:
             line = await work
@@ -155,9 +163,10 @@ class SessionState:
             logger.error("IMAP command failed: %s", _place(error))
             line = No("Something went wrong inside the server.", b"SERVERBUG").line()
         try:
-            if self.stale:
-                await self.refresh()
-            self.announce(expunges=expunges)
+            if announces:
+                if self.stale:
+                    await self.refresh()
+                self.announce(expunges=expunges)
         except Goodbye as goodbye:
             self.say_goodbye(goodbye.text, tag + b" " + line)
             return
@@ -294,7 +303,7 @@ class SessionState:
                 lines.extend(b"* %d EXPUNGE\r\n" % number for number in view.take_expunges())
         arrivals = view.take_arrivals()
         if arrivals:
-            lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
+            lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), view.recent_count))
         if view.take_keywords():
             lines.extend(self.flags_lines(view))
         lines.extend(self.flags_of(view, n, view.row(n)) for n in view.take_changes())
