@@ -55,6 +55,8 @@ _WANTED = (
 )
 _ARRIVED = "SELECT w.header_id FROM json_each(?) j CROSS JOIN mail_header_wanted w ON w.header_id = j.value"
 
+_SHOWN = "SELECT 1 FROM mail_index WHERE header_id = ? LIMIT 1"
+
 
 class MessageReader:
     """The reading side of one account."""
@@ -215,9 +217,12 @@ class MessageReader:
             records.append((ref.blob_id, record, facts_of(record)))
 
         def job(connection: Connection) -> None:
+            opened = []
             for header_id, record, facts in records:
-                keep_metadata(connection, header_id, record, facts)
-            opened = [header_id for header_id, _, _ in records]
+                # the last message with it may have been expunged while it was read
+                if connection.execute(_SHOWN, (header_id,)).fetchone():
+                    keep_metadata(connection, header_id, record, facts)
+                    opened.append(header_id)
             follow_listed(connection, opened, self._directory.read(connection))
 
         await self._store.write(job)
