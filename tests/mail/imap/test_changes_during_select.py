@@ -33,7 +33,9 @@ async def account() -> Busy:
 
 async def select(account: Busy, extra: bytes = b"") -> tuple[Talk, list[bytes]]:
     talk = await Talk(account).log_in()
-    said = await talk.send(b"e ENABLE QRESYNC\r\n" * bool(extra) + b"s SELECT INBOX" + extra + b"\r\n")
+    said = await talk.send(
+        b"e ENABLE QRESYNC\r\n" * bool(extra) + b"s SELECT INBOX" + extra + b"\r\n"
+    )
     return talk, said.split(b"\r\n")
 
 

@@ -75,9 +75,7 @@ class Person:
     async def open(self) -> None:
         client, chance = self.client, self.chance
         condstore = client.kind == "condstore"
-        await client.select(
-            self.mailbox(), read_only=chance.random() < 0.1, condstore=condstore
-        )
+        await client.select(self.mailbox(), read_only=chance.random() < 0.1, condstore=condstore)
         if client.model is not None:
             await learn_all(client)
 
@@ -125,7 +123,14 @@ class Person:
         if not numbers:
             return
         items = chance.choice(
-            ("FLAGS", "(RFC822.SIZE)", "BODY.PEEK[]", "BODY[]", "(ENVELOPE FLAGS)", "(FLAGS BODY.PEEK[])")
+            (
+                "FLAGS",
+                "(RFC822.SIZE)",
+                "BODY.PEEK[]",
+                "BODY[]",
+                "(ENVELOPE FLAGS)",
+                "(FLAGS BODY.PEEK[])",
+            )
         )
         modifier = ""
         if client.kind != "plain" and chance.random() < 0.3:
@@ -146,7 +151,9 @@ class Person:
     async def find(self) -> None:
         model, chance = self._model(), self.chance
         by_uid = chance.random() < 0.5
-        key = chance.choice(("ALL", "SEEN", "DELETED", "UNDELETED", "KEYWORD kw", "NOT FLAGGED", "SMALLER 900"))
+        key = chance.choice(
+            ("ALL", "SEEN", "DELETED", "UNDELETED", "KEYWORD kw", "NOT FLAGGED", "SMALLER 900")
+        )
         moment = Moment(expunges=by_uid)
         text = f"{'UID ' if by_uid else ''}SEARCH {key}".encode()
         known, count = set(model.known()), len(model.messages)
@@ -155,7 +162,9 @@ class Person:
         assert b" OK " in said, said
         assert moment.searched is not None
         if by_uid:
-            assert not whole or set(moment.searched) <= known, "SEARCH names a uid that was not told"
+            assert not whole or set(moment.searched) <= known, (
+                "SEARCH names a uid that was not told"
+            )
         else:
             assert all(1 <= number <= count for number in moment.searched)
 
@@ -226,7 +235,10 @@ class Person:
         for _ in range(chance.randrange(2, 6)):
             uid = chance.choice(uids)
             texts.append(
-                chance.choice((b"UID FETCH %d (FLAGS)", b"UID STORE %d +FLAGS (kw)", b"UID FETCH 1:%d (UID)")) % uid
+                chance.choice(
+                    (b"UID FETCH %d (FLAGS)", b"UID STORE %d +FLAGS (kw)", b"UID FETCH 1:%d (UID)")
+                )
+                % uid
             )
             if chance.random() < 0.3:
                 texts.append(b"NOOP")
@@ -283,7 +295,9 @@ class Source:
             boxes = [info.mailbox_id for info in await account.list_mailboxes()]
             here = INBOX if chance.random() < 0.5 else chance.choice(boxes)
             rows = await account.rows(here)
-            uids = [row.uid for row in chance.sample(rows, min(len(rows), chance.choice((1, 2, 5))))]
+            uids = [
+                row.uid for row in chance.sample(rows, min(len(rows), chance.choice((1, 2, 5))))
+            ]
             uids.sort()
             match chance.choices(range(6), (30, 25, 10, 10, 10, 4))[0]:
                 case 0:

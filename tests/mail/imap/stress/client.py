@@ -201,7 +201,11 @@ class Client:
         parameters = b""
         if kept is not None:
             greatest = max(kept.flags)
-            parameters = b" (QRESYNC (%d %d 1:%d))" % (kept.validity, max(1, kept.highest), greatest)
+            parameters = b" (QRESYNC (%d %d 1:%d))" % (
+                kept.validity,
+                max(1, kept.highest),
+                greatest,
+            )
         elif condstore:
             parameters = b" (CONDSTORE)"
         verb = b"EXAMINE " if read_only else b"SELECT "

@@ -59,7 +59,9 @@ class Model:
         return next((one for one in self.messages if one.uid == uid), None)
 
     def shown(self) -> list[tuple[int | None, frozenset[str] | None]]:
-        return [(one.uid, None if one.flags is None else one.flags - {RECENT}) for one in self.messages]
+        return [
+            (one.uid, None if one.flags is None else one.flags - {RECENT}) for one in self.messages
+        ]
 
     # -- being told
 

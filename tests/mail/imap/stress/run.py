@@ -25,7 +25,18 @@ from tests.mail.imap.stress.model import Moment
 from tests.mail.imap.stress.truth import Truth
 from tests.mail.imap.talk import PASSWORD, USER
 
-KINDS = ("plain", "condstore", "qresync", "plain", "qresync", "condstore", "qresync", "plain", "condstore", "qresync")
+KINDS = (
+    "plain",
+    "condstore",
+    "qresync",
+    "plain",
+    "qresync",
+    "condstore",
+    "qresync",
+    "plain",
+    "condstore",
+    "qresync",
+)
 ROUND = 12  # steps of each client between two comparisons
 Store = Literal["memory", "soledad"]
 
@@ -176,7 +187,9 @@ class Stress:
         assert model.shown() == there, _differ(model.shown(), there)
         if client.kind != "plain":
             for one, row in zip(model.messages, rows, strict=True):
-                assert one.modseq in (None, row.modseq), f"uid {row.uid}: modseq {one.modseq}, {row.modseq}"
+                assert one.modseq in (None, row.modseq), (
+                    f"uid {row.uid}: modseq {one.modseq}, {row.modseq}"
+                )
         for flag, key in (("\\Seen", "SEEN"), ("\\Deleted", "DELETED"), ("kw", "KEYWORD kw")):
             said = await client.command(f"UID SEARCH {key}".encode(), moment=(moment := _moment()))
             assert b" OK " in said
@@ -209,7 +222,9 @@ class Stress:
                 await whole.select(info.name, read_only=True)
                 assert whole.model is not None
                 if whole.model.messages:
-                    said = await whole.command(b"FETCH 1:* (RFC822.SIZE BODY.PEEK[])", moment=_moment())
+                    said = await whole.command(
+                        b"FETCH 1:* (RFC822.SIZE BODY.PEEK[])", moment=_moment()
+                    )
                     assert b" OK " in said, said
                     assert len(whole.model.known()) == len(whole.model.messages)
         except AssertionError as error:
@@ -229,7 +244,9 @@ def _by(client: Client, error: AssertionError) -> Difference:
     return Difference(f"{client.name}: {error}\n" + "\n".join(client.log))
 
 
-def _differ(model: list[tuple[int | None, frozenset[str] | None]], there: list[tuple[int, frozenset[str]]]) -> str:
+def _differ(
+    model: list[tuple[int | None, frozenset[str] | None]], there: list[tuple[int, frozenset[str]]]
+) -> str:
     mine, theirs = dict(model), dict(there)
     keys = {uid for uid, _ in model} | {uid for uid, _ in there}
     apart = [
@@ -241,7 +258,13 @@ def _differ(model: list[tuple[int | None, frozenset[str] | None]], there: list[t
 
 
 async def run(
-    store: Store, folder: Path, seed: int, *, seconds: float = 1e9, rounds: int = 10**9, kept: Path | None = None
+    store: Store,
+    folder: Path,
+    seed: int,
+    *,
+    seconds: float = 1e9,
+    rounds: int = 10**9,
+    kept: Path | None = None,
 ) -> Report:
     """Stresses a new account in `folder` until the time or the rounds are over. Raises Difference."""
     if store == "memory":
