@@ -165,11 +165,15 @@ async def local_sources(folder: Path, rounds: int) -> Latencies:
             await other(b"STORE * +FLAGS.SILENT (\\Deleted)")
             await measuring.measure("another connection: EXPUNGE", GONE, lambda: other(b"EXPUNGE"))
             await measuring.measure(
-                "API: EXISTS", ARRIVAL, lambda: account.append(INBOX, [NewMessage(raw=raw)])  # noqa: B023
+                "API: EXISTS",
+                ARRIVAL,
+                lambda: account.append(INBOX, [NewMessage(raw=raw)]),  # noqa: B023
             )
             uid = (await account.rows(INBOX))[-1].uid
             await measuring.measure(
-                "API: FETCH", FLAGS, lambda: account.store_flags(INBOX, [uid], "add", ["\\Flagged"])  # noqa: B023
+                "API: FETCH",
+                FLAGS,
+                lambda: account.store_flags(INBOX, [uid], "add", ["\\Flagged"]),  # noqa: B023
             )
             await account.store_flags(INBOX, [uid], "add", ["\\Deleted"])
             await measuring.measure("API: EXPUNGE", GONE, lambda: account.expunge(INBOX))
@@ -192,7 +196,9 @@ async def other_device(folder: Path, rounds: int) -> Latencies:
             [made] = await phone.account.append(INBOX, [NewMessage(raw=mail())])
             await phone.engine.sync()
             await measuring.measure("sync: EXISTS", ARRIVAL, sync)
-            await phone.account.store_flags(INBOX, [Uid(made.uid)], "add", ["\\Flagged", "\\Deleted"])
+            await phone.account.store_flags(
+                INBOX, [Uid(made.uid)], "add", ["\\Flagged", "\\Deleted"]
+            )
             await phone.engine.sync()
             await measuring.measure("sync: FETCH", FLAGS, sync)
             await phone.account.expunge(INBOX)
