@@ -62,11 +62,17 @@ class Person:
                 await learn_all(client)
             if client.model is None:
                 return
+            client.told_highest = False
             await chance.choices(
                 (self.store, self.read, self.find, self.transfer, self.expunge, self.append,
                  self.listen, self.open, self.leave, self.elsewhere, self.together),
                 (22, 14, 7, 12, 9, 14, 9, 4, 2, 6, 6),
             )[0]()  # fmt: skip
+            # in the middle of anything, and most when told how far it has heard: what it remembers must do
+            if client.kind == "qresync" and chance.random() < (
+                0.4 if client.told_highest else 0.02
+            ):
+                await client.hang_up()
         except Cut:
             return
 
@@ -75,7 +81,10 @@ class Person:
     async def open(self) -> None:
         client, chance = self.client, self.chance
         condstore = client.kind == "condstore"
-        await client.select(self.mailbox(), read_only=chance.random() < 0.1, condstore=condstore)
+        name = self.mailbox()
+        if client.kept and chance.random() < 0.5:
+            name = chance.choice(sorted(client.kept))
+        await client.select(name, read_only=chance.random() < 0.1, condstore=condstore)
         if client.model is not None:
             await learn_all(client)
 

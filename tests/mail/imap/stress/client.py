@@ -49,6 +49,7 @@ class Client:
         self.kept: dict[str, Kept] = {}
         self.selected_name = ""
         self.log: deque[str] = deque(maxlen=60)
+        self.told_highest = False
         self.commands = 0
         self.connections = 0
         self._tag = 0
@@ -286,6 +287,7 @@ class Client:
                     model.uid_next = value
                 case _:
                     model.told_highest(value)
+                    self.told_highest = True
 
     # -- what the answers say
 
