@@ -217,12 +217,11 @@ class MessageReader:
             records.append((ref.blob_id, record, facts_of(record)))
 
         def job(connection: Connection) -> None:
-            opened = []
-            for header_id, record, facts in records:
-                # the last message with it may have been expunged while it was read
-                if connection.execute(_SHOWN, (header_id,)).fetchone():
-                    keep_metadata(connection, header_id, record, facts)
-                    opened.append(header_id)
+            # the last message with it may have been expunged while it was read
+            still = [one for one in records if connection.execute(_SHOWN, one[:1]).fetchone()]
+            for header_id, record, facts in still:
+                keep_metadata(connection, header_id, record, facts)
+            opened = [header_id for header_id, _, _ in still]
             follow_listed(connection, opened, self._directory.read(connection))
 
         await self._store.write(job)
