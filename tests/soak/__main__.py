@@ -216,18 +216,25 @@ def imap_fuzz(count: int, seed: int) -> str:
 
 
 def imap_kills(count: int, seed: int) -> str:
-    """`count` times kill -9 of a server that is in the middle of APPEND, STORE, COPY, MOVE and EXPUNGE."""
+    """`count` times kill -9 in the middle of APPEND, STORE, COPY, MOVE and EXPUNGE; each fourth hits a whole daemon."""
     import asyncio
     import tempfile
 
-    from tests.mail.imap.kills import torment
+    from tests.mail.imap.kills import Child, Daemon, torment
+    from tests.scenarios.world import world
 
     with tempfile.TemporaryDirectory() as name:
-        report = asyncio.run(torment(Path(name) / "store.db", count, seed))
-    return (
-        f"nothing lost of {report.answered} commands answered; of {report.under_way} under way "
-        f"{report.carried_out} were carried out, none in part; {report.uids} uids, none twice; {report.kills} kills"
-    )
+        alone = asyncio.run(torment(Child(Path(name) / "store.db"), count - count // 4, seed))
+    with tempfile.TemporaryDirectory() as name, world(Path(name)) as made:
+        device = made.device("laptop")
+        device.create("alice")
+        whole = asyncio.run(torment(Daemon(device), count // 4, seed))
+    told = [
+        f"nothing lost of {report.answered} commands answered; of {report.under_way} under way {report.carried_out} "
+        f"were carried out, none in part; {report.uids} uids, none twice; {report.kills} kills of {what}"
+        for what, report in (("a server alone", alone), ("the daemon, syncing", whole))
+    ]
+    return "; ".join(told)
 
 
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {

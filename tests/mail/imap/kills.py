@@ -16,10 +16,12 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from tests.conftest import ROOT
 from tests.mail.imap.stress.answers import flags_of, items_of, number_of, read_response
 from tests.mail.imap.talk import PASSWORD, USER, mail
+from tests.scenarios.world import Device
 
 BOXES = ("INBOX", "Archive")
 FLAGS = ("\\Seen", "\\Flagged", "\\Deleted", "kw")
@@ -99,18 +101,76 @@ class Killed:
     uids: int = 0
 
 
-class Torment:
-    def __init__(self, path: Path, seed: int) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where a server listens, and who logs in."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+
+
+class Victim(Protocol):
+    """A process that serves one store by IMAP, to be killed and started again."""
+
+    def start(self) -> Place: ...
+    def kill(self) -> None: ...
+
+
+class Child:
+    """A server on a store and nothing else: tests.mail.imap.kill_server."""
+
+    def __init__(self, path: Path) -> None:
         self.path = path
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Place:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.mail.imap.kill_server", str(self.path)],
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        assert self._process.stdout is not None
+        return Place("127.0.0.1", int(self._process.stdout.readline()), USER, PASSWORD)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+            self._process = None
+
+
+class Daemon:
+    """A whole daemon which syncs with its provider; alice has an account on it."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def start(self) -> Place:
+        if not self.device.process.alive:
+            self.device.restart()
+        imap = self.device.logins["alice"]["imap"]
+        return Place(imap["host"], imap["port"], imap["user"], imap["password"])
+
+    def kill(self) -> None:
+        self.device.process.kill()
+
+
+class Torment:
+    def __init__(self, victim: Victim, seed: int) -> None:
+        self.victim = victim
         self.seed = seed
         self.chance = random.Random(seed)
         self.boxes: Boxes = {name: Box() for name in BOXES}
         self.validity: dict[str, int] = {}
         self.highest: dict[str, int] = dict.fromkeys(BOXES, 0)
         self.report = Killed()
+        self.writer: asyncio.StreamWriter | None = None
         self.left: list[Step] = []  # of the last batch, without an answer
         self.told_uids: dict[str, list[int]] = {}  # by APPENDUID
-        self._server: subprocess.Popen[bytes] | None = None
 
     async def run(self, kills: int) -> Killed:
         try:
@@ -132,30 +192,20 @@ class Torment:
     # -- the server
 
     async def start(self) -> None:
-        self._server = await asyncio.to_thread(
-            subprocess.Popen,
-            [sys.executable, "-m", "tests.mail.imap.kill_server", str(self.path)],
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-        )
-        assert self._server.stdout is not None
-        self.port = int(await asyncio.to_thread(self._server.stdout.readline))
+        place = await asyncio.to_thread(self.victim.start)
         self.reader, self.writer = await asyncio.open_connection(
-            "127.0.0.1", self.port, limit=1 << 24
+            place.host, place.port, limit=1 << 24
         )
         await read_response(self.reader)
-        await self.command(f"LOGIN {USER} {PASSWORD}".encode())
+        await self.command(f'LOGIN {place.user} "{place.password}"'.encode())
 
     def kill(self) -> None:
-        if self._server is not None:
-            self._server.kill()
-            self._server.wait()
-            assert self._server.stdout is not None
-            self._server.stdout.close()
+        self.victim.kill()
+        if self.writer is not None:
             self.writer.transport.abort()
-            self._server = None
 
     async def command(self, text: bytes) -> list[bytes]:
+        assert self.writer is not None
         self.writer.write(b"c " + text + b"\r\n")
         said = []
         while not (line := await read_response(self.reader)).startswith(b"c "):
@@ -194,6 +244,7 @@ class Torment:
     async def batch(self, *, kill: bool) -> None:
         """Sends some commands at once; the server may be killed before they are answered."""
         steps = self.steps()
+        assert self.writer is not None
         self.writer.write(
             b"".join(b"t%d " % at + step.text() + b"\r\n" for at, step in enumerate(steps))
         )
@@ -284,6 +335,6 @@ class Torment:
         return box
 
 
-async def torment(path: Path, kills: int, seed: int) -> Killed:
-    """Kills a server on a new store at `path` so many times. Raises AssertionError, whose text has the seed."""
-    return await Torment(path, seed).run(kills)
+async def torment(victim: Victim, kills: int, seed: int) -> Killed:
+    """Kills a server on a new store so many times. Raises AssertionError, whose text has the seed."""
+    return await Torment(victim, seed).run(kills)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.mail.imap.kills import torment
+from tests.mail.imap.kills import Child, torment
 
 
 async def test_what_was_answered_is_there_after_kill_9_and_uids_go_on(tmp_path: Path) -> None:
-    report = await torment(tmp_path / "store.db", 2, 20261126)
+    report = await torment(Child(tmp_path / "store.db"), 2, 20261126)
     assert report.kills == 2
     assert report.answered > 0
