@@ -25,6 +25,7 @@ BENCHES: dict[str, str] = {
     "search": "import with indexing and questions over 100,000 mails, beside notmuch",
     "imap": "the IMAP server beside Dovecot, 10,000 messages of 30 kB",
     "imap_large": "the IMAP server with 100,000 messages and 1,000 folders",
+    "imap_notices": "from the commit of a change to an idling client, by where it came from",
     "incoming": "the full incoming pipeline with OpenPGP and MIME, over TLS",
 }
 

@@ -181,6 +181,62 @@ def key_families(count: int, seed: int) -> str:
     return f"gpg took and used every edit of {', '.join(families[:count])}"
 
 
+def imap_stress(count: int, seed: int) -> str:
+    """Ten mail programs on one account for `count` seconds, half in memory, half on Soledad with a second device."""
+    import asyncio
+    import tempfile
+
+    from tests.mail.imap.stress.run import Store, run
+
+    stores: tuple[Store, ...] = ("memory", "soledad")
+    kept = RESULTS.parent.parent / ".pytest_cache" / "imap-stress"
+    told = []
+    for store in stores:
+        with tempfile.TemporaryDirectory() as name:
+            report = asyncio.run(run(store, Path(name), seed, seconds=count / 2, kept=kept))
+        told.append(
+            f"{store}: {report.commands:,} commands in {report.connections} connections, {report.others:,} changes "
+            f"from elsewhere, {report.facts:,} answers checked, {report.compared:,} models compared"
+        )
+    return "no difference; " + "; ".join(told)
+
+
+def imap_fuzz(count: int, seed: int) -> str:
+    """`count` mutated streams to sessions, whole and in pieces, and a hundred times as many commands to the grammar."""
+    from tests.mail.imap.fuzzing import fuzz_framing, fuzz_grammar, fuzz_sessions
+
+    grammar, sessions = fuzz_grammar(count * 100, seed), fuzz_sessions(count, seed)
+    held = max(sessions.held, fuzz_framing(count, seed))
+    return (
+        f"only ImapSyntaxError for {grammar.commands:,} commands, {grammar.parsed:,} of them right, slowest "
+        f"{grammar.slowest * 1000:.0f} ms; {sessions.streams:,} streams answered, the same however they were cut, "
+        f"slowest {sessions.slowest * 1000:.0f} ms; at most {held:,} octets held; "
+        f"memory grew by {sessions.grown >> 10} kB"
+    )
+
+
+def imap_kills(count: int, seed: int) -> str:
+    """`count` times kill -9 in the middle of APPEND, STORE, COPY, MOVE and EXPUNGE; each fourth hits a whole daemon."""
+    import asyncio
+    import tempfile
+
+    from tests.mail.imap.kills import Child, Daemon, torment
+    from tests.scenarios.world import world
+
+    with tempfile.TemporaryDirectory() as name:
+        alone = asyncio.run(torment(Child(Path(name) / "store.db"), count - count // 4, seed))
+    with tempfile.TemporaryDirectory() as name, world(Path(name)) as made:
+        device = made.device("laptop")
+        device.create("alice")
+        whole = asyncio.run(torment(Daemon(device), count // 4, seed))
+    told = [
+        f"nothing lost of {report.answered} commands answered; of {report.under_way} under way {report.carried_out} "
+        f"were carried out, none in part; {report.uids} uids, none twice; {report.kills} kills of {what}"
+        for what, report in (("a server alone", alone), ("the daemon, syncing", whole))
+    ]
+    return "; ".join(told)
+
+
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "kills": (kills, 500),
     "openpgp": (openpgp, 100_000),
@@ -192,6 +248,9 @@ RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "porting": (porting, 100_000),
     "large-blob": (large_blob, 1024),
     "key-families": (key_families, 12),
+    "imap-stress": (imap_stress, 600),
+    "imap-fuzz": (imap_fuzz, 5_000),
+    "imap-kills": (imap_kills, 100),
 }
 
 

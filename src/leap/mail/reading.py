@@ -67,6 +67,8 @@ _WANTED = (
 )
 _ARRIVED = "SELECT w.header_id FROM json_each(?) j CROSS JOIN mail_header_wanted w ON w.header_id = j.value"
 
+_SHOWN = "SELECT 1 FROM mail_index WHERE header_id = ? LIMIT 1"
+
 
 class MessageReader:
     """The reading side of one account."""
@@ -312,8 +314,10 @@ class MessageReader:
             records.append((ref.blob_id, record, facts, sort_keys(record, facts)))
 
         def job(connection: Connection) -> None:
-            keep_metadata(connection, records)
-            opened = [header_id for header_id, _, _, _ in records]
+            # the last message with it may have been expunged while it was read
+            still = [one for one in records if connection.execute(_SHOWN, one[:1]).fetchone()]
+            keep_metadata(connection, still)
+            opened = [header_id for header_id, _, _, _ in still]
             follow_listed(connection, opened, self._directory.read(connection))
 
         await self._store.write(job)

@@ -86,6 +86,12 @@ class MailboxView:
         """The flags to show, with \\Recent if it is this session's."""
         return (*row.flags, "\\Recent") if row.uid in self.recent else row.flags
 
+    @property
+    def recent_count(self) -> int:
+        """How many of the messages the client knows of are recent; others may have been claimed just before."""
+        last = self._uids[-1] if self._uids else 0
+        return sum(uid <= last for uid in self.recent)
+
     def find_all(self, uids: Iterable[Uid]) -> list[SeqNum]:
         """The messages with these uids, in their order, those already gone left out."""
         return [n for uid in uids if uid not in self._gone and (n := self.find(uid)) is not None]
@@ -139,6 +145,8 @@ class MailboxView:
         for uid in expunged:
             if self._arrived.pop(uid, None) is None and self.find(uid) is not None:
                 self._gone.add(uid)
+            else:  # the client never hears of it
+                self.recent.discard(uid)
         for row in rows:
             number = self.find(row.uid)
             if number is None:

@@ -49,7 +49,7 @@ async def select(session: SessionState, command: Select) -> bytes:
     view.tells_modseq = session.condstore
     session.view = view
     session.read_only = command.read_only
-    shown_recent = status.recent if command.read_only else len(view.recent)
+    shown_recent = min(status.recent, len(view)) if command.read_only else view.recent_count
     uid_next = max(status.uid_next, rows[-1].uid + 1 if rows else 1)
     unseen = view.first_unseen()
     lines = session.flags_lines(view)

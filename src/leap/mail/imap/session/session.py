@@ -145,6 +145,8 @@ class Session(SessionState):
                 await self.complete(tag, _SIMPLE[name](self, command))
             case wire.Authenticate():
                 await auth.authenticate(self, tag, command)
+            case wire.Select():  # its EXISTS is the last word until the mailbox is selected
+                await self.complete(tag, mailboxes.select(self, command), announces=False)
             case wire.Fetch():
                 work = fetch.fetch(self, command)
                 await self.complete(tag, work, expunges=command.by_uid, silent=True)
@@ -170,8 +172,6 @@ class Session(SessionState):
                 return auth.identify(self, command)
             case wire.Enable():
                 return auth.enable(self, command)
-            case wire.Select():
-                return mailboxes.select(self, command)
             case wire.Create():
                 return mailboxes.create(self, command)
             case wire.Delete():

@@ -150,12 +150,19 @@ class SessionState:
         self.output.write(b"* " + line + b"\r\n")
 
     async def complete(
-        self, tag: bytes, work: Awaitable[bytes], *, expunges: bool = True, silent: bool = False
+        self,
+        tag: bytes,
+        work: Awaitable[bytes],
+        *,
+        expunges: bool = True,
+        announces: bool = True,
+        silent: bool = False,
     ) -> None:
         """Awaits a command's work, tells what changed meanwhile, and writes its tagged answer.
 
-        `expunges` says whether EXPUNGE may be sent during this command (RFC 3501 7.4.1), `silent` that its work writes
-        answers in pieces, between which no progress may be told.
+        `expunges` says whether EXPUNGE may be sent during this command (RFC 3501 7.4.1), `announces` whether
+        anything is told: what has to wait is told by the next command. `silent` says that its work writes answers in
+        pieces, between which no progress may be told.
         """
         if self.account is not None and not silent:
             self.progress = Progress(tag, self.untagged, self.progress_interval)
@@ -184,10 +191,11 @@ class SessionState:
                 self.progress.stop()
                 self.progress = None
         try:
-            if self.stale:
-                await self.refresh()
-            self.announce(expunges=expunges)
-            await self.tell_others()
+            if announces:
+                if self.stale:
+                    await self.refresh()
+                self.announce(expunges=expunges)
+                await self.tell_others()
         except Goodbye as goodbye:
             self.say_goodbye(goodbye.text, tag + b" " + line)
             return
@@ -344,7 +352,7 @@ class SessionState:
             watching.announced(view.uid(SeqNum(n)) for n in range(before + 1, len(view) + 1))
             lines.append(b"* %d EXISTS\r\n" % len(view))
             if not self.rev2:
-                lines.append(b"* %d RECENT\r\n" % len(view.recent))
+                lines.append(b"* %d RECENT\r\n" % view.recent_count)
         if watching.tells("FlagChange"):
             if view.take_keywords():
                 lines.extend(self.flags_lines(view))
