@@ -91,9 +91,11 @@ class Commands:
         return {"pid": os.getpid(), "accounts": accounts, **self._servers()}
 
     def _servers(self) -> dict[str, Any]:
+        servers = self._daemon.servers
         return {
-            name: {"host": host, "port": port}
-            for name, (host, port) in self._daemon.addresses.items()
+            name: {"host": host, "port": port, "tls": servers.tls}
+            for name, (host, port) in servers.addresses.items()
+            if name in ("imap", "smtp")
         }
 
     async def user_create(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +152,16 @@ class Commands:
         session = self._session(arguments)
         if arguments.get("new_password"):
             await session.renew_app_password()
-        return self._mail_program(session)
+            self._daemon.servers.end_sessions(
+                session.account, "The password was replaced; log in with the new one."
+            )
+        servers = self._daemon.servers
+        return {
+            **self._mail_program(session),
+            "autoconfig": servers.autoconfig_url(session.address),
+            "sockets": {name: str(path) for name, path in servers.sockets.items()},
+            **servers.certificate_told(),
+        }
 
     async def mail_status(self, arguments: dict[str, Any]) -> dict[str, Any]:
         session = self._session(arguments)
