@@ -96,8 +96,15 @@ async def test_who_is_not_here_looks_like_a_path_that_is_not_there(
 
 async def test_a_web_page_cannot_ask(server: AutoconfigServer) -> None:
     target, port = "/v1.1/example.test", server.address[1]
-    for host in (f"evil.test:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", f"127.0.0.1.evil:{port}"):
-        assert await get(server, target, host=host) == (403, b""), host  # a name rebound to loopback
+    for host in (
+        f"evil.test:{port}",
+        "127.0.0.1",
+        f"127.0.0.1:{port + 1}",
+        f"127.0.0.1.evil:{port}",
+    ):
+        assert await get(server, target, host=host) == (403, b""), (
+            host
+        )  # a name rebound to loopback
     for field in ("Origin: https://evil.test", "Sec-Fetch-Site: cross-site"):
         assert await get(server, target, field) == (403, b""), field
     assert await get(server, target, f"Host: 127.0.0.1:{port}") == (403, b"")
@@ -117,7 +124,9 @@ async def test_bad_requests_end_the_conversation(
     assert await said_to(server, b"GET / HTTP/1.1\r\n") == b""  # it waits for the end, not for ever
     assert await said_to(server, b"x" * (autoconfig.MAX_HEAD + 5)) == b""
     assert (await said_to(server, b"hello\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
-    assert (await said_to(server, b"GET / HTTP/1.1\r\nnonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+    assert (await said_to(server, b"GET / HTTP/1.1\r\nnonsense\r\n\r\n")).startswith(
+        b"HTTP/1.1 400 "
+    )
 
 
 async def test_there_are_not_more_conversations_than_it_wants(server: AutoconfigServer) -> None:
@@ -139,7 +148,12 @@ async def test_any_octets_get_an_answer(data: bytes) -> None:
     assert (await server._answer(data + b"\r\n\r\n")).startswith(b"HTTP/1.1 4")
 
 
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), min_size=1))
+@given(
+    st.text(
+        st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"),
+        min_size=1,
+    )
+)
 def test_every_domain_stands_in_the_xml_as_it_is(domain: str) -> None:
     found = ElementTree.fromstring(autoconfig_xml(domain, IMAP, LocalServer("::1", 1, tls=True)))
     assert found.findtext("emailProvider/domain") == domain
