@@ -24,7 +24,8 @@ from typing import Any
 from leap.bitmask.commands import Commands
 from leap.bitmask.home import Home, HomeError, Lock
 from leap.bitmask.local_api import CommandRefused, LocalApi
-from leap.bitmask.local_servers import LocalServers, ServerOptions, StartFailure
+from leap.bitmask.local_servers import LocalServers, ServerOptions
+from leap.bitmask.local_servers import StartFailure as StartFailure
 from leap.bitmask.sessions import AccountSessions
 from leap.keymanager.openpgp import offload
 from leap.mail.contract import AccountBackend
@@ -37,7 +38,17 @@ logger = logging.getLogger(__name__)
 class Daemon:
     """Everything that runs in the process, started and ended in one place."""
 
-    def __init__(self, home: Home, options: ServerOptions) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        imap_port: int | None = None,
+        smtp_port: int | None = None,
+        autoconfig_port: int | None = None,
+        tls: bool | None = None,
+        listen: str | None = None,
+    ) -> None:
+        options = ServerOptions(imap_port, smtp_port, autoconfig_port, tls, listen)
         self.home = home
         self.sessions = AccountSessions(home)
         self.stopping = asyncio.Event()
@@ -79,13 +90,11 @@ async def _run(home: Home, options: argparse.Namespace, passphrases: Sequence[st
     loop = asyncio.get_running_loop()
     daemon = Daemon(
         home,
-        ServerOptions(
-            imap_port=options.imap_port,
-            smtp_port=options.smtp_port,
-            autoconfig_port=options.autoconfig_port,
-            tls=options.tls,
-            listen=options.listen,
-        ),
+        imap_port=options.imap_port,
+        smtp_port=options.smtp_port,
+        autoconfig_port=options.autoconfig_port,
+        tls=options.tls,
+        listen=options.listen,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
