@@ -91,11 +91,9 @@ class Commands:
         return {"pid": os.getpid(), "accounts": accounts, **self._servers()}
 
     def _servers(self) -> dict[str, Any]:
-        servers = self._daemon.servers
         return {
-            name: {"host": host, "port": port, "tls": servers.tls}
-            for name, (host, port) in servers.addresses.items()
-            if name in ("imap", "smtp")
+            name: {"host": host, "port": port, "tls": self._daemon.servers.tls}
+            for name, (host, port) in self._daemon.addresses.items()
         }
 
     async def user_create(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,11 @@ class Daemon:
         self._accounts: AccountServer | None = None
         self._api: LocalApi | None = None
 
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Host and port of "imap" and "smtp"."""
+        return {name: self.servers.addresses[name] for name in ("imap", "smtp")}
+
     async def start(self) -> None:
         """Listens everywhere, then writes daemon.json. Raises StartFailure."""
         runtime = self.home.runtime_folder()

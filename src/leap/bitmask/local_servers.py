@@ -104,6 +104,8 @@ class LocalServers:
         servers: list[ImapServer | SmtpServer] = [*self._imap, *self._smtp]
         for server in servers:
             await server.close()
+        for path in self.sockets.values():
+            path.unlink(missing_ok=True)
 
     def end_sessions(self, account: object, reason: str) -> None:
         """Says BYE to the IMAP sessions of one account."""
