@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-thunderbird lint soak bench lock clean
+.PHONY: help demo test test-thunderbird lint docs soak bench lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,7 +22,7 @@ demo: $(VENV)/.runtime ## alice and bob write to each other on this machine (ARG
 	@exec $(BIN)/python -m leap.bitmask.demo $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import contracts, module size
-	$(BIN)/ruff check src tests bench examples tools
+	$(BIN)/ruff check src tests bench examples tools docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/module-size
@@ -36,6 +36,10 @@ test-thunderbird: $(VENV)/.dev ## a headless Thunderbird against provider and da
 	@VENV="$(VENV)" sh tools/setup-peers thunderbird
 	$(BIN)/python -m pytest tests/thunderbird/thunderbird_journey.py $(ARGS)
 
+docs: $(VENV)/.dev ## build the documentation into build/docs, warnings being errors
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs build/docs $(ARGS)
+	@echo "open build/docs/index.html"
+
 soak: $(VENV)/.dev ## the long runs; results go to docs/soak.md
 	$(BIN)/python -m tests.soak $(ARGS)
 
@@ -47,4 +51,4 @@ lock: ## write both lock files anew (needs pip-tools)
 	pip-compile -q --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --strip-extras --extra build --extra twisted --extra docs --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

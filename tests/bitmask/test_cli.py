@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import mailbox
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from leap.mail import Account, SyncProgress
 from tests.scenarios.world import World, world
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -58,6 +60,21 @@ def _where(made: World) -> list[str]:
     return ["--api", made.provider.said["api"], "--ca", made.provider.said["ca"]]
 
 
+async def _syncs_are_followed(home: Path) -> None:
+    """A program at the daemon's socket hears of a sync as it goes."""
+    async with await Account.open("alice@example.test", home=home) as account:
+        events = account.events({"sync"})
+        async with asyncio.timeout(20):
+            syncing = asyncio.create_task(account.sync())
+            event = await anext(events)
+            assert isinstance(event, SyncProgress)
+            while event.status.running or event.status.last_sync is None:
+                event = await anext(events)
+                assert isinstance(event, SyncProgress)
+            await syncing
+        await events.aclose()
+
+
 def test_a_first_day_with_bitmask(made: World, run: Run, tmp_path: Path) -> None:
     assert as_json(run("user", "list", "--json")) == []
     assert "no account" in run("user", "list").stdout
@@ -87,6 +104,8 @@ def test_a_first_day_with_bitmask(made: World, run: Run, tmp_path: Path) -> None
     assert settings["smtp"]["password"] in run("mail", "settings").stdout
     renewed = as_json(run("mail", "settings", "--new-password", "--json"))
     assert renewed["imap"]["password"] != settings["imap"]["password"]
+
+    assert as_json(run("mail", "queue", "list", "--json")) == {"entries": [], "delay": 0}
 
     keys = as_json(run("keys", "list", "--json"))
     assert [key["fingerprint"] for key in keys] == [created["fingerprint"]]
@@ -121,6 +140,7 @@ def test_a_first_day_with_bitmask(made: World, run: Run, tmp_path: Path) -> None
     assert founded["alarm"] == ""
     assert as_json(run("sync", "fingerprint", "--json"))["generation"] == 2
     assert as_json(run("sync", "now", "--json"))["online"]
+    asyncio.run(_syncs_are_followed(made.folder / "home"))
 
     assert as_json(run("user", "logout", "alice@example.test", "--json")) == {"revoked": True}
     assert as_json(run("user", "list", "--json")) == [

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,16 +25,26 @@ from leap.mail import (
     MessageCollection,
     MessagePart,
     NewMessage,
+    Outbox,
 )
 from leap.mail.contract import INBOX, AccountBackend, MailboxId, ModSeq, Uid
 from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.memory import MemoryAccount
+from leap.mail.memory_outbox import MemoryOutbox
 from leap.mail.remote import RemoteAccount
 from leap.mail.rpc import serve_accounts
-from tests.mail.outgoing_fake import Outgoing
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
-CLASSES = (AccountBackend, Account, MessageCollection, FoundMessages, Message, MessagePart, Draft)
+CLASSES = (
+    AccountBackend,
+    Account,
+    MessageCollection,
+    FoundMessages,
+    Message,
+    MessagePart,
+    Draft,
+    Outbox,
+)
 KINDS = ("memory", "socket")  # behind the socket lie two stores, as in the daemon
 
 
@@ -87,7 +99,7 @@ async def accounts(kind: str, folder: Path) -> AsyncIterator[tuple[Account, Acco
             store = await stack.enter_async_context(
                 await open_mail_store(folder / f"{whose}.db", bytes(32))
             )
-            backends[address] = LocalAccount(store, address, Outgoing())
+            backends[address] = LocalAccount(store, address, MemoryOutbox(address))
             stack.push_async_callback(backends[address].close)
         if kind == "socket":
             server = await serve_accounts(folder / "s", "token", backends.get)
@@ -181,6 +193,14 @@ CASES: dict[str, Case] = {
     "AccountBackend.changes": lambda w: change_of(w.alice, w.backend.changes()),
     "AccountBackend.submit": lambda w: w.backend.submit(mail("alice"), ALICE, ["dan@example.test"]),
     "AccountBackend.outbox": lambda w: w.backend.outbox(),
+    "AccountBackend.cancel": lambda w: _cancelled(w),
+    "AccountBackend.retry": lambda w: w.backend.retry(),
+    "AccountBackend.send_delay": lambda w: w.backend.send_delay(),
+    "AccountBackend.set_send_delay": lambda w: w.backend.set_send_delay(0),
+    "AccountBackend.thread_ids": lambda w: w.backend.thread_ids([w.message.row_id]),
+    "AccountBackend.threads": lambda w: w.backend.threads(),
+    "AccountBackend.thread_rows": lambda w: _thread_rows(w),
+    "AccountBackend.contacts": lambda w: w.backend.contacts(),
     "AccountBackend.sync_now": lambda w: w.backend.sync_now(),
     "AccountBackend.sync_status": lambda w: w.backend.sync_status(),
     "AccountBackend.close": lambda w: closed(w.alice),
@@ -206,7 +226,16 @@ CASES: dict[str, Case] = {
     "Account.forward": lambda w: _forwarded(w),
     "Account.changes": lambda w: change_of(w.alice, w.alice.changes()),
     "Account.send": lambda w: w.alice.send(mail("alice"), ["dan@example.test"]),
-    "Account.outbox": lambda w: w.alice.outbox(),
+    "Account.events": lambda w: change_of(w.alice, w.alice.events()),
+    "Account.threads": lambda w: w.alice.threads(),
+    "Account.thread": lambda w: _thread(w),
+    "Account.contacts": lambda w: w.alice.contacts(),
+    "Outbox.entries": lambda w: w.alice.outbox.entries(),
+    "Outbox.find": lambda w: _found_in_outbox(w),
+    "Outbox.cancel": lambda w: _called_back(w),
+    "Outbox.retry": lambda w: w.alice.outbox.retry(),
+    "Outbox.delay": lambda w: w.alice.outbox.delay(),
+    "Outbox.set_delay": lambda w: w.alice.outbox.set_delay(0),
     "Account.sync": lambda w: w.alice.sync(),
     "Account.sync_status": lambda w: w.alice.sync_status(),
     "Account.close": lambda w: closed(w.alice),
@@ -251,6 +280,7 @@ CASES: dict[str, Case] = {
     "FoundMessages.delete": lambda w: w.found.delete([w.message]),
     # a message
     "Message.refresh": lambda w: w.message.refresh(),
+    "Message.thread_id": lambda w: w.message.thread_id(),
     "Message.metadata": lambda w: w.message.metadata(),
     "Message.subject": lambda w: w.message.subject(),
     "Message.preview": lambda w: w.message.preview(),
@@ -295,6 +325,32 @@ MADE_ELSEWHERE = {  # they make an account or a draft: there is none yet whom an
     "Account.open",
     "Draft.of",
 }
+
+
+async def _cancelled(w: World) -> bool:
+    outbox_id = await w.backend.submit(
+        mail("alice"), ALICE, ["dan@example.test"], int(time.time()) + 60
+    )
+    return await w.backend.cancel(outbox_id)
+
+
+async def _called_back(w: World) -> bool:
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    outbox_id = await w.alice.send(mail("alice"), ["dan@example.test"], not_before=later)
+    return await w.alice.outbox.cancel(outbox_id)
+
+
+async def _found_in_outbox(w: World) -> Any:
+    return await w.alice.outbox.find(await w.alice.send(mail("alice"), ["dan@example.test"]))
+
+
+async def _thread_rows(w: World) -> Any:
+    [thread_id] = await w.backend.thread_ids([w.message.row_id])
+    return await w.backend.thread_rows(thread_id)
+
+
+async def _thread(w: World) -> Any:
+    return await w.alice.thread(await w.message.thread_id()).rows()
 
 
 async def _at_once(value: Any) -> Any:

@@ -33,6 +33,7 @@ from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 from tests.conformance.account_backend import PLAIN, AccountBackendSuite
+from tests.conformance.account_threads import ThreadsAndContactsSuite
 from tests.mail.index_check import check_index
 from tests.mail.outgoing_fake import Outgoing
 
@@ -56,7 +57,7 @@ async def backend(store: Soledad) -> AsyncIterator[LocalAccount]:
     await account.close()
 
 
-class TestConformance(AccountBackendSuite):
+class TestConformance(AccountBackendSuite, ThreadsAndContactsSuite):
     """The suite every account passes."""
 
 

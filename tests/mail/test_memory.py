@@ -9,9 +9,10 @@ import pytest
 from leap.mail.contract import INBOX, AccountBackend, AccountUnavailable
 from leap.mail.memory import MemoryAccount
 from tests.conformance.account_backend import AccountBackendSuite
+from tests.conformance.account_threads import ThreadsAndContactsSuite
 
 
-class TestMemoryAccount(AccountBackendSuite):
+class TestMemoryAccount(AccountBackendSuite, ThreadsAndContactsSuite):
     @pytest.fixture
     async def backend(self) -> AsyncIterator[AccountBackend]:
         account = MemoryAccount()

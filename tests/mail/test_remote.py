@@ -27,6 +27,7 @@ from leap.mail.remote import RemoteAccount
 from leap.mail.rpc import AccountServer, serve_accounts
 from leap.mail.rpc_frames import MAX_FRAME, VERSION, Hello, pack, read_frame
 from tests.conformance.account_backend import AccountBackendSuite
+from tests.conformance.account_threads import ThreadsAndContactsSuite
 from tests.mail.outgoing_fake import Outgoing
 
 ALICE, BOB, TOKEN = "alice@example.test", "bob@example.test", "a token of the daemon"
@@ -56,11 +57,11 @@ async def backend(server: AccountServer) -> AsyncIterator[RemoteAccount]:
     await account.close()
 
 
-class TestConformance(AccountBackendSuite):
+class TestConformance(AccountBackendSuite, ThreadsAndContactsSuite):
     """The suite every account passes."""
 
 
-class TestConformanceOnAStore(AccountBackendSuite):
+class TestConformanceOnAStore(AccountBackendSuite, ThreadsAndContactsSuite):
     """The same with a real store behind the socket, as in the daemon."""
 
     @pytest.fixture

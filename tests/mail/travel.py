@@ -17,7 +17,7 @@ from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.outgoing.accepting import Outgoing
 from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.sender import Sender
-from leap.mail.outgoing.submission import SubmissionUnavailable
+from leap.mail.outgoing.submission import Refused, SubmissionUnavailable
 from leap.soledad.errors import Unreachable
 from leap.soledad.inbox_seal import seal_to_inbox
 from leap.soledad.material import AccountMaterial
@@ -66,11 +66,12 @@ class FakeProvider:
         self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
     ) -> dict[str, tuple[int, str]]:
         if self.offline:
-            raise SubmissionUnavailable("The provider cannot be reached.")
+            raise SubmissionUnavailable("The provider cannot be reached.", may_have_arrived=False)
         self.submitted.append((submission_id, sender, tuple(recipients), message))
-        results = {}
+        results: dict[str, tuple[int, str]] = {}
         for recipient in recipients:
-            results[recipient] = self.replies.get(recipient, (250, "2.0.0 Accepted"))
+            reply = self.replies.get(recipient, (250, "2.0.0 Accepted"))
+            results[recipient] = Refused(reply) if reply[0] >= 400 else reply
             if results[recipient][0] == 250 and (submission_id, recipient) not in self.seen:
                 self.seen.add((submission_id, recipient))
                 if recipient in self.accounts:

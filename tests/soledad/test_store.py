@@ -131,6 +131,28 @@ async def test_rows_insert_update_delete(tmp_path: Path) -> None:
             await store.transact(lambda tx: tx.row("other", "r0"))
 
 
+async def test_many_rows_and_blobs_at_once_are_as_one_by_one(tmp_path: Path) -> None:
+    async with await open_store(tmp_path / "s.db") as store:
+        small, large = [await store.seal_blob(os.urandom(size)) for size in (100, 300_000)]
+        await store.transact(lambda tx: tx.put_blob(small))
+        await store.transact(lambda tx: tx.put_blobs([small, large, large]))
+        for blob in (small, large):
+            assert len(await store.read_blob(blob.ref)) == blob.ref.size
+        unsent = await store.read(lambda c: c.execute("SELECT blob_id FROM blob_unsent").fetchall())
+        assert sorted(unsent) == sorted((blob.ref.blob_id,) for blob in (small, large))
+        await store.transact(lambda tx: tx.insert_row("note", "gone", {"folder": "in"}))
+        await store.transact(lambda tx: tx.delete_rows("note", ["gone"]))
+        rows = [(row_id, {"folder": "in", "flags": "b a"}) for row_id in ("gone", "a", "b")]
+        await store.transact(lambda tx: tx.insert_rows("note", rows))
+        for row_id, _ in rows:
+            row = await store.transact(lambda tx, row_id=row_id: tx.row("note", row_id))
+            assert (row["folder"], row["flags"]) == ("in", "a b")
+        for again in ([("c", {}), ("a", {})], [("c", {}), ("c", {})]):
+            with pytest.raises(RowExists):
+                await store.transact(lambda tx, again=again: tx.insert_rows("note", again))
+            assert await store.transact(lambda tx: tx.row("note", "c")) is None
+
+
 async def test_updating_ten_thousand_rows_is_one_update(tmp_path: Path) -> None:
     async with await open_store(tmp_path / "s.db") as store:
 

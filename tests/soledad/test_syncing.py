@@ -189,6 +189,7 @@ async def test_running_engines_bring_changes_over_without_asking(account: Accoun
     assert await phone.row("r") is not None
     assert await phone.store.read_blob(refs[0]) == b"head"
     assert states[-1].online
+    assert {state.running for state in states} == {True, False}
     assert {"hello", "head"} <= set(notices)
     end()
     end()

@@ -73,7 +73,7 @@ class Doctor:
                 allow_missing=bool(arguments.get("allow_missing")),
                 progress=told(progress),
             )
-        waiting = sum(entry.state != "sent" for entry in await session.account.outbox())
+        waiting = sum(not entry.ended for entry in await session.account.outbox())
         return {
             "address": session.address,
             "path": path,

@@ -117,6 +117,7 @@ class AccountSession:
         self._unsubscribe = [
             self.engine.on_notice(self._notice),
             self.engine.on_status(self._status_changed),
+            self.engine.on_progress(lambda _: self.account.announce_sync()),
         ]
         for name, work in (
             ("sync", self.engine.run),
@@ -175,6 +176,7 @@ class AccountSession:
             contents_missing=status.contents_missing,
             alarm=status.alarm,
             error=error,
+            running=status.running,
             devices=tuple(SyncDevice(**asdict(device)) for device in status.devices),
         )
 
@@ -322,6 +324,7 @@ class AccountSession:
 
     def _status_changed(self, status: EngineStatus) -> None:
         """Coming online, and the end of the first pull, let everything that waits try again."""
+        self.account.announce_sync()
         online = status.online and not status.provisional
         if online and not self._was_online:
             self.key_care.wake()

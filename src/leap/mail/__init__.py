@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from leap.mail.account import Account
     from leap.mail.answers import PartTree, QueryCount
     from leap.mail.collection import MessageCollection
+    from leap.mail.contacts.model import ContactUse
     from leap.mail.contract import (
         AccountError,
         AccountUnavailable,
@@ -49,7 +50,10 @@ if TYPE_CHECKING:
     from leap.mail.found_messages import FoundMessages
     from leap.mail.message.new_message import File
     from leap.mail.messages import Message
+    from leap.mail.outbox_contract import RecipientResult
     from leap.mail.parts import MessagePart
+    from leap.mail.sending import Outbox, OutboxProgress, SyncProgress
+    from leap.mail.threads.model import ThreadId, ThreadSummary
 
 _MODULES = {
     "account": ("Account",),
@@ -61,6 +65,10 @@ _MODULES = {
     "message.new_message": ("File",),
     "messages": ("Message",),
     "parts": ("MessagePart",),
+    "contacts.model": ("ContactUse",),
+    "outbox_contract": ("RecipientResult",),
+    "sending": ("Outbox", "OutboxProgress", "SyncProgress"),
+    "threads.model": ("ThreadId", "ThreadSummary"),
 }  # all others: `contract`
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -70,6 +78,7 @@ __all__ = [
     "AccountUnavailable",
     "Appended",
     "Change",
+    "ContactUse",
     "ContentUnavailable",
     "Draft",
     "Envelope",
@@ -91,18 +100,24 @@ __all__ = [
     "NoSuchMailbox",
     "NoSuchMessage",
     "NotPermitted",
+    "Outbox",
     "OutboxEntry",
+    "OutboxProgress",
     "PartTree",
     "Person",
     "QueryCount",
     "QueryError",
+    "RecipientResult",
     "RowId",
     "SearchResult",
     "SecurityStatus",
     "SignatureVerdict",
     "StorageFull",
     "SyncDevice",
+    "SyncProgress",
     "SyncStatus",
+    "ThreadId",
+    "ThreadSummary",
     "TooLarge",
     "Transferred",
     "Uid",

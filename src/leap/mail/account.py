@@ -19,6 +19,7 @@ from leap.mail.answers import QueryCount
 from leap.mail.collection import BATCH_MESSAGES as BATCH_MESSAGES
 from leap.mail.collection import BATCH_OCTETS as BATCH_OCTETS
 from leap.mail.collection import MessageCollection as MessageCollection
+from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import (
     AccountBackend,
     Change,
@@ -27,7 +28,6 @@ from leap.mail.contract import (
     MailboxInfo,
     MessageId,
     NoSuchMailbox,
-    OutboxEntry,
     SearchResult,
     SyncStatus,
 )
@@ -36,11 +36,13 @@ from leap.mail.messages import Message as Message
 from leap.mail.messages import messages_of
 from leap.mail.opening import open_backend
 from leap.mail.parts import MessagePart as MessagePart
+from leap.mail.sending import Sending
 from leap.mail.tags import keyword_of
+from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.mail.writing import Writing
 
 
-class Account(Writing):
+class Account(Sending, Writing):
     """One mail account. Made by `open`; `Account(backend)` puts it on any `AccountBackend`."""
 
     def __init__(self, backend: AccountBackend) -> None:
@@ -110,7 +112,7 @@ class Account(Writing):
     # -- messages of all mailboxes
 
     async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
-        """Messages of all mailboxes that fit `query` (docs/search.md), newest first: at most `limit`, without the
+        """Messages of all mailboxes that fit `query` (docs/searching.md), newest first: at most `limit`, without the
         first `offset`. `open_found` makes messages of them. Raises QueryError."""
         return await self.backend.search(query, limit, offset)
 
@@ -145,21 +147,31 @@ class Account(Writing):
         found = await self.backend.rows_of([message_id])
         return (await self.open_found(found[:1]))[0] if found else None
 
+    # -- conversations and people
+
+    def thread(self, thread_id: ThreadId) -> FoundMessages:
+        """The messages of a conversation, of all mailboxes, as a collection; empty when there is no such thread."""
+        return FoundMessages(self.backend, f"thread:{thread_id}")
+
+    async def threads(
+        self, mailbox: str | None = None, limit: int = 50, offset: int = 0
+    ) -> list[ThreadSummary]:
+        """Conversations, the one with the newest message first; of one mailbox (by name, special use or id) those that
+        have a message in it. Raises NoSuchMailbox."""
+        mailbox_id = None
+        if mailbox is not None:
+            mailbox_id = (await self.collection(mailbox)).mailbox.mailbox_id
+        return await self.backend.threads(mailbox_id, limit, offset)
+
+    async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
+        """Whom the person writes to and hears from, the most used first, as the stored mail says."""
+        return await self.backend.contacts(prefix, limit)
+
     # -- the account as a whole
 
     def changes(self) -> AsyncIterator[Change]:
         """Every change from now on; those of one mailbox may be gathered into one."""
         return self.backend.changes()
-
-    async def send(
-        self, raw: bytes, recipients: Sequence[str], *, sender: str | None = None
-    ) -> str:
-        """Puts a message into the durable outbox; answers its id there. Raises NotPermitted, TooLarge."""
-        return await self.backend.submit(raw, sender or self.address, recipients)
-
-    async def outbox(self) -> list[OutboxEntry]:
-        """What is on its way out, and what became of it."""
-        return await self.backend.outbox()
 
     async def sync(self) -> None:
         """Syncs with the provider now, and returns when that is done."""

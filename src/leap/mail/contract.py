@@ -13,6 +13,10 @@ from typing import Literal, NewType, Protocol
 import msgspec
 
 from leap.mail.answers import PartTree, QueryCount
+from leap.mail.contacts.model import ContactUse
+from leap.mail.outbox_contract import OutboxBackend
+from leap.mail.outbox_contract import OutboxEntry as OutboxEntry
+from leap.mail.threads.model import ThreadId, ThreadSummary
 
 MailboxId = NewType("MailboxId", str)
 RowId = NewType("RowId", str)  # one message in one mailbox; a copy is another row
@@ -21,6 +25,7 @@ Uid = NewType("Uid", int)  # RFC 9051 2.3.1.1
 ModSeq = NewType("ModSeq", int)  # RFC 7162 3.1, one counter a mailbox
 
 INBOX = MailboxId("inbox")  # fixed, as are the ids of the special-use mailboxes below
+Topic = Literal["messages", "mailboxes", "outbox", "sync"]
 FlagOp = Literal["set", "add", "remove"]
 SearchedText = Literal["text", "body", "from", "to", "cc", "bcc", "subject"]  # RFC 9051 6.4.4
 SPECIAL_USE = {  # RFC 6154: id -> (name at first, attribute)
@@ -137,11 +142,14 @@ class Transferred(Value, frozen=True, kw_only=True):
 
 
 class Change(Value, frozen=True, kw_only=True):
-    """Something changed: in one mailbox (then `modseq` is its highest now), or in the list of mailboxes."""
+    """Something changed, `topic` says what: the messages of one mailbox (then `modseq` is its highest now), the list
+    of mailboxes, a mail in the outbox (`outbox_id`), or how things stand with sync."""
 
     seq: int  # ascending over the whole account while it is open
-    mailbox_id: MailboxId | None  # None: the list of mailboxes
-    modseq: ModSeq
+    topic: Topic
+    mailbox_id: MailboxId | None = None  # None for all topics but "messages"
+    modseq: ModSeq = ModSeq(0)
+    outbox_id: str = ""
 
 
 class FoundMessage(Value, frozen=True, kw_only=True):
@@ -158,17 +166,6 @@ class SearchResult(Value, frozen=True, kw_only=True):
     found: tuple[FoundMessage, ...]
     more: bool = False
     unsearched: int = 0
-
-
-class OutboxEntry(Value, frozen=True, kw_only=True):
-    outbox_id: str
-    sender: str
-    recipients: tuple[str, ...]
-    subject: str
-    state: Literal["queued", "sending", "sent", "failed"]
-    attempts: int
-    next_attempt: int
-    results: tuple[tuple[str, str], ...] = ()  # (recipient, last word about it)
 
 
 class SyncDevice(Value, frozen=True, kw_only=True):
@@ -188,7 +185,7 @@ class SyncDevice(Value, frozen=True, kw_only=True):
 class SyncStatus(Value, frozen=True, kw_only=True):
     """`provisional` until the first pull of this device is complete; `alarm` is a sentence when sync stopped
     because what the provider showed cannot be true. `contents_missing` counts contents of which the provider
-    last gave nothing, or something else; they are asked for again."""
+    last gave nothing, or something else; they are asked for again. `running`: a sync goes on just now."""
 
     online: bool
     provisional: bool
@@ -200,6 +197,7 @@ class SyncStatus(Value, frozen=True, kw_only=True):
     alarm: str = ""
     error: str = ""
     devices: tuple[SyncDevice, ...] = ()
+    running: bool = False
 
 
 class AccountError(Exception):
@@ -246,7 +244,7 @@ class AccountUnavailable(AccountError):
     """The account is locked, logged out, or its daemon has gone."""
 
 
-class AccountBackend(Protocol):
+class AccountBackend(OutboxBackend, Protocol):
     """One account. Every method may raise `AccountError`; uids that do not exist are passed over in
     silence wherever a set of them is given (RFC 9051 6.4.9)."""
 
@@ -343,19 +341,31 @@ class AccountBackend(Protocol):
         of white space aside. Fetches what is still at the provider. Raises ContentUnavailable."""
 
     async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
-        """Messages of all mailboxes that fit `query`, in the language of docs/search.md, newest first without the
+        """Messages of all mailboxes that fit `query`, in the language of docs/searching.md, newest first without the
         first `offset`. Fetches nothing. Raises QueryError."""
 
     async def count(self, query: str) -> QueryCount:
         """How many messages of all mailboxes fit `query`. Fetches nothing. Raises QueryError."""
 
+    async def thread_ids(self, row_ids: Sequence[RowId]) -> list[ThreadId]:
+        """The conversation each message belongs to, in the order asked; waits for header records as `metadata` does.
+        Raises NoSuchMessage, ContentUnavailable."""
+
+    async def threads(
+        self, mailbox_id: MailboxId | None = None, limit: int = 50, offset: int = 0
+    ) -> list[ThreadSummary]:
+        """Threads of all mailboxes, or those with a message in one; the one with the newest message first."""
+
+    async def thread_rows(self, thread_id: ThreadId) -> list[FoundMessage]:
+        """All rows of a thread, of whatever mailbox, oldest first; none for a thread that is not (or no more)."""
+
+    async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
+        """Whom the person writes to and hears from, the most used first: docs/threads.md. `prefix` is how the address
+        or a word of the name begins."""
+
     def changes(self) -> AsyncIterator[Change]:
         """Every change from the moment of the first `__anext__`-ready call on, from whatever source."""
 
-    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
-        """Puts mail into the durable outbox and answers its id. Raises NotPermitted, TooLarge."""
-
-    async def outbox(self) -> list[OutboxEntry]: ...
     async def sync_now(self) -> None: ...
     async def sync_status(self) -> SyncStatus: ...
     async def close(self) -> None: ...

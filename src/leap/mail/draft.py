@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from mimetypes import guess_type
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ from leap.mail.message.compose import message_id as new_message_id
 from leap.mail.message.header import message_ids
 from leap.mail.message.new_message import File, new_message
 from leap.mail.messages import Message
+from leap.mail.sending import seconds_of
 
 PENDING = "$SubmitPending"  # RFC 4550 2.9 names both keywords
 SUBMITTED = "$Submitted"
@@ -154,12 +156,14 @@ class Draft:
         async with self._turn:
             return (await self._keep(await self._compose())).row_id
 
-    async def send(self, *, again: bool = False) -> str:
+    async def send(self, *, again: bool = False, not_before: datetime | None = None) -> str:
         """Puts it into the durable outbox, moves it to Sent, and answers its id in the outbox.
 
+        `not_before` (with a time zone) is when it may leave; without it, it leaves after the account's delay.
         Raises NotPermitted when policy forbids it (then it stays a draft), when nobody is named, and when an earlier
         `send` may have succeeded, unless `again` says to send it all the same. Raises TooLarge, StorageFull.
         """
+        at = seconds_of(not_before)
         async with self._turn:
             recipients = self.recipients
             if not recipients:
@@ -174,7 +178,7 @@ class Draft:
             raw = await self._compose()
             await self._keep(raw, pending=True)
             try:
-                outbox_id = await self._backend.submit(raw, self.sender.address, recipients)
+                outbox_id = await self._backend.submit(raw, self.sender.address, recipients, at)
             except AccountUnavailable:
                 raise  # whether it was taken is not known: the draft says so
             except Exception:

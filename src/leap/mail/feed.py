@@ -3,8 +3,8 @@
 Invariants:
 * A change is announced after its transaction committed, and before whoever made it is answered.
 * A wake-up is never lost: what is announced while a reader is busy waits for it.
-* Changes of one mailbox that wait for a slow reader become one, with the newest modseq; a reader therefore
-  holds at most one change for each mailbox, in the order of their sequence numbers.
+* Changes of one thing (a mailbox, the list of them, an entry of the outbox, sync) that wait for a slow reader become
+  one, the newest; a reader therefore holds at most one change for each, in the order of their sequence numbers.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator
 
-from leap.mail.contract import Change, MailboxId, ModSeq
+from leap.mail.contract import Change, MailboxId, ModSeq, Topic
 
 
 class ChangeStream:
     """The feed for one reader, from the moment it was made; ends when the account closes or `aclose` is called."""
 
     def __init__(self) -> None:
-        self._waiting: dict[MailboxId | None, Change] = {}
+        self._waiting: dict[tuple[Topic, MailboxId | None, str], Change] = {}
         self._ended = False
         self._wake = asyncio.Event()
 
     def push(self, change: Change) -> None:
-        """Announces a change; one about the same mailbox that still waits is replaced by it."""
-        self._waiting.pop(change.mailbox_id, None)
-        self._waiting[change.mailbox_id] = change
+        """Announces a change; one about the same thing that still waits is replaced by it."""
+        about = (change.topic, change.mailbox_id, change.outbox_id)
+        self._waiting.pop(about, None)
+        self._waiting[about] = change
         self._wake.set()
 
     def end(self) -> None:
@@ -67,9 +68,18 @@ class ChangeFeed:
         self._streams.add(stream)
         return stream
 
-    def announce(self, mailbox_id: MailboxId | None, modseq: ModSeq = ModSeq(0)) -> None:
+    def announce(
+        self,
+        topic: Topic,
+        mailbox_id: MailboxId | None = None,
+        modseq: ModSeq = ModSeq(0),
+        *,
+        outbox_id: str = "",
+    ) -> None:
         self._seq += 1
-        change = Change(seq=self._seq, mailbox_id=mailbox_id, modseq=modseq)
+        change = Change(
+            seq=self._seq, topic=topic, mailbox_id=mailbox_id, modseq=modseq, outbox_id=outbox_id
+        )
         for stream in list(self._streams):
             stream.push(change)
 

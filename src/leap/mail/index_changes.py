@@ -11,20 +11,22 @@ from leap.mail.contract import MailboxId, ModSeq, RowId, Uid
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS
 from leap.mail.search.tables import forget_texts, want_texts
+from leap.mail.threads.listed import forget_facts
 from leap.soledad.changes import Row, RowChange
 from leap.soledad.sqlite import Connection
 
 ARRIVING = 1_000  # rows taken into the index at a time when there are many
 DropBlobs = Callable[[Iterable[str]], None]
 _LEAVING = (
-    "SELECT i.mailbox_id, i.uid, i.flags, i.size FROM json_each(?) j"
+    "SELECT i.mailbox_id, i.uid, i.flags, i.size, i.header_id FROM json_each(?) j"
     " CROSS JOIN mail_index i ON i.row_id = j.value"
 )
 
 
 _WANT = (
-    "INSERT OR IGNORE INTO mail_header_wanted (header_id, internal_date) SELECT ?1, ?2"
-    " WHERE NOT EXISTS (SELECT 1 FROM mail_metadata WHERE header_id = ?1)"
+    "INSERT OR IGNORE INTO mail_header_wanted (header_id, internal_date)"
+    " SELECT j.value ->> 0, j.value ->> 1 FROM json_each(?) j"
+    " WHERE NOT EXISTS (SELECT 1 FROM mail_metadata m WHERE m.header_id = j.value ->> 0)"
 )
 
 
@@ -76,6 +78,7 @@ class IndexChanges:
         self._drop_blobs = drop_blobs
         self._boxes: dict[MailboxId, _Box] = {}
         self.placed: dict[RowId, Placement] = {}
+        self.touched: set[str] = set()  # header records of rows that came or went
 
     @property
     def modseqs(self) -> dict[MailboxId, ModSeq]:
@@ -149,12 +152,11 @@ class IndexChanges:
                 stayed.append((row["mailbox"], header_id, change.row_id))
                 if header_id:
                     renamed.append((header_id, row["internal_date"] or 0))
+                    self.touched.add(header_id)
         self._connection.executemany(
             "UPDATE mail_index SET place = ?, header_id = ? WHERE row_id = ?", stayed
         )
-        self._connection.executemany(
-            _WANT, [(header_id, 0) for _, header_id, _ in stayed if header_id]
-        )
+        self._want([(header_id, 0) for _, header_id, _ in stayed if header_id])
         want_texts(self._connection, renamed)
         if leaving:
             self._leave(leaving)
@@ -267,21 +269,27 @@ class IndexChanges:
             )  # fmt: skip
             if header_id:
                 wanted.append((header_id, date))
+                self.touched.add(header_id)
         self._connection.executemany(
             "INSERT INTO mail_index (mailbox_id, uid, row_id, message_id, header_id, modseq, flags, size,"
             " internal_date, zone, place) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
-        self._connection.executemany(_WANT, wanted)
+        self._want(wanted)
         want_texts(self._connection, wanted)
+
+    def _want(self, headers: Sequence[tuple[str, int]]) -> None:
+        """Header records (id, date) that are to be opened, unless they are."""
+        self._connection.execute(_WANT, (json.dumps(headers),))
 
     def _leave(self, row_ids: Sequence[str]) -> None:
         listed = json.dumps(row_ids)
         gone: list[tuple[MailboxId, int, int]] = []
-        for mailbox_id, uid, flags, size in self._connection.execute(
+        for mailbox_id, uid, flags, size, header_id in self._connection.execute(
             _LEAVING, (listed,)
         ).fetchall():
             box = self._box(mailbox_id)
+            self.touched.add(header_id)
             box.messages -= 1
             box.recent -= uid >= box.recent_from
             box.unseen -= not _seen(flags)
@@ -320,6 +328,7 @@ def drop_unused_metadata(connection: Connection, header_ids: Iterable[str]) -> s
             (listed,),
         )
     forget_texts(connection, list(unused))
+    forget_facts(connection, list(unused))
     return unused
 
 

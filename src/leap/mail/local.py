@@ -31,8 +31,6 @@ from leap.mail.contract import (
     MessageRow,
     ModSeq,
     NewMessage,
-    NotPermitted,
-    OutboxEntry,
     RowId,
     SearchedText,
     SearchResult,
@@ -50,6 +48,7 @@ from leap.mail.model import (
 )
 from leap.mail.new_rows import Arrived as Arrived
 from leap.mail.new_rows import new_row_id, row_values, stored_date, was_there
+from leap.mail.outbox_access import OutboxAccess, Outgoing
 from leap.mail.projection import (
     DirectoryReader,
     MailboxChanged,
@@ -70,6 +69,7 @@ from leap.mail.storing import (
     account_errors,
     keep_all,
 )
+from leap.mail.threads.local import LocalThreads
 from leap.soledad.changes import ChangeSet, Projection
 from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
@@ -77,13 +77,6 @@ from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 
 T = TypeVar("T")
-
-
-class Outgoing(Protocol):
-    """The way out, as `leap.mail.outgoing` offers it."""
-
-    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str: ...
-    async def entries(self) -> list[OutboxEntry]: ...
 
 
 class Syncing(Protocol):
@@ -114,7 +107,7 @@ async def open_mail_store(
     )
 
 
-class LocalAccount(MessageChanges, Replacing):
+class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(
@@ -139,7 +132,9 @@ class LocalAccount(MessageChanges, Replacing):
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
         self._closed = False
-        self._unsubscribe = store.on_change(self._follow)
+        self._unsubscribe = [store.on_change(self._follow)]
+        if outbox is not None:
+            self._unsubscribe.append(outbox.on_progress(self._follow_outbox))
         self._reader.start()
         self._filling.start()
         self._forgetting.start()
@@ -286,11 +281,15 @@ class LocalAccount(MessageChanges, Replacing):
                 for message in messages
             ]
             kept = keep_all(tx, list(zip(prepared, map(stored_date, dates), strict=True)))
-            for row_id, message, fixed, text, date in zip(
-                row_ids, messages, kept, flags, dates, strict=True
-            ):
-                values = row_values(row_id, fixed, mailbox_id, text, date, message.zone)
-                tx.insert_row(MAIL_ROWS.name, row_id, values)
+            tx.insert_rows(
+                MAIL_ROWS.name,
+                [
+                    (row_id, row_values(row_id, fixed, mailbox_id, text, date, message.zone))
+                    for row_id, message, fixed, text, date in zip(
+                        row_ids, messages, kept, flags, dates, strict=True
+                    )
+                ],
+            )
 
         await self._edit(job)
         placed = (report.placed[row_id] for row_id in row_ids)
@@ -351,9 +350,13 @@ class LocalAccount(MessageChanges, Replacing):
                 one.row_id: one for one in arrived if not was_there(tx.connection, one.row_id)
             }.values()
             kept = keep_all(tx, [(one.prepared, stored_date(one.internal_date)) for one in new])
-            for one, fixed in zip(new, kept, strict=True):
-                values = row_values(one.row_id, fixed, INBOX, "", one.internal_date, 0)
-                tx.insert_row(MAIL_ROWS.name, one.row_id, values)
+            tx.insert_rows(
+                MAIL_ROWS.name,
+                [
+                    (one.row_id, row_values(one.row_id, fixed, INBOX, "", one.internal_date, 0))
+                    for one, fixed in zip(new, kept, strict=True)
+                ],
+            )
             also(tx)
 
         await self._edit(job, durable=True)
@@ -372,23 +375,24 @@ class LocalAccount(MessageChanges, Replacing):
     def _follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
         if MailboxListChanged() in changes.tags:
-            self._feed.announce(None)
+            self._feed.announce("mailboxes")
         for tag in changes.tags:
             if isinstance(tag, MailboxChanged):
-                self._feed.announce(tag.mailbox_id, tag.modseq)
+                self._feed.announce("messages", tag.mailbox_id, tag.modseq)
         if changes.from_sync:
             self._reader.more_arrived()
             self._filling.rows_arrived()
 
-    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
-        self._check_open()
-        if self._outbox is None:
-            raise NotPermitted("This account cannot send: it was opened without the daemon.")
-        return await self._outbox.submit(raw, sender, recipients)
+    def _follow_outbox(self, outbox_id: str) -> None:
+        self._feed.announce("outbox", outbox_id=outbox_id)
 
-    async def outbox(self) -> list[OutboxEntry]:
+    def announce_sync(self) -> None:
+        """Whoever syncs the store says that `sync_status` answers something new."""
+        self._feed.announce("sync")
+
+    def _way_out(self) -> Outgoing | None:
         self._check_open()
-        return [] if self._outbox is None else await self._outbox.entries()
+        return self._outbox
 
     async def sync_now(self) -> None:
         self._check_open()
@@ -412,7 +416,8 @@ class LocalAccount(MessageChanges, Replacing):
         if self._closed:
             return
         self._closed = True
-        self._unsubscribe()
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
         self._feed.end()
         await self._reader.close()
         await self._filling.close()

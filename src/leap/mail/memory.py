@@ -36,7 +36,6 @@ from leap.mail.contract import (
     NoSuchMailbox,
     NoSuchMessage,
     NotPermitted,
-    OutboxEntry,
     RowId,
     SearchedText,
     SearchResult,
@@ -47,14 +46,16 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
+from leap.mail.memory_outbox import MAX_MESSAGE, MemoryOutbox
 from leap.mail.message import Message, message_metadata
 from leap.mail.message.scanner import part_tree
+from leap.mail.outbox_access import OutboxAccess
 from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
-from leap.mail.search.query import parse_query
+from leap.mail.search.query import parse_query, threads_of, with_rows
 from leap.mail.search.texts import holds
+from leap.mail.threads.memory import MemoryThreads
 
-MAX_MESSAGE = 50 * 1024 * 1024  # what the provider's MX takes; APPEND allows no more
 MAX_NAME = 1000  # octets of UTF-8; twice what Dovecot allows, and it still fits one IMAP line
 EXPUNGED_KEPT = 50_000  # uids remembered of each mailbox; as `leap.mail.projection`
 _FIRST = Uid(1)
@@ -115,7 +116,7 @@ def check_name(name: str) -> None:
         raise InvalidName("A mailbox name has no control characters and neither * nor %.")
 
 
-class MemoryAccount:
+class MemoryAccount(OutboxAccess, MemoryThreads):
     """An `AccountBackend` which forgets everything when it goes."""
 
     def __init__(
@@ -135,7 +136,8 @@ class MemoryAccount:
         self._closed = False
         self._contents: dict[RowId, bytes] = {}
         self._metadata: dict[RowId, MessageMetadata] = {}  # of those that were asked for
-        self._outbox: list[OutboxEntry] = []
+        self._outbox = MemoryOutbox(address, now=now)
+        self._outbox.on_progress(self._announce_outbox)
         self._streams: weakref.WeakSet[ChangeStream] = weakref.WeakSet()
         self._mailboxes: dict[MailboxId, _Mailbox] = {}
         self._add(MailboxInfo(mailbox_id=INBOX, name="INBOX"))
@@ -172,11 +174,24 @@ class MemoryAccount:
         self._change += 1
         change = Change(
             seq=self._change,
+            topic="messages" if mailbox else "mailboxes",
             mailbox_id=mailbox.info.mailbox_id if mailbox else None,
             modseq=ModSeq(mailbox.modseq if mailbox else 0),
         )
+        self._push(change)
+
+    def _push(self, change: Change) -> None:
         for stream in list(self._streams):
             stream.push(change)
+
+    def _announce_outbox(self, outbox_id: str) -> None:
+        self._change += 1
+        self._push(Change(seq=self._change, topic="outbox", outbox_id=outbox_id))
+
+    def _way_out(self) -> MemoryOutbox:
+        if self._closed:
+            raise AccountUnavailable("The account is closed.")
+        return self._outbox
 
     async def list_mailboxes(self) -> list[MailboxInfo]:
         if self._closed:
@@ -443,6 +458,11 @@ class MemoryAccount:
 
     def _fitting(self, query: str) -> list[FoundMessage]:
         wanted = parse_query(query)
+        rows = {
+            thread_id: frozenset(one.row.row_id for one in self._rows_in_thread(thread_id))
+            for thread_id in threads_of(wanted)
+        }
+        wanted = with_rows(wanted, rows)
         return [
             FoundMessage(mailbox_id=box.info.mailbox_id, row=row)
             for box in self._mailboxes.values()
@@ -496,6 +516,15 @@ class MemoryAccount:
         self._announce(mailbox)
         return made
 
+    def _listed(self) -> list[tuple[MailboxInfo, MessageRow, bytes]]:
+        if self._closed:
+            raise AccountUnavailable("The account is closed.")
+        return [
+            (box.info, row, self._contents[row.row_id])
+            for box in self._mailboxes.values()
+            for row in box.rows.values()
+        ]
+
     # -- the account as a whole
 
     def changes(self) -> AsyncIterator[Change]:
@@ -504,30 +533,6 @@ class MemoryAccount:
             stream.push(None)
         self._streams.add(stream)
         return stream
-
-    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
-        if sender.lower() != self._address.lower():
-            raise NotPermitted(f"This account sends only as {self._address}.")
-        if len(raw) > MAX_MESSAGE:
-            raise TooLarge("A message has at most 50 MiB.")
-        outbox_id = f"o{len(self._outbox) + 1}"
-        self._outbox.append(
-            OutboxEntry(
-                outbox_id=outbox_id,
-                sender=sender,
-                recipients=tuple(recipients),
-                subject=message_metadata(
-                    raw, RowId(outbox_id), SecurityStatus(encryption="local")
-                ).subject,
-                state="queued",
-                attempts=0,
-                next_attempt=int(self._now()),
-            )
-        )
-        return outbox_id
-
-    async def outbox(self) -> list[OutboxEntry]:
-        return list(self._outbox)
 
     async def sync_now(self) -> None:
         """Nothing is elsewhere."""

@@ -28,6 +28,7 @@ from leap.mail.message import Part
 from leap.mail.outline import INLINE, Outline, read_outline
 from leap.mail.parts import CHUNK, MessagePart
 from leap.mail.tags import keyword_of, tag_of, tags_of
+from leap.mail.threads.model import ThreadId
 
 T = TypeVar("T")
 Transfer = Callable[[MailboxId, Sequence[Uid], MailboxId], Awaitable[Transferred]]
@@ -96,6 +97,14 @@ class Message:
         return datetime.fromtimestamp(
             self.row.internal_date, timezone(timedelta(minutes=self.row.zone))
         )
+
+    async def thread_id(self) -> ThreadId:
+        """The conversation it belongs to, for `Account.thread`; docs/threads.md says what may change it.
+
+        Raises NoSuchMessage, ContentUnavailable.
+        """
+        [found] = await self._backend.thread_ids([self.row.row_id])
+        return found
 
     async def refresh(self) -> None:
         """Looks where the message is now, and which flags it has. Raises NoSuchMessage."""

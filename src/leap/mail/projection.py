@@ -28,6 +28,8 @@ from leap.mail.index_faults import index_faults
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS, MAILBOX_TYPE, mailbox_id_of
 from leap.mail.search.tables import create_search, drop_search, search_faults
+from leap.mail.threads.listed import follow_everything, follow_listed
+from leap.mail.threads.tables import create_threads, drop_threads, thread_faults
 from leap.soledad.changes import DocChange, RowChange
 from leap.soledad.document_api import find as find_documents
 from leap.soledad.sqlite import Connection
@@ -130,11 +132,15 @@ class MailIndex:
         if fresh:
             connection.execute("DELETE FROM mail_index")
             drop_search(connection)
+            drop_threads(connection)
         create_search(connection)
         if fresh:
             self._build(connection)
-        self._ensure_boxes(connection, self._directory.read(connection))
+        directory = self._directory.read(connection)
+        self._ensure_boxes(connection, directory)
         expunged.forget_oldest(connection, self._expunged_kept)
+        if create_threads(connection):
+            follow_everything(connection, directory)
 
     def _build(self, connection: Connection) -> None:
         for table in (
@@ -173,17 +179,20 @@ class MailIndex:
         ):
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         drop_search(connection)
-        connection.execute(
-            "DELETE FROM mail_metadata WHERE header_id IN (SELECT blob_id FROM blob)"  # noqa: S608
-            f" OR header_id NOT IN (SELECT header_id FROM {MAIL_ROWS.name}"
-            " WHERE deleted = 0 AND header_id IS NOT NULL)"
-        )
+        drop_threads(connection)
+        for table in ("mail_metadata", "mail_facts"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE header_id IN (SELECT blob_id FROM blob)"  # noqa: S608
+                f" OR header_id NOT IN (SELECT header_id FROM {MAIL_ROWS.name}"
+                " WHERE deleted = 0 AND header_id IS NOT NULL)"
+            )
 
     def faults(self, connection: Connection) -> list[str]:
         """What in the index does not follow from documents and rows."""
         return [
             *index_faults(connection, self._directory.read(connection)),
             *search_faults(connection),
+            *thread_faults(connection),
         ]
 
     def apply(
@@ -205,6 +214,8 @@ class MailIndex:
             changes.follow(remaining, self._directory.read(tx.connection), from_sync)
         if MAIL_ROWS.name in tx.arrived:
             changes.add_missing(self._directory.read(tx.connection))
+        if changes.touched:
+            follow_listed(tx.connection, changes.touched, self._directory.read(tx.connection))
         _finish(tx, changes)
 
     # -- mailboxes
@@ -230,6 +241,19 @@ class MailIndex:
             for place in before.shown_as.keys() | after.shown_as.keys() | set(map(_id_of, docs))
             if before.place(place) != after.place(place)
         }
+        reused = {
+            one
+            for one, info in after.shown.items()
+            if one not in before.shown or before.shown[one].special_use != info.special_use
+        }
+        if reused:  # what counts for contacts is another now
+            changes.touched.update(
+                header_id
+                for (header_id,) in connection.execute(
+                    "SELECT DISTINCT header_id FROM mail_index WHERE mailbox_id IN (SELECT value FROM json_each(?))",
+                    (json.dumps(sorted(reused)),),
+                )
+            )
         if moved:
             found = connection.execute(
                 "SELECT row_id FROM mail_index WHERE place IN (SELECT value FROM json_each(?))"

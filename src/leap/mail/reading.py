@@ -25,7 +25,10 @@ from leap.mail.contract import (
     SecurityStatus,
 )
 from leap.mail.model import decode_record, part_tree
+from leap.mail.projection import DirectoryReader
 from leap.mail.storing import account_errors, keep_metadata
+from leap.mail.threads.facts import facts_of
+from leap.mail.threads.listed import follow_listed
 from leap.soledad.blobs import BlobRef
 from leap.soledad.errors import BlobAltered, SoledadError
 from leap.soledad.sqlite import Connection
@@ -60,6 +63,7 @@ class MessageReader:
         """`on_read` hears of contents that were read, and so are here."""
         self._store = store
         self._on_read = on_read
+        self._directory = DirectoryReader()
         self._more = asyncio.Event()
         self._filling: asyncio.Task[None] | None = None
         self._arrived: list[BlobRef] = []  # blobs that sync brought, some of them header records
@@ -114,7 +118,7 @@ class MessageReader:
                 )
             if not absent:
                 return found
-            await self._open_headers([RowId(row_id) for row_id in absent])
+            await self.open_headers([RowId(row_id) for row_id in absent])
         raise ContentUnavailable("A message's header record cannot be found.")
 
     # -- header records that came by sync
@@ -173,7 +177,8 @@ class MessageReader:
                 return True
             passed += await self._keep(refs)
 
-    async def _open_headers(self, row_ids: Sequence[RowId]) -> None:
+    async def open_headers(self, row_ids: Sequence[RowId]) -> None:
+        """Opens the header records of rows now. Raises ContentUnavailable."""
         listed = json.dumps(list(row_ids))
         with account_errors():
             refs = await self._store.read(
@@ -201,15 +206,18 @@ class MessageReader:
         records = []
         for ref, data in pairs:
             try:
-                records.append((ref.blob_id, decode_record(data)))
+                record = decode_record(data)
             except ContentUnavailable:
                 if strict:
                     raise
                 failed += 1
+                continue
+            records.append((ref.blob_id, record, facts_of(record)))
 
         def job(connection: Connection) -> None:
-            for header_id, record in records:
-                keep_metadata(connection, header_id, record)
+            keep_metadata(connection, records)
+            opened = [header_id for header_id, _, _ in records]
+            follow_listed(connection, opened, self._directory.read(connection))
 
         await self._store.write(job)
         return failed

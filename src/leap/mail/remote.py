@@ -33,7 +33,6 @@ from leap.mail.contract import (
     MessageRow,
     ModSeq,
     NewMessage,
-    OutboxEntry,
     RowId,
     SearchedText,
     SearchResult,
@@ -44,8 +43,10 @@ from leap.mail.contract import (
     Uid,
 )
 from leap.mail.feed import ChangeStream
+from leap.mail.remote_outbox import RemoteOutbox
 from leap.mail.rpc_frames import (
     CHANGES,
+    INLINE_BODY,
     MAX_BODY,
     METHODS,
     PIECE,
@@ -65,10 +66,10 @@ from leap.mail.rpc_frames import (
     pieces,
     read_frame,
 )
+from leap.mail.threads.remote import RemoteThreads
 
 GONE = "The bitmask daemon has ended; start it with `bitmask start`."
 CONNECT_TIMEOUT = 10.0  # seconds
-INLINE_BODY = 64 * 1024  # octets; more is encoded or decoded outside the event loop
 MAX_ANSWERS = 8 * MAX_BODY  # of all calls together; our own daemon, but not without bound
 
 _frames = msgspec.msgpack.Decoder(ToClient)
@@ -97,7 +98,7 @@ class RemoteStream(ChangeStream):
         self._account.forget(self._call_id)
 
 
-class RemoteAccount:
+class RemoteAccount(RemoteOutbox, RemoteThreads):
     """One account, asked over the socket; made by `connect`."""
 
     def __init__(
@@ -400,15 +401,6 @@ class RemoteAccount:
             self._streams[call_id] = stream
             self._write(Call(call_id, CHANGES, msgspec.msgpack.encode(()), True))
         return stream
-
-    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
-        large = len(raw) > INLINE_BODY
-        made: str = await self._call("submit", raw, sender, list(recipients), large=large)
-        return made
-
-    async def outbox(self) -> list[OutboxEntry]:
-        found: list[OutboxEntry] = await self._call("outbox")
-        return found
 
     async def sync_now(self) -> None:
         await self._call("sync_now")

@@ -29,6 +29,7 @@ from leap.mail.contract import (
 )
 from leap.mail.rpc_frames import (
     CHANGES,
+    INLINE_BODY,
     MAX_BODY,
     MAX_CALLS,
     MAX_HELLO,
@@ -53,7 +54,6 @@ from leap.mail.rpc_frames import (
 
 FindAccount = Callable[[str], AccountBackend | None]
 HELLO_TIMEOUT = 10.0  # seconds
-INLINE_BODY = 64 * 1024  # octets; more is encoded or decoded outside the event loop
 
 _log = logging.getLogger(__name__)
 _frames = msgspec.msgpack.Decoder(ToServer)

@@ -23,6 +23,7 @@ import msgspec
 
 from leap.mail import contract
 from leap.mail.answers import PartTree, QueryCount
+from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import (
     AccountError,
     Appended,
@@ -46,6 +47,7 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
+from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
 VERSION = 2
@@ -53,6 +55,7 @@ PIECE = 256 * 1024  # octets: half a millisecond of copying, so that other calls
 MAX_FRAME = PIECE + 4096
 MAX_HELLO = 4096
 MAX_BODY = 3 * MAX_MESSAGE_BYTES  # one call; `add_many` of the facade cuts larger ones
+INLINE_BODY = 64 * 1024  # octets; more is encoded or decoded outside the event loop
 MAX_CALLS = 1000  # running at once on one connection
 CHANGES = "changes"  # the one method whose answer is a stream
 _LENGTH = struct.Struct(">I")
@@ -147,8 +150,16 @@ METHODS: dict[str, Method] = {
     "structure": Method(tuple[RowId], PartTree),
     "rows_of": Method(tuple[list[MessageId]], list[FoundMessage]),
     "replace": Method(tuple[MailboxId, Uid, NewMessage, MailboxId | None], Appended),
-    "submit": Method(tuple[bytes, str, list[str]], str),
-    "outbox": Method(tuple[()], list[OutboxEntry]),
+    "submit": Method(tuple[bytes, str, list[str], int | None], str),
+    "outbox": Method(tuple[str | None], list[OutboxEntry]),
+    "cancel": Method(tuple[str], bool),
+    "retry": Method(tuple[str | None], None),
+    "send_delay": Method(tuple[()], int),
+    "set_send_delay": Method(tuple[int], None),
+    "thread_ids": Method(tuple[list[RowId]], list[ThreadId]),
+    "threads": Method(tuple[MailboxId | None, int, int], list[ThreadSummary]),
+    "thread_rows": Method(tuple[ThreadId], list[FoundMessage]),
+    "contacts": Method(tuple[str, int], list[ContactUse]),
     "sync_now": Method(tuple[()], None),
     "sync_status": Method(tuple[()], SyncStatus),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,9 +22,11 @@ from leap.mail.contract import (
 )
 from leap.mail.message import Message
 from leap.mail.model import HeaderRecord, blob_values, encode_record, record_of
-from leap.mail.search.tables import keep_terms, learn_terms
+from leap.mail.search.tables import keep_terms
 from leap.mail.search.texts import search_terms
 from leap.mail.search.words import Terms
+from leap.mail.threads.facts import Facts, facts_of
+from leap.mail.threads.following import keep_facts
 from leap.soledad.blobs import SealedBlob
 from leap.soledad.blobs.format import seal_blob
 from leap.soledad.envelope import Epoch
@@ -53,17 +56,13 @@ class Prepared(NamedTuple):
 
     record: HeaderRecord
     terms: Terms
+    facts: Facts
     header: SealedBlob
     content: SealedBlob
     original: SealedBlob | None
 
-    def _keep(self, tx: Transaction, date: int) -> dict[str, Any]:
-        tx.put_blob(self.header)
-        tx.put_blob(self.content)
-        if self.original is not None:
-            tx.put_blob(self.original)
-        keep_metadata(tx.connection, self.header.ref.blob_id, self.record)
-        keep_terms(tx.connection, self.header.ref.blob_id, date, self.terms)
+    @property
+    def _columns(self) -> dict[str, Any]:
         return {
             **blob_values("header", self.header.ref),
             **blob_values("content", self.content.ref),
@@ -75,9 +74,20 @@ class Prepared(NamedTuple):
 def keep_all(tx: Transaction, messages: Sequence[tuple[Prepared, int]]) -> list[dict[str, Any]]:
     """Puts blobs, opened header records and search terms of messages into the transaction, each with its internal
     date; answers the fixed columns of their rows."""
-    columns = [made._keep(tx, date) for made, date in messages]
-    learn_terms(tx.connection, [made.terms for made, _ in messages])
-    return columns
+    tx.put_blobs(
+        blob
+        for made, _ in messages
+        for blob in (made.header, made.content, made.original)
+        if blob is not None
+    )
+    keep_metadata(
+        tx.connection,
+        [(made.header.ref.blob_id, made.record, made.facts) for made, _ in messages],
+    )
+    keep_terms(
+        tx.connection, [(made.header.ref.blob_id, date, made.terms) for made, date in messages]
+    )
+    return [made._columns for made, _ in messages]
 
 
 def check_size(raw: bytes, limit: int) -> None:
@@ -102,6 +112,7 @@ def prepare_now(
     return Prepared(
         record,
         terms,
+        facts_of(record),
         seal(encode_record(record)),
         seal(raw),
         None if original is None else seal(original),
@@ -130,6 +141,7 @@ async def prepare(
     return Prepared(
         record,
         terms,
+        facts_of(record),
         await store.seal_blob(encode_record(record)),
         await store.seal_blob(raw),
         None if original is None else await store.seal_blob(original),
@@ -180,23 +192,32 @@ def _prepare_all(
     return [prepare_now(raw, security, None, account=account, epoch=epoch) for raw in raws]
 
 
-def keep_metadata(connection: Connection, header_id: str, record: HeaderRecord) -> None:
-    """Keeps an opened header record where lists find it."""
-    connection.execute(
+def keep_metadata(
+    connection: Connection, records: Sequence[tuple[str, HeaderRecord, Facts]]
+) -> None:
+    """Keeps opened header records (by their blob's id), and what was found in them, where lists find them."""
+    connection.executemany(
         "INSERT OR IGNORE INTO mail_metadata (header_id, envelope, body, body_structure, header_size, subject,"
         " preview, security) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            header_id,
-            record.envelope,
-            record.body,
-            record.body_structure,
-            record.header_size,
-            record.subject,
-            record.preview,
-            msgspec.msgpack.encode(record.security),
-        ),
+        [
+            (
+                header_id,
+                record.envelope,
+                record.body,
+                record.body_structure,
+                record.header_size,
+                record.subject,
+                record.preview,
+                msgspec.msgpack.encode(record.security),
+            )
+            for header_id, record, _ in records
+        ],
     )
-    connection.execute("DELETE FROM mail_header_wanted WHERE header_id = ?", (header_id,))
+    connection.execute(
+        "DELETE FROM mail_header_wanted WHERE header_id IN (SELECT value FROM json_each(?))",
+        (json.dumps([header_id for header_id, _, _ in records]),),
+    )
+    keep_facts(connection, [(header_id, facts) for header_id, _, facts in records])
 
 
 @contextlib.contextmanager

@@ -95,6 +95,18 @@ def encode_material(material: AccountMaterial) -> bytes:
     return msgspec.msgpack.encode(material)
 
 
+class _Address(msgspec.Struct):
+    address: str
+
+
+def address_in(data: bytes) -> str:
+    """The account's address in what `encode_material` wrote; no secret is decoded. Raises WrongKey."""
+    try:
+        return msgspec.msgpack.decode(data, type=_Address).address
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise WrongKey("the account's keys in this store cannot be read") from None
+
+
 def decode_material(data: bytes) -> AccountMaterial:
     """What `encode_material` wrote; raises WrongKey for anything else."""
     try:

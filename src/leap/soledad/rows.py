@@ -154,14 +154,7 @@ class RowTable:
     def insert(self, connection: Connection, row_id: str, values: Mapping[str, Any]) -> RowChange:
         """A new row; columns not given are NULL, sets empty. Raises RowExists."""
         schema = self.schema
-        unknown = values.keys() - set(schema.columns)
-        if unknown:
-            raise ValueError(f"{schema.name} has no column {sorted(unknown)}")
-        row: Row = {"row_id": row_id}
-        for name in (*schema.fixed, *schema.scalars):
-            row[name] = values.get(name)
-        for name in schema.sets:
-            row[name] = set_text(values.get(name, ""))
+        row = self._new_row(row_id, values)
         gone = connection.execute(
             f"SELECT deleted FROM {schema.name} WHERE row_id = ?",  # noqa: S608
             (row_id,),
@@ -180,6 +173,36 @@ class RowTable:
                 (*values_now, row_id),
             )
         return RowChange(schema.name, row_id, None, row)
+
+    def insert_many(
+        self, connection: Connection, rows: Sequence[tuple[str, Mapping[str, Any]]]
+    ) -> list[RowChange]:
+        """Many new rows, as `insert` makes one. Raises RowExists."""
+        known = {
+            row_id
+            for (row_id,) in connection.execute(
+                f"SELECT t.row_id FROM json_each(?) j CROSS JOIN {self.schema.name} t"  # noqa: S608
+                " ON t.row_id = j.value",
+                (json.dumps([row_id for row_id, _ in rows]),),
+            )
+        }
+        if known or len({row_id for row_id, _ in rows}) < len(rows):
+            return [self.insert(connection, row_id, values) for row_id, values in rows]
+        made = [self._new_row(row_id, values) for row_id, values in rows]
+        connection.executemany(self.insert_sql, [self.packed(row) for row in made])
+        return [RowChange(self.schema.name, row["row_id"], None, row) for row in made]
+
+    def _new_row(self, row_id: str, values: Mapping[str, Any]) -> Row:
+        schema = self.schema
+        unknown = values.keys() - set(schema.columns)
+        if unknown:
+            raise ValueError(f"{schema.name} has no column {sorted(unknown)}")
+        row: Row = {"row_id": row_id}
+        for name in (*schema.fixed, *schema.scalars):
+            row[name] = values.get(name)
+        for name in schema.sets:
+            row[name] = set_text(values.get(name, ""))
+        return row
 
     def packed(
         self, row: Row, page_id: str | None = None, *, synced: bool = False

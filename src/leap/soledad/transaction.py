@@ -167,6 +167,10 @@ class Transaction:
         """A new row; columns not given are NULL or the empty set. Raises RowExists."""
         self._rows.append(self.table(schema_name).insert(self.connection, row_id, values))
 
+    def insert_rows(self, schema_name: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Many new rows (id, values) at once. Raises RowExists."""
+        self._rows.extend(self.table(schema_name).insert_many(self.connection, rows))
+
     def update_rows(
         self, schema_name: str, row_ids: Iterable[str], values: Mapping[str, Any]
     ) -> list[RowChange]:
@@ -203,6 +207,10 @@ class Transaction:
     def put_blob(self, blob: SealedBlob | SealedFile) -> None:
         """Keeps a sealed blob; sync sends it before any row that names it."""
         self._blobs.put(self.connection, blob)
+
+    def put_blobs(self, blobs: Iterable[SealedBlob]) -> None:
+        """The same of many."""
+        self._blobs.put_all(self.connection, blobs)
 
     def drop_blobs(self, blob_ids: Iterable[str]) -> None:
         """Says that no row names these any more. They go, here and at the provider, once every device knows."""

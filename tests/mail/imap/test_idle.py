@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leap.mail.contract import INBOX, MailboxId, Uid
+from leap.mail.contract import INBOX, MailboxId, MailboxStatus, Uid
 from leap.mail.memory import MemoryAccount
 from tests.mail.imap.talk import Talk, fill, mail, play, settled
 
@@ -59,6 +59,30 @@ async def test_changes_from_elsewhere_reach_an_idling_session() -> None:
     await settled()
     assert talk.take() == b"", "another mailbox is none of its business"
     assert await talk.send(b"done\r\n") == b"i OK Idled.\r\n"
+    await talk.end()
+
+
+async def test_mail_on_its_way_out_is_none_of_a_sessions_business() -> None:
+    class Counting(MemoryAccount):
+        looks = 0
+
+        async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
+            self.looks += mailbox_id == INBOX
+            return await super().status(mailbox_id)
+
+    account = Counting()
+    talk = await Talk(account).log_in("INBOX")
+    await talk.send(b"i IDLE\r\n")
+    await settled()
+    before = account.looks
+    outbox_id = await account.submit(mail(), account.address, ["bob@example.test"])
+    assert await account.cancel(outbox_id)
+    await settled()
+    assert talk.take() == b""
+    assert account.looks == before
+    await account.create_mailbox("Fresh")
+    await settled()
+    assert account.looks > before  # the list of mailboxes is: this one may be gone
     await talk.end()
 
 

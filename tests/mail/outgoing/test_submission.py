@@ -6,12 +6,15 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from aiosmtplib import SMTP
 
-from leap.mail.outgoing.submission import SmtpSubmission, SubmissionUnavailable
+from leap.mail.outgoing.submission import Refused, SmtpSubmission, SubmissionUnavailable
 from leap.mail.smtp.contract import SmtpConfig, Timeouts
 from leap.mail.smtp.transport import SmtpServer, serve_smtp
+from leap.mail.smtp.wire import Reply
 from tests.mail.smtp.certificate import contexts
 from tests.mail.smtp.conversation import PASSWORD, DecidingHandler
 
@@ -66,11 +69,17 @@ async def test_each_recipient_has_a_result(server: SmtpServer, handler: Deciding
         "later@x.test": (451, "4.3.0 Cannot look."),
     }
     assert handler.mails[0][1] == ("bob@x.test",)
+    # Only before the message was sent it is certain that nobody has it.
+    assert {one for one in everyone if isinstance(result[one], Refused)} == {
+        "no@x.test",
+        "later@x.test",
+    }
     assert await submission.submit("j", ALICE, ["no@x.test"], b"S: x\r\n\r\nb\r\n") == {
         "no@x.test": (550, "5.1.1 No such user.")
     }
     full = await submission.submit("k", ALICE, ["full@x.test"], b"S: x\r\n\r\nb\r\n")
     assert full == {"full@x.test": (452, "4.3.1 Full.")}
+    assert not isinstance(full["full@x.test"], Refused)
     await submission.close()
 
 
@@ -108,15 +117,45 @@ async def test_a_server_without_tls_gets_nothing(handler: DecidingHandler) -> No
 
 async def test_a_lost_login_says_what_to_do(server: SmtpServer) -> None:
     for token in ("wrong", None):
-        with pytest.raises(SubmissionUnavailable, match="log in again"):
+        with pytest.raises(SubmissionUnavailable, match="log in again") as refused:
             await client(server, token).submit("i", ALICE, ["bob@x.test"], b"S: x\r\n\r\nb\r\n")
+        assert not refused.value.may_have_arrived
+
+
+async def test_an_answer_that_is_lost_after_the_message_is_not_taken_for_nothing(
+    server: SmtpServer, handler: DecidingHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = client(server)
+    message = handler.message
+
+    async def then_gone(*arguments: Any) -> Any:
+        await message(*arguments)
+        submission._idle.clear()
+        connections[0].close()
+        return Reply(250, "2.0.0", "Kept.")
+
+    connections: list[SMTP] = []
+    connect = submission._connect
+
+    async def remembered() -> SMTP:
+        connections.append(await connect())
+        return connections[-1]
+
+    monkeypatch.setattr(submission, "_connect", remembered)
+    monkeypatch.setattr(handler, "message", then_gone)
+    with pytest.raises(SubmissionUnavailable, match="before it answered") as lost:
+        await submission.submit("i", ALICE, ["bob@x.test"], b"S: x\r\n\r\nb\r\n")
+    assert lost.value.may_have_arrived
+    assert len(handler.mails) == 1
+    await submission.close()
 
 
 async def test_nobody_listening_is_unavailable(server: SmtpServer) -> None:
     submission = client(server)
     await server.close()
-    with pytest.raises(SubmissionUnavailable, match="cannot be reached"):
+    with pytest.raises(SubmissionUnavailable, match="cannot be reached") as away:
         await submission.submit("i", ALICE, ["bob@x.test"], b"S: x\r\n\r\nb\r\n")
+    assert not away.value.may_have_arrived
 
 
 async def test_a_connection_the_server_dropped_is_replaced(handler: DecidingHandler) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from leap.mail.contract import INBOX, NewMessage, NoSuchMailbox, StorageFull
 from leap.mail.local import LocalAccount, OwnedAccount, open_mail_store
+from leap.mail.porting import batches
 from leap.mail.porting.batches import FileBatches
 from leap.mail.porting.found import Found, SourceMailbox
 from leap.mail.porting.importing import ImportOptions, import_mail
@@ -163,7 +164,10 @@ class Endless:
             n += 1
 
 
-async def test_a_source_that_fails_leaves_what_came_before(account: OwnedAccount) -> None:
+async def test_a_source_that_fails_leaves_what_came_before(
+    account: OwnedAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MOST_MESSAGES", 200)
     with pytest.raises(OSError, match="Input/output"):
         await bring_in(account, Endless(fail_at=450))
     assert len(await account.rows(INBOX)) % 200 == 0
@@ -189,7 +193,11 @@ async def test_a_cancelled_import_ends_at_once(account: OwnedAccount) -> None:
     assert len(await account.rows(INBOX)) >= report.done
 
 
-async def test_a_mailbox_deleted_meanwhile_ends_the_import(account: OwnedAccount) -> None:
+async def test_a_mailbox_deleted_meanwhile_ends_the_import(
+    account: OwnedAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MOST_MESSAGES", 200)
+
     class Deleting(Endless):
         def messages(self, *_: object):  # type: ignore[no-untyped-def]
             for n in range(500):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leap.mail.contract import INBOX, MailboxId, NewMessage, QueryError, SearchedText
+from leap.mail.contract import INBOX, MailboxId, NewMessage, QueryError, SearchedText, Uid
 from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.memory import MemoryAccount
 from leap.mail.search import lookup, plan
@@ -214,14 +214,43 @@ async def test_a_rebuild_gives_the_same_answers_at_once_and_when_it_is_filled(
 async def test_a_transaction_undone_leaves_no_hole_in_the_vocabulary(
     account: LocalAccount, store: Soledad
 ) -> None:
-    from leap.mail.search.tables import learn_terms
+    from leap.mail.search.tables import keep_terms
     from leap.mail.search.words import Terms
 
     def job(connection: Connection) -> None:
-        learn_terms(connection, [Terms("kingfisher heron", False)])
+        keep_terms(connection, [("0" * 32, 1, Terms("kingfisher heron", False))])
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await store.write(job)
     await put(account, mail(["kingfisher"]))
     assert await found(account, "ingfishe") == [1]
+
+
+async def test_text_that_is_no_prose_is_found_without_being_indexed(
+    account: LocalAccount, store: Soledad
+) -> None:
+    pasted = b"".join(b"%064x\r\n" % (n * 0x9E3779B97F4A7C15 % 2**256) for n in range(300))
+    await put(account, b"Subject: a dump\r\n\r\nkingfisher\r\n" + pasted, mail(["heron"]))
+    assert await found(account, "kingfisher") == [1]
+    assert await found(account, "body:9e3779b97f4a7c15") == [1]
+    assert await found(account, "dump -heron") == [1]
+    terms = await store.read(
+        lambda c: [term for (term,) in c.execute("SELECT term FROM mail_term")]
+    )
+    assert not any("9e3779b97f4a7c15" in term for term in terms)
+
+
+async def test_a_number_is_not_given_twice_in_the_index(
+    account: LocalAccount, store: Soledad
+) -> None:
+    async def numbers() -> list[int]:
+        return await store.read(lambda c: [n for (n,) in c.execute("SELECT number FROM mail_text")])
+
+    await put(account, mail(["heron"]), mail(["egret"]))
+    before = await numbers()
+    await account.store_flags(INBOX, [Uid(1), Uid(2)], "add", ["\\Deleted"])
+    await account.expunge(INBOX, None)
+    await put(account, mail(["stork"]))
+    assert min(await numbers()) > max(before)
+    assert await found(account, "stork") == [3]

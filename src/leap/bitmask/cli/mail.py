@@ -31,6 +31,7 @@ _ELSEWHERE = {
     "import": ("leap.bitmask.cli.porting", "import_"),
     "export": ("leap.bitmask.cli.porting", "export"),
     "search": ("leap.bitmask.cli.mail_reading", "search"),
+    "queue": ("leap.bitmask.cli.mail_queue", "queue"),
     "show": ("leap.bitmask.cli.mail_reading", "show"),
 }
 
@@ -102,7 +103,7 @@ def status(home: Home, address: str | None, as_json: bool) -> None:
         sync = result["sync"]
         click.echo(sync["sentence"])
         for entry in result["outbox"]:
-            if entry["state"] != "sent":
+            if entry["state"] not in ("sent", "cancelled"):
                 click.echo(_outbox_words(entry))
         if result["quarantine"]:
             click.echo(

@@ -46,7 +46,7 @@ class ProviderSubmission:
         try:
             info = await self._client.info()
         except SoledadError as error:
-            raise SubmissionUnavailable(str(error)) from error
+            raise SubmissionUnavailable(str(error), may_have_arrived=False) from error
         pem = self._client.ca_pem
         tls = ssl.create_default_context(cadata=pem.decode() if pem is not None else None)
         return SmtpSubmission(

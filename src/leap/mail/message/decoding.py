@@ -16,6 +16,7 @@ _META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:+-]{2,40})", re.IGNORECASE
 )
 _TRAILING = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
+_SPACE_AT_END = (b" \n", b" \r\n", b"\t\n", b"\t\r\n")
 _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _META_WINDOW = 2048  # where browsers look for it (HTML 13.2.3.2 says 1024)
 
@@ -33,7 +34,11 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
         return decode_base64(data)
     if encoding == "quoted-printable":
         # RFC 2045 6.7 (3): white space at the end of a line was added on the way; binascii keeps it
-        return binascii.a2b_qp(_TRAILING.sub(b"", data))
+        if data.endswith((b" ", b"\t")) or any(end in data for end in _SPACE_AT_END):
+            data = _TRAILING.sub(
+                b"", data
+            )  # it stops at each space, and most mails have none there
+        return binascii.a2b_qp(data)
     if encoding in UU_ENCODINGS:
         return decode_uu(data)
     return data

@@ -20,6 +20,7 @@ from leap.mail.outgoing.addresses import domain_of, normal, without_tag
 from leap.mail.outgoing.field_lines import values_of
 from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.outbox_entries import NewEntry, Protection
+from leap.mail.outgoing.outer_header import message_id_of
 from leap.mail.outgoing.pgp_mime import is_encrypted
 from leap.mail.outgoing.policy import (
     Encrypt,
@@ -66,8 +67,16 @@ class Outgoing:
         self._now = now
         self._new_id = new_id
 
-    async def submit(self, raw: bytes, sender: str, recipients: Sequence[str]) -> str:
+    async def submit(
+        self,
+        raw: bytes,
+        sender: str,
+        recipients: Sequence[str],
+        not_before: float | None = None,
+    ) -> str:
         """Keeps a mail durably for sending and answers its id in the outbox.
+
+        It leaves at `not_before` (seconds since 1970), or, without that, after the delay that was set.
 
         Raises TooLarge, StorageFull, and NotPermitted with a sentence: the sender is not this account's, or
         policy forbids it.
@@ -101,20 +110,41 @@ class Outgoing:
             subject=_subject(submitted),
             message=submitted.message,
             added=submitted.added,
-            message_id=submitted.message_id,
+            message_id=message_id_of(values_of(submitted.fields, "message-id"))
+            or submitted.message_id,
             protection=protection,
             policy=submitted.wish,
             created=now,
             message_id_was_given=all(b"message-id" not in line.lower() for line in submitted.added),
+            not_before=not_before,
         )
         try:
             return await self.outbox.add(entry)
         except StoreFull as error:
             raise StorageFull("The disk is full; the message was not accepted.") from error
 
-    async def entries(self) -> list[OutboxEntry]:
-        """What is in the outbox, newest first."""
-        return await self.outbox.entries()
+    async def entries(self, outbox_id: str | None = None) -> list[OutboxEntry]:
+        """What is in the outbox, newest first; or the one of this id."""
+        return await self.outbox.entries(outbox_id)
+
+    async def cancel(self, outbox_id: str) -> bool | None:
+        """See `Outbox.cancel`."""
+        return await self.outbox.cancel(outbox_id)
+
+    async def retry(self, outbox_id: str | None) -> bool:
+        """See `Outbox.make_due`."""
+        return await self.outbox.make_due(outbox_id)
+
+    async def delay(self) -> int:
+        """Seconds a new mail waits before it leaves."""
+        return await self.outbox.delay()
+
+    async def set_delay(self, seconds: int) -> None:
+        await self.outbox.set_delay(seconds)
+
+    def on_progress(self, follower: Callable[[str], None]) -> Callable[[], None]:
+        """See `Outbox.on_progress`."""
+        return self.outbox.on_progress(follower)
 
     def check_sender(self, sender: str) -> None:
         """Raises NotPermitted unless `sender` is the account's address, with or without a +tag."""

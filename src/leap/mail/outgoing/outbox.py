@@ -4,11 +4,12 @@ Tables in the account's SQLCipher store, never synced: an entry belongs to the d
 
 Invariants:
 * `add` answers after the entry is on disk (`synchronous=FULL`); only then may anybody say 250.
-* The copies are stored, durably, before the first attempt: every later attempt sends the same bytes under the same
-  submission id, so that the provider can tell a repetition. Where a copy is made anew, because its key must not be used
-  any more, the new one travels under the id of the old one: the provider, which remembers it for each recipient, gives
-  nobody both.
-* A recipient's state only moves from "waiting" to "sent" or "failed", never back.
+* The copies are stored before the first attempt, which the durable `take` begins: every later attempt sends the same
+  bytes under the same submission id, so that the provider can tell a repetition. Where a copy is made anew, because its
+  key must not be used any more, the new one travels under the id of the old one: the provider, which remembers it for
+  each recipient, gives nobody both.
+* A recipient's state only moves from "waiting" to "sent", "failed" or "cancelled", never back
+  (`outbox_settling`: how sending and cancelling keep out of each other's way).
 * The message is deleted when its entry ends; what remains says to whom it went and when.
 """
 
@@ -16,24 +17,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
-from leap.mail.contract import OutboxEntry
+from leap.mail.outbox_contract import OutboxEntry
+from leap.mail.outgoing import outbox_settling as settling
 from leap.mail.outgoing.outbox_entries import Copy, Entry, NewEntry, Protection, RecipientState
+from leap.mail.outgoing.outbox_listing import read_entries, read_recipients
+from leap.mail.outgoing.outbox_settling import Taken
 from leap.mail.outgoing.outbox_tables import create_tables
 from leap.soledad.sqlite import Connection
+from leap.soledad.transaction import find_setting
 
 T = TypeVar("T")
 
 EXPIRY = 5 * 24 * 3600  # seconds; RFC 5321 4.5.4.1 asks for 4 to 5 days
 RESUBMISSION = 3600  # seconds in which the same octets under the same Message-ID are the same mail
-REMEMBERED = 14 * 24 * 3600  # seconds a settled entry is still listed
+DELAY = "mail.send-delay"  # the setting: seconds a new mail waits before it leaves
 
 
 class _Transaction(Protocol):
     @property
     def connection(self) -> Connection: ...
+    def set_setting(self, name: str, value: Any) -> None: ...
 
 
 class Store(Protocol):
@@ -51,11 +57,17 @@ class Outbox:
         self._now = now
         self._prepared = False
         self._listeners: list[Callable[[], None]] = []
+        self._followers: list[Callable[[str], None]] = []
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Calls `listener` on the loop whenever something may be due; answers how to stop that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def on_progress(self, follower: Callable[[str], None]) -> Callable[[], None]:
+        """Calls `follower` on the loop with the id of each entry that changed; answers how to stop."""
+        self._followers.append(follower)
+        return lambda: self._followers.remove(follower)
 
     async def add(self, new: NewEntry) -> str:
         """Keeps a mail durably and answers its id. Raises what the store raises (StoreFull); then nothing was kept.
@@ -69,15 +81,20 @@ class Outbox:
             digest = new.digest  # here, off the event loop: 50 MB take a tenth of a second
             if digest is not None:
                 known = db.execute(
-                    "SELECT outbox_id FROM outbox WHERE digest = ? AND created > ? AND state != 'failed'",
+                    "SELECT outbox_id FROM outbox WHERE digest = ? AND created > ?"
+                    " AND state NOT IN ('failed', 'cancelled')",
                     (digest, new.created - RESUBMISSION),
                 ).fetchone()
                 if known is not None:
                     return str(known[0])
+            not_before = new.not_before
+            if not_before is None:
+                delay = find_setting(db, DELAY)
+                not_before = new.created + delay if delay else 0.0
             db.execute(
                 "INSERT INTO outbox (outbox_id, sender, subject, size, protection, policy, added, message_id,"
-                " state, attempts, next_attempt, created, expires, reason, digest)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', 0, 0, ?, ?, '', ?)",
+                " state, attempts, next_attempt, not_before, created, expires, reason, digest)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', 0, ?, ?, ?, ?, '', ?)",
                 (
                     new.outbox_id,
                     new.sender,
@@ -87,8 +104,10 @@ class Outbox:
                     new.policy,
                     json.dumps([line.decode("ascii") for line in new.added]),
                     new.message_id,
+                    not_before,
+                    not_before,
                     new.created,
-                    new.created + EXPIRY,
+                    max(new.created, not_before) + EXPIRY,
                     digest,
                 ),
             )
@@ -105,6 +124,7 @@ class Outbox:
 
         outbox_id = await self._write(job)
         self._changed()
+        self._progress(outbox_id)
         return outbox_id
 
     async def due(self, limit: int = 100) -> list[tuple[str, int]]:
@@ -121,12 +141,14 @@ class Outbox:
 
         return await self._read(job)
 
-    async def next_due(self) -> float | None:
-        """When the next attempt of any entry falls (seconds since 1970); None when nothing waits."""
+    async def next_due(self, after: float) -> float | None:
+        """When the first attempt of any entry falls after that time (seconds since 1970); None when none does."""
 
         def job(db: Connection) -> float | None:
             row = db.execute(
                 "SELECT min(next_attempt) FROM outbox WHERE state IN ('queued', 'sending')"
+                " AND next_attempt > ?",
+                (after,),
             ).fetchone()
             return None if row is None or row[0] is None else float(row[0])
 
@@ -144,7 +166,7 @@ class Outbox:
             ).fetchone()
             if row is None:
                 return None
-            recipients = _recipients(db, outbox_id)
+            recipients = read_recipients(db, outbox_id)
             copies = tuple(
                 Copy(
                     name,
@@ -225,27 +247,56 @@ class Outbox:
             )
             return True
 
-        return await self._write(job)
+        # Not durable: `take` is, before anything is sent, and with it all that was committed before.
+        kept = await self._write(job, durable=False)
+        self._progress(outbox_id)
+        return kept
 
-    async def note_results(self, outbox_id: str, results: Mapping[str, tuple[int, str]]) -> None:
-        """Records what was said about recipients: 2xx settles, 5xx settles, anything else is only noted."""
+    async def take(self, outbox_id: str, copy: str) -> Taken:
+        """Takes those who wait for the copy of this name in hand: for them, and nobody else, it may be handed over."""
+        taken = await self._write(lambda tx: settling.take(tx.connection, outbox_id, copy))
+        if taken.new:
+            self._progress(outbox_id)
+        return taken
 
-        def job(tx: _Transaction) -> None:
-            tx.connection.executemany(
-                "UPDATE outbox_recipient SET state = ?, code = ?, reply = ?"
-                " WHERE outbox_id = ? AND address = ? AND state = 'waiting'",
-                [
-                    (_settled(code), code, reply, outbox_id, address)
-                    for address, (code, reply) in results.items()
-                ],
+    async def put_back(self, outbox_id: str, addresses: Collection[str]) -> None:
+        """Nothing was handed over for these: they may be cancelled again."""
+        if addresses:
+            # Not durable: if this is lost, they only count as in hand for longer.
+            await self._write(
+                lambda tx: settling.put_back(tx.connection, outbox_id, addresses), durable=False
             )
+            self._progress(outbox_id)
 
+    async def note_results(
+        self,
+        outbox_id: str,
+        results: Mapping[str, tuple[int, str]],
+        refused: Collection[str] = (),
+    ) -> None:
+        """Records what was said about recipients: 2xx settles, 5xx settles, anything else is only noted.
+
+        For `refused` it is certain that nothing was handed over, now or before: they may be cancelled again.
+        """
         # Not durable: if this is lost, the same bytes go again under the same id, and nothing doubles.
-        await self._write(job, durable=False)
+        await self._write(
+            lambda tx: settling.note_results(tx.connection, outbox_id, results, refused),
+            durable=False,
+        )
+        self._progress(outbox_id)
+
+    async def cancel(self, outbox_id: str) -> bool | None:
+        """Cancels for everybody who waits and is not in hand; False: too late for all. None: no such entry."""
+        now = self._now()
+        cancelled = await self._write(lambda tx: settling.cancel(tx.connection, outbox_id, now))
+        if cancelled:
+            self._changed()
+            self._progress(outbox_id)
+        return cancelled
 
     async def recipients(self, outbox_id: str) -> tuple[RecipientState, ...]:
         """Where each recipient of an entry stands."""
-        return await self._read(lambda db: _recipients(db, outbox_id))
+        return await self._read(lambda db: read_recipients(db, outbox_id))
 
     async def postpone(self, outbox_id: str, until: float, reason: str, *, attempted: bool) -> None:
         """Tries again at `until`; counts an attempt when there was one."""
@@ -258,55 +309,56 @@ class Outbox:
             )
 
         await self._write(job, durable=False)
+        self._progress(outbox_id)
 
-    async def finish(self, outbox_id: str, state: Literal["sent", "failed"]) -> None:
-        """Ends an entry: its message and copies are deleted."""
+    async def finish(self, outbox_id: str) -> None:
+        """Ends an entry whose recipients are all settled, after an attempt."""
         now = self._now()
+        await self._write(
+            lambda tx: settling.end(tx.connection, outbox_id, now, attempts=1), durable=False
+        )
+        self._progress(outbox_id)
 
-        def job(tx: _Transaction) -> None:
-            db = tx.connection
-            db.execute(
-                "UPDATE outbox SET state = ?, ended = ?, attempts = attempts + 1 WHERE outbox_id = ?",
-                (state, now, outbox_id),
-            )
-            _delete_contents(db, outbox_id)
-            old = db.execute(
-                "SELECT outbox_id FROM outbox WHERE ended < ?", (now - REMEMBERED,)
-            ).fetchall()
-            for (forgotten,) in old:
-                db.execute("DELETE FROM outbox_recipient WHERE outbox_id = ?", (forgotten,))
-                db.execute("DELETE FROM outbox WHERE outbox_id = ?", (forgotten,))
+    async def make_due(self, outbox_id: str | None = None) -> bool:
+        """Tries one entry at once, even one that was to leave later, or all that wait but for those which were.
 
-        await self._write(job, durable=False)
+        False when nothing waits.
+        """
 
-    async def make_due(self, outbox_id: str | None = None) -> None:
-        """Tries one entry, or all that wait, at once."""
-
-        def job(tx: _Transaction) -> None:
-            tx.connection.execute(
-                "UPDATE outbox SET next_attempt = 0 WHERE state IN ('queued', 'sending')"
-                " AND (?1 IS NULL OR outbox_id = ?1)",
+        def job(tx: _Transaction) -> list[str]:
+            rows = tx.connection.execute(
+                "UPDATE outbox SET next_attempt = CASE WHEN ?1 IS NULL THEN not_before ELSE 0 END,"
+                " not_before = CASE WHEN ?1 IS NULL THEN not_before ELSE 0 END"
+                " WHERE state IN ('queued', 'sending') AND (?1 IS NULL OR outbox_id = ?1)"
+                " RETURNING outbox_id",
                 (outbox_id,),
             )
+            return [row[0] for row in rows.fetchall()]
 
-        await self._write(job)
+        due = await self._write(job)
         self._changed()
+        for one in due:
+            self._progress(one)
+        return bool(due)
 
-    async def entries(self) -> list[OutboxEntry]:
-        """All entries that are remembered, newest first."""
+    async def entries(self, outbox_id: str | None = None) -> list[OutboxEntry]:
+        """All entries that are remembered, newest first; or the one of this id."""
+        return await self._read(lambda db: read_entries(db, outbox_id))
 
-        def job(db: Connection) -> list[OutboxEntry]:
-            rows = db.execute(
-                "SELECT outbox_id, sender, subject, state, attempts, next_attempt, reason FROM outbox"
-                " ORDER BY created DESC, rowid DESC"
-            ).fetchall()
-            return [_listed(row, _recipients(db, row[0])) for row in rows]
+    async def delay(self) -> int:
+        """Seconds a new mail waits before it leaves."""
+        return int(await self._read(lambda db: find_setting(db, DELAY)) or 0)
 
-        return await self._read(job)
+    async def set_delay(self, seconds: int) -> None:
+        await self._write(lambda tx: tx.set_setting(DELAY, seconds))
 
     def _changed(self) -> None:
         for listener in tuple(self._listeners):
             listener()
+
+    def _progress(self, outbox_id: str) -> None:
+        for follower in tuple(self._followers):
+            follower(outbox_id)
 
     async def _write(self, job: Callable[[Any], T], *, durable: bool = True) -> T:
         await self._prepare()
@@ -320,42 +372,3 @@ class Outbox:
         if not self._prepared:
             await self._store.transact(lambda tx: create_tables(tx.connection), durable=True)
             self._prepared = True
-
-
-def _settled(code: int) -> str:
-    return {2: "sent", 5: "failed"}.get(code // 100, "waiting")
-
-
-def _recipients(db: Connection, outbox_id: str) -> tuple[RecipientState, ...]:
-    rows = db.execute(
-        "SELECT address, submission_id, state, code, reply FROM outbox_recipient"
-        " WHERE outbox_id = ? ORDER BY position",
-        (outbox_id,),
-    )
-    return tuple(RecipientState(*row) for row in rows)
-
-
-def _delete_contents(db: Connection, outbox_id: str) -> None:
-    db.execute("DELETE FROM outbox_copy WHERE outbox_id = ?", (outbox_id,))
-    db.execute("DELETE FROM outbox_message WHERE outbox_id = ?", (outbox_id,))
-
-
-def _listed(row: Sequence[Any], recipients: Sequence[RecipientState]) -> OutboxEntry:
-    outbox_id, sender, subject, state, attempts, next_attempt, reason = row
-    results = []
-    for one in recipients:
-        if one.state == "waiting":
-            words = one.reply or reason or "waiting"
-        else:
-            words = f"{one.state}: {one.code} {one.reply}".strip() if one.code else one.state
-        results.append((one.address, words))
-    return OutboxEntry(
-        outbox_id=outbox_id,
-        sender=sender,
-        recipients=tuple(one.address for one in recipients),
-        subject=subject,
-        state=state,
-        attempts=attempts,
-        next_attempt=int(next_attempt),
-        results=tuple(results),
-    )

@@ -7,19 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-EntryState = Literal["queued", "sending", "sent", "failed"]
+from leap.mail.outbox_contract import ResultState
+
 Protection = Literal["open", "encrypted", "as-is"]
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientState:
-    """`copy` names the one for it, None until the copies are made; `code` and `reply` are the last word heard."""
+    """`copy` names the one for it, None until the copies are made; `code` and `reply` are the last word heard.
+
+    `in_hand`: it may have been handed over, or is just being.
+    """
 
     address: str
     copy: str | None
-    state: Literal["waiting", "sent", "failed"]
+    state: ResultState
     code: int
     reply: str
+    in_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ class Copy:
 class NewEntry:
     """A mail to keep; `added` are header lines of ours, `message` lacks what must not travel.
 
-    `message_id_was_given`: by the mail program, which makes a second submission recognisable.
+    `message_id_was_given`: by the mail program, which makes a second submission recognisable. `not_before`: when it may
+    leave, in seconds since 1970, 0 at once; None after the delay that was set.
     """
 
     outbox_id: str
@@ -59,6 +65,7 @@ class NewEntry:
     policy: str
     created: float
     message_id_was_given: bool = False
+    not_before: float | None = None
 
     @property
     def digest(self) -> bytes | None:

@@ -21,7 +21,8 @@ _TABLES = (
         expires REAL NOT NULL,
         ended REAL,
         reason TEXT NOT NULL,
-        digest BLOB
+        digest BLOB,
+        not_before REAL NOT NULL DEFAULT 0
     ) STRICT""",
     "CREATE INDEX IF NOT EXISTS outbox_digest ON outbox (digest) WHERE digest IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS outbox_due ON outbox (state, next_attempt)",
@@ -44,6 +45,7 @@ _TABLES = (
         state TEXT NOT NULL,
         code INTEGER NOT NULL,
         reply TEXT NOT NULL,
+        in_hand INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (outbox_id, position)
     ) STRICT""",
 )
@@ -53,7 +55,14 @@ _LATER_COLUMNS = (
     ("outbox", "digest", "BLOB"),
     ("outbox_copy", "keys", "TEXT NOT NULL DEFAULT '{}'"),
     ("outbox_copy", "made", "REAL NOT NULL DEFAULT 0"),
+    ("outbox", "not_before", "REAL NOT NULL DEFAULT 0"),
+    ("outbox_recipient", "in_hand", "INTEGER NOT NULL DEFAULT 0"),
 )
+# What a column that came later says of entries from before it: a mail whose copies were made may have been handed over.
+_OF_BEFORE = {
+    "in_hand": "UPDATE outbox_recipient SET in_hand = 1"
+    " WHERE state = 'waiting' AND submission_id IS NOT NULL"
+}
 
 
 def create_tables(connection: Connection) -> None:
@@ -63,5 +72,7 @@ def create_tables(connection: Connection) -> None:
         rows = connection.execute(f"PRAGMA table_info({table})").fetchall()
         if rows and column not in {row[1] for row in rows}:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {definition}")
+            if column in _OF_BEFORE:
+                connection.execute(_OF_BEFORE[column])
     for statement in _TABLES:
         connection.execute(statement)

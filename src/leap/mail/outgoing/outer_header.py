@@ -45,7 +45,7 @@ def outer_fields(
     if cc:
         outer.append(("Cc", cc))
     outer.append(("Date", _date(values_of(fields, "date"), now)))
-    outer.append(("Message-ID", _message_id(values_of(fields, "message-id")) or message_id))
+    outer.append(("Message-ID", message_id_of(values_of(fields, "message-id")) or message_id))
     outer.append(("Subject", OBSCURED_SUBJECT))
     return outer
 
@@ -114,7 +114,7 @@ def _date(values: Sequence[bytes], now: float) -> str:
     return formatdate(int(now))
 
 
-def _message_id(values: Sequence[bytes]) -> str | None:
+def message_id_of(values: Sequence[bytes]) -> str | None:
     if len(values) == 1:
         text = values[0].decode("latin-1")
         if len(text) <= MAX_WORD and _MESSAGE_ID.fullmatch(text):

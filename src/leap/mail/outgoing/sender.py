@@ -2,7 +2,7 @@
 
     due entry -> copies there, and new? -no-> look up keys -> decide -> copies there, to the same keys?
               -no-> encrypt -> keep copies (durable)
-              -> submit each copy with recipients left -> note results (durable)
+              -> each copy: take those who wait for it in hand (durable) -> submit -> note results
               -> all settled: report failures into INBOX, end      else: back-off
 
 Invariants:
@@ -11,6 +11,8 @@ Invariants:
 * What was made `LASTING` ago or longer goes only if it might be made so again now: a key that was blocked, revoked,
   replaced or is in doubt meanwhile stops it, and so does what the person set. A copy for another key is made anew for
   those who wait, under the id of the old one. Whoever got the old one, though its answer was lost, gets no other.
+* A person may cancel at any time: a mail is handed over only for those who were taken in hand before, and whoever
+  is in hand cannot be cancelled until it is certain that nothing was handed over for them.
 * "encrypted" is for ever: such an entry waits or fails when keys are gone, it never becomes clear.
 * One bad entry delays no other; nothing that goes wrong with one ends the worker.
 """
@@ -43,7 +45,7 @@ from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.outbox_entries import Copy, Entry, Protection
 from leap.mail.outgoing.policy import Clear, Decision, Refuse, Wait, decide
 from leap.mail.outgoing.recipient_keys import Keys, look_up, own_key_problem, own_key_sentence
-from leap.mail.outgoing.submission import Submission, SubmissionUnavailable
+from leap.mail.outgoing.submission import Refused, Submission, SubmissionUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +144,9 @@ class Sender:
         entry = await self._outbox.load(outbox_id)
         if entry is None:
             return
+        if not entry.waiting:  # cancelled, or a crash came before its end
+            await self._settle(entry, "")
+            return
         copies = entry.copies if self._are_new(entry) else await self._make_copies(entry)
         if not copies:
             return
@@ -156,6 +161,7 @@ class Sender:
         """Starts what is due and has room; answers how long to sleep."""
         if not self._may_send():
             return FIRST_RETRY
+        now = self._now()
         for outbox_id, size in await self._outbox.due():
             if outbox_id in self._under_way:
                 continue
@@ -164,9 +170,7 @@ class Sender:
                 return IDLE_LOOK  # the end of one of them wakes us
             task = asyncio.create_task(self._guarded(outbox_id))
             self._under_way[outbox_id] = (task, size)
-        if self._under_way:
-            return IDLE_LOOK
-        next_due = await self._outbox.next_due()
+        next_due = await self._outbox.next_due(now)
         if next_due is None:
             return IDLE_LOOK
         return min(IDLE_LOOK, max(0.05, next_due - self._now()))
@@ -302,19 +306,20 @@ class Sender:
 
     async def _submit(self, entry: Entry, copy: Copy) -> str:
         """Submits one copy to those of its recipients who wait; answers why nothing came of it, or ""."""
-        waiting = set(entry.waiting)
-        recipients = [address for address in copy.recipients if address in waiting]
-        if not recipients:
+        taken = await self._outbox.take(entry.outbox_id, copy.name)
+        if not taken.recipients:
             return ""
         try:
             results = await self._submission.submit(
-                copy.submission_id, entry.sender, recipients, copy.message
+                copy.submission_id, entry.sender, list(taken.recipients), copy.message
             )
         except SubmissionUnavailable as error:
+            if not error.may_have_arrived:
+                await self._outbox.put_back(entry.outbox_id, taken.new)
             return str(error)
-        await self._outbox.note_results(
-            entry.outbox_id, {one: results[one] for one in recipients if one in results}
-        )
+        answers = {one: results[one] for one in taken.recipients if one in results}
+        refused = [one for one in taken.new if isinstance(answers.get(one), Refused)]
+        await self._outbox.note_results(entry.outbox_id, answers, refused)
         return ""
 
     async def _settle(self, entry: Entry, problem: str) -> None:
@@ -361,7 +366,7 @@ class Sender:
                 original=None,
                 internal_date=int(now),
             )
-        await self._outbox.finish(entry.outbox_id, "failed" if failed else "sent")
+        await self._outbox.finish(entry.outbox_id)
 
 
 def _for_other_keys(entry: Entry, addressees: Sequence[Addressee], now: float) -> list[Copy]:

@@ -36,8 +36,28 @@ _LOG_IN_CODES = (530, 534, 535, 538)  # RFC 4954 6: about the log-in, not about 
 Result = dict[str, tuple[int, str]]
 
 
+class Refused(tuple[int, str]):
+    """A (code, reply) from before the message was sent: nothing was handed over for this recipient.
+
+    A refusal that comes after it says less: a provider may have kept the mail for some of the recipients.
+    """
+
+    __slots__ = ()
+
+
 class SubmissionUnavailable(Exception):
-    """The provider could not be reached, or cannot take mail now; the text is a sentence for people."""
+    """The provider could not be reached, or cannot take mail now; the text is a sentence for people.
+
+    `may_have_arrived`: False when it is certain that the provider was not handed the mail.
+    """
+
+    def __init__(self, sentence: str, *, may_have_arrived: bool = True) -> None:
+        super().__init__(sentence)
+        self.may_have_arrived = may_have_arrived
+
+
+class _AnswerLost(Exception):
+    """The message was on its way when the connection ended."""
 
 
 class Submission(Protocol):
@@ -46,7 +66,7 @@ class Submission(Protocol):
     async def submit(
         self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
     ) -> Result:
-        """(code, reply) for each recipient; repeating a call with its id delivers nothing twice.
+        """(code, reply) for each recipient, or Refused; repeating a call with its id delivers nothing twice.
 
         Raises SubmissionUnavailable when nothing is known of any recipient.
         """
@@ -88,25 +108,33 @@ class SmtpSubmission:
         try:
             async with self._gate, self._connection() as client:
                 return await self._transaction(client, submission_id, sender, recipients, message)
+        except _AnswerLost as error:
+            raise SubmissionUnavailable(
+                "The provider's submission server ended the connection before it answered."
+            ) from error
         except SMTPAuthenticationError as error:
             raise SubmissionUnavailable(
-                "The provider does not accept this device's log-in any more; log in again."
+                "The provider does not accept this device's log-in any more; log in again.",
+                may_have_arrived=False,
             ) from error
         except SMTPResponseException as error:
             raise SubmissionUnavailable(
-                f"The provider answered: {error.code} {_one_line(error.message)}"
+                f"The provider answered: {error.code} {_one_line(error.message)}",
+                may_have_arrived=False,
             ) from error
         except ssl.SSLCertVerificationError as error:
             raise SubmissionUnavailable(
-                "The submission server's certificate is not valid for this provider."
+                "The submission server's certificate is not valid for this provider.",
+                may_have_arrived=False,
             ) from error
         except (SMTPException, OSError, ValueError) as error:
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
                 raise SubmissionUnavailable(
-                    "The submission server's certificate is not valid for this provider."
+                    "The submission server's certificate is not valid for this provider.",
+                    may_have_arrived=False,
                 ) from error
             raise SubmissionUnavailable(
-                "The provider's submission server cannot be reached."
+                "The provider's submission server cannot be reached.", may_have_arrived=False
             ) from error
 
     async def close(self) -> None:
@@ -149,7 +177,9 @@ class SmtpSubmission:
     async def _connect(self) -> SMTP:
         token = self._token()
         if token is None:
-            raise SubmissionUnavailable("This device is not logged in; log in again.")
+            raise SubmissionUnavailable(
+                "This device is not logged in; log in again.", may_have_arrived=False
+            )
         client = SMTP(
             hostname=self._host,
             port=self._port,
@@ -189,13 +219,13 @@ class SmtpSubmission:
         except SMTPSenderRefused as error:
             if error.code < 500 or error.code in _LOG_IN_CODES:
                 raise
-            return dict.fromkeys(recipients, (error.code, _one_line(error.message)))
+            return dict.fromkeys(recipients, Refused((error.code, _one_line(error.message))))
         results: Result = {}
         for recipient in recipients:
             try:
                 await client.rcpt(recipient, encoding=encoding)
             except SMTPRecipientRefused as error:
-                results[recipient] = (error.code, _one_line(error.message))
+                results[recipient] = Refused((error.code, _one_line(error.message)))
         accepted = [recipient for recipient in recipients if recipient not in results]
         if not accepted:
             await client.rset()
@@ -204,8 +234,10 @@ class SmtpSubmission:
             code, reply = await client.data(message)
         except SMTPResponseException as error:
             if error.code < 400:
-                raise
+                raise _AnswerLost from error
             code, reply = error.code, error.message
+        except (SMTPException, OSError, ValueError) as error:
+            raise _AnswerLost from error
         for recipient in accepted:
             results[recipient] = (code, _one_line(reply))
         return results

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from leap.mail.porting.found import FileSource, Found, Oddity, SourceMailbox
 from leap.soledad.transaction import Transaction
 
-MOST_MESSAGES = 200
+MOST_MESSAGES = 500
 MOST_OCTETS = 8 * 1024 * 1024  # held three times at most: read, made ready, written
 
 

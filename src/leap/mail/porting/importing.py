@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from leap.mail.contract import MailboxId, MailboxInfo, RowId
 from leap.mail.flags import checked_flags, flags_text
 from leap.mail.local import LocalAccount
 from leap.mail.model import MAIL_ROWS
-from leap.mail.new_rows import row_values, stored_date, was_there
+from leap.mail.new_rows import row_values, stored_date
 from leap.mail.porting.batches import Batch, MailSource
 from leap.mail.porting.candidates import Candidate, candidates, prepare_all
 from leap.mail.porting.found import Oddity, SourceMailbox
@@ -58,9 +58,11 @@ class _Chosen(NamedTuple):
 
 
 class _Ready(NamedTuple):
+    """A batch on its way: `prepared` may still be at work while the one before is written and the next one read."""
+
     target: _Target
     chosen: list[_Chosen]
-    prepared: list[Prepared]
+    prepared: asyncio.Task[list[Prepared]]
     batch: Batch
 
 
@@ -100,6 +102,7 @@ async def import_mail(
         for task in (making, storing):
             task.cancel()
         await asyncio.gather(making, storing, return_exceptions=True)
+        await work.end()
 
 
 class _Import:
@@ -122,6 +125,7 @@ class _Import:
         self._directory = DirectoryReader()
         self._looked = 0
         self._made = 0
+        self._preparing: set[asyncio.Task[list[Prepared]]] = set()
 
     # -- from the source to messages that are ready
 
@@ -161,20 +165,27 @@ class _Import:
             return None
         if not chosen and batch.noted is None:
             return None
-        prepared: list[Prepared] = []
-        if chosen:
-            account, epoch = self._store.sealing_keys
-            served = [one.candidate.served for one in chosen]
-            self._made += len(chosen)
-            if self._made <= FIRST_IN_THREAD:
-                prepared = await asyncio.to_thread(
-                    prepare_all, served, account=account, epoch=epoch
-                )
-            else:
-                prepared = await offload.run_batch(
-                    prepare_all, served, account=account, epoch=epoch
-                )
-        return _Ready(target, chosen, prepared, batch)
+        preparing = asyncio.create_task(self._prepare(chosen))
+        self._preparing.add(preparing)
+        preparing.add_done_callback(self._preparing.discard)
+        return _Ready(target, chosen, preparing, batch)
+
+    async def _prepare(self, chosen: Sequence[_Chosen]) -> list[Prepared]:
+        if not chosen:
+            return []
+        account, epoch = self._store.sealing_keys
+        served = [one.candidate.served for one in chosen]
+        self._made += len(chosen)
+        if self._made <= FIRST_IN_THREAD:
+            return await asyncio.to_thread(prepare_all, served, account=account, epoch=epoch)
+        return await offload.run_batch(prepare_all, served, account=account, epoch=epoch)
+
+    async def end(self) -> None:
+        """Lets go of what was not written."""
+        left = list(self._preparing)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _choose(self, target: _Target, looked_at: list[Candidate]) -> list[_Chosen]:
         """Those that are not here yet, one of each."""
@@ -258,33 +269,37 @@ class _Import:
                 info = await self._account.create_mailbox(ready.target.name)
                 ready.target.info = info
             mailbox_id = info.mailbox_id
-        stored = await self._insert(mailbox_id, ready)
+        stored = await self._insert(mailbox_id, ready, await ready.prepared)
         self._report.present += len(ready.chosen) - len(stored)
         self._count(ready.target, stored)
 
-    async def _insert(self, mailbox_id: MailboxId, ready: _Ready) -> list[_Chosen]:
+    async def _insert(
+        self, mailbox_id: MailboxId, ready: _Ready, made: Sequence[Prepared]
+    ) -> list[_Chosen]:
         now = int(self._now())
 
         def job(tx: Transaction) -> list[_Chosen]:
-            stored: list[_Chosen] = []
             if ready.chosen:
                 self._directory.read(tx.connection).require(mailbox_id)
+            # another import, or sync, may have been faster
+            there = rows_known(tx.connection, [one.row_id for one in ready.chosen])
             fresh: list[tuple[_Chosen, Prepared, int]] = []
-            for one, prepared in zip(ready.chosen, ready.prepared, strict=True):
-                if was_there(tx.connection, one.row_id):
-                    continue  # another import, or sync, was faster
+            for one, prepared in zip(ready.chosen, made, strict=True):
+                if one.row_id in there:
+                    continue
                 given = one.candidate.found.internal_date
                 fresh.append((one, prepared, stored_date(now if given is None else given)))
             columns = keep_all(tx, [(prepared, date) for _, prepared, date in fresh])
+            rows = []
             for (one, _, date), fixed in zip(fresh, columns, strict=True):
                 text = flags_text(checked_flags(one.candidate.flags))
                 zone = one.candidate.found.zone
                 values = row_values(one.row_id, fixed, mailbox_id, text, date, zone)
-                tx.insert_row(MAIL_ROWS.name, one.row_id, values)
-                stored.append(one)
+                rows.append((one.row_id, values))
+            tx.insert_rows(MAIL_ROWS.name, rows)
             if ready.batch.noted is not None:
                 ready.batch.noted(tx)
-            return stored
+            return [one for one, _, _ in fresh]
 
         with account_errors():
             return await self._store.transact(job)

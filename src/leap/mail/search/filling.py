@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from leap.mail.message import Message
-from leap.mail.search.tables import keep_terms, learn_terms
+from leap.mail.search.tables import keep_terms
 from leap.mail.search.texts import search_terms
 from leap.mail.search.words import Terms
 from leap.soledad.blobs import BlobRef
@@ -137,9 +137,7 @@ class Filling:
         made = await asyncio.to_thread(_made, contents)
 
         def job(connection: Connection) -> None:
-            for header_id, terms in made:
-                keep_terms(connection, header_id, None, terms)
-            learn_terms(connection, [terms for _, terms in made])
+            keep_terms(connection, [(header_id, None, terms) for header_id, terms in made])
 
         await self._store.write(job)
 

@@ -10,7 +10,20 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 from leap.mail.contract import MailboxInfo, MessageRow
 from leap.mail.message import Message
-from leap.mail.search.query import And, Attachment, Days, Flag, Id, In, Not, Or, Query, Text
+from leap.mail.search.query import (
+    And,
+    Attachment,
+    Days,
+    Flag,
+    Id,
+    In,
+    Not,
+    Or,
+    Query,
+    Rows,
+    Text,
+    Thread,
+)
 from leap.mail.search.texts import has_attachment, holds
 
 Leaf = Text | Attachment
@@ -33,6 +46,10 @@ def judge(query: Query, row: MessageRow, mailbox: MailboxInfo, tell: Tell) -> bo
             return named_so(mailbox, name)
         case Id(beginning):
             return row.row_id.startswith(beginning) or row.message_id.startswith(beginning)
+        case Rows(row_ids):
+            return row.row_id in row_ids
+        case Thread():
+            raise AssertionError("threads are resolved before rows are judged")
         case Days(first, end):
             day = day_of(row)
             return (first is None or day >= first) and (end is None or day < end)

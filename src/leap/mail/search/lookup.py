@@ -19,7 +19,7 @@ COMMON = 500  # messages with the very word: who wants the newest only needs no 
 MATCHED_TERMS = (
     24  # that one MATCH may name; with more, reading their lists one after the other is faster
 )
-MANY = 1_000  # messages: a set of more is not made unless it has to be
+MANY = 2_500  # messages: a set of more is not made unless it has to be
 _SPARSE = 40  # numbers in a row for one that is wanted, up to which reading them all is cheaper than the whole set
 
 _FIELDS: dict[Where, tuple[Field, ...]] = {
@@ -43,7 +43,8 @@ class _Way(NamedTuple):
 
     groups: list[list[str]]
     exact: bool
-    messages: int | None = None  # where they were counted already
+    messages: set[int] | None  # None: too many to have been read yet
+    most: int  # so many messages at most; MANY + 1 stands for more
 
 
 class Judged(NamedTuple):
@@ -66,14 +67,10 @@ class Lookup:
         self.blind = False  # the index has no say
         self.rest = where == "text"  # what is found is right, but more may match
         if where == "attachment":
-            self._ways.append(_Way([[ATTACHMENT]], True))
+            self._ways.append(_way(connection, [[ATTACHMENT]], True))
         else:
             self._look_up(connection, _FIELDS[where], folded, where not in _INEXACT)  # type: ignore[index]
-        self._counts = [
-            _count(connection, way.groups) if way.messages is None else way.messages
-            for way in self._ways
-        ]
-        self._sets = [None] * len(self._ways)
+        self._sets = [way.messages for way in self._ways]
 
     def _look_up(
         self, connection: Connection, fields: Sequence[Field], folded: str, exact: bool
@@ -98,23 +95,31 @@ class Lookup:
             return
         sure = exact and shape.exact
         very = [[mark + shape.pieces[0].text for mark in marks]]
-        count = _count(connection, very) if self._newest and sure else 0
+        first: set[int] | None = None  # the messages with the very word
         groups: list[list[str] | None] = [None]
-        if count < COMMON:
+        if self._newest and sure:
+            first = _few(connection, very, COMMON)
+        if not (self._newest and sure) or first is not None:
             groups = [find_terms(connection, marks, piece) for piece in shape.pieces]
         known = [group for group in groups if group is not None]
         if not known:
             self.blind = True
             if sure:
                 # those with the very word are right, and often there are enough of them
-                self._ways.append(_Way(very, True, count or None))
+                self._ways.append(
+                    _Way(very, True, first, MANY + 1 if first is None else len(first))
+                )
         elif all(known):
-            self._ways.append(_Way(known, sure and len(known) == len(groups)))
+            exact = sure and len(known) == len(groups)
+            if first is not None and set(known[0]) <= set(very[0]):
+                self._ways.append(_Way(very, exact, first, len(first)))
+            else:
+                self._ways.append(_way(connection, known, exact))
 
     @property
     def count(self) -> int | None:
         """At most so many messages match, or have to be read; None: perhaps all."""
-        return None if self.blind or self.rest else sum(self._counts)
+        return None if self.blind or self.rest else sum(way.most for way in self._ways)
 
     def everywhere(self, connection: Connection) -> Judged:
         """Of all messages. What the index cannot tell is not in it."""
@@ -147,7 +152,7 @@ class Lookup:
         low, high = min(numbers), max(numbers)
         if (
             self._sets[at] is not None
-            or self._counts[at] <= MANY
+            or way.most <= MANY
             or high - low > _SPARSE * len(numbers)
             or sum(map(len, way.groups)) > MATCHED_TERMS
         ):
@@ -199,15 +204,10 @@ def find_terms(connection: Connection, marks: Sequence[str], piece: Piece) -> li
     return None if len(found) > MAX_TERMS else found
 
 
-def _count(connection: Connection, groups: list[list[str]]) -> int:
-    """At most so many messages have a term of each group; counted no further than MANY where that saves time."""
+def _way(connection: Connection, groups: list[list[str]], exact: bool) -> _Way:
     if sum(map(len, groups)) <= MATCHED_TERMS:
-        [count] = _column(
-            connection,
-            "SELECT count(*) FROM (SELECT 1 FROM mail_words WHERE mail_words MATCH ? LIMIT ?)",
-            (_match(groups), MANY + 1),
-        )
-        return int(count)
+        found = _few(connection, groups, MANY + 1)
+        return _Way(groups, exact, found, MANY + 1 if found is None else len(found))
     counts: list[int] = []
     for group in groups:
         counts += _column(
@@ -215,7 +215,17 @@ def _count(connection: Connection, groups: list[list[str]]) -> int:
             "SELECT coalesce(sum(v.doc), 0) FROM json_each(?) j CROSS JOIN mail_words_of v ON v.term = j.value",
             (json.dumps(group),),
         )
-    return min(counts)
+    return _Way(groups, exact, None, min(counts))
+
+
+def _few(connection: Connection, groups: list[list[str]], limit: int) -> set[int] | None:
+    """The messages with a term of each group; None when there are `limit` or more."""
+    found = _column(
+        connection,
+        "SELECT rowid FROM mail_words WHERE mail_words MATCH ? LIMIT ?",
+        (_match(groups), limit),
+    )
+    return None if len(found) >= limit else set(found)
 
 
 def _messages(connection: Connection, groups: list[list[str]]) -> set[int]:

@@ -11,15 +11,27 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, timedelta
 from typing import NamedTuple
 
-from leap.mail.contract import MailboxId, MailboxInfo, MessageRow
+from leap.mail.contract import MailboxId, MailboxInfo, MessageRow, RowId
 from leap.mail.listing import ROW, as_row
 from leap.mail.search.judging import Leaf, judge, leaves, named_so
 from leap.mail.search.lookup import MANY, Judged, Lookup
-from leap.mail.search.query import And, Attachment, Days, Flag, Id, In, Not, Or, Query
+from leap.mail.search.query import (
+    And,
+    Attachment,
+    Days,
+    Flag,
+    Id,
+    In,
+    Not,
+    Or,
+    Query,
+    Rows,
+    Thread,
+)
 from leap.soledad.blobs import BlobRef
 from leap.soledad.sqlite import Connection
 
-FIRST_PAGE, LAST_PAGE = 100, 4_000  # messages looked at in one go; more the longer nothing is found
+FIRST_PAGE, LAST_PAGE = 60, 4_000  # messages looked at in one go; more the longer nothing is found
 _EVER = (-(2**62), 2**62)
 
 _ROWS = (
@@ -46,7 +58,7 @@ class Plan:
     def __init__(
         self, connection: Connection, query: Query, mailboxes: Mapping[MailboxId, MailboxInfo]
     ) -> None:
-        self._query = query
+        self.query = query
         self._mailboxes = mailboxes
         self._lookups = {leaf: _lookup(connection, leaf) for leaf in dict.fromkeys(leaves(query))}
         self._first, self._end = _days(query)
@@ -81,13 +93,13 @@ class Plan:
         if not numbers:
             return []
         judged = {leaf: one.among(connection, numbers) for leaf, one in self._lookups.items()}
-        likely = self._may(self._query, set(numbers), judged)
+        likely = self._may(self.query, set(numbers), judged)
         found: list[Candidate] = []
         for number, mailbox_id, content, row in _rows(connection, likely):
             mailbox = self._mailboxes.get(mailbox_id)
             if mailbox is None:
                 continue
-            fits = judge(self._query, row, mailbox, self._teller(number, judged))
+            fits = judge(self.query, row, mailbox, self._teller(number, judged))
             if fits is not False:
                 found.append(Candidate(mailbox, row, fits, content))
         return found
@@ -121,10 +133,12 @@ class Plan:
                 all_terms = [self._bound(connection, term) for term in terms]
                 known = [one for one in all_terms if one is not None]
                 return set().union(*known) if len(known) == len(all_terms) else None
-            case Not() | Flag() | In() | Days():
+            case Not() | Flag() | In() | Days() | Thread():
                 return None
             case Id(beginning):
                 return _with_id(connection, beginning)
+            case Rows(row_ids):
+                return _with_rows(connection, row_ids)
             case _:
                 lookup = self._lookups[query]
                 if lookup.count is None or lookup.count > MANY:
@@ -142,7 +156,7 @@ class Plan:
             for mailbox_id, mailbox in self._mailboxes.items()
             if all(
                 named_so(mailbox, one.mailbox)
-                for one in _conjuncts(self._query)
+                for one in _conjuncts(self.query)
                 if isinstance(one, In)
             )
         ]
@@ -172,7 +186,7 @@ class Plan:
                 return set().union(*(self._may(term, page, judged) for term in terms))
             case Not(inner):
                 return page - self._must(inner, page, judged)
-            case Flag() | In() | Id() | Days():
+            case Flag() | In() | Id() | Days() | Rows() | Thread():
                 return page
             case _:
                 if self._lookups[query].blind or self._lookups[query].rest:
@@ -189,7 +203,7 @@ class Plan:
                 return set().union(*(self._must(term, page, judged) for term in terms))
             case Not(inner):
                 return page - self._may(inner, page, judged)
-            case Flag() | In() | Id() | Days():
+            case Flag() | In() | Id() | Days() | Rows() | Thread():
                 return set()
             case _:
                 return judged[query].sure - self._unindexed
@@ -231,6 +245,15 @@ def _with_id(connection: Connection, beginning: str) -> set[int]:
         "SELECT t.number FROM mail_index i CROSS JOIN mail_text t ON t.header_id = i.header_id"
         " WHERE substr(i.row_id, 1, ?1) = ?2 OR substr(i.message_id, 1, ?1) = ?2",
         (len(beginning), beginning),
+    )
+    return {number for (number,) in found}
+
+
+def _with_rows(connection: Connection, row_ids: Collection[RowId]) -> set[int]:
+    found = connection.execute(
+        "SELECT t.number FROM json_each(?) j CROSS JOIN mail_index i ON i.row_id = j.value"
+        " CROSS JOIN mail_text t ON t.header_id = i.header_id",
+        (json.dumps(list(row_ids)),),
     )
     return {number for (number,) in found}
 

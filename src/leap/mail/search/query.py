@@ -8,6 +8,7 @@
            / tag                                a tag, or the keyword that it is
            / in                                 a mailbox, by name or special use (in:inbox, in:sent)
            / id                                 a message by the beginning of its id, as `search` shows it
+           / thread                             a conversation, by its id
            / before / after                     a day, YYYY-MM-DD, or YYYY-MM, YYYY; after means from then on
 
 A word is found inside longer words too, letter case and accents aside. A colon behind another name is text.
@@ -16,13 +17,15 @@ A word is found inside longer words too, letter case and accents aside. A colon 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from leap.mail.contract import NotPermitted, QueryError
+from leap.mail.contract import NotPermitted, QueryError, RowId
 from leap.mail.search.folding import fold
 from leap.mail.search.texts import Where
 from leap.mail.tags import keyword_of
+from leap.mail.threads.model import ThreadId
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,20 @@ class Id:
 
 
 @dataclass(frozen=True, slots=True)
+class Thread:
+    """The row's message is in that conversation; the account puts `Rows` in its place before it looks."""
+
+    thread_id: ThreadId
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The row is one of these."""
+
+    row_ids: frozenset[RowId]
+
+
+@dataclass(frozen=True, slots=True)
 class Days:
     """The row's date, in the zone it came with, is in [first, end)."""
 
@@ -85,7 +102,7 @@ class Or:
     terms: tuple[Query, ...]
 
 
-Query = Text | Attachment | Flag | In | Id | Days | Not | And | Or
+Query = Text | Attachment | Flag | In | Id | Thread | Rows | Days | Not | And | Or
 
 MAX_QUERY = 2_000  # characters
 MAX_TEXTS = 50  # words and phrases in one query
@@ -140,6 +157,35 @@ def parse_query(text: str) -> Query:
     return parts[0] if len(parts) == 1 else And(parts)
 
 
+def threads_of(query: Query) -> Iterator[ThreadId]:
+    """The conversations a query names."""
+    match query:
+        case And(terms) | Or(terms):
+            for term in terms:
+                yield from threads_of(term)
+        case Not(inner):
+            yield from threads_of(inner)
+        case Thread(thread_id):
+            yield thread_id
+        case _:
+            pass
+
+
+def with_rows(query: Query, rows: Mapping[ThreadId, frozenset[RowId]]) -> Query:
+    """The query with the messages of conversations in place of their ids."""
+    match query:
+        case And(terms):
+            return And(tuple(with_rows(term, rows) for term in terms))
+        case Or(terms):
+            return Or(tuple(with_rows(term, rows) for term in terms))
+        case Not(inner):
+            return Not(with_rows(inner, rows))
+        case Thread(thread_id):
+            return Rows(rows.get(thread_id, frozenset()))
+        case _:
+            return query
+
+
 def _term(name: str | None, value: str, quoted: bool) -> Query | None:
     key = (name or "").lower()
     if key in _PLACES:
@@ -166,6 +212,10 @@ def _term(name: str | None, value: str, quoted: bool) -> Query | None:
             if not value:
                 raise QueryError("After id: comes the beginning of a message's id.")
             return Id(value.lower())
+        case "thread":
+            if not value:
+                raise QueryError("After thread: comes the id of a conversation.")
+            return Thread(ThreadId(value))
         case "before":
             return Days(end=_day(value, key))
         case "after":

@@ -26,9 +26,10 @@ from leap.mail.search.folding import fold
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.lookup import Lookup
 from leap.mail.search.plan import Candidate, Plan
-from leap.mail.search.query import Query, parse_query
+from leap.mail.search.query import Query, parse_query, threads_of, with_rows
 from leap.mail.search.texts import HEADER_FIELDS, header_holds, holds
 from leap.mail.storing import account_errors
+from leap.mail.threads.asking import read_thread
 from leap.soledad.blobs import BlobRef
 from leap.soledad.errors import BlobAltered, Unreachable
 from leap.soledad.sqlite import Connection
@@ -70,10 +71,10 @@ class Searching:
         with account_errors():
             plan, page = await self._store.read(lambda c: self._begin(c, query))
             found: list[FoundMessage] = []
-            unsearched = await self._decide(query, page, found, limit)
+            unsearched = await self._decide(plan.query, page, found, limit)
             while len(found) <= limit and not plan.done:
                 page = await self._store.read(plan.next_page)
-                unsearched += await self._decide(query, page, found, limit)
+                unsearched += await self._decide(plan.query, page, found, limit)
         return SearchResult(
             found=tuple(found[offset:limit]), more=len(found) > limit, unsearched=unsearched
         )
@@ -90,7 +91,7 @@ class Searching:
             plan, page = await self._store.read(lambda c: self._begin(c, query))
             while True:
                 found: list[FoundMessage] = []
-                unsearched += await self._decide(query, page, found, len(page))
+                unsearched += await self._decide(plan.query, page, found, len(page))
                 messages += len(found)
                 unseen += sum("\\Seen" not in one.row.flags for one in found)
                 if plan.done:
@@ -99,7 +100,11 @@ class Searching:
         return QueryCount(messages=messages, unseen=unseen, unsearched=unsearched)
 
     def _begin(self, connection: Connection, query: Query) -> tuple[Plan, list[Candidate]]:
-        plan = Plan(connection, query, self._directory.read(connection).shown)
+        rows = {
+            thread_id: frozenset(one.row.row_id for one in read_thread(connection, thread_id))
+            for thread_id in threads_of(query)
+        }
+        plan = Plan(connection, with_rows(query, rows), self._directory.read(connection).shown)
         return plan, plan.next_page(connection)
 
     async def _decide(

@@ -83,42 +83,67 @@ def drop_search(connection: Connection) -> None:
 
 def want_texts(connection: Connection, arrived: Iterable[tuple[str, int]]) -> None:
     """Messages (header id, date) came into the index; those whose text was not kept in this transaction are wanted."""
+    dates = dict(arrived)
     connection.executemany(
-        "INSERT INTO mail_text (header_id, internal_date, state) SELECT ?1, ?2, 0"
-        " WHERE NOT EXISTS (SELECT 1 FROM mail_text WHERE header_id = ?1)",
-        arrived,
+        "INSERT INTO mail_text (header_id, internal_date, state) VALUES (?, ?, 0)",
+        [(header_id, dates[header_id]) for header_id in _unknown(connection, dates)],
     )
 
 
-def keep_terms(connection: Connection, header_id: str, date: int | None, terms: Terms) -> None:
-    """Puts the terms of a message into the index, once; without a `date` only if the message is still listed.
-
-    They are found when `learn_terms` got them too.
-    """
+def _unknown(connection: Connection, header_ids: Iterable[str]) -> list[str]:
     found = connection.execute(
-        "SELECT number, state FROM mail_text WHERE header_id = ?", (header_id,)
-    ).fetchone()
-    if found is None:
-        if date is None:
-            return
-        number = connection.execute(
-            "INSERT INTO mail_text (header_id, internal_date, state) VALUES (?, ?, ?)",
-            (header_id, date, PARTIAL if terms.partial else INDEXED),
-        ).lastrowid
-    elif found[1] != WANTED:
-        return
-    else:
-        number = found[0]
-        connection.execute(
-            "UPDATE mail_text SET state = ? WHERE number = ?",
-            (PARTIAL if terms.partial else INDEXED, number),
+        "SELECT j.value FROM json_each(?) j"
+        " WHERE NOT EXISTS (SELECT 1 FROM mail_text t WHERE t.header_id = j.value) ORDER BY j.key",
+        (json.dumps(list(header_ids)),),
+    )
+    return [header_id for (header_id,) in found]
+
+
+def keep_terms(connection: Connection, messages: Sequence[tuple[str, int | None, Terms]]) -> None:
+    """Puts the terms of messages (header id, date) into the index, each once; one without a date only if it is still
+    listed."""
+    known: dict[str, tuple[int, int]] = {
+        header_id: (number, state)
+        for header_id, number, state in connection.execute(
+            "SELECT t.header_id, t.number, t.state FROM json_each(?) j CROSS JOIN mail_text t"
+            " ON t.header_id = j.value",
+            (json.dumps([header_id for header_id, _, _ in messages]),),
         )
-    connection.execute("INSERT INTO mail_words (rowid, terms) VALUES (?, ?)", (number, terms.text))
+    }
+    next_number = _last_number(connection) + 1
+    new: list[tuple[int, str, int, int]] = []
+    seen: list[tuple[int, int]] = []
+    words: list[tuple[int, str]] = []
+    for header_id, date, terms in messages:
+        state = PARTIAL if terms.partial else INDEXED
+        found = known.get(header_id)
+        if found is None:
+            if date is None:
+                continue
+            number = next_number
+            next_number += 1
+            new.append((number, header_id, date, state))
+        elif found[1] == WANTED:
+            number = found[0]
+            seen.append((state, number))
+        else:
+            continue
+        known[header_id] = (number, state)
+        words.append((number, terms.text))
+    connection.executemany(
+        "INSERT INTO mail_text (number, header_id, internal_date, state) VALUES (?, ?, ?, ?)", new
+    )
+    connection.executemany("UPDATE mail_text SET state = ? WHERE number = ?", seen)
+    connection.executemany("INSERT INTO mail_words (rowid, terms) VALUES (?, ?)", words)
+    _vocabulary.learn(connection, set().union(*(text.split() for _, text in words)))
 
 
-def learn_terms(connection: Connection, messages: Iterable[Terms]) -> None:
-    """Puts the terms of messages into the vocabulary; in the transaction that keeps them."""
-    _vocabulary.learn(connection, set().union(*(terms.text.split() for terms in messages)))
+def _last_number(connection: Connection) -> int:
+    """The largest that was ever given; SQLite remembers it also of rows that are gone."""
+    found = connection.execute(
+        "SELECT seq FROM sqlite_sequence WHERE name = 'mail_text'"
+    ).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def forget_texts(connection: Connection, header_ids: Sequence[str]) -> None:

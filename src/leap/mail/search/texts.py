@@ -15,11 +15,11 @@ Every field and every part is a text of its own: nothing is found across two of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 from leap.mail.message import Message
-from leap.mail.message.all_text import texts
+from leap.mail.message.all_text import MAX_PART, all_texts, texts
 from leap.mail.search.folding import fold, fold_letters
 from leap.mail.search.words import ATTACHMENT, Field, Terms, body_terms, field_terms, shortened
 
@@ -34,9 +34,8 @@ HEADER_FIELDS: dict[Where, tuple[str, ...]] = {
     "bcc": ("bcc",),
     "subject": ("subject",),
 }
-MAX_TEXT = (
-    1024 * 1024
-)  # characters of a message's field or body in the index; one with more is read when in doubt
+# Characters of a message's field or body in the index; one with more is read when in doubt
+MAX_TEXT = 1024 * 1024
 _PEOPLE: tuple[Where, ...] = ("from", "recipients", "subject", "body")
 
 
@@ -68,26 +67,45 @@ def has_attachment(message: Message) -> bool:
 
 
 def search_terms(message: Message) -> Terms:
-    """The terms under which a message is found; CPU about 0.3 ms for 4 kB of text. Never raises."""
-    terms: set[str] = set()
-    partial = False
+    """The terms under which a message is found; CPU about 0.3 ms for 4 kB of text. Never raises.
+
+    A text with too much in it, or with what are no words (base64 or hexadecimal digits pasted as text), has none in
+    the index: the message is read whenever it could be meant.
+    """
+    fields: set[str] = set()
     names = [name for name, _ in message.attachments(nested=True)]
-    found: Iterable[str]
     field: Field
+    partial = False
     for field, found in (
         ("from", texts_of(message, "from")),
         ("to", texts_of(message, "recipients")),
         ("subject", texts_of(message, "subject")),
         ("name", names),
-        ("body", texts_of(message, "body")),
     ):
         left = MAX_TEXT
         for text in found:
-            folded = fold_letters(text[:left])
-            terms |= body_terms(folded) if field == "body" else field_terms(field, folded)
+            fields |= field_terms(field, fold_letters(text[:left]))
             partial = partial or len(text) > left
             left = max(0, left - len(text))
-    terms, shorter = shortened(terms)
+    body = _body_terms(message)
+    fields, shorter = shortened(fields)
     if names:
-        terms.add(ATTACHMENT)
-    return Terms(" ".join(terms), partial or shorter)
+        fields.add(ATTACHMENT)
+    return Terms(" ".join(fields | (body or set())), partial or shorter or body is None)
+
+
+def _body_terms(message: Message) -> set[str] | None:
+    """The terms of the body; None when it has too much."""
+    if len(message.raw) > MAX_PART and any(
+        part.size > MAX_PART for part in message.root.walk() if part.type in ("text", "message")
+    ):
+        return None
+    terms: set[str] = set()
+    left = MAX_TEXT
+    for _, text in all_texts(message.raw, message.root):
+        left -= len(text)
+        if left < 0:
+            return None
+        terms |= body_terms(fold_letters(text))
+    terms, partial = shortened(terms)
+    return None if partial else terms

@@ -38,6 +38,10 @@ _BODY = re.compile(f"(?P<word>{_BODY_WORD})|(?P<run>[{_RUN}]+)|(?P<symbol>[{_SYM
 _FIELD = re.compile(f"(?P<word>{_FIELD_WORD})|(?P<run>[{_RUN}]+)|(?P<symbol>[{_SYMBOL}])")
 _HIDDEN = {code: 0xE000 + code for code in range(0x21, 0x7F) if not chr(code).isalnum()}
 
+_ASCII_FIELD_WORDS = dict.fromkeys((*range(0x21), 0x7F), " ") | {
+    code: chr(hidden) for code, hidden in _HIDDEN.items()
+}
+
 Field = Literal["body", "from", "to", "subject", "name"]
 MARKS: dict[Field, str] = {
     "body": "",
@@ -84,6 +88,8 @@ def body_terms(folded: str) -> set[str]:
 def field_terms(field: Field, folded: str) -> set[str]:
     """The terms of a header field, each with the field's mark."""
     mark = MARKS[field]
+    if folded.isascii():
+        return {mark + term for term in folded.translate(_ASCII_FIELD_WORDS).split()}
     return {mark + term for term in _terms(_FIELD, folded)}
 
 

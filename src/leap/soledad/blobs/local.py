@@ -56,6 +56,29 @@ class LocalBlobs:
         for table in ("blob_wanted", "blob_lost", "blob_evicted", "blob_trash"):
             connection.execute(f"DELETE FROM {table} WHERE blob_id = ?", (ref.blob_id,))  # noqa: S608
 
+    def put_all(self, connection: Connection, blobs: Iterable[SealedBlob]) -> None:
+        """Keeps new blobs, none of which the provider has."""
+        new = {blob.ref.blob_id: blob for blob in blobs}
+        there = connection.execute(
+            "SELECT blob_id FROM json_each(?) j CROSS JOIN blob ON blob_id = j.value",
+            (json.dumps(list(new)),),
+        ).fetchall()
+        for (blob_id,) in there:
+            del new[blob_id]
+        for blob in new.values():
+            if len(blob.sealed) >= FILE_SIZE:
+                self.files.write(blob.ref.blob_id, blob.sealed)
+        connection.executemany(
+            "INSERT INTO blob (blob_id, sha256, size, sealed) VALUES (?, ?, ?, ?)",
+            [
+                (ref.blob_id, ref.sha256, ref.size, None if len(sealed) >= FILE_SIZE else sealed)
+                for ref, sealed in ((blob.ref, blob.sealed) for blob in new.values())
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO blob_unsent (blob_id) VALUES (?)", [(blob_id,) for blob_id in new]
+        )
+
     def find(self, connection: Connection, blob_id: str) -> bytes | None:
         """The sealed bytes, if they are here; all of them, so not for large ones."""
         place = self.find_place(connection, blob_id)

@@ -221,6 +221,7 @@ class SyncEngine:
             elif alarm:
                 self._board.update(alarm=alarm)
                 raise SyncStopped(alarm)
+            self._board.update(running=True)
             try:
                 result = await self._sync()
             except ProviderLies as error:
@@ -236,6 +237,8 @@ class SyncEngine:
             except SoledadError as error:
                 self._board.update(error=str(error))
                 raise
+            finally:
+                self._board.update(running=False)
             await self.refresh_status()
             self._board.update(online=True, error="", logged_out=False, last_sync=int(self._now()))
             return result

@@ -56,6 +56,7 @@ class EngineStatus:
     alarm: str = ""
     error: str = ""
     logged_out: bool = False
+    running: bool = False  # a sync goes on just now
     devices: tuple[DeviceWord, ...] = ()
 
     @property

@@ -190,9 +190,11 @@ class SessionState:
         try:
             async for change in changes:
                 view = self.view
-                if view is None or change.mailbox_id not in (view.mailbox_id, None):
+                if view is None or change.topic not in ("messages", "mailboxes"):
                     continue
-                if change.mailbox_id is not None and change.modseq <= view.modseq:
+                if change.topic == "messages" and (
+                    change.mailbox_id != view.mailbox_id or change.modseq <= view.modseq
+                ):
                     continue
                 self.stale = True
                 if self.idling:

@@ -1,0 +1,1 @@
+"""Contacts by use: whom a person writes to and hears from, counted from the mail that is stored."""

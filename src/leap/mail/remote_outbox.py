@@ -1,0 +1,43 @@
+"""The outbox of an account that a running daemon holds: the part of `RemoteAccount` that sends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from leap.mail.outbox_contract import OutboxEntry
+from leap.mail.rpc_frames import INLINE_BODY
+
+
+class RemoteOutbox:
+    """See `leap.mail.outbox_contract.OutboxBackend`."""
+
+    async def _call(self, method: str, *arguments: Any, large: bool = False) -> Any:
+        raise NotImplementedError
+
+    async def submit(
+        self, raw: bytes, sender: str, recipients: Sequence[str], not_before: int | None = None
+    ) -> str:
+        large = len(raw) > INLINE_BODY
+        made: str = await self._call(
+            "submit", raw, sender, list(recipients), not_before, large=large
+        )
+        return made
+
+    async def outbox(self, outbox_id: str | None = None) -> list[OutboxEntry]:
+        found: list[OutboxEntry] = await self._call("outbox", outbox_id)
+        return found
+
+    async def cancel(self, outbox_id: str) -> bool:
+        cancelled: bool = await self._call("cancel", outbox_id)
+        return cancelled
+
+    async def retry(self, outbox_id: str | None = None) -> None:
+        await self._call("retry", outbox_id)
+
+    async def send_delay(self) -> int:
+        seconds: int = await self._call("send_delay")
+        return seconds
+
+    async def set_send_delay(self, seconds: int) -> None:
+        await self._call("set_send_delay", seconds)

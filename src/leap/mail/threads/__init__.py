@@ -1,0 +1,1 @@
+"""Threads: which messages belong to one conversation."""
