@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leap.bitmask import autoconfig
@@ -142,12 +142,14 @@ async def test_there_are_not_more_conversations_than_it_wants(server: Autoconfig
         pass
 
 
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 async def test_any_octets_get_an_answer(data: bytes) -> None:
     server = AutoconfigServer(lambda: ACCOUNTS, IMAP, SMTP)
     assert (await server._answer(data + b"\r\n\r\n")).startswith(b"HTTP/1.1 4")
 
 
+@settings(max_examples=30)
 @given(
     st.text(
         st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from leap.bitmask.cli.mail import show_settings
 from leap.bitmask.home import Home
 from leap.bitmask.local_servers import LocalServers, ServerOptions, StartFailure
 from leap.bitmask.sessions import AccountSessions
@@ -75,6 +76,18 @@ async def test_tls_is_spoken_from_the_first_octet_with_a_certificate_of_its_own(
         assert (again.addresses, again.certificate_told()) == kept
     async with servers(tmp_path, ServerOptions(tls=False)) as plain:
         assert (await greeting(plain.addresses["imap"])).startswith(b"* OK ")
+
+
+def test_people_are_told_what_a_program_asks_them(capsys: pytest.CaptureFixture[str]) -> None:
+    login = {"user": "alice@example.test", "password": "abcd-efgh"}
+    servers = {
+        name: {"host": "127.0.0.1", "port": 1, "tls": True, **login} for name in ("imap", "smtp")
+    }
+    show_settings({**servers, "certificate": "/home/tls/local.pem", "certificate_sha256": "AB:CD"})
+    told = capsys.readouterr().out
+    assert "IMAP  127.0.0.1 port 1, TLS," in told
+    assert "/home/tls/local.pem" in told
+    assert "SHA-256 AB:CD" in told
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "desk.example.test"])

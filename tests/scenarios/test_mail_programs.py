@@ -133,9 +133,14 @@ def rest(imap: imaplib.IMAP4) -> bytes:
 
 def test_a_new_app_password_ends_the_sessions_of_the_old_one(device: Device) -> None:
     before = device.logins["bob"]
-    with device.imap("bob") as imap, device.imap("alice") as other:
+    with (
+        device.imap("bob") as imap,
+        device.smtp("bob") as smtp,
+        device.imap("alice") as other,
+    ):
         after = device.ask("mail-settings", address="bob@example.test", new_password=True)
         assert b"* BYE " in rest(imap)
+        assert smtp.getreply()[0] == 421
         assert other.noop()[0] == "OK"
     assert after["imap"]["password"] != before["imap"]["password"]
     with pytest.raises(imaplib.IMAP4.error), device.imap("bob"):
@@ -163,9 +168,14 @@ def test_a_mail_program_comes_by_the_unix_socket(device: Device) -> None:
 
 
 def test_logging_out_ends_the_sessions_of_that_account_only(device: Device) -> None:
-    with device.imap("bob") as imap, device.imap("alice") as other:
+    with (
+        device.imap("bob") as imap,
+        device.smtp("bob") as smtp,
+        device.imap("alice") as other,
+    ):
         assert device.ask("user-logout", address="bob@example.test")["revoked"]
         assert b"* BYE " in rest(imap)
+        assert smtp.getreply()[0] == 421
         assert other.noop()[0] == "OK"
     with pytest.raises(imaplib.IMAP4.error), device.imap("bob"):
         pass

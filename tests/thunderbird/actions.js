@@ -125,11 +125,16 @@ async function transfer(address, from, subject, to, isMove) {
   );
 }
 
-async function remove(address, path, subject) {
+async function remove(address, path, subject, forGood) {
   const folder = folderOf(address, path);
   await copyDone(listener =>
-    folder.deleteMessages([find(folder, subject)], msgWindow(), false, false, listener, true)
+    folder.deleteMessages([find(folder, subject)], msgWindow(), forGood, false, listener, !forGood)
   );
+}
+
+// What is marked as deleted goes.
+async function compact(address, path) {
+  await urlDone(listener => folderOf(address, path).compact(listener, msgWindow()));
 }
 
 // -- writing ---------------------------------------------------------------------------------------------------------

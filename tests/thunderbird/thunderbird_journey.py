@@ -137,12 +137,14 @@ def test_it_shows_the_folders_and_the_headers_of_all_mail(desk: Desk) -> None:
 def test_it_downloads_all_mail_and_holds_the_octets_served(desk: Desk) -> None:
     desk.run("downloadAll", "INBOX")
     soon(lambda: all(header["offline"] for header in desk.headers().values()))
+    fetches = [line for line in desk.thunderbird.sent() if "BODY.PEEK[]" in line]
     for number in (0, 41, 99):
         text = desk.run("source", "INBOX", f"mail {number}").encode("latin-1")
         lines = [line for line in text.splitlines() if not line.startswith(b"X-Mozilla-")]
         served = desk.octets(f"mail {number}")
         assert lines == served.splitlines()
         assert _mail(number).partition(b"\r\n\r\n")[2] in served
+    assert [line for line in desk.thunderbird.sent() if "BODY.PEEK[]" in line] == fetches
 
 
 def test_reading_flagging_and_tagging_reach_the_server(desk: Desk) -> None:
@@ -173,11 +175,16 @@ def test_copies_moves_and_deletions_reach_the_server(desk: Desk) -> None:
     # What moves is shown at once and told to the server half a second later.
     desk.run("transfer", "INBOX", "mail 11", "Projekt Größe", True)
     soon(lambda: set(desk.served(name)) == {"mail 10", "mail 11"})
-    desk.run("remove", "INBOX", "mail 12")
+    desk.run("remove", "INBOX", "mail 12", False)
     soon(lambda: "mail 12" in desk.served("Trash"))
     left = desk.served()
     assert "mail 10" in left
     assert not {"mail 11", "mail 12"} & set(left)
+    desk.run("synchronise", "Trash")
+    desk.run("remove", "Trash", "mail 12", True)
+    soon(lambda: "mail 12" not in desk.headers("Trash"))
+    desk.run("compact", "Trash")
+    soon(lambda: "mail 12" not in desk.served("Trash"))
     desk.run("synchronise", "Projekt Größe")
     soon(lambda: set(desk.headers("Projekt Größe")) == {"mail 10", "mail 11"})
     assert desk.octets("mail 11", name).endswith(_mail(11).partition(b"\r\n\r\n")[2])

@@ -134,7 +134,9 @@ class Commands:
         return await self._described(session)
 
     async def user_logout(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        revoked = await self._sessions.log_out(text(arguments, "address"))
+        account = self._session(arguments).account
+        revoked = await self._sessions.log_out(account.address)
+        self._daemon.servers.end_sessions(account, "The account was logged out.")
         return {"revoked": revoked}
 
     async def user_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from leap.bitmask.autoconfig import AutoconfigServer, LocalServer
 from leap.bitmask.home import Home
 from leap.bitmask.sessions import AccountSessions
+from leap.mail.contract import AccountBackend
 from leap.mail.imap.transport import ImapServer, is_loopback, serve_imap
 from leap.mail.outgoing.gateway import gateway_handler
 from leap.mail.smtp.contract import SmtpConfig
@@ -107,10 +108,12 @@ class LocalServers:
         for path in self.sockets.values():
             path.unlink(missing_ok=True)
 
-    def end_sessions(self, account: object, reason: str) -> None:
-        """Says BYE to the IMAP sessions of one account."""
-        for server in self._imap:
-            server.end_sessions(account, reason)
+    def end_sessions(self, account: AccountBackend, reason: str) -> None:
+        """Ends what mail programs have open for one account; a mail that is being sent is taken first."""
+        for imap in self._imap:
+            imap.end_sessions(account, reason)
+        for smtp in self._smtp:
+            smtp.end_sessions(account.address)
 
     @property
     def tls(self) -> bool:

@@ -162,3 +162,17 @@ async def test_it_makes_a_folder_copies_moves_deletes_and_files_what_it_sent(
         """,
         account=account,
     )
+
+
+async def test_it_deletes_for_good_and_compacts(account: MemoryAccount) -> None:
+    await play(
+        """
+        C: 2 uid store 1 +Flags (\\Seen \\Deleted)
+        S: * 1 FETCH (UID 1 FLAGS (\\Deleted \\Seen))
+        S: 2 OK …
+        C: 3 expunge
+        S: * 1 EXPUNGE
+        S: 3 OK …
+        """,
+        account=account,
+    )
