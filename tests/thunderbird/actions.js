@@ -117,11 +117,13 @@ function tag(address, path, subject, keyword) {
   folder.addKeywordsToMessages([find(folder, subject)], keyword);
 }
 
+// Without the possibility to undo, it is told to the server at once; with it (see remove) half a second later, and then
+// what comes while that goes on may wait for the next change.
 async function transfer(address, from, subject, to, isMove) {
   const source = folderOf(address, from);
   const target = folderOf(address, to);
   await copyDone(listener =>
-    MailServices.copy.copyMessages(source, [find(source, subject)], target, isMove, listener, msgWindow(), true)
+    MailServices.copy.copyMessages(source, [find(source, subject)], target, isMove, listener, msgWindow(), false)
   );
 }
 

@@ -93,8 +93,10 @@ def soon(condition: Callable[[], Any]) -> Any:
     return value
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+@pytest.fixture(scope="module", params=[False, True], ids=["as installed", "condstore"])
+def desk(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Desk]:
     program = needs_program("thunderbird")
     folder: Path = tmp_path_factory.mktemp("desk")
     with world(folder) as made:
@@ -106,7 +108,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
                 assert append(imap, "INBOX", _mail(number))[0] == "OK"
         settings = device.ask("mail-settings", address=ALICE)
         base = settings["autoconfig"].partition("/mail/")[0]
-        preferences = {**PREFERENCES, "mailnews.auto_config_url": f"{base}/v1.1/"}
+        preferences = {
+            **PREFERENCES,
+            "mailnews.auto_config_url": f"{base}/v1.1/",
+            "mail.server.default.use_condstore": request.param,
+        }
         with Thunderbird(program, folder / "thunderbird", preferences) as thunderbird:
             password = device.logins["alice"]["imap"]["password"]
             found = thunderbird.run("setUp", "Alice", ALICE, password)
@@ -172,7 +178,6 @@ def test_copies_moves_and_deletions_reach_the_server(desk: Desk) -> None:
     name = "Projekt Gr&APYA3w-e"
     desk.run("transfer", "INBOX", "mail 10", "Projekt Größe", False)
     soon(lambda: set(desk.served(name)) == {"mail 10"})
-    # What moves is shown at once and told to the server half a second later.
     desk.run("transfer", "INBOX", "mail 11", "Projekt Größe", True)
     soon(lambda: set(desk.served(name)) == {"mail 10", "mail 11"})
     desk.run("remove", "INBOX", "mail 12", False)

@@ -176,3 +176,19 @@ async def test_it_deletes_for_good_and_compacts(account: MemoryAccount) -> None:
         """,
         account=account,
     )
+
+
+async def test_with_condstore_it_asks_for_what_changed_since_nothing(
+    account: MemoryAccount,
+) -> None:
+    await play(
+        """
+        C: 2 UID fetch 1:* (FLAGS) (CHANGEDSINCE 0)
+        S: * 1 FETCH (UID 1 FLAGS () MODSEQ (…))
+        S: * 2 FETCH (UID 2 FLAGS () MODSEQ (…))
+        S: * 3 FETCH (UID 3 FLAGS () MODSEQ (…))
+        S: * OK [HIGHESTMODSEQ …] …
+        S: 2 OK …
+        """,
+        account=account,
+    )
