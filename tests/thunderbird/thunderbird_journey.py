@@ -9,7 +9,6 @@ import email.utils
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from tests.conftest import needs_program
 from tests.scenarios.world import Device, append, fetched, world
 from tests.thunderbird.marionette import Thunderbird
 
-ALICE, BOB = "alice@example.test", "bob@example.test"
+BOB = "bob@example.test"
 MAILS = 100
 PATIENCE = 30.0
 PREFERENCES: dict[str, Any] = {
@@ -42,7 +41,7 @@ PREFERENCES: dict[str, Any] = {
 def _mail(number: int) -> bytes:
     date = email.utils.formatdate(1_793_000_000 + 60 * number)
     return (
-        f"From: Bob <{BOB}>\r\nTo: Alice <{ALICE}>\r\nSubject: mail {number}\r\nDate: {date}\r\n"
+        f"From: Bob <{BOB}>\r\nTo: Alice <alice@example.test>\r\nSubject: mail {number}\r\nDate: {date}\r\n"
         f"Message-ID: <{number}@example.test>\r\nMIME-Version: 1.0\r\n"
         "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
         f"Zeile {number}: Grüße, und ein Punkt:\r\n.\r\n" + "mehr Text\r\n" * (number % 7)
@@ -51,14 +50,19 @@ def _mail(number: int) -> bytes:
 
 @dataclass
 class Desk:
-    """Alice's machine: the daemon, and Thunderbird set up with her account."""
+    """A person's machine: the daemon, and Thunderbird set up with the account."""
 
     device: Device
+    person: str
     thunderbird: Thunderbird
     found: dict[str, Any]
 
+    @property
+    def address(self) -> str:
+        return f"{self.person}@example.test"
+
     def run(self, action: str, *arguments: Any) -> Any:
-        return self.thunderbird.run(action, ALICE, *arguments)
+        return self.thunderbird.run(action, self.address, *arguments)
 
     def headers(self, path: str = "INBOX") -> dict[str, dict[str, Any]]:
         return {header["subject"]: header for header in self.run("headers", path)}
@@ -66,7 +70,7 @@ class Desk:
     def served(self, mailbox: str = "INBOX") -> dict[str, set[str]]:
         """The flags of each message by its subject, asked by another connection."""
         found = {}
-        with self.device.imap("alice") as imap:
+        with self.device.imap(self.person) as imap:
             assert imap.select(f'"{mailbox}"', readonly=True)[0] == "OK"
             _, data = imap.uid("FETCH", "1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
             for part in data:
@@ -77,7 +81,7 @@ class Desk:
         return found
 
     def octets(self, subject: str, mailbox: str = "INBOX") -> bytes:
-        with self.device.imap("alice") as imap:
+        with self.device.imap(self.person) as imap:
             imap.select(f'"{mailbox}"', readonly=True)
             _, found = imap.uid("SEARCH", "SUBJECT", f'"{subject}"')
             _, data = imap.uid("FETCH", found[0].split()[0].decode(), "BODY.PEEK[]")
@@ -93,43 +97,52 @@ def soon(condition: Callable[[], Any]) -> Any:
     return value
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["as installed", "condstore"])
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+    with world(tmp_path_factory.mktemp("laptop")) as made:
+        device = made.device("laptop")
+        for person in ("alice", "carol", "bob"):
+            device.create(person)
+        yield device
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("alice", False), ("carol", True)],
+    ids=["as installed", "with CONDSTORE"],
+)
 def desk(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    laptop: Device, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Desk]:
     program = needs_program("thunderbird")
-    folder: Path = tmp_path_factory.mktemp("desk")
-    with world(folder) as made:
-        device = made.device("laptop")
-        device.create("alice")
-        device.create("bob")
-        with device.imap("alice") as imap:
-            for number in range(MAILS):
-                assert append(imap, "INBOX", _mail(number))[0] == "OK"
-        settings = device.ask("mail-settings", address=ALICE)
-        base = settings["autoconfig"].partition("/mail/")[0]
-        preferences = {
-            **PREFERENCES,
-            "mailnews.auto_config_url": f"{base}/v1.1/",
-            "mail.server.default.use_condstore": request.param,
-        }
-        with Thunderbird(program, folder / "thunderbird", preferences) as thunderbird:
-            password = device.logins["alice"]["imap"]["password"]
-            found = thunderbird.run("setUp", "Alice", ALICE, password)
-            desk = Desk(device, thunderbird, found)
-            desk.run("synchronise", "INBOX")  # the folders are listed by that too
-            yield desk
+    person, condstore = request.param
+    with laptop.imap(person) as imap:
+        for number in range(MAILS):
+            assert append(imap, "INBOX", _mail(number))[0] == "OK"
+    settings = laptop.ask("mail-settings", address=f"{person}@example.test")
+    preferences = {
+        **PREFERENCES,
+        "mailnews.auto_config_url": settings["autoconfig"].partition("/mail/")[0] + "/v1.1/",
+        "mail.server.default.use_condstore": condstore,
+    }
+    folder = tmp_path_factory.mktemp("thunderbird")
+    with Thunderbird(program, folder, preferences) as thunderbird:
+        login = settings["imap"]
+        found = thunderbird.run("setUp", person.title(), login["user"], login["password"])
+        desk = Desk(laptop, person, thunderbird, found)
+        desk.run("synchronise", "INBOX")  # the folders are listed by that too
+        yield desk
 
 
 def test_it_sets_itself_up_from_what_bitmask_serves(desk: Desk) -> None:
-    login = desk.device.logins["alice"]
+    login = desk.device.logins[desk.person]
     for kind, protocol in (("incoming", "imap"), ("outgoing", "smtp")):
         server = desk.found[kind]
         assert (server["host"], server["port"]) == (
             login[protocol]["host"],
             login[protocol]["port"],
         )
-        assert server["user"] == ALICE
+        assert server["user"] == desk.address
     assert desk.thunderbird.run("configurationFor", "elsewhere.test") != "found"
 
 
@@ -165,7 +178,7 @@ def test_reading_flagging_and_tagging_reach_the_server(desk: Desk) -> None:
 
 
 def test_flags_set_elsewhere_are_shown(desk: Desk) -> None:
-    with desk.device.imap("alice") as imap:
+    with desk.device.imap(desk.person) as imap:
         imap.select("INBOX")
         (found,) = imap.uid("SEARCH", "SUBJECT", '"mail 50"')[1]
         assert imap.uid("STORE", found.decode(), "+FLAGS", "(\\Seen \\Flagged $label2)")[0] == "OK"
@@ -196,20 +209,23 @@ def test_copies_moves_and_deletions_reach_the_server(desk: Desk) -> None:
 
 
 def test_what_it_sends_arrives_encrypted_and_a_copy_is_kept(desk: Desk) -> None:
-    desk.run("compose", BOB, "from Thunderbird", "Hello Bob,\nthe oak is old.\n")
-    arrived = next(iter(desk.device.wait_for("bob", 1).values()))
+    subject = f"from {desk.person}'s Thunderbird"
+    desk.run("compose", BOB, subject, "Hello Bob,\nthe oak is old.\n")
+    mark = f"Subject: {subject}\r\n".encode()
+    arrived = soon(
+        lambda: next((raw for raw in desk.device.messages("bob").values() if mark in raw), None)
+    )
     head, _, body = arrived.partition(b"\r\n\r\n")
-    assert b"Subject: from Thunderbird" in head
     assert b"X-Leap-Encryption: decrypted" in head
     assert b"X-Leap-Signature: valid" in head
     assert b"the oak is old." in body
-    soon(lambda: "from Thunderbird" in desk.served("Sent"))
+    soon(lambda: subject in desk.served("Sent"))
 
 
 def test_new_mail_is_shown_by_idle(desk: Desk) -> None:
-    text = f"From: {BOB}\r\nTo: {ALICE}\r\nSubject: unasked\r\n\r\nHere it is.\r\n"
+    text = f"From: {BOB}\r\nTo: {desk.address}\r\nSubject: unasked\r\n\r\nHere it is.\r\n"
     with desk.device.smtp("bob") as smtp:
-        smtp.sendmail(BOB, [ALICE], text)
+        smtp.sendmail(BOB, [desk.address], text)
     soon(lambda: "unasked" in desk.headers())
     assert any("IDLE" in line for line in desk.thunderbird.sent())
 
