@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs soak bench lock clean
+.PHONY: help demo test test-thunderbird lint docs soak bench lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,10 @@ test: $(VENV)/.dev ## install what the tests need, lint, then run every test
 	@VENV="$(VENV)" sh tools/setup-peers
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-thunderbird: $(VENV)/.dev ## a headless Thunderbird against provider and daemon (installs it as root)
+	@VENV="$(VENV)" sh tools/setup-peers thunderbird
+	$(BIN)/python -m pytest tests/thunderbird/thunderbird_journey.py $(ARGS)
 
 docs: $(VENV)/.dev ## build the documentation into build/docs, warnings being errors
 	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs build/docs $(ARGS)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import imaplib
 import mailbox
+import smtplib
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,3 +121,61 @@ set header_cache="{tmp_path}/cache" mbox_type=mbox
     box.close()
     assert len(subjects) == there
     assert sum(subject.startswith("mail ") for subject in subjects) >= MAILS - 1
+
+
+def rest(imap: imaplib.IMAP4) -> bytes:
+    """All that is said until the connection ends."""
+    said = b""
+    while line := imap.readline():
+        said += line
+    return said
+
+
+def test_a_new_app_password_ends_the_sessions_of_the_old_one(device: Device) -> None:
+    before = device.logins["bob"]
+    with (
+        device.imap("bob") as imap,
+        device.smtp("bob") as smtp,
+        device.imap("alice") as other,
+    ):
+        after = device.ask("mail-settings", address="bob@example.test", new_password=True)
+        assert b"* BYE " in rest(imap)
+        assert smtp.getreply()[0] == 421
+        assert other.noop()[0] == "OK"
+    assert after["imap"]["password"] != before["imap"]["password"]
+    with pytest.raises(imaplib.IMAP4.error), device.imap("bob"):
+        pass
+    old = base64.b64encode(f"\0bob@example.test\0{before['smtp']['password']}".encode()).decode()
+    with smtplib.SMTP(before["smtp"]["host"], before["smtp"]["port"], timeout=10) as smtp:
+        smtp.ehlo()
+        assert smtp.docmd("AUTH", f"PLAIN {old}")[0] == 535
+    device.logins["bob"] = after
+    with device.imap("bob") as imap:
+        assert imap.noop()[0] == "OK"
+
+
+def test_a_mail_program_comes_by_the_unix_socket(device: Device) -> None:
+    settings = device.ask("mail-settings", address="bob@example.test")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(settings["sockets"]["imap"])
+        login = settings["imap"]
+        connection.sendall(f"a LOGIN {login['user']} {login['password']}\r\nb LOGOUT\r\n".encode())
+        said = b""
+        while part := connection.recv(65_536):
+            said += part
+    assert b"a OK [CAPABILITY " in said
+
+
+def test_logging_out_ends_the_sessions_of_that_account_only(device: Device) -> None:
+    with (
+        device.imap("bob") as imap,
+        device.smtp("bob") as smtp,
+        device.imap("alice") as other,
+    ):
+        assert device.ask("user-logout", address="bob@example.test")["revoked"]
+        assert b"* BYE " in rest(imap)
+        assert smtp.getreply()[0] == 421
+        assert other.noop()[0] == "OK"
+    with pytest.raises(imaplib.IMAP4.error), device.imap("bob"):
+        pass

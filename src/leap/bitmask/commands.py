@@ -92,7 +92,7 @@ class Commands:
 
     def _servers(self) -> dict[str, Any]:
         return {
-            name: {"host": host, "port": port}
+            name: {"host": host, "port": port, "tls": self._daemon.servers.tls}
             for name, (host, port) in self._daemon.addresses.items()
         }
 
@@ -134,7 +134,9 @@ class Commands:
         return await self._described(session)
 
     async def user_logout(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        revoked = await self._sessions.log_out(text(arguments, "address"))
+        account = self._session(arguments).account
+        revoked = await self._sessions.log_out(account.address)
+        self._daemon.servers.end_sessions(account, "The account was logged out.")
         return {"revoked": revoked}
 
     async def user_list(self, arguments: dict[str, Any]) -> list[dict[str, Any]]:
@@ -150,7 +152,16 @@ class Commands:
         session = self._session(arguments)
         if arguments.get("new_password"):
             await session.renew_app_password()
-        return self._mail_program(session)
+            self._daemon.servers.end_sessions(
+                session.account, "The password was replaced; log in with the new one."
+            )
+        servers = self._daemon.servers
+        return {
+            **self._mail_program(session),
+            "autoconfig": servers.autoconfig_url(session.address),
+            "sockets": {name: str(path) for name, path in servers.sockets.items()},
+            **servers.certificate_told(),
+        }
 
     async def mail_status(self, arguments: dict[str, Any]) -> dict[str, Any]:
         session = self._session(arguments)

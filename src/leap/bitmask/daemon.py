@@ -26,58 +26,48 @@ import uvloop
 from leap.bitmask.commands import Commands
 from leap.bitmask.home import Home, HomeError, Lock
 from leap.bitmask.local_api import CommandRefused, LocalApi
+from leap.bitmask.local_servers import LocalServers, ServerOptions
+from leap.bitmask.local_servers import StartFailure as StartFailure
 from leap.bitmask.sessions import AccountSessions
 from leap.keymanager.openpgp import offload
 from leap.mail.contract import AccountBackend
-from leap.mail.imap.transport import ImapServer, serve_imap
-from leap.mail.outgoing.gateway import gateway_handler
 from leap.mail.rpc import AccountServer, serve_accounts
-from leap.mail.smtp.contract import SmtpConfig
-from leap.mail.smtp.transport import SmtpServer, serve_smtp
 from leap.soledad.private_file import write_private
-from leap.soledad.wire import MAX_MESSAGE_BYTES
 
 logger = logging.getLogger(__name__)
-
-LOOPBACK = "127.0.0.1"
-DEFAULT_PORTS = {"imap": 1984, "smtp": 2013}  # those of the original Bitmask, which people know
-
-
-class StartFailure(Exception):
-    """The daemon cannot start; `kind` is a word for programs."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 class Daemon:
     """Everything that runs in the process, started and ended in one place."""
 
     def __init__(
-        self, home: Home, *, imap_port: int | None = None, smtp_port: int | None = None
+        self,
+        home: Home,
+        *,
+        imap_port: int | None = None,
+        smtp_port: int | None = None,
+        autoconfig_port: int | None = None,
+        tls: bool | None = None,
+        listen: str | None = None,
     ) -> None:
+        options = ServerOptions(imap_port, smtp_port, autoconfig_port, tls, listen)
         self.home = home
         self.sessions = AccountSessions(home)
         self.stopping = asyncio.Event()
-        self._asked_ports = {"imap": imap_port, "smtp": smtp_port}
-        self.addresses: dict[str, tuple[str, int]] = {}
-        self._imap: ImapServer | None = None
-        self._smtp: SmtpServer | None = None
+        self.servers = LocalServers(home, self.sessions, options)
         self._accounts: AccountServer | None = None
         self._api: LocalApi | None = None
 
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Host and port of "imap" and "smtp"."""
+        return {name: self.servers.addresses[name] for name in ("imap", "smtp")}
+
     async def start(self) -> None:
         """Listens everywhere, then writes daemon.json. Raises StartFailure."""
-        ports = self._ports()
-        self._imap = await self._listen("imap", ports)
-        self._smtp = await self._listen("smtp", ports)
-        settings = self.home.settings()
-        ports_now = {name: port for name, (_, port) in self.addresses.items()}
-        if settings.get("ports") != ports_now:
-            self.home.save_settings({**settings, "ports": ports_now})
-        token = secrets.token_urlsafe(32)
         runtime = self.home.runtime_folder()
+        await self.servers.start(runtime)
+        token = secrets.token_urlsafe(32)
         self._accounts = await serve_accounts(runtime / "accounts.sock", token, self._find)
         self._api = LocalApi(runtime / "control.sock", token, Commands(self).table())
         await self._api.start()
@@ -92,7 +82,7 @@ class Daemon:
     async def close(self) -> None:
         """Ends servers first, so that nothing new is accepted, then the accounts."""
         self.home.daemon_file.unlink(missing_ok=True)
-        for server in (self._api, self._imap, self._smtp, self._accounts):
+        for server in (self._api, self.servers, self._accounts):
             if server is not None:
                 await server.close()
         await self.sessions.close()
@@ -102,65 +92,17 @@ class Daemon:
         session = self.sessions.find(address)
         return session.account if session is not None else None
 
-    async def _listen(self, name: str, ports: dict[str, list[int]]) -> Any:
-        for port in ports[name]:
-            try:
-                server = await (
-                    self._serve_imap(port) if name == "imap" else self._serve_smtp(port)
-                )
-            except OSError as error:
-                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                    raise
-                if port == ports[name][-1]:
-                    word = (
-                        "in use by another program"
-                        if error.errno == errno.EADDRINUSE
-                        else "not allowed"
-                    )
-                    raise StartFailure(
-                        "port-in-use",
-                        f"Port {port} for {name.upper()} is {word}; free it, or choose another with "
-                        f"`bitmask start --{name}-port N` (0: any).",
-                    ) from error
-            else:
-                self.addresses[name] = _host_and_port(server.address)
-                return server
-        raise AssertionError("there is always a port to try")
-
-    def _ports(self) -> dict[str, list[int]]:
-        """The ports to try, in order: what was asked, else what was kept, else the usual one or any."""
-        kept = self.home.settings().get("ports", {})
-        ports = {}
-        for name, usual in DEFAULT_PORTS.items():
-            asked = self._asked_ports[name]
-            if asked == 0 and name in kept:
-                ports[name] = [kept[name], 0]
-            elif asked is not None:
-                ports[name] = [asked]
-            elif name in kept:
-                ports[name] = [kept[name]]
-            else:
-                ports[name] = [usual, 0]
-        return ports
-
-    async def _serve_imap(self, port: int) -> ImapServer:
-        return await serve_imap(self.sessions.authenticate, host=LOOPBACK, port=port)
-
-    async def _serve_smtp(self, port: int) -> SmtpServer:
-        config = SmtpConfig(
-            hostname="localhost", max_size=MAX_MESSAGE_BYTES, auth="required", auth_needs_tls=False
-        )
-        return await serve_smtp(lambda: gateway_handler(self.sessions), config, LOOPBACK, port)
-
-
-def _host_and_port(address: str | tuple[str, int]) -> tuple[str, int]:
-    assert not isinstance(address, str), "these servers listen on TCP"
-    return address[0], address[1]
-
 
 async def _run(home: Home, options: argparse.Namespace, passphrases: Sequence[str]) -> int:
     loop = asyncio.get_running_loop()
-    daemon = Daemon(home, imap_port=options.imap_port, smtp_port=options.smtp_port)
+    daemon = Daemon(
+        home,
+        imap_port=options.imap_port,
+        smtp_port=options.smtp_port,
+        autoconfig_port=options.autoconfig_port,
+        tls=options.tls,
+        listen=options.listen,
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
     try:
@@ -234,6 +176,9 @@ def main(arguments: Sequence[str] | None = None, passphrases: Sequence[str] = ()
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--imap-port", type=int)
     parser.add_argument("--smtp-port", type=int)
+    parser.add_argument("--autoconfig-port", type=int)
+    parser.add_argument("--tls", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--listen")
     parser.add_argument("--ready-fd", type=int)
     options, _ = parser.parse_known_args(arguments)
     _give_memory_back()

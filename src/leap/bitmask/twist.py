@@ -60,7 +60,7 @@ class BitmaskService(Service):
         passphrases: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.home = home
-        self._ports = {"imap_port": imap_port, "smtp_port": smtp_port}
+        self._ports = (imap_port, smtp_port)
         self._passphrases = list(passphrases)
         self._daemon: Daemon | None = None
         self._work: list[asyncio.Task[None]] = []
@@ -97,7 +97,8 @@ class BitmaskService(Service):
                 if not lock.take():
                     raise StartFailure("running", f"A bitmask runs on {self.home.path} already.")
                 undoing.callback(lock.release)
-                daemon = Daemon(self.home, **self._ports)
+                imap_port, smtp_port = self._ports
+                daemon = Daemon(self.home, imap_port=imap_port, smtp_port=smtp_port)
                 undoing.push_async_callback(daemon.close)
                 await daemon.start()
                 self._daemon, self._undoing = daemon, undoing.pop_all()

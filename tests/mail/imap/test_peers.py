@@ -169,7 +169,7 @@ async def test_mbsync_keeps_both_sides_alike(
     assert [row.modseq for row in await account.rows(INBOX)] == before, "nothing was left to do"
 
 
-async def test_neomutt_reads_flags_and_copies(
+async def test_neomutt_reads_flags_copies_moves_and_deletes(
     server: ImapServer, account: MemoryAccount, tmp_path: Path
 ) -> None:
     neomutt = needs_program("neomutt")
@@ -188,15 +188,20 @@ set header_cache="{tmp_path}/cache" message_cachedir="{tmp_path}/messages" mbox_
     keys = (
         f"<first-entry><flag-message><tag-pattern>~A<enter><tag-prefix><copy-message>{copied}<enter>"
         "<untag-pattern>~A<enter><last-entry><display-message><exit>"
-        "<first-entry><next-entry><delete-message><sync-mailbox><quit>"
+        "<first-entry><next-entry><delete-message><sync-mailbox>"
+        "<last-entry><save-message>=Archive<enter><sync-mailbox><quit>"
     )
     await on_a_terminal([neomutt, "-n", "-F", str(config), "-e", f'push "{keys}"'], tmp_path)
     text = copied.read_text()
     assert [f"subject {n}" in text and f"body {n}" in text for n in range(5)] == [True] * 5
     far = await subjects(account)
-    assert set(far) == {"subject 0", "subject 2", "subject 3", "subject 4"}
+    assert set(far) == {"subject 0", "subject 2", "subject 3"}
     assert "\\Flagged" in far["subject 0"]
-    assert "\\Seen" in far["subject 4"]
+    archive = next(m for m in await account.list_mailboxes() if m.name == "Archive")
+    moved = await subjects(account, archive.mailbox_id)
+    assert "\\Seen" in moved["subject 4"]
+    (row,) = await account.rows(archive.mailbox_id)
+    assert await account.read(row.row_id) == mail("subject 4", "body 4\r\n")
 
 
 async def on_a_terminal(arguments: list[str], home: Path) -> None:

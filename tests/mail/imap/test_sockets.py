@@ -159,6 +159,38 @@ async def test_words_do_not_buy_time_before_the_log_in(
         await client.close()
 
 
+async def test_a_session_that_says_nothing_ends(
+    server: ImapServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "IDLE_PATIENCE", 0.1)  # seconds instead of 35 minutes
+    silent, idler = await Client.connect(server), await Client.connect(server)
+    for client in (silent, idler):
+        await client.command(f"LOGIN {USER} {PASSWORD}".encode())
+    idler.writer.write(b"i IDLE\r\n")
+    assert await idler.line() == b"+ idling\r\n"
+    for client in (silent, idler):
+        assert await client.line() == b"* BYE Nothing was said for too long.\r\n"
+        assert await client.line() == b""
+        await client.close()
+
+
+async def test_ending_sessions_ends_those_of_one_account_only(
+    server: ImapServer, account: MemoryAccount
+) -> None:
+    known, stranger = await Client.connect(server), await Client.connect(server)
+    await known.command(f"LOGIN {USER} {PASSWORD}".encode())
+    other = MemoryAccount()
+    server.end_sessions(other, "Of another account.")
+    assert (await known.command(b"NOOP")).startswith(b"t OK ")
+    server.end_sessions(account, "The password was replaced.")
+    assert await known.line() == b"* BYE The password was replaced.\r\n"
+    assert await known.line() == b""
+    assert (await stranger.command(b"NOOP")).startswith(b"t OK ")
+    await other.close()
+    for client in (known, stranger):
+        await client.close()
+
+
 async def test_fifty_pipelined_appends_are_answered_in_order(
     server: ImapServer, account: MemoryAccount
 ) -> None:

@@ -21,6 +21,17 @@ _port = click.IntRange(0, 65535)
 @click.option("--imap-port", type=_port, help="Port of the local IMAP server (0: any free one).")
 @click.option("--smtp-port", type=_port, help="Port of the local SMTP server (0: any free one).")
 @click.option(
+    "--autoconfig-port",
+    type=_port,
+    help="Port that tells mail programs the settings (0: any free one).",
+)
+@click.option("--tls/--no-tls", default=None, help="Speak TLS, with a certificate made here.")
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    help="Where IMAP and SMTP listen; beyond this machine with --tls only.",
+)
+@click.option(
     "--passphrase-fd",
     type=int,
     metavar="N",
@@ -33,6 +44,9 @@ def start(
     foreground: bool,
     imap_port: int | None,
     smtp_port: int | None,
+    autoconfig_port: int | None,
+    tls: bool | None,
+    listen: str | None,
     passphrase_fd: int | None,
     as_json: bool,
 ) -> None:
@@ -46,7 +60,13 @@ def start(
             raise click.UsageError(
                 f"Cannot read descriptor {passphrase_fd}: {error.strerror}."
             ) from error
-    launch = Launch(imap_port=imap_port, smtp_port=smtp_port)
+    launch = Launch(
+        imap_port=imap_port,
+        smtp_port=smtp_port,
+        autoconfig_port=autoconfig_port,
+        tls=tls,
+        listen=listen,
+    )
     if foreground:
         from leap.bitmask.daemon import main as daemon_main
 

@@ -25,6 +25,9 @@ class Launch:
 
     imap_port: int | None = None
     smtp_port: int | None = None
+    autoconfig_port: int | None = None
+    tls: bool | None = None
+    listen: str | None = None
 
     def arguments(self, home: Home) -> list[str]:
         arguments = ["--home", str(home.path)]
@@ -32,6 +35,12 @@ class Launch:
             arguments += ["--imap-port", str(self.imap_port)]
         if self.smtp_port is not None:
             arguments += ["--smtp-port", str(self.smtp_port)]
+        if self.autoconfig_port is not None:
+            arguments += ["--autoconfig-port", str(self.autoconfig_port)]
+        if self.tls is not None:
+            arguments.append("--tls" if self.tls else "--no-tls")
+        if self.listen is not None:
+            arguments += ["--listen", self.listen]
         return arguments
 
 

@@ -61,10 +61,14 @@ def one_account(home: Home, address: str | None) -> str:
 def show_settings(result: dict[str, Any]) -> None:
     for protocol in ("imap", "smtp"):
         s = result[protocol]
-        click.echo(
-            f"  {protocol.upper()}  {s['host']} port {s['port']}, no TLS (it never leaves this computer),"
-        )
+        tls = "TLS" if s.get("tls") else "no TLS (it never leaves this computer)"
+        click.echo(f"  {protocol.upper()}  {s['host']} port {s['port']}, {tls},")
         click.echo(f"        user {s['user']}, password {s['password']}")
+    if certificate := result.get("certificate"):
+        click.echo(f"  Certificate  {certificate}")
+        click.echo(f"        SHA-256 {result['certificate_sha256']}")
+    if url := result.get("autoconfig"):
+        click.echo(f"  Programs can read these settings, without the password, at {url}")
 
 
 @mail.command()

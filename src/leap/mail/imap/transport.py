@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -165,6 +166,12 @@ class ImapServer:
     def connections(self) -> int:
         return len(self._connections)
 
+    def end_sessions(self, account: object, reason: str) -> None:
+        """Says BYE to all who are logged in to one account."""
+        for connection in self._connections.values():
+            if connection.session.account is account:
+                connection.session.say_goodbye(reason)
+
     async def close(self) -> None:
         """Says BYE to everyone, and ends when all connections have."""
         if self._server is None:
@@ -206,9 +213,11 @@ async def serve_imap(
     async def listen(accept: _Accept) -> asyncio.Server:
         if path is None:
             return await asyncio.start_server(accept, host, port, ssl=tls, limit=_READ)
-        listening = await asyncio.start_unix_server(accept, path, ssl=tls, limit=_READ)
-        path.chmod(0o600)
-        return listening
+        mask = os.umask(0o177)  # the socket is its owner's from its first moment
+        try:
+            return await asyncio.start_unix_server(accept, path, ssl=tls, limit=_READ)
+        finally:
+            os.umask(mask)
 
     await server.start(listen)
     return server

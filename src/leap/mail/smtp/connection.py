@@ -297,11 +297,16 @@ class Connection(asyncio.Protocol):
         self._input_came.set()
 
     @property
+    def principal(self) -> str | None:
+        """Who is logged in."""
+        return self._dialogue.session.principal if self._dialogue is not None else None
+
+    @property
     def is_stranger(self) -> bool:
         """Whether a log-in is required and has not taken place; not those that are going."""
         if self._config.auth != "required" or self._farewell is not None:
             return False
-        return self._dialogue is None or self._dialogue.session.principal is None
+        return self.principal is None
 
     @property
     def mail_held(self) -> int:

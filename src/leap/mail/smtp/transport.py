@@ -113,6 +113,12 @@ class SmtpServer:
         if not self._connections:
             self._all_lost.set()
 
+    def end_sessions(self, principal: str) -> None:
+        """Ends the conversations of one who is logged in, each after the mail under way."""
+        for connection in self._connections:
+            if connection.principal == principal:
+                connection.say_good_bye()
+
     async def close(self) -> None:
         """Stops listening, ends idle conversations with 421, and waits for mails under way."""
         self._closing = True

@@ -91,7 +91,8 @@ def parse_fetch_modifiers(scanner: Scanner) -> tuple[int | None, bool, PartialRa
         word = scanner.keyword()
         if word == "CHANGEDSINCE" and changed_since is None:
             scanner.space()
-            changed_since = modseq_value(scanner)
+            # RFC 7162 7 asks for 1 at least; Thunderbird asks for what changed since 0, which is everything.
+            changed_since = modseq_or_zero(scanner)
         elif word == "VANISHED":
             vanished = True
         elif word == "PARTIAL" and partial is None:
