@@ -23,7 +23,7 @@ from leap.mail import Account, AccountError, ContentUnavailable, MessageCollecti
 from leap.mail.message import Message
 from leap.mail.message.compose import field
 from leap.mail.message.new_message import new_message
-from leap.mail.message.quoting import references
+from leap.mail.message.quoting import reply
 
 DAY = 86_400
 MACHINES = re.compile(
@@ -69,13 +69,14 @@ def _word(mail: Message, name: str) -> str:
 
 def answer(mail: Message, own: str, recipient: str, text: str) -> bytes:
     """The answer, marked so that no machine answers it."""
+    begun = reply(mail, own=[own])
     made = new_message(
         sender=("", own),
         to=[("", recipient)],
         subject=f"Auto: {mail.subject}",  # RFC 3834 3.1.5
         text=text,
-        in_reply_to=[mail.message_id] if mail.message_id else [],
-        references=references(mail),
+        in_reply_to=begun.in_reply_to,
+        references=begun.references,
         seconds=time.time(),
     )
     return field("Auto-Submitted", "auto-replied") + made  # RFC 3834 3.1.7

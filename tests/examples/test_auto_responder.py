@@ -97,3 +97,9 @@ def test_an_answer_is_answered_by_no_other_auto_responder(example: Any) -> None:
     assert made.subject == "Auto: Lünch"
     assert made.references == ["<1@example.test>"]
     assert example.whom_to_answer(made, BOB) is None
+
+
+def test_a_mail_whose_id_is_none_is_answered_without_naming_it(example: Any) -> None:
+    odd = mail(PERSONAL.replace("<1@example.test>", "<1 1@example.test>") + "References: <0@x>\n")
+    made = Message(example.answer(odd, ALICE, BOB, "Away."))
+    assert (made.field("in-reply-to"), made.references) == (None, ["<0@x>"])

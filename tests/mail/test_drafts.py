@@ -267,6 +267,62 @@ async def test_a_draft_whose_sending_was_cut_off_is_not_sent_twice(
     assert await (await account.collection("\\Sent")).count() == 1
 
 
+async def test_two_windows_send_one_draft_once(account: Account) -> None:
+    draft = account.new_draft(to=["bob@example.test"], text="x")
+    await draft.save()
+    [message] = await all_of(await account.drafts())
+    windows = [draft, await account.open_draft(message), await account.open_draft(message)]
+    done = await asyncio.gather(*(one.send() for one in windows), return_exceptions=True)
+    assert [type(one) for one in done].count(NotPermitted) == 2
+    assert len(await account.backend.outbox()) == 1
+    assert await (await account.collection("\\Sent")).count() == 1
+    assert await (await account.drafts()).count() == 0
+    for one in windows[1:]:
+        with pytest.raises(NotPermitted):
+            await one.send()
+    assert len(await account.backend.outbox()) == 1
+
+
+async def test_a_draft_that_may_be_sent_stays_so_when_it_is_saved(account: Account) -> None:
+    lossy = Lossy(account.backend)
+    draft = Account(lossy).new_draft(to=["bob@example.test"], text="x")
+    lossy.lost = "submit"
+    with pytest.raises(AccountUnavailable):
+        await draft.send()
+    [message] = await all_of(await account.drafts())
+    again = await account.open_draft(message)
+    for one in (draft, again):
+        one.text = "y"
+        await one.save()
+        assert one.may_be_sent
+        with pytest.raises(NotPermitted, match="interrupted"):
+            await one.send()
+    assert len(await account.backend.outbox()) == 1
+
+
+ODD = (
+    b"From: Bob <b b@example.test>\r\nReply-To: Friends: =?utf-8?q?J=C3=B6_=00=01?= <j\xc3\xb6@example.test>, x;\r\n"
+    b"To: <>, (only a comment), alice@example.test\r\nSubject: Odd\r\nMessage-ID: <a b@example.test>\r\n"
+    b"References: <\xff@example.test> <first@example.test> <>\r\n\r\nText.\r\n"
+)
+
+
+async def test_what_is_odd_about_a_mail_keeps_nobody_from_answering_it(account: Account) -> None:
+    inbox = await account.collection("INBOX")
+    message = await inbox.by_uid((await inbox.add(ODD)).uid)
+    assert message is not None
+    draft = await account.reply(message, everyone=True)
+    await draft.save()
+    [stored] = await all_of(await account.drafts())
+    assert (await stored.header("To") or "").endswith("<j\xf6@example.test>")
+    assert (await stored.header("References"), await stored.header("In-Reply-To")) == (
+        "<first@example.test>",
+        None,
+    )
+    await (await account.forward(message)).save()
+    await (await account.open_draft(message)).save()
+
+
 async def test_a_reply_quotes_and_marks_what_it_answers(account: Account) -> None:
     inbox = await account.collection("INBOX")
     question = await inbox.by_uid((await inbox.add(QUESTION)).uid)

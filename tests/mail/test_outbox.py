@@ -17,7 +17,7 @@ from leap.mail.memory import MemoryAccount
 from leap.mail.remote import RemoteAccount
 from leap.mail.rpc import serve_accounts
 from leap.mail.sending import OutboxProgress, SyncProgress
-from tests.conformance.account_backend import PATIENCE
+from tests.conformance.account_making import PATIENCE
 from tests.conformance.account_outbox import OutboxSuite
 from tests.mail.travel import FakeProvider, Person, mail, open_person
 

@@ -32,6 +32,7 @@ from leap.mail.contract import (
     SyncStatus,
 )
 from leap.mail.found_messages import FoundMessages
+from leap.mail.mailboxes import special_use_of
 from leap.mail.messages import Message as Message
 from leap.mail.messages import messages_of
 from leap.mail.opening import open_backend
@@ -40,6 +41,8 @@ from leap.mail.sending import Sending
 from leap.mail.tags import keyword_of
 from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.mail.writing import Writing
+
+ALL = 2**31 - 1  # more than an account can hold; a larger number asks for no more
 
 
 class Account(Sending, Writing):
@@ -92,8 +95,9 @@ class Account(Sending, Writing):
 
     async def add_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         """Makes a mailbox; `special_use` is a word of RFC 6154, as "\\Sent". Raises MailboxExists, InvalidName, and
-        NotPermitted when another has this special use."""
-        return await self.backend.create_mailbox(name, special_use)
+        NotPermitted when another has this special use, or it is none."""
+        use = None if special_use is None else special_use_of(special_use)
+        return await self.backend.create_mailbox(name, use)
 
     async def rename_mailbox(self, mailbox_id: MailboxId, name: str) -> None:
         """Renames a mailbox and its inferiors; of INBOX the mail moves to a new one (RFC 9051 6.3.6).
@@ -114,7 +118,7 @@ class Account(Sending, Writing):
     async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
         """Messages of all mailboxes that fit `query` (docs/searching.md), newest first: at most `limit`, without the
         first `offset`. `open_found` makes messages of them. Raises QueryError."""
-        return await self.backend.search(query, limit, offset)
+        return await self.backend.search(query, min(limit, ALL), min(offset, ALL))
 
     async def open_found(self, found: Sequence[FoundMessage]) -> list[Message]:
         """What `search` found, with what a list shows of each. Raises NoSuchMessage, ContentUnavailable."""
@@ -133,7 +137,10 @@ class Account(Sending, Writing):
         """The messages of all mailboxes that have a tag, as a collection. Raises NotPermitted for what can be no
         tag."""
         keyword = keyword_of(tag)
-        return FoundMessages(self.backend, f'tag:"{keyword if chr(34) in tag else tag.strip()}"')
+        odd = '"' in tag or tag.lstrip().startswith(
+            "\\"
+        )  # no quotes in a query; system flags are no tags
+        return FoundMessages(self.backend, f'tag:"{keyword if odd else tag.strip()}"')
 
     async def messages(self, ids: Sequence[MessageId]) -> list[Message]:
         """Messages by their ids, as `Message.id` gives them, with all their copies, wherever they are now.
@@ -161,11 +168,11 @@ class Account(Sending, Writing):
         mailbox_id = None
         if mailbox is not None:
             mailbox_id = (await self.collection(mailbox)).mailbox.mailbox_id
-        return await self.backend.threads(mailbox_id, limit, offset)
+        return await self.backend.threads(mailbox_id, min(limit, ALL), min(offset, ALL))
 
     async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
         """Whom the person writes to and hears from, the most used first, as the stored mail says."""
-        return await self.backend.contacts(prefix, limit)
+        return await self.backend.contacts(prefix, min(limit, ALL))
 
     # -- the account as a whole
 

@@ -21,6 +21,8 @@ from leap.mail.contract import (
 )
 from leap.mail.tags import keyword_of, tag_of
 
+LAST_UID = 2**32 - 1  # RFC 9051 2.3.1.1
+
 
 class Placed(Protocol):
     """A message in a mailbox: `Message` or `FoundMessage`."""
@@ -160,5 +162,7 @@ def grouped(chosen: Chosen, mailbox_id: MailboxId | None = None) -> dict[Mailbox
             place, uid = one.mailbox_id, one.row.uid
             if mailbox_id is not None and place != mailbox_id:
                 raise ValueError("the message is in another mailbox")
-        out.setdefault(place, []).append(uid)
+        uids = out.setdefault(place, [])
+        if 1 <= uid <= LAST_UID:  # what can be no uid is as one that is gone
+            uids.append(uid)
     return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
-from leap.mail.choosing import Choosing, Chosen, grouped
+from leap.mail.choosing import LAST_UID, Choosing, Chosen, grouped
 from leap.mail.contract import (
     AccountBackend,
     Appended,
@@ -19,7 +19,6 @@ from leap.mail.messages import Message, messages_of
 
 BATCH_MESSAGES = 500
 BATCH_OCTETS = 32 * 1024 * 1024  # one transaction; larger ones make others wait for the disk
-LAST_UID = 2**32 - 1  # RFC 9051 2.3.1.1
 
 
 class MessageCollection(Choosing):
@@ -58,8 +57,10 @@ class MessageCollection(Choosing):
 
     async def rows(self, *, first: int = 1, last: int | None = None) -> list[MessageRow]:
         """The rows with uids in [first, last], ascending: flags, sizes and dates without more."""
+        first = max(1, min(first, LAST_UID + 1))
+        last = LAST_UID if last is None else max(0, min(last, LAST_UID))
         return await self.backend.rows(
-            self.mailbox.mailbox_id, first=Uid(first), last=None if last is None else Uid(last)
+            self.mailbox.mailbox_id, first=Uid(first), last=None if last == LAST_UID else Uid(last)
         )
 
     async def window(
@@ -111,7 +112,7 @@ class MessageCollection(Choosing):
 
     async def by_uid(self, uid: int) -> Message | None:
         """The message with this uid, or None."""
-        found = await self.rows(first=uid, last=uid)
+        found = await self.rows(first=uid, last=uid) if 1 <= uid <= LAST_UID else []
         return (await self._messages(found))[0] if found else None
 
     async def __aiter__(self) -> AsyncIterator[Message]:

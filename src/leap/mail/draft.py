@@ -23,6 +23,7 @@ from leap.mail.contract import (
     Appended,
     MailboxId,
     MessageId,
+    MessageRow,
     NewMessage,
     NoSuchMailbox,
     NoSuchMessage,
@@ -33,6 +34,7 @@ from leap.mail.contract import (
 from leap.mail.envelope import Person, people_of, read_envelope
 from leap.mail.message import Message as MessageView
 from leap.mail.message.addresses import parse_addresses
+from leap.mail.message.compose import is_id
 from leap.mail.message.compose import message_id as new_message_id
 from leap.mail.message.header import message_ids
 from leap.mail.message.new_message import File, new_message
@@ -42,6 +44,10 @@ from leap.mail.sending import seconds_of
 PENDING = "$SubmitPending"  # RFC 4550 2.9 names both keywords
 SUBMITTED = "$Submitted"
 LOOKED_AT = 200  # drafts whose ids are read at a time
+_INTERRUPTED = (
+    "Sending this draft was interrupted, or another program sends it just now: it may be on its way already. Look"
+    " into the outbox before sending it again."
+)
 _OFF_LOOP = 128 * 1024  # octets of files from which composing leaves the event loop
 
 
@@ -88,7 +94,7 @@ class Draft:
         self.files = list(files)
         self.in_reply_to = tuple(in_reply_to)
         self.references = tuple(references)
-        self.message_id = message_id or new_message_id(sender.address.rpartition("@")[2])
+        self.message_id = message_id or _new_id(sender.address, backend.address)
         self._backend = backend
         self._now = now
         self._place: Place | None = None
@@ -125,12 +131,18 @@ class Draft:
     def raw(self) -> bytes:
         """The message as octets, Bcc included; who sends takes that away. Raises NotPermitted for what can be no
         address, subject or type of a file."""
+        to, cc, bcc = (
+            [as_person(one) for one in people] for people in (self.to, self.cc, self.bcc)
+        )
+        international = not all(
+            one.address.rpartition("@")[0].isascii() for one in [*to, *cc, *bcc]
+        )
         try:
             return new_message(
                 sender=_pair(self.sender),
-                to=[_pair(as_person(one)) for one in self.to],
-                cc=[_pair(as_person(one)) for one in self.cc],
-                bcc=[_pair(as_person(one)) for one in self.bcc],
+                to=[_pair(one) for one in to],
+                cc=[_pair(one) for one in cc],
+                bcc=[_pair(one) for one in bcc],
                 subject=self.subject,
                 text=self.text,
                 html=self.html,
@@ -139,6 +151,7 @@ class Draft:
                 references=self.references,
                 seconds=self._now(),
                 own_id=self.message_id,
+                utf8=international,  # RFC 6531: such a local part cannot be written in ASCII
             )
         except ValueError as error:
             raise NotPermitted(f"The mail cannot be written: {error}.") from error
@@ -151,7 +164,8 @@ class Draft:
     async def save(self) -> RowId:
         """Keeps it in Drafts in place of the version before, in one durable transaction.
 
-        When that version is gone (deleted elsewhere), it is kept anew. Raises NotPermitted, TooLarge, StorageFull.
+        When that version is gone (deleted elsewhere), it is kept anew. A draft that may be sent stays marked so.
+        Raises NotPermitted, TooLarge, StorageFull.
         """
         async with self._turn:
             return (await self._keep(await self._compose())).row_id
@@ -171,12 +185,9 @@ class Draft:
             if incomplete := [one for one in recipients if not all(one.rpartition("@"))]:
                 raise NotPermitted(f"{incomplete[0]} is no mail address.")
             if self._pending and not again:
-                raise NotPermitted(
-                    "Sending this draft was interrupted: it may be on its way already. Look into the outbox before"
-                    " sending it again."
-                )
+                raise NotPermitted(_INTERRUPTED)
             raw = await self._compose()
-            await self._keep(raw, pending=True)
+            await self._keep(raw, pending=True, again=again)
             try:
                 outbox_id = await self._backend.submit(raw, self.sender.address, recipients, at)
             except AccountUnavailable:
@@ -203,28 +214,37 @@ class Draft:
             return await asyncio.to_thread(lambda: self.raw)
         return self.raw
 
-    async def _keep(self, raw: bytes, *, pending: bool = False) -> Place:
+    async def _keep(self, raw: bytes, *, pending: bool = False, again: bool = False) -> Place:
         place = self._place
         if self._unsure or place is None:
             place = await self._find() if self._unsure else None
         self._unsure = True
         for _ in range(3):  # another save of the same draft, from elsewhere, may come between
             try:
-                mailbox_id, made = await self._put(place, raw, pending)
+                mailbox_id, made = await self._put(place, raw, pending, again)
                 break
             except (NoSuchMessage, NoSuchMailbox):
                 place = await self._find()
         else:
             raise NotPermitted("Another program changes this draft just now; close it there.")
-        self._unsure, self._pending = False, pending
+        self._unsure, self._pending = False, pending or self._pending
         self._place = await self._placed(mailbox_id, made)
         return self._place
 
     async def _put(
-        self, place: Place | None, raw: bytes, pending: bool
+        self, place: Place | None, raw: bytes, pending: bool, again: bool
     ) -> tuple[MailboxId, Appended]:
-        flags = await self._flags(place, pending)
-        message = NewMessage(raw=raw, flags=flags, internal_date=int(self._now()))
+        flags = await self._flags(place)
+        once = pending and not again
+        if PENDING in flags and not self._pending:  # begun elsewhere, from the same draft
+            self._pending = True
+            if once:
+                raise NotPermitted(_INTERRUPTED)
+        if place is None and once and self._place is not None and await self._was_sent():
+            raise NotPermitted("This draft was sent already, by another program.")
+        marked = {PENDING} if pending or self._pending else set()
+        kept = (flags - {PENDING, SUBMITTED}) | {"\\Draft", "\\Seen"} | marked
+        message = NewMessage(raw=raw, flags=tuple(sorted(kept)), internal_date=int(self._now()))
         if place is not None:
             replaced = await self._backend.replace(place.mailbox_id, place.uid, message)
             return place.mailbox_id, replaced
@@ -232,12 +252,18 @@ class Draft:
         [made] = await self._backend.append(mailbox_id, [message])
         return mailbox_id, made
 
-    async def _flags(self, place: Place | None, pending: bool) -> tuple[str, ...]:
-        kept: set[str] = set()
-        if place is not None:
-            for row in await self._backend.rows(place.mailbox_id, first=place.uid, last=place.uid):
-                kept = set(row.flags) - {PENDING, SUBMITTED}
-        return tuple(sorted(kept | {"\\Draft", "\\Seen"} | ({PENDING} if pending else set())))
+    async def _flags(self, place: Place | None) -> set[str]:
+        if place is None:
+            return set()
+        rows = await self._backend.rows(place.mailbox_id, first=place.uid, last=place.uid)
+        return {flag for row in rows for flag in row.flags}
+
+    async def _was_sent(self) -> bool:
+        """Whether it lies among the newest mail in Sent."""
+        sent = await special_mailbox(self._backend, "\\Sent", "Sent")
+        newest = (await self._backend.status(sent)).uid_next - LOOKED_AT
+        rows = await self._backend.rows(sent, first=Uid(max(1, newest)))
+        return await self._among(rows) is not None
 
     async def _placed(self, mailbox_id: MailboxId, made: Appended) -> Place:
         rows = await self._backend.rows(mailbox_id, first=made.uid, last=made.uid)
@@ -255,11 +281,16 @@ class Draft:
         mailbox_id = await special_mailbox(self._backend, "\\Drafts", "Drafts")
         rows = (await self._backend.rows(mailbox_id))[::-1]
         for first in range(0, len(rows), LOOKED_AT):
-            batch = rows[first : first + LOOKED_AT]
-            metadata = await self._backend.metadata([row.row_id for row in batch])
-            for row, made in zip(batch, metadata, strict=True):
-                if read_envelope(made.envelope).message_id == self.message_id:
-                    return Place(mailbox_id, row.uid, row.row_id, row.message_id)
+            if row := await self._among(rows[first : first + LOOKED_AT]):
+                return Place(mailbox_id, row.uid, row.row_id, row.message_id)
+        return None
+
+    async def _among(self, rows: Sequence[MessageRow]) -> MessageRow | None:
+        """The first row with our Message-ID."""
+        metadata = await self._backend.metadata([row.row_id for row in rows])
+        for row, made in zip(rows, metadata, strict=True):
+            if read_envelope(made.envelope).message_id == self.message_id:
+                return row
         return None
 
     # -- sending it
@@ -315,7 +346,7 @@ class Draft:
             files=files,
             in_reply_to=ids_of(view, "in-reply-to"),
             references=ids_of(view, "references"),
-            message_id=view.message_id or "",
+            message_id=next(iter(ids_of(view, "message-id")), ""),
             now=now,
         )
         draft._place = Place(message.mailbox_id, message.uid, message.row_id, message.id)
@@ -350,8 +381,18 @@ async def special_mailbox(backend: AccountBackend, use: str, name: str) -> Mailb
 
 
 def ids_of(view: MessageView, name: str) -> tuple[str, ...]:
-    """The message ids in all fields of that name."""
-    return tuple(one for field in view.all_fields(name) for one in message_ids(field.value))
+    """The message ids in all fields of that name, but for those that no header may have."""
+    found = (one for field in view.all_fields(name) for one in message_ids(field.value))
+    return tuple(one for one in found if is_id(one))
+
+
+def _new_id(sender: str, own: str) -> str:
+    """A new Message-ID; when the sender of an opened draft has no domain for it, the account's."""
+    try:
+        made = new_message_id(sender.rpartition("@")[2])
+    except ValueError:
+        made = ""
+    return made if is_id(made) else new_message_id(own.rpartition("@")[2])
 
 
 def _pair(person: Person) -> tuple[str, str]:

@@ -19,12 +19,27 @@ from leap.mail.contract import (
     MailboxId,
     MailboxInfo,
     NoSuchMailbox,
+    NotPermitted,
 )
 from leap.mail.model import DEFAULTS, mailbox_info
 
 MAX_NAME = (
     1000  # octets of UTF-8: still fits an IMAP line of any program when written in modified UTF-7
 )
+
+
+# RFC 6154 2, RFC 8457 4
+SPECIAL_USES = (
+    "\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Important", "\\Junk", "\\Sent", "\\Trash",
+)  # fmt: skip
+
+
+def special_use_of(text: str) -> str:
+    """The special use in its usual spelling. Raises NotPermitted for what is none."""
+    for use in SPECIAL_USES:
+        if use.lower() == text.lower():
+            return use
+    raise NotPermitted(f"A special use is one of {', '.join(SPECIAL_USES)}.")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import TypeVar
 
 from leap.mail.answers import PartTree
@@ -25,6 +25,7 @@ from leap.mail.contract import (
 from leap.mail.envelope import Envelope, read_envelope
 from leap.mail.message import Message as MessageView
 from leap.mail.message import Part
+from leap.mail.moments import moment
 from leap.mail.outline import INLINE, Outline, read_outline
 from leap.mail.parts import CHUNK, MessagePart
 from leap.mail.tags import keyword_of, tag_of, tags_of
@@ -94,9 +95,7 @@ class Message:
     @property
     def date(self) -> datetime:
         """When it arrived (IMAP's internal date), in the zone it came with."""
-        return datetime.fromtimestamp(
-            self.row.internal_date, timezone(timedelta(minutes=self.row.zone))
-        )
+        return moment(self.row.internal_date, self.row.zone)
 
     async def thread_id(self) -> ThreadId:
         """The conversation it belongs to, for `Account.thread`; docs/threads.md says what may change it.
@@ -142,6 +141,9 @@ class Message:
 
     async def raw(self, start: int = 0, length: int | None = None) -> bytes:
         """The exact octets, or a range of them."""
+        start = max(0, min(start, self.size))
+        if length is not None:
+            length = max(0, min(length, self.size - start))
         return await self._backend.read(self.row.row_id, start, length)
 
     async def stream(self, chunk: int = CHUNK) -> AsyncIterator[bytes]:

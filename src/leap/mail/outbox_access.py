@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from leap.mail.contract import AccountError, NoSuchMessage, NotPermitted
+from leap.mail.message.compose import is_address
 from leap.mail.outbox_contract import OutboxEntry
 from leap.mail.sent_copy import return_to_drafts
 
@@ -58,6 +59,9 @@ class OutboxAccess:
         outgoing = self._sending()
         if not_before is not None and not 0 <= not_before <= self._now() + LONGEST_WAIT:
             raise NotPermitted("A mail can wait for a year at most.")
+        for one in recipients:
+            if not (is_address(one) and all(one.rpartition("@"))):
+                raise NotPermitted("A recipient is one mail address, like bob@example.test.")
         return await outgoing.submit(raw, sender, recipients, not_before)
 
     async def outbox(self, outbox_id: str | None = None) -> list[OutboxEntry]:

@@ -34,6 +34,7 @@ from leap.mail.contract import (
     MessageRow,
     ModSeq,
     NewMessage,
+    NotPermitted,
     RowId,
     SearchedText,
     SearchResult,
@@ -213,10 +214,13 @@ class RemoteAccount(RemoteOutbox, RemoteThreads, RemoteSorting, RemoteAnnotation
     async def _call(self, method: str, *arguments: Any, large: bool = False) -> Any:
         """Sends a call and answers its result, decoded as the contract says."""
         self._check()
-        if large:
-            body = await asyncio.to_thread(msgspec.msgpack.encode, arguments)
-        else:
-            body = msgspec.msgpack.encode(arguments)
+        try:
+            if large:
+                body = await asyncio.to_thread(msgspec.msgpack.encode, arguments)
+            else:
+                body = msgspec.msgpack.encode(arguments)
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise NotPermitted("A number here is too large, or a text is no Unicode.") from error
         if len(body) > MAX_BODY:
             raise TooLarge(f"One call carries at most {MAX_BODY // 1024**2} MiB; use several.")
         self._check()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 from leap.mail.collection import MessageCollection
 from leap.mail.contract import AccountBackend, MailboxInfo
@@ -11,6 +13,7 @@ from leap.mail.envelope import Person
 from leap.mail.message import quoting
 from leap.mail.message.new_message import File
 from leap.mail.messages import Message
+from leap.mail.outline import INLINE
 
 ANSWERED, FORWARDED = "\\Answered", "$Forwarded"  # RFC 9051 2.3.2
 
@@ -68,7 +71,8 @@ class Writing:
         Once it is sent, the message is marked as answered. Raises NoSuchMessage, ContentUnavailable.
         """
         view = (await message.outline(texts=True)).message
-        begun = quoting.reply(view, own=[self.backend.address], everyone=everyone)
+        write = partial(quoting.reply, view, own=[self.backend.address], everyone=everyone)
+        begun = await asyncio.to_thread(write) if len(view.raw) > INLINE else write()
         draft = Draft(
             self.backend,
             sender=Person(sender_name, self.backend.address),
@@ -94,7 +98,13 @@ class Writing:
             files = [File("", "message/rfc822", view.raw)]
         else:
             view = (await message.outline(texts=True)).message
-            text = f"\n\n{quoting.forwarded(view)}"
+            long = len(view.raw) > INLINE
+            quoted = (
+                (await asyncio.to_thread(quoting.forwarded, view))
+                if long
+                else quoting.forwarded(view)
+            )
+            text = f"\n\n{quoted}"
             files = [
                 File(part.attachment_name or "", part.content_type, await part.content())
                 for part in await message.attachments()

@@ -26,6 +26,7 @@ from leap.keymanager.openpgp.keyring_form import armored_secret_keys
 from leap.keymanager.openpgp.message import MAX_SIZE, Decrypted, SigningHash
 from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
 from leap.keymanager.openpgp.verdict import Owners, RawSignature, Verdict
+from leap.keymanager.openpgp.worker_process import WorkerContext
 
 INLINE = 64 * 1024
 THREAD = 256 * 1024
@@ -112,10 +113,8 @@ class Workers:
 
     def _started_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            # spawn: forking a program with threads and an open database invites dead locks
-            context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
-                self._processes, mp_context=context, initializer=_end_with_the_parent
+                self._processes, mp_context=WorkerContext(), initializer=_end_with_the_parent
             )
         return self._pool
 
@@ -128,7 +127,7 @@ class Workers:
             return done
         except BrokenProcessPool:
             # The system may end a process when memory is short: the work itself is still to be done, and the next
-            # gets a new one. A program without an importable main module cannot have any.
+            # gets a new one. Where no process can be had at all, threads do.
             if self._pool is pool:
                 self._pool, self._warming = None, None
             if not self._works:

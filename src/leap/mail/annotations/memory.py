@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from leap.mail.annotations.rules import annotated, changed_entries
-from leap.mail.contract import Change, MailboxId
+from leap.mail.contract import MailboxId
+from leap.mail.feed import ChangeFeed
 
 
 class MemoryAnnotations:
     """A part of `MemoryAccount`."""
 
     _annotations: dict[MailboxId | None, dict[str, bytes]]
-    _change: int
+    _feed: ChangeFeed
 
     def _check_place(self, mailbox_id: MailboxId | None) -> None:
-        raise NotImplementedError
-
-    def _push(self, change: Change) -> None:
         raise NotImplementedError
 
     async def annotations(self, mailbox_id: MailboxId | None = None) -> dict[str, bytes]:
@@ -33,9 +31,4 @@ class MemoryAnnotations:
         self._annotations[mailbox_id] = after
         entries = changed_entries(before, after)
         if entries:
-            self._change += 1
-            self._push(
-                Change(
-                    seq=self._change, topic="annotations", mailbox_id=mailbox_id, entries=entries
-                )
-            )
+            self._feed.announce("annotations", mailbox_id, entries=entries)

@@ -59,12 +59,26 @@ def field(name: str, value: str, *, utf8: bool = False) -> bytes:
     return _fold(f"{name}:", encode_words(value, first_width=_WIDTH - len(name) - 2))
 
 
+def is_id(text: str) -> bool:
+    """Whether `id_field` takes it."""
+    return _ID.fullmatch(text) is not None
+
+
+def is_address(text: str) -> bool:
+    """Whether `address_field` takes it, with `utf8` if it is not ASCII."""
+    return (
+        _ADDRESS.fullmatch(text) is not None
+        and _FORBIDDEN.search(text) is None
+        and len(text.encode("utf-8")) <= _LONGEST
+    )
+
+
 def id_field(name: str, ids: Sequence[str]) -> bytes:
     """A field of message ids (Message-ID, In-Reply-To, References), folded between them. Raises ValueError for one
     that is none."""
     _check(name, "")
     for one in ids:
-        if not _ID.fullmatch(one):
+        if not is_id(one):
             raise ValueError(f"{name} takes ids like <left@right>")
     return _fold(f"{name}:", ids)
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from leap.mail.message.addresses import Address
+from leap.mail.message.compose import is_address, is_id
 from leap.mail.message.dates import format_date
 from leap.mail.message.view import Message
 
@@ -25,6 +26,7 @@ _PREFIX = re.compile(
 _FORWARDED = re.compile(r"^\s*(?:(?:fwd?|wg|tr|rv|i|enc|doorst)\s*:\s*)+", re.IGNORECASE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 _ATTRIBUTION = re.compile(r"^[^\n>]{1,200}:[ \t]*\n+(?=>)", re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SIGNATURE = re.compile(r"^-- ?$", re.MULTILINE)
 
 
@@ -53,7 +55,7 @@ def reply(message: Message, *, own: Collection[str], everyone: bool = False) -> 
     to = _people(sender, seen)
     others = [*message.addresses("to"), *message.addresses("cc")] if everyone else []
     cc = _people((one for one in others if one.address.lower() not in ours), seen)
-    parent = message.message_id
+    parent = _parent(message)
     return Reply(
         to=to,
         cc=cc,
@@ -66,9 +68,16 @@ def reply(message: Message, *, own: Collection[str], everyone: bool = False) -> 
 
 def references(message: Message) -> tuple[str, ...]:
     """The References of a reply (RFC 5322 3.6.4), of a very long conversation its first and newest."""
-    parent = message.message_id
-    ids = [one for one in message.references if one != parent] + ([parent] if parent else [])
+    parent = _parent(message)
+    before = [one for one in message.references if one != parent and is_id(one)]
+    ids = before + ([parent] if parent else [])
     return tuple(ids if len(ids) <= MAX_REFERENCES else [ids[0], *ids[1 - MAX_REFERENCES :]])
+
+
+def _parent(message: Message) -> str | None:
+    """The Message-ID, if it is one: some have spaces or raw octets in it, which no new header may have."""
+    found = message.message_id
+    return found if found and is_id(found) else None
 
 
 def reply_subject(subject: str) -> str:
@@ -113,7 +122,7 @@ def _people(addresses: Iterable[Address], seen: set[str]) -> tuple[tuple[str, st
     out: list[tuple[str, str]] = []
     for one in addresses:
         key = one.address.lower()
-        if one.domain and key not in seen:
+        if one.domain and key not in seen and is_address(one.address):  # others nobody can write to
             seen.add(key)
-            out.append((one.display_name, one.address))
+            out.append((_CONTROL.sub("", one.display_name), one.address))
     return tuple(out)

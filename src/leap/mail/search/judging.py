@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date
 
 from leap.mail.contract import MailboxInfo, MessageRow
 from leap.mail.message import Message
+from leap.mail.moments import moment
 from leap.mail.search.query import (
     And,
     Attachment,
@@ -90,11 +91,7 @@ def named_so(mailbox: MailboxInfo, name: str) -> bool:
 
 
 def day_of(row: MessageRow) -> date:
-    zone = timezone(timedelta(minutes=row.zone))
-    try:
-        return datetime.fromtimestamp(row.internal_date, zone).date()
-    except (OverflowError, ValueError):
-        return datetime.fromtimestamp(0, UTC).date()
+    return moment(row.internal_date, row.zone).date()
 
 
 def _least(values: Iterator[bool | None]) -> bool | None:

@@ -69,7 +69,7 @@ class Account(ClosingTwin[AsyncAccount]):
 
     def add_mailbox(self, name: str, special_use: str | None = None) -> Deferred[MailboxInfo]:
         """Makes a mailbox; `special_use` is a word of RFC 6154, as "\\Sent". Raises MailboxExists, InvalidName, and
-        NotPermitted when another has this special use.
+        NotPermitted when another has this special use, or it is none.
         """
         return run(self.asyncio.add_mailbox(name, special_use))
 

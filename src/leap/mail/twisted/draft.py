@@ -142,7 +142,8 @@ class Draft(Twin[AsyncDraft]):
     def save(self) -> Deferred[RowId]:
         """Keeps it in Drafts in place of the version before, in one durable transaction.
 
-        When that version is gone (deleted elsewhere), it is kept anew. Raises NotPermitted, TooLarge, StorageFull.
+        When that version is gone (deleted elsewhere), it is kept anew. A draft that may be sent stays marked so.
+        Raises NotPermitted, TooLarge, StorageFull.
         """
         return run(self.asyncio.save())
 
