@@ -188,6 +188,9 @@ CASES: dict[str, Case] = {
     "AccountBackend.search_text": lambda w: w.backend.search_text(
         INBOX, first(w), "text", "secret"
     ),
+    "AccountBackend.search_header": lambda w: w.backend.search_header(
+        INBOX, first(w), "subject", ""
+    ),
     "AccountBackend.search": lambda w: w.backend.search("secret"),
     "AccountBackend.count": lambda w: w.backend.count("secret"),
     "AccountBackend.changes": lambda w: change_of(w.alice, w.backend.changes()),

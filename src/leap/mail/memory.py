@@ -51,6 +51,7 @@ from leap.mail.message import Message, message_metadata
 from leap.mail.message.scanner import part_tree
 from leap.mail.outbox_access import OutboxAccess
 from leap.mail.search.folding import fold
+from leap.mail.search.headers import field_test
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.query import parse_query, threads_of, with_rows
 from leap.mail.search.texts import holds
@@ -455,6 +456,14 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
         return [
             uid for uid in asked if holds(Message(self._contents[rows[uid].row_id]), where, folded)
         ]
+
+    async def search_header(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], field: str, needle: str
+    ) -> list[Uid]:
+        rows = self._find(mailbox_id).rows
+        fits = field_test(field, fold(needle))
+        asked = sorted(set(uids) & rows.keys())
+        return [uid for uid in asked if fits(Message(self._contents[rows[uid].row_id]))]
 
     def _fitting(self, query: str) -> list[FoundMessage]:
         wanted = parse_query(query)

@@ -18,6 +18,7 @@ from leap.mail.contract import (
     ContentUnavailable,
     NoSuchMessage,
     SearchedText,
+    Uid,
 )
 from leap.mail.imap.session.replies import No, ok
 from leap.mail.imap.session.state import SessionState
@@ -157,7 +158,7 @@ class _Search:
             case Header("from" | "to" | "cc" | "bcc" | "subject" as field, text):
                 return await self.indexed_field(candidates, field, text)
             case Header(field, text):
-                return await self.headers(candidates, _field_test(field, text))
+                return await self.header(candidates, field, text)
             case Day(relation, day, True):
                 return await self.headers(candidates, _sent_test(_compare(relation, day)))
             case _:
@@ -220,6 +221,21 @@ class _Search:
             self.unreachable = True
         return False
 
+    async def header(self, candidates: Candidates, field: str, text: str) -> Candidates:
+        """Fields the account has only signatures of; each message for itself when some cannot be read."""
+        try:
+            fits = set(
+                await self.account.search_header(
+                    self.view.mailbox_id, self.uids(candidates), field, text
+                )
+            )
+        except ContentUnavailable:
+            return await self.headers(candidates, _field_test(field, text))
+        return [n for n in candidates if self.view.uid(n) in fits]
+
+    def uids(self, candidates: Candidates) -> list[Uid]:
+        return [self.view.uid(n) for n in candidates]
+
     async def indexed_field(
         self,
         candidates: Candidates,
@@ -254,8 +270,7 @@ class _Search:
         return [n for n in candidates if n in found]
 
     async def text(self, candidates: Candidates, where: SearchedText, text: str) -> Candidates:
-        uids = [self.view.uid(n) for n in candidates]
-        account = self.account
+        uids, account = self.uids(candidates), self.account
         fits = set(await account.search_text(self.view.mailbox_id, uids, where, text))
         return [n for n in candidates if self.view.uid(n) in fits]
 
