@@ -58,6 +58,23 @@ class MailboxView:
     def row(self, number: SeqNum) -> MessageRow:
         return self._rows[number - 1]
 
+    def present(self) -> list[SeqNum]:
+        """All messages that are there, also for those the client was not told are gone."""
+        numbers = list(map(SeqNum, range(1, len(self._uids) + 1)))
+        return [n for n in numbers if not self.is_gone(n)] if self._gone else numbers
+
+    def uids(self, numbers: Sequence[SeqNum]) -> list[Uid]:
+        """Of each of these."""
+        if len(numbers) == len(self._uids):
+            return self._uids.copy()
+        known = self._uids
+        return [known[number - 1] for number in numbers]
+
+    def rows(self, numbers: Sequence[SeqNum]) -> list[tuple[SeqNum, MessageRow]]:
+        """Of each of these its number and row."""
+        known = self._rows
+        return [(number, known[number - 1]) for number in numbers]
+
     def find(self, uid: Uid) -> SeqNum | None:
         """The number of a message, None when the client was not told of it."""
         place = bisect_left(self._uids, uid)

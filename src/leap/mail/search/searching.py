@@ -160,15 +160,18 @@ class Searching:
     async def search_text(
         self, mailbox_id: MailboxId, uids: Sequence[Uid], where: SearchedText, needle: str
     ) -> list[Uid]:
-        """Those which hold the needle, ascending. Raises ContentUnavailable."""
+        """Those which hold the needle, ascending. Raises ContentUnavailable, NoSuchMailbox."""
         folded = fold(needle)
-        if not folded and where in ("text", "body"):
-            return sorted(set(uids))
         asked = set(uids)
         with account_errors():
+            if not folded and where in ("text", "body"):
+                await self._store.read(lambda c: self._directory.read(c).require(mailbox_id))
+                return sorted(asked)
             sure, unsure, headers = await self._store.read(
-                lambda c: _split(c, mailbox_id, asked, where, folded)
+                lambda c: self._split(c, mailbox_id, asked, where, folded)
             )
+            if not unsure and not headers:
+                return sorted(sure)
             if where in HEADER_FIELDS:
                 fit, looked = await self._by_header(mailbox_id, unsure, where, folded)
                 sure, unsure = sure | fit, unsure - looked
@@ -191,14 +194,35 @@ class Searching:
                 sure |= await asyncio.to_thread(_holding, batch, contents, where, folded)
         return sorted(sure)
 
+    def _split(
+        self,
+        connection: Connection,
+        mailbox_id: MailboxId,
+        asked: set[Uid],
+        where: SearchedText,
+        folded: str,
+    ) -> tuple[set[Uid], set[Uid], set[Uid]]:
+        self._directory.read(connection).require(mailbox_id)
+        return _split(connection, mailbox_id, asked, where, folded)
+
     async def search_header(
         self, mailbox_id: MailboxId, uids: Sequence[Uid], field: str, needle: str
     ) -> list[Uid]:
-        """Those with a field of that name which holds the needle, ascending. Raises ContentUnavailable."""
+        """Those with a field of that name which holds the needle, ascending.
+
+        Raises ContentUnavailable, NoSuchMailbox.
+        """
         folded = fold(needle)
         sieve = sieve_of_field(field, folded)
         with account_errors():
-            may = await self._store.read(lambda c: passed(c, mailbox_id, uids, sieve))
+
+            def find(connection: Connection) -> set[Uid]:
+                self._directory.read(connection).require(mailbox_id)
+                return passed(connection, mailbox_id, uids, sieve)
+
+            may = await self._store.read(find)
+            if not may:
+                return []
             return sorted(
                 await read_headers(self._store, mailbox_id, may, field_test(field, folded))
             )
