@@ -19,10 +19,18 @@ _LANE = 32  # bits of one character in UTF-32
 _FACTORS = (2654435, 3266489, 2246823)
 _MIDDLE = 10
 
+MAX_HEADER = (
+    65_536  # octets; of a longer header nearly all bits would be set, for milliseconds of work
+)
+ANYTHING = b"\xff" * (1 << _LEAST - 3)  # the signature that lets everything through
+_ASKED = 256  # octets of a needle that are looked for; what has them may hold the rest
+
 
 def signature(folded: str) -> bytes:
     """The signature of a header as one folded text; CPU about 30 µs for 700 characters."""
     octets = folded.encode()
+    if len(octets) > MAX_HEADER:
+        return ANYTHING
     width = min(_MOST, max(_LEAST, int(BITS_EACH * len(octets)).bit_length()))
     last = (1 << width) - 1
     bits = bytearray(b"0") * (last + 1)
@@ -48,7 +56,7 @@ class Sieve:
     """Which signatures may be of a header that holds all these texts."""
 
     def __init__(self, folded: Iterable[str]) -> None:
-        octets = [text.encode() for text in folded]
+        octets = [text[:_ASKED].encode()[:_ASKED] for text in folded]
         self.blind = max(map(len, octets)) < 3  # all are too short: every header may
         self._places: dict[int, list[tuple[int, int]]] = {
             0: []

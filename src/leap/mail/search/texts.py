@@ -21,7 +21,7 @@ from typing import Literal
 from leap.mail.message import Message
 from leap.mail.message.all_text import MAX_PART, all_texts, texts
 from leap.mail.search.folding import fold, fold_letters
-from leap.mail.search.signature import signature
+from leap.mail.search.signature import ANYTHING, MAX_HEADER, signature
 from leap.mail.search.words import ATTACHMENT, Field, Terms, body_terms, field_terms, shortened
 
 Where = Literal[
@@ -67,6 +67,8 @@ def header_holds(message: Message, folded: str) -> bool:
 def header_signature(message: Message) -> bytes:
     """The signature of the message's own header as `header_holds` reads it, perhaps with more in it."""
     raw = message.raw[message.root.header_start : message.root.body_start]
+    if len(raw) > MAX_HEADER:
+        return ANYTHING
     plain = (
         not raw.translate(None, _PLAIN)
         and b"=?" not in raw
