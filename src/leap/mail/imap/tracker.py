@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NewType
+from typing import NewType, TypeVar, cast
 
 from leap.mail.contract import MailboxId, MailboxStatus, MessageRow, ModSeq, Uid
 from leap.mail.imap.wire.numbers import NumberSet
 
 SeqNum = NewType("SeqNum", int)  # RFC 3501 2.3.1.2, from 1; never to be mixed up with Uid
 
+T = TypeVar("T")
 SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 
 
@@ -60,20 +61,22 @@ class MailboxView:
 
     def present(self) -> list[SeqNum]:
         """All messages that are there, also for those the client was not told are gone."""
-        numbers = list(map(SeqNum, range(1, len(self._uids) + 1)))
+        numbers = cast("list[SeqNum]", list(range(1, len(self._uids) + 1)))
         return [n for n in numbers if not self.is_gone(n)] if self._gone else numbers
 
     def uids(self, numbers: Sequence[SeqNum]) -> list[Uid]:
-        """Of each of these."""
-        if len(numbers) == len(self._uids):
-            return self._uids.copy()
-        known = self._uids
-        return [known[number - 1] for number in numbers]
+        """Of each of these, which ascend."""
+        return self._of(self._uids, numbers)
 
-    def rows(self, numbers: Sequence[SeqNum]) -> list[tuple[SeqNum, MessageRow]]:
-        """Of each of these its number and row."""
-        known = self._rows
-        return [(number, known[number - 1]) for number in numbers]
+    def rows(self, numbers: Sequence[SeqNum]) -> Iterable[tuple[SeqNum, MessageRow]]:
+        """Of each of these, which ascend, its number and row."""
+        return zip(numbers, self._of(self._rows, numbers), strict=True)
+
+    @staticmethod
+    def _of(known: list[T], numbers: Sequence[SeqNum]) -> list[T]:
+        if numbers and numbers[-1] - numbers[0] == len(numbers) - 1:  # without a gap
+            return known[numbers[0] - 1 : numbers[-1]]
+        return [known[number - 1] for number in numbers]
 
     def find(self, uid: Uid) -> SeqNum | None:
         """The number of a message, None when the client was not told of it."""
