@@ -24,6 +24,7 @@ BENCHES: dict[str, str] = {
     "exporting": "export and import of a mail account of 20,000 messages of 5 kB",
     "search": "import with indexing and questions over 100,000 mails, beside notmuch",
     "imap": "the IMAP server beside Dovecot, 10,000 messages of 30 kB",
+    "imap_large": "the IMAP server with 100,000 messages and 1,000 folders",
     "incoming": "the full incoming pipeline with OpenPGP and MIME, over TLS",
 }
 

@@ -28,11 +28,14 @@ from leap.mail.contract import (
 )
 from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.model import MAIL_ROWS, mailbox_doc_id
+from leap.mail.sorting.model import SortKey
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 from tests.conformance.account_backend import PLAIN, AccountBackendSuite
+from tests.conformance.account_save_dates import SaveDatesSuite
+from tests.conformance.account_sorting import SortingSuite
 from tests.conformance.account_threads import ThreadsAndContactsSuite
 from tests.mail.index_check import check_index
 from tests.mail.outgoing_fake import Outgoing
@@ -57,7 +60,7 @@ async def backend(store: Soledad) -> AsyncIterator[LocalAccount]:
     await account.close()
 
 
-class TestConformance(AccountBackendSuite, ThreadsAndContactsSuite):
+class TestConformance(AccountBackendSuite, ThreadsAndContactsSuite, SortingSuite, SaveDatesSuite):
     """The suite every account passes."""
 
 
@@ -194,6 +197,39 @@ async def test_an_index_built_anew_has_a_larger_validity_and_the_same_mail(tmp_p
     assert (await account.status(work.mailbox_id)).messages == 2
     await account.close()
     await store.close()
+
+
+async def test_an_account_of_a_version_without_sort_keys_gets_them(tmp_path: Path) -> None:
+    store, account = await reopen(tmp_path / "s.db")
+    new = [NewMessage(raw=f"Subject: {letter}\r\n\r\n".encode()) for letter in "cab"]
+    await account.append(INBOX, new)
+    await account.append(MailboxId("archive"), new[:1])
+    await store.write(lambda connection: connection.execute("DROP TABLE mail_sort"))
+    await account.close()
+    await store.close()
+    store, account = await reopen(tmp_path / "s.db")
+    uids = [Uid(1), Uid(2), Uid(3)]
+    assert await account.sorted_uids(INBOX, uids, [SortKey("subject")]) == [2, 3, 1]
+    assert len(await account.threaded_uids(MailboxId("archive"), [Uid(1)], "references")) == 1
+    await check_index(store)
+    await account.close()
+    await store.close()
+
+
+async def test_an_account_of_a_version_without_save_dates_gets_the_day_of_the_update(
+    tmp_path: Path,
+) -> None:
+    store, account = await reopen(tmp_path / "s.db")
+    await add(account, 2)
+    validity = (await account.status(INBOX)).uid_validity
+    await store.write(lambda c: c.execute("ALTER TABLE mail_index DROP COLUMN saved"))
+    await account.close()
+    await store.close()
+    async with await open_mail_store(tmp_path / "s.db", KEY, now=lambda: 1_900_000_000.0) as store:
+        account = LocalAccount(store, ALICE)
+        assert await account.save_dates(INBOX, [Uid(1), Uid(2)]) == [1_900_000_000] * 2
+        assert (await account.status(INBOX)).uid_validity == validity
+        await account.close()
 
 
 async def test_validities_differ_even_in_one_second(tmp_path: Path) -> None:

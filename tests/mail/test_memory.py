@@ -9,10 +9,12 @@ import pytest
 from leap.mail.contract import INBOX, AccountBackend, AccountUnavailable
 from leap.mail.memory import MemoryAccount
 from tests.conformance.account_backend import AccountBackendSuite
+from tests.conformance.account_save_dates import SaveDatesSuite
+from tests.conformance.account_sorting import SortingSuite
 from tests.conformance.account_threads import ThreadsAndContactsSuite
 
 
-class TestMemoryAccount(AccountBackendSuite, ThreadsAndContactsSuite):
+class TestMemoryAccount(AccountBackendSuite, ThreadsAndContactsSuite, SortingSuite, SaveDatesSuite):
     @pytest.fixture
     async def backend(self) -> AsyncIterator[AccountBackend]:
         account = MemoryAccount()

@@ -27,6 +27,8 @@ from leap.mail.remote import RemoteAccount
 from leap.mail.rpc import AccountServer, serve_accounts
 from leap.mail.rpc_frames import MAX_FRAME, VERSION, Hello, pack, read_frame
 from tests.conformance.account_backend import AccountBackendSuite
+from tests.conformance.account_save_dates import SaveDatesSuite
+from tests.conformance.account_sorting import SortingSuite
 from tests.conformance.account_threads import ThreadsAndContactsSuite
 from tests.mail.outgoing_fake import Outgoing
 
@@ -57,11 +59,13 @@ async def backend(server: AccountServer) -> AsyncIterator[RemoteAccount]:
     await account.close()
 
 
-class TestConformance(AccountBackendSuite, ThreadsAndContactsSuite):
+class TestConformance(AccountBackendSuite, ThreadsAndContactsSuite, SortingSuite, SaveDatesSuite):
     """The suite every account passes."""
 
 
-class TestConformanceOnAStore(AccountBackendSuite, ThreadsAndContactsSuite):
+class TestConformanceOnAStore(
+    AccountBackendSuite, ThreadsAndContactsSuite, SortingSuite, SaveDatesSuite
+):
     """The same with a real store behind the socket, as in the daemon."""
 
     @pytest.fixture

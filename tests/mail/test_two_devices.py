@@ -349,3 +349,30 @@ async def test_incoming_mail_stored_by_both_is_there_once(
         for device in world.devices
     ]
     assert first == second
+
+
+async def test_annotations_of_both_come_together(laptop: MailDevice, phone: MailDevice) -> None:
+    """Different entries are all kept, the other device hears of them by name."""
+    await laptop.account.annotate(ARCHIVE, {"/shared/comment": b"old", "/shared/gone": b"x"})
+    await laptop.sync()
+    await phone.sync()
+    heard = phone.account.changes()
+    await laptop.account.annotate(ARCHIVE, {"/shared/comment": b"new", "/shared/gone": None})
+    await laptop.account.annotate(None, {"/private/comment": b"mine"})
+    await phone.account.annotate(ARCHIVE, {"/private/comment": b"phone"})
+    for device in (laptop, phone, laptop):
+        await device.sync()
+    for device in (laptop, phone):
+        assert await device.account.annotations() == {"/private/comment": b"mine"}
+        assert await device.account.annotations(ARCHIVE) == {
+            "/shared/comment": b"new",
+            "/private/comment": b"phone",
+        }
+    told: dict[MailboxId | None, set[str]] = {}
+    async with asyncio.timeout(5):
+        while len(told) < 2:
+            change = await anext(heard)
+            if change.topic == "annotations":
+                told.setdefault(change.mailbox_id, set()).update(change.entries)
+    assert told[ARCHIVE] >= {"/shared/comment", "/shared/gone"}
+    assert told[None] == {"/private/comment"}

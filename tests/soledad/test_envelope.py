@@ -15,6 +15,7 @@ from leap.soledad.envelope import (
     SMALLEST,
     TAG_SIZE,
     Epoch,
+    derive_key,
     item_id_of,
     open_envelope,
     padded_size,
@@ -200,3 +201,28 @@ def test_known_answer():
         hashlib.sha256(sealed).hexdigest()
         == "8f3ff07c9b55794818c9662034037bd53b0e934782e3f415473c5af079b03d38"
     )
+
+
+@pytest.mark.parametrize(
+    ("secret", "salt", "info", "made"),
+    [
+        (  # RFC 5869 A.1
+            "0b" * 22,
+            "000102030405060708090a0b0c",
+            "f0f1f2f3f4f5f6f7f8f9",
+            "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865",
+        ),
+        (  # A.3
+            "0b" * 22,
+            "",
+            "",
+            "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8",
+        ),
+    ],
+)
+def test_keys_are_derived_as_the_standard_says(
+    secret: str, salt: str, info: str, made: str
+) -> None:
+    octets = [bytes.fromhex(one) for one in (secret, salt, info)]
+    assert derive_key(*octets, length=42).hex() == made
+    assert derive_key(*octets).hex() == made[:64]

@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from leap.bitmask.commands import Commands
 from leap.bitmask.home import Home, HomeError, Lock
 from leap.bitmask.local_api import CommandRefused, LocalApi
@@ -255,6 +257,7 @@ def main(arguments: Sequence[str] | None = None, passphrases: Sequence[str] = ()
             },
         )
     try:
-        return asyncio.run(_run(home, options, passphrases))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_run(home, options, passphrases))
     finally:
         lock.release()

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         SyncDevice,
         SyncStatus,
         TooLarge,
+        TooManyAnnotations,
         Transferred,
         Uid,
     )
@@ -119,6 +120,7 @@ __all__ = [
     "ThreadId",
     "ThreadSummary",
     "TooLarge",
+    "TooManyAnnotations",
     "Transferred",
     "Uid",
 ]

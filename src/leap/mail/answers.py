@@ -79,3 +79,12 @@ class PartTree(msgspec.Struct, frozen=True, kw_only=True):
                 stack.append(
                     (number, inner, False) if inner.is_multipart else (f"{number}.1", inner, True)
                 )
+
+
+class AccountSpace(msgspec.Struct, frozen=True, kw_only=True):
+    """Octets of all messages as they are served, their number, and the octets free where the account is kept (None:
+    there is no bound)."""
+
+    used: int
+    messages: int
+    free: int | None

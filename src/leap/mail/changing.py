@@ -31,6 +31,8 @@ T = TypeVar("T")
 class MessageChanges:
     """The part of an account on Soledad that changes messages; `LocalAccount` is the whole."""
 
+    _now: Callable[[], float]
+
     async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
         raise NotImplementedError
 
@@ -120,7 +122,7 @@ class MessageChanges:
             moved = list(listing.rows_among(tx.connection, mailbox_id, uids).items())
             row_ids = [row_id for _, row_id in moved]
             if mailbox_id == target:
-                renumber(tx, row_ids, directory)
+                renumber(tx, row_ids, directory, int(self._now()))
             else:
                 tx.update_rows(MAIL_ROWS.name, row_ids, {"mailbox": target})
             return moved

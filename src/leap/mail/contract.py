@@ -7,15 +7,16 @@ are plain values, so that they can travel. `leap.mail.account` puts the comforta
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Literal, NewType, Protocol
 
 import msgspec
 
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contacts.model import ContactUse
 from leap.mail.outbox_contract import OutboxBackend
 from leap.mail.outbox_contract import OutboxEntry as OutboxEntry
+from leap.mail.sorting.model import SortKey, ThreadAlgorithm, ThreadLine
 from leap.mail.threads.model import ThreadId, ThreadSummary
 
 MailboxId = NewType("MailboxId", str)
@@ -25,7 +26,7 @@ Uid = NewType("Uid", int)  # RFC 9051 2.3.1.1
 ModSeq = NewType("ModSeq", int)  # RFC 7162 3.1, one counter a mailbox
 
 INBOX = MailboxId("inbox")  # fixed, as are the ids of the special-use mailboxes below
-Topic = Literal["messages", "mailboxes", "outbox", "sync"]
+Topic = Literal["messages", "mailboxes", "outbox", "sync", "annotations"]
 FlagOp = Literal["set", "add", "remove"]
 SearchedText = Literal["text", "body", "from", "to", "cc", "bcc", "subject"]  # RFC 9051 6.4.4
 SPECIAL_USE = {  # RFC 6154: id -> (name at first, attribute)
@@ -61,7 +62,9 @@ class MailboxStatus(Value, frozen=True, kw_only=True):
     highest_modseq: ModSeq
 
 
-class MessageRow(Value, frozen=True, kw_only=True):
+class MessageRow(
+    Value, frozen=True, kw_only=True, gc=False
+):  # many: the collector need not walk them
     """One message in a mailbox, as a list of messages shows it; flags hold system flags and keywords."""
 
     row_id: RowId
@@ -96,7 +99,7 @@ class SecurityStatus(Value, frozen=True, kw_only=True):
     note: str = ""
 
 
-class MessageMetadata(Value, frozen=True, kw_only=True):
+class MessageMetadata(Value, frozen=True, kw_only=True, gc=False):
     """Made once at storage: wire bytes of ENVELOPE and BODYSTRUCTURE, and what a list shows."""
 
     row_id: RowId
@@ -143,13 +146,15 @@ class Transferred(Value, frozen=True, kw_only=True):
 
 class Change(Value, frozen=True, kw_only=True):
     """Something changed, `topic` says what: the messages of one mailbox (then `modseq` is its highest now), the list
-    of mailboxes, a mail in the outbox (`outbox_id`), or how things stand with sync."""
+    of mailboxes, a mail in the outbox (`outbox_id`), how things stand with sync, or annotations (`entries`) of a
+    mailbox or, without `mailbox_id`, of the account."""
 
     seq: int  # ascending over the whole account while it is open
     topic: Topic
-    mailbox_id: MailboxId | None = None  # None for all topics but "messages"
+    mailbox_id: MailboxId | None = None  # of "messages" and "annotations"
     modseq: ModSeq = ModSeq(0)
     outbox_id: str = ""
+    entries: tuple[str, ...] = ()
 
 
 class FoundMessage(Value, frozen=True, kw_only=True):
@@ -232,6 +237,10 @@ class TooLarge(AccountError):
     """The message is over the limit; the text names the limit."""
 
 
+class TooManyAnnotations(AccountError):
+    """There are as many annotations as there may be; the text names the limit."""
+
+
 class NotPermitted(AccountError):
     """Policy forbids it; the text says what to do."""
 
@@ -293,6 +302,14 @@ class AccountBackend(OutboxBackend, Protocol):
     async def rows_of(self, message_ids: Sequence[MessageId]) -> list[FoundMessage]:
         """All rows of these messages, wherever they are now, by message as asked, then by age; unknown ids are
         passed over."""
+
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        """All octets of several messages, in the order asked; the caller sees to it that they are not too many.
+        Raises what `read` raises if one of them cannot be had."""
+
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        """The fields of these names in the header of each message, as they stand and in their order, with an empty
+        line behind them (RFC 9051 6.4.5.1, HEADER.FIELDS). Raises NoSuchMessage, ContentUnavailable."""
 
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         """All or none, in one transaction, in order."""
@@ -368,6 +385,33 @@ class AccountBackend(OutboxBackend, Protocol):
     async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
         """Whom the person writes to and hears from, the most used first: docs/threads.md. `prefix` is how the address
         or a word of the name begins."""
+
+    async def annotations(self, mailbox_id: MailboxId | None = None) -> dict[str, bytes]:
+        """The notes of programs on a mailbox, or on the account, by name in lower case (RFC 5464)."""
+
+    async def annotate(
+        self, mailbox_id: MailboxId | None, values: Mapping[str, bytes | None]
+    ) -> None:
+        """Sets some of them, and removes those with None, all or none. They go with their mailbox; INBOX keeps them
+        when it is renamed. Raises InvalidName, TooLarge, TooManyAnnotations."""
+
+    async def save_dates(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> list[int | None]:
+        """When each message came into the mailbox on this device, seconds since 1970, in the order asked; None for
+        what is not there (RFC 8514)."""
+
+    async def space(self) -> AccountSpace:
+        """How much room the account takes and has left."""
+
+    async def sorted_uids(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], keys: Sequence[SortKey]
+    ) -> list[Uid]:
+        """Those uids in the order of the keys (RFC 5256, 5957), equal ones ascending; waits for header records as
+        `metadata` does. Raises ContentUnavailable."""
+
+    async def threaded_uids(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], algorithm: ThreadAlgorithm
+    ) -> list[ThreadLine]:
+        """The forest of those messages (RFC 5256 3). Raises ContentUnavailable."""
 
     def changes(self) -> AsyncIterator[Change]:
         """Every change from the moment of the first `__anext__`-ready call on, from whatever source."""

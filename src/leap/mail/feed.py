@@ -3,8 +3,9 @@
 Invariants:
 * A change is announced after its transaction committed, and before whoever made it is answered.
 * A wake-up is never lost: what is announced while a reader is busy waits for it.
-* Changes of one thing (a mailbox, the list of them, an entry of the outbox, sync) that wait for a slow reader become
-  one, the newest; a reader therefore holds at most one change for each, in the order of their sequence numbers.
+* Changes of one thing (a mailbox, the list of them, annotations of one, an entry of the outbox, sync) that wait for a
+  slow reader become one, the newest; a reader therefore holds at most one change for each, in the order of their
+  sequence numbers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterator
+
+import msgspec
 
 from leap.mail.contract import Change, MailboxId, ModSeq, Topic
 
@@ -27,7 +30,10 @@ class ChangeStream:
     def push(self, change: Change) -> None:
         """Announces a change; one about the same thing that still waits is replaced by it."""
         about = (change.topic, change.mailbox_id, change.outbox_id)
-        self._waiting.pop(about, None)
+        waiting = self._waiting.pop(about, None)
+        if waiting is not None and waiting.entries:
+            entries = tuple(sorted({*waiting.entries, *change.entries}))
+            change = msgspec.structs.replace(change, entries=entries)
         self._waiting[about] = change
         self._wake.set()
 
@@ -75,10 +81,16 @@ class ChangeFeed:
         modseq: ModSeq = ModSeq(0),
         *,
         outbox_id: str = "",
+        entries: tuple[str, ...] = (),
     ) -> None:
         self._seq += 1
         change = Change(
-            seq=self._seq, topic=topic, mailbox_id=mailbox_id, modseq=modseq, outbox_id=outbox_id
+            seq=self._seq,
+            topic=topic,
+            mailbox_id=mailbox_id,
+            modseq=modseq,
+            outbox_id=outbox_id,
+            entries=entries,
         )
         for stream in list(self._streams):
             stream.push(change)

@@ -11,6 +11,7 @@ from leap.mail.contract import MailboxId, ModSeq, RowId, Uid
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS
 from leap.mail.search.tables import forget_texts, want_texts
+from leap.mail.sorting.tables import forget_sort_keys
 from leap.mail.threads.listed import forget_facts
 from leap.soledad.changes import Row, RowChange
 from leap.soledad.sqlite import Connection
@@ -73,8 +74,10 @@ class _Box:
 class IndexChanges:
     """Collects what one call of the projection does to the index; `finish` writes the counters."""
 
-    def __init__(self, connection: Connection, drop_blobs: DropBlobs) -> None:
+    def __init__(self, connection: Connection, drop_blobs: DropBlobs, now: int) -> None:
+        """`now` is the save date of what comes."""
         self._connection = connection
+        self._now = now
         self._drop_blobs = drop_blobs
         self._boxes: dict[MailboxId, _Box] = {}
         self.placed: dict[RowId, Placement] = {}
@@ -265,14 +268,14 @@ class IndexChanges:
             header_id, date = row["header_id"] or "", row["internal_date"] or 0
             values.append(
                 (mailbox_id, uid, row_id, row["message_id"] or row_id, header_id, box.modseq, row["flags"],
-                 row["size"] or 0, date, row["zone"] or 0, row["mailbox"])
+                 row["size"] or 0, date, row["zone"] or 0, row["mailbox"], self._now)
             )  # fmt: skip
             if header_id:
                 wanted.append((header_id, date))
                 self.touched.add(header_id)
         self._connection.executemany(
             "INSERT INTO mail_index (mailbox_id, uid, row_id, message_id, header_id, modseq, flags, size,"
-            " internal_date, zone, place) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " internal_date, zone, place, saved) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
         self._want(wanted)
@@ -322,13 +325,14 @@ def drop_unused_metadata(connection: Connection, header_ids: Iterable[str]) -> s
         )
     }
     listed = json.dumps(list(unused))
-    for table in ("mail_metadata", "mail_header_wanted"):
+    for table in ("mail_metadata", "mail_header", "mail_header_wanted"):
         connection.execute(
             f"DELETE FROM {table} WHERE header_id IN (SELECT value FROM json_each(?))",  # noqa: S608
             (listed,),
         )
     forget_texts(connection, list(unused))
     forget_facts(connection, list(unused))
+    forget_sort_keys(connection, list(unused))
     return unused
 
 

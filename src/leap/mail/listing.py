@@ -26,21 +26,38 @@ _LAST_UID = 2**32 - 1
 RowValues = tuple[Any, ...]  # in the order of `as_row`
 
 
+_STATUS = "SELECT mailbox_id, uid_validity, uid_next, modseq, messages, recent, unseen, size FROM mail_box"
+
+
 def read_status(connection: Connection, mailbox_id: MailboxId) -> MailboxStatus:
-    validity, uid_next, modseq, messages, recent, unseen, size = connection.execute(
-        "SELECT uid_validity, uid_next, modseq, messages, recent, unseen, size FROM mail_box"
-        " WHERE mailbox_id = ?",
-        (mailbox_id,),
-    ).fetchone()
+    found = connection.execute(f"{_STATUS} WHERE mailbox_id = ?", (mailbox_id,)).fetchone()
+    return _status(*found)
+
+
+def read_statuses(connection: Connection) -> list[MailboxStatus]:
+    """Of every mailbox that was ever indexed, those deleted since among them."""
+    return [_status(*found) for found in connection.execute(_STATUS)]
+
+
+def _status(
+    mailbox_id: str,
+    validity: int,
+    uid_next: int,
+    modseq: int,
+    messages: int,
+    recent: int,
+    unseen: int,
+    size: int,
+) -> MailboxStatus:
     return MailboxStatus(
-        mailbox_id=mailbox_id,
+        mailbox_id=MailboxId(mailbox_id),
         uid_validity=validity,
-        uid_next=uid_next,
+        uid_next=Uid(uid_next),
         messages=messages,
         unseen=unseen,
         recent=recent,
         size=size,
-        highest_modseq=modseq,
+        highest_modseq=ModSeq(modseq),
     )
 
 

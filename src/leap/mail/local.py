@@ -15,6 +15,8 @@ from typing import Protocol, TypeVar
 
 from leap.keymanager.merges import MERGES as KEY_MERGES
 from leap.mail import listing, mailbox_documents
+from leap.mail.annotations.documents import ANNOTATIONS_TYPE
+from leap.mail.annotations.local import LocalAnnotations
 from leap.mail.answers import PartTree, QueryCount
 from leap.mail.changing import MessageChanges
 from leap.mail.contract import (
@@ -48,6 +50,7 @@ from leap.mail.model import (
 )
 from leap.mail.new_rows import Arrived as Arrived
 from leap.mail.new_rows import new_row_id, row_values, stored_date, was_there
+from leap.mail.open_mailboxes import OpenMailboxes
 from leap.mail.outbox_access import OutboxAccess, Outgoing
 from leap.mail.projection import (
     DirectoryReader,
@@ -58,9 +61,12 @@ from leap.mail.projection import (
 )
 from leap.mail.reading import MessageReader
 from leap.mail.replacing import Replacing
+from leap.mail.save_dates import LocalSaveDates
 from leap.mail.search.filling import Filling
 from leap.mail.search.forgetting import Forgetting
 from leap.mail.search.searching import Searching
+from leap.mail.sorting.local import LocalSorting, Worked
+from leap.mail.space import LocalSpace
 from leap.mail.storing import (
     LOCAL,
     MAX_SERVED_BYTES,
@@ -70,7 +76,7 @@ from leap.mail.storing import (
     keep_all,
 )
 from leap.mail.threads.local import LocalThreads
-from leap.soledad.changes import ChangeSet, Projection
+from leap.soledad.changes import ChangeSet, Projection, Rebuilt, RowChange
 from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -101,13 +107,22 @@ async def open_mail_store(
         key,
         rows=(MAIL_ROWS, *rows),
         projections=(MailIndex(now=now), *projections),
-        merges={MAILBOX_TYPE: "fields", **KEY_MERGES},
+        merges={MAILBOX_TYPE: "fields", ANNOTATIONS_TYPE: "fields", **KEY_MERGES},
         schema=schema,
         now=now,
     )
 
 
-class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
+class LocalAccount(
+    MessageChanges,
+    Replacing,
+    OutboxAccess,
+    LocalThreads,
+    LocalSorting,
+    LocalSaveDates,
+    LocalSpace,
+    LocalAnnotations,
+):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
     def __init__(
@@ -131,6 +146,8 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
         self._reader = MessageReader(store, self._filling.follow)
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
+        self._worked = Worked.nothing()
+        self._open_mailboxes = OpenMailboxes(self._read, self._directory.read)
         self._closed = False
         self._unsubscribe = [store.on_change(self._follow)]
         if outbox is not None:
@@ -167,7 +184,8 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
     # -- mailboxes
 
     async def list_mailboxes(self) -> list[MailboxInfo]:
-        return list((await self._read(self._directory.read)).shown.values())
+        self._check_open()
+        return list((await self._open_mailboxes.mailboxes()).values())
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         return await self._edit(
@@ -192,7 +210,8 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
     # -- lists of messages
 
     async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
-        return await self._look(mailbox_id, lambda c: listing.read_status(c, mailbox_id))
+        self._check_open()
+        return await self._open_mailboxes.status(mailbox_id)
 
     async def rows(
         self,
@@ -202,6 +221,9 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
         last: Uid | None = None,
         changed_since: ModSeq = ModSeq(0),
     ) -> list[MessageRow]:
+        if first <= 1 and last is None and not changed_since:
+            self._check_open()
+            return await self._open_mailboxes.rows(mailbox_id)
         return await self._look(
             mailbox_id, lambda c: listing.read_rows(c, mailbox_id, first, last, changed_since)
         )
@@ -215,8 +237,12 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
             return listing.claim_recent(connection, mailbox_id)
 
         self._check_open()
+        if self._open_mailboxes.none_recent(mailbox_id):
+            return []
         with account_errors():
-            return await self.store.write(job)
+            claimed = await self.store.write(job)
+        self._open_mailboxes.changed(mailbox_id)
+        return claimed
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         self._check_open()
@@ -225,6 +251,14 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
     async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
         self._check_open()
         return await self._reader.read(row_id, start, length)
+
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        self._check_open()
+        return await self._reader.read_many(row_ids)
+
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        self._check_open()
+        return await self._reader.header_fields(row_ids, names)
 
     async def read_original(self, row_id: RowId) -> bytes | None:
         """The mail as it came, of one that is served decrypted or was imported with mixed line ends; else None."""
@@ -372,6 +406,7 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
     def look_for_headers(self) -> None:
         """Many messages came in by another way than `append`, or the index is new: opens their header records and
         indexes their texts in the background."""
+        self._open_mailboxes.forget()
         self._reader.more_arrived()
         self._filling.look_through_all()
 
@@ -380,11 +415,20 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
 
     def _follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
+        if Rebuilt() in changes.tags:
+            self._open_mailboxes.forget()
         if MailboxListChanged() in changes.tags:
+            self._open_mailboxes.list_changed()
             self._feed.announce("mailboxes")
+        for document in changes.docs:
+            self._tell_annotations(document)
         for tag in changes.tags:
             if isinstance(tag, MailboxChanged):
+                self._open_mailboxes.changed(tag.mailbox_id)
                 self._feed.announce("messages", tag.mailbox_id, tag.modseq)
+        self._reader.forget(
+            RowId(change.row_id) for change in changes.rows if _shows_another(change)
+        )
         if changes.from_sync:
             self._reader.more_arrived()
             self._filling.rows_arrived()
@@ -455,6 +499,12 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
             return await self.store.transact(
                 lambda tx: job(tx, self._directory.read(tx.connection)), durable
             )
+
+
+def _shows_another(change: RowChange) -> bool:
+    """Whether a row shows no message any more, or another one."""
+    before, after = change.before, change.after
+    return before is not None and (after is None or after["header_id"] != before["header_id"])
 
 
 class OwnedAccount(LocalAccount):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from leap.mail.annotations.documents import copy_annotations, drop_annotations
 from leap.mail.contract import INBOX, InvalidName, MailboxId, MailboxInfo, NotPermitted
 from leap.mail.listing import row_ids_in
 from leap.mail.mailboxes import Directory
@@ -41,6 +42,7 @@ def rename(tx: Transaction, directory: Directory, mailbox_id: MailboxId, name: s
         made = create(tx, directory, name, None)
         rows = row_ids_in(tx.connection, INBOX)
         tx.update_rows(MAIL_ROWS.name, rows, {"mailbox": made.mailbox_id})
+        copy_annotations(tx, INBOX, made.mailbox_id)
         return
     for one, new in directory.renamed(mailbox_id, name):
         _change(tx, one, "name", new)
@@ -53,6 +55,7 @@ def delete(tx: Transaction, directory: Directory, mailbox_id: MailboxId) -> None
         raise InvalidName("INBOX cannot be deleted.")
     tx.delete_rows(MAIL_ROWS.name, row_ids_in(tx.connection, mailbox_id))
     for one in directory.same_name(mailbox_id):
+        drop_annotations(tx, one)
         if one in DEFAULTS:  # these are there without a document, so their absence needs one
             tx.put(mailbox_doc_id(one), {"type": MAILBOX_TYPE, "deleted": True})
         else:

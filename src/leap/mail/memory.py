@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import msgspec
 
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.annotations.memory import MemoryAnnotations
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contract import (
     INBOX,
     SPECIAL_USE,
@@ -48,6 +49,7 @@ from leap.mail.contract import (
 )
 from leap.mail.memory_outbox import MAX_MESSAGE, MemoryOutbox
 from leap.mail.message import Message, message_metadata
+from leap.mail.message.chosen_fields import chosen_fields, field_names
 from leap.mail.message.scanner import part_tree
 from leap.mail.outbox_access import OutboxAccess
 from leap.mail.search.folding import fold
@@ -55,6 +57,7 @@ from leap.mail.search.headers import field_test
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.query import parse_query, threads_of, with_rows
 from leap.mail.search.texts import holds
+from leap.mail.sorting.memory import MemorySorting
 from leap.mail.threads.memory import MemoryThreads
 
 MAX_NAME = 1000  # octets of UTF-8; twice what Dovecot allows, and it still fits one IMAP line
@@ -99,6 +102,7 @@ class _Mailbox:
         self.modseq = 1  # RFC 7162 3.1.2.1: HIGHESTMODSEQ is never 0
         self.rows: dict[Uid, MessageRow] = {}
         self.unclaimed: set[Uid] = set()
+        self.saved: dict[Uid, int] = {}
         self.gone: list[tuple[int, Uid]] = []
         self.forgotten = 0  # what was expunged up to this modseq is not in `gone` any more
 
@@ -117,7 +121,7 @@ def check_name(name: str) -> None:
         raise InvalidName("A mailbox name has no control characters and neither * nor %.")
 
 
-class MemoryAccount(OutboxAccess, MemoryThreads):
+class MemoryAccount(OutboxAccess, MemoryThreads, MemorySorting, MemoryAnnotations):
     """An `AccountBackend` which forgets everything when it goes."""
 
     def __init__(
@@ -141,6 +145,7 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
         self._outbox.on_progress(self._announce_outbox)
         self._streams: weakref.WeakSet[ChangeStream] = weakref.WeakSet()
         self._mailboxes: dict[MailboxId, _Mailbox] = {}
+        self._annotations: dict[MailboxId | None, dict[str, bytes]] = {}
         self._add(MailboxInfo(mailbox_id=INBOX, name="INBOX"))
         for mailbox_id, (name, use) in SPECIAL_USE.items():
             self._add(MailboxInfo(mailbox_id=mailbox_id, name=name, special_use=use))
@@ -163,6 +168,9 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
             return self._mailboxes[mailbox_id]
         except KeyError:
             raise NoSuchMailbox("There is no such mailbox.") from None
+
+    def _check_place(self, mailbox_id: MailboxId | None) -> None:
+        self._find(INBOX if mailbox_id is None else mailbox_id)
 
     def _check_new(self, name: str) -> None:
         if self._closed:
@@ -217,6 +225,7 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
         if mailbox_id == INBOX:  # RFC 9051 6.3.6
             target = await self.create_mailbox(name)
             await self.move(INBOX, list(mailbox.rows), target.mailbox_id)
+            await self.annotate(target.mailbox_id, await self.annotations(INBOX))
             return
         prefix = mailbox.info.name + "/"
         if name.startswith(prefix):
@@ -235,6 +244,7 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
         if mailbox_id == INBOX:
             raise InvalidName("INBOX cannot be deleted.")
         del self._mailboxes[mailbox_id]
+        self._annotations.pop(mailbox_id, None)
         for row in mailbox.rows.values():
             self._forget(row.row_id)
         self._announce(None)
@@ -310,6 +320,17 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
         raw = self._raw(row_id)
         return raw[start:] if length is None else raw[start : start + length]
 
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        return [await self.read(row_id) for row_id in row_ids]
+
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        described = await self.metadata(row_ids)
+        chosen = field_names(names)
+        return [
+            chosen_fields(await self.read(its.row_id, 0, its.header_size), chosen)
+            for its in described
+        ]
+
     def _insert(self, mailbox: _Mailbox, row: MessageRow, raw: bytes) -> MessageRow:
         self._serial += 1
         row = msgspec.structs.replace(row, row_id=RowId(f"r{self._serial}"))
@@ -324,11 +345,13 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
         )
         mailbox.uid_next += 1
         mailbox.rows[row.uid] = row
+        mailbox.saved[row.uid] = int(self._now())
         mailbox.unclaimed.add(row.uid)
         return row
 
     def _take(self, mailbox: _Mailbox, uid: Uid, modseq: ModSeq) -> MessageRow:
         mailbox.unclaimed.discard(uid)
+        del mailbox.saved[uid]
         mailbox.gone.append((modseq, uid))
         if len(mailbox.gone) > self._expunged_kept:
             mailbox.forgotten = mailbox.gone.pop(0)[0]
@@ -534,7 +557,15 @@ class MemoryAccount(OutboxAccess, MemoryThreads):
             for row in box.rows.values()
         ]
 
+    async def save_dates(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> list[int | None]:
+        saved = self._find(mailbox_id).saved
+        return [saved.get(uid) for uid in uids]
+
     # -- the account as a whole
+
+    async def space(self) -> AccountSpace:
+        sizes = [row.size for _, row, _ in self._listed()]
+        return AccountSpace(used=sum(sizes), messages=len(sizes), free=None)
 
     def changes(self) -> AsyncIterator[Change]:
         stream = ChangeStream()

@@ -34,6 +34,7 @@ from leap.mail.contract import (
 )
 from leap.mail.message import Message, Part, metadata_of
 from leap.mail.message.header import message_ids
+from leap.mail.message.kept_fields import MOST_KEPT, kept_fields
 from leap.soledad.blobs import BlobRef
 from leap.soledad.rows import RowSchema
 
@@ -155,6 +156,7 @@ class HeaderRecord(msgspec.Struct, frozen=True, kw_only=True):
     references: tuple[str, ...]
     security: SecurityStatus
     tree: PartRecord
+    fields: bytes = b""  # of its header those that lists ask for: `leap.mail.message.kept_fields`
     imported_as: str = ""  # line ends at the source of an import: `leap.mail.porting.line_ends`
 
     def metadata(self, row_id: RowId) -> MessageMetadata:
@@ -182,6 +184,7 @@ def record_of(message: Message, security: SecurityStatus) -> HeaderRecord:
     date = message.date
     own = message.field("message-id")
     ids = message_ids(own.value) if own else []
+    fields = kept_fields(raw[: made.header_size])
     return HeaderRecord(
         size=len(raw),
         sha256=hashlib.sha256(raw).digest(),
@@ -196,6 +199,7 @@ def record_of(message: Message, security: SecurityStatus) -> HeaderRecord:
         references=tuple(message.references[-MAX_REFERENCES:]),
         security=security,
         tree=_part_record(message.root),
+        fields=fields if len(fields) <= MOST_KEPT else b"",
     )
 
 

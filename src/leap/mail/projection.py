@@ -27,7 +27,9 @@ from leap.mail.index_changes import IndexChanges, Placement, latest
 from leap.mail.index_faults import index_faults
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS, MAILBOX_TYPE, mailbox_id_of
+from leap.mail.save_dates import add_save_dates
 from leap.mail.search.tables import create_search, drop_search, search_faults
+from leap.mail.sorting.tables import create_sorting, sorting_faults
 from leap.mail.threads.listed import follow_everything, follow_listed
 from leap.mail.threads.tables import create_threads, drop_threads, thread_faults
 from leap.soledad.changes import DocChange, RowChange
@@ -66,6 +68,7 @@ _TABLES = (
         internal_date INTEGER NOT NULL,
         zone INTEGER NOT NULL,
         place TEXT NOT NULL,
+        saved INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (mailbox_id, uid)
     ) STRICT, WITHOUT ROWID""",
     "CREATE UNIQUE INDEX IF NOT EXISTS mail_index_row ON mail_index (row_id)",
@@ -83,6 +86,8 @@ _TABLES = (
         preview TEXT NOT NULL,
         security BLOB NOT NULL
     ) STRICT""",
+    # The header fields lists ask for; where they are missing they are made when somebody asks.
+    "CREATE TABLE IF NOT EXISTS mail_header (header_id TEXT PRIMARY KEY, fields BLOB NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS mail_header_wanted (
         header_id TEXT PRIMARY KEY, internal_date INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
@@ -129,6 +134,7 @@ class MailIndex:
         ).fetchone()
         for statement in _TABLES:
             connection.execute(statement)
+        add_save_dates(connection, int(self._now()))
         if fresh:
             connection.execute("DELETE FROM mail_index")
             drop_search(connection)
@@ -139,6 +145,7 @@ class MailIndex:
         directory = self._directory.read(connection)
         self._ensure_boxes(connection, directory)
         expunged.forget_oldest(connection, self._expunged_kept)
+        create_sorting(connection)
         if create_threads(connection):
             follow_everything(connection, directory)
 
@@ -158,7 +165,7 @@ class MailIndex:
         self._restamp(connection)
         directory = self._directory.read(connection)
         self._ensure_boxes(connection, directory)
-        changes = IndexChanges(connection, lambda _: None)
+        changes = IndexChanges(connection, lambda _: None, int(self._now()))
         changes.add_missing(directory)
         changes.finish()
         # Only what comes from now on is recent
@@ -180,7 +187,7 @@ class MailIndex:
             connection.execute(f"DROP TABLE IF EXISTS {table}")
         drop_search(connection)
         drop_threads(connection)
-        for table in ("mail_metadata", "mail_facts"):
+        for table in ("mail_metadata", "mail_facts", "mail_sort", "mail_header"):
             connection.execute(
                 f"DELETE FROM {table} WHERE header_id IN (SELECT blob_id FROM blob)"  # noqa: S608
                 f" OR header_id NOT IN (SELECT header_id FROM {MAIL_ROWS.name}"
@@ -193,6 +200,7 @@ class MailIndex:
             *index_faults(connection, self._directory.read(connection)),
             *search_faults(connection),
             *thread_faults(connection),
+            *sorting_faults(connection),
         ]
 
     def apply(
@@ -202,7 +210,7 @@ class MailIndex:
         rows: Sequence[RowChange],
         from_sync: bool,
     ) -> None:
-        changes = IndexChanges(tx.connection, tx.drop_blobs)
+        changes = IndexChanges(tx.connection, tx.drop_blobs, int(self._now()))
         mail = latest(change for change in rows if change.schema == MAIL_ROWS.name)
         mailboxes = [change for change in docs if _is_mailbox(change)]
         # Rows go before their mailbox does: else they would be shown in INBOX for a moment.
@@ -317,9 +325,9 @@ class DirectoryReader:
         return directory
 
 
-def renumber(tx: Transaction, row_ids: Sequence[RowId], directory: Directory) -> None:
+def renumber(tx: Transaction, row_ids: Sequence[RowId], directory: Directory, now: int) -> None:
     """Gives rows new uids in the mailbox they are in, as a move into the same mailbox asks."""
-    changes = IndexChanges(tx.connection, tx.drop_blobs)
+    changes = IndexChanges(tx.connection, tx.drop_blobs, now)
     changes.replace(row_ids, directory)
     _finish(tx, changes)
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Literal
 
@@ -24,16 +24,24 @@ from leap.mail.contract import (
     RowId,
     SecurityStatus,
 )
+from leap.mail.message.chosen_fields import chosen_fields, field_names
+from leap.mail.message.kept_fields import MOST_KEPT, are_kept, kept_fields
 from leap.mail.model import decode_record, part_tree
 from leap.mail.projection import DirectoryReader
-from leap.mail.storing import account_errors, keep_metadata
+from leap.mail.remembered import Remembered
+from leap.mail.sorting.keys import sort_keys
+from leap.mail.storing import account_errors, keep_fields, keep_metadata
 from leap.mail.threads.facts import facts_of
 from leap.mail.threads.listed import follow_listed
 from leap.soledad.blobs import BlobRef
+from leap.soledad.blobs.reader import FindSpans, Span
 from leap.soledad.errors import BlobAltered, SoledadError
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 
+METADATA_KEPT = 16 * 1024 * 1024  # octets: some 10,000 messages
+FIELDS_KEPT = 8 * 1024 * 1024  # of each list of names
+FIELD_LISTS = 2  # every program has its own list of names, and asks for it again and again
 BATCH = 200  # header records opened in one go: about 2 MB at most, mostly 200 kB
 RETRY_SECONDS = 30.0  # between attempts while the provider cannot be reached
 
@@ -42,6 +50,10 @@ _METADATA = (
     "SELECT j.value, i.header_id, m.envelope, m.body, m.body_structure, m.header_size, m.subject, m.preview,"
     " m.security FROM json_each(?) j LEFT JOIN mail_index i ON i.row_id = j.value"
     " LEFT JOIN mail_metadata m ON m.header_id = i.header_id ORDER BY j.key"
+)
+_FIELDS = (
+    "SELECT j.value, i.header_id, h.fields FROM json_each(?) j LEFT JOIN mail_index i ON i.row_id = j.value"
+    " LEFT JOIN mail_header h ON h.header_id = i.header_id"
 )
 _HEADERS = (
     "SELECT DISTINCT r.header_id, r.header_sha256, r.header_size FROM json_each(?) j"
@@ -68,36 +80,117 @@ class MessageReader:
         self._filling: asyncio.Task[None] | None = None
         self._arrived: list[BlobRef] = []  # blobs that sync brought, some of them header records
         self._arrived_at = float("-inf")
+        self._metadata = Remembered[MessageMetadata](METADATA_KEPT, _octets)
+        self._fields: dict[
+            frozenset[bytes], Remembered[bytes]
+        ] = {}  # by names; last asked comes last
 
     async def content_ref(
         self, row_id: RowId, kind: Literal["content", "original", "header"] = "content"
     ) -> BlobRef | None:
         """Where a message's octets lie; None when it has no original. Raises NoSuchMessage."""
-
-        def job(connection: Connection) -> BlobRef | None:
-            found = connection.execute(
-                f"SELECT {kind}_id, {kind}_sha256, {kind}_size FROM mail_row WHERE row_id = ? AND deleted = 0",  # noqa: S608
-                (row_id,),
-            ).fetchone()
-            if found is None:
-                raise NoSuchMessage("The message was expunged.")
-            return BlobRef(*found) if found[0] else None
-
         with account_errors():
-            return await self._store.read(job)
+            return await self._store.read(lambda c: _ref(c, row_id, kind))
 
     async def read(self, row_id: RowId, start: int, length: int | None) -> bytes:
         """A range of the octets served; beyond the end there is nothing."""
-        ref = await self.content_ref(row_id)
-        if ref is None:
-            raise ContentUnavailable("This message has no content.")
-        start = max(0, start)
-        if start >= ref.size or length == 0:
-            return b""
+
+        def find(connection: Connection) -> list[Span]:
+            ref = _content(connection, row_id)
+            begin = min(max(0, start), ref.size)
+            end = ref.size if length is None else min(ref.size, begin + max(0, length))
+            return [Span(ref, begin, end)] if begin < end else []
+
+        return b"".join(await self._read_spans(find))
+
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        """All octets of each, by one hop for those that are here."""
+
+        def find(connection: Connection) -> list[Span]:
+            refs = [_content(connection, row_id) for row_id in row_ids]
+            return [Span(ref, 0, ref.size) for ref in refs]
+
+        return await self._read_spans(find)
+
+    async def _read_spans(self, find: FindSpans) -> list[bytes]:
+        spans: list[Span] = []
+
+        def noting(connection: Connection) -> Sequence[Span]:
+            spans[:] = find(connection)
+            return spans
+
         with account_errors():
-            data = await self._store.read_blob(ref, start, length)
-        self._on_read([ref])
-        return data
+            found = await self._store.read_spans(noting)
+        self._on_read([span.ref for span in spans])
+        return found
+
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        """The fields of these names of each message, in the order asked."""
+        chosen = field_names(names)
+        remembered = self._fields.pop(chosen, None) or Remembered[bytes](FIELDS_KEPT, _octets_of)
+        self._fields[chosen] = remembered
+        if len(self._fields) > FIELD_LISTS:
+            del self._fields[next(iter(self._fields))]
+        load = self._load_kept if are_kept(chosen) else self._load_headers
+        return await remembered.find(row_ids, partial(load, chosen=chosen))
+
+    async def _load_headers(
+        self, row_ids: Sequence[RowId], chosen: frozenset[bytes]
+    ) -> list[bytes]:
+        """From the messages."""
+        return [chosen_fields(header, chosen) for header in await self._headers(row_ids)]
+
+    async def _headers(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        described = await self.metadata(row_ids)
+
+        def find(connection: Connection) -> list[Span]:
+            refs = [_content(connection, its.row_id) for its in described]
+            sizes = [its.header_size for its in described]
+            return [
+                Span(ref, 0, min(size, ref.size)) for ref, size in zip(refs, sizes, strict=True)
+            ]
+
+        return await self._read_spans(find)
+
+    async def _load_kept(self, row_ids: Sequence[RowId], chosen: frozenset[bytes]) -> list[bytes]:
+        """From what is kept beside the metadata; what an older version stored without is kept from now on."""
+        fields, absent = await self._kept_fields(row_ids)
+        if absent:
+            await self.metadata(list(absent))  # opens header records, which may have them
+            more, absent = await self._kept_fields(list(absent))
+            fields.update(more)
+        if absent:
+            made = [kept_fields(header) for header in await self._headers(list(absent))]
+            fields.update(zip(absent, made, strict=True))
+            kept = [
+                (header_id, its)
+                for header_id, its in zip(absent.values(), made, strict=True)
+                if len(its) <= MOST_KEPT
+            ]
+            with account_errors():
+                await self._store.write(lambda c: keep_fields(c, kept))
+        return [chosen_fields(fields[row_id], chosen) for row_id in row_ids]
+
+    async def _kept_fields(
+        self, row_ids: Sequence[RowId]
+    ) -> tuple[dict[RowId, bytes], dict[RowId, str]]:
+        """Those that are kept, and the header records of the other rows."""
+        listed = json.dumps(list(row_ids))
+        with account_errors():
+            found = await self._store.read(lambda c: c.execute(_FIELDS, (listed,)).fetchall())
+        if any(header_id is None for _, header_id, _ in found):
+            raise NoSuchMessage("The message was expunged.")
+        return (
+            {RowId(row_id): fields for row_id, _, fields in found if fields},
+            {RowId(row_id): header_id for row_id, header_id, fields in found if not fields},
+        )
+
+    def forget(self, row_ids: Iterable[RowId]) -> None:
+        """These rows went, or show another message."""
+        gone = list(row_ids)
+        self._metadata.forget(gone)
+        for remembered in self._fields.values():
+            remembered.forget(gone)
 
     async def structure(self, row_id: RowId) -> PartTree:
         """From the header record. Raises NoSuchMessage, ContentUnavailable."""
@@ -110,6 +203,9 @@ class MessageReader:
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         """In the order asked. Raises NoSuchMessage, ContentUnavailable."""
+        return await self._metadata.find(row_ids, self._load_metadata)
+
+    async def _load_metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         listed = json.dumps(list(row_ids))
         for _ in range(2):
             with account_errors():
@@ -212,15 +308,49 @@ class MessageReader:
                     raise
                 failed += 1
                 continue
-            records.append((ref.blob_id, record, facts_of(record)))
+            facts = facts_of(record)
+            records.append((ref.blob_id, record, facts, sort_keys(record, facts)))
 
         def job(connection: Connection) -> None:
             keep_metadata(connection, records)
-            opened = [header_id for header_id, _, _ in records]
+            opened = [header_id for header_id, _, _, _ in records]
             follow_listed(connection, opened, self._directory.read(connection))
 
         await self._store.write(job)
         return failed
+
+
+def _octets_of(fields: bytes) -> int:
+    return len(fields) + 150
+
+
+def _octets(metadata: MessageMetadata) -> int:
+    """About what one takes in memory."""
+    return (
+        600
+        + len(metadata.envelope)
+        + len(metadata.body)
+        + len(metadata.body_structure)
+        + len(metadata.preview)
+        + len(metadata.subject)
+    )
+
+
+def _ref(connection: Connection, row_id: RowId, kind: str) -> BlobRef | None:
+    found = connection.execute(
+        f"SELECT {kind}_id, {kind}_sha256, {kind}_size FROM mail_row WHERE row_id = ? AND deleted = 0",  # noqa: S608
+        (row_id,),
+    ).fetchone()
+    if found is None:
+        raise NoSuchMessage("The message was expunged.")
+    return BlobRef(*found) if found[0] else None
+
+
+def _content(connection: Connection, row_id: RowId) -> BlobRef:
+    ref = _ref(connection, row_id, "content")
+    if ref is None:
+        raise ContentUnavailable("This message has no content.")
+    return ref
 
 
 def _headers_among(connection: Connection, refs: Sequence[BlobRef]) -> list[BlobRef]:

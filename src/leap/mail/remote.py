@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.annotations.remote import RemoteAnnotations
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contract import (
     AccountError,
     AccountUnavailable,
@@ -66,6 +67,7 @@ from leap.mail.rpc_frames import (
     pieces,
     read_frame,
 )
+from leap.mail.sorting.remote import RemoteSorting
 from leap.mail.threads.remote import RemoteThreads
 
 GONE = "The bitmask daemon has ended; start it with `bitmask start`."
@@ -98,7 +100,7 @@ class RemoteStream(ChangeStream):
         self._account.forget(self._call_id)
 
 
-class RemoteAccount(RemoteOutbox, RemoteThreads):
+class RemoteAccount(RemoteOutbox, RemoteThreads, RemoteSorting, RemoteAnnotations):
     """One account, asked over the socket; made by `connect`."""
 
     def __init__(
@@ -318,6 +320,14 @@ class RemoteAccount(RemoteOutbox, RemoteThreads):
         found: bytes = await self._call("read", row_id, start, length)
         return found
 
+    async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
+        found: list[bytes] = await self._call("read_many", list(row_ids))
+        return found
+
+    async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:
+        found: list[bytes] = await self._call("header_fields", list(row_ids), list(names))
+        return found
+
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         large = sum(len(message.raw) for message in messages) > INLINE_BODY
         made: list[Appended] = await self._call("append", mailbox_id, list(messages), large=large)
@@ -396,6 +406,14 @@ class RemoteAccount(RemoteOutbox, RemoteThreads):
         large = len(message.raw) > INLINE_BODY
         made: Appended = await self._call("replace", mailbox_id, uid, message, target, large=large)
         return made
+
+    async def save_dates(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> list[int | None]:
+        found: list[int | None] = await self._call("save_dates", mailbox_id, list(uids))
+        return found
+
+    async def space(self) -> AccountSpace:
+        found: AccountSpace = await self._call("space")
+        return found
 
     def changes(self) -> AsyncIterator[Change]:
         call_id, self._next = self._next, self._next + 1

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from leap.mail import contract
-from leap.mail.answers import PartTree, QueryCount
+from leap.mail.answers import AccountSpace, PartTree, QueryCount
 from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import (
     AccountError,
@@ -47,6 +47,7 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
+from leap.mail.sorting.model import SortKey, ThreadAlgorithm, ThreadLine
 from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
@@ -136,6 +137,8 @@ METHODS: dict[str, Method] = {
     "claim_recent": Method(tuple[MailboxId], list[Uid]),
     "metadata": Method(tuple[list[RowId]], list[MessageMetadata]),
     "read": Method(tuple[RowId, int, int | None], bytes),
+    "read_many": Method(tuple[list[RowId]], list[bytes]),
+    "header_fields": Method(tuple[list[RowId], list[bytes]], list[bytes]),
     "append": Method(tuple[MailboxId, list[NewMessage]], list[Appended]),
     "store_flags": Method(
         tuple[MailboxId, list[Uid], FlagOp, list[str], ModSeq | None],
@@ -158,9 +161,15 @@ METHODS: dict[str, Method] = {
     "send_delay": Method(tuple[()], int),
     "set_send_delay": Method(tuple[int], None),
     "thread_ids": Method(tuple[list[RowId]], list[ThreadId]),
+    "save_dates": Method(tuple[MailboxId, list[Uid]], list[int | None]),
+    "space": Method(tuple[()], AccountSpace),
+    "sorted_uids": Method(tuple[MailboxId, list[Uid], list[SortKey]], list[Uid]),
+    "threaded_uids": Method(tuple[MailboxId, list[Uid], ThreadAlgorithm], list[ThreadLine]),
     "threads": Method(tuple[MailboxId | None, int, int], list[ThreadSummary]),
     "thread_rows": Method(tuple[ThreadId], list[FoundMessage]),
     "contacts": Method(tuple[str, int], list[ContactUse]),
+    "annotations": Method(tuple[MailboxId | None], dict[str, bytes]),
+    "annotate": Method(tuple[MailboxId | None, dict[str, bytes | None]], None),
     "sync_now": Method(tuple[()], None),
     "sync_status": Method(tuple[()], SyncStatus),
 }

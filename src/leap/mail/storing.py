@@ -25,6 +25,8 @@ from leap.mail.model import HeaderRecord, blob_values, encode_record, record_of
 from leap.mail.search.tables import keep_terms
 from leap.mail.search.texts import search_terms
 from leap.mail.search.words import Terms
+from leap.mail.sorting.keys import SortKeys, sort_keys
+from leap.mail.sorting.tables import keep_sort_keys
 from leap.mail.threads.facts import Facts, facts_of
 from leap.mail.threads.following import keep_facts
 from leap.soledad.blobs import SealedBlob
@@ -57,6 +59,7 @@ class Prepared(NamedTuple):
     record: HeaderRecord
     terms: Terms
     facts: Facts
+    keys: SortKeys
     header: SealedBlob
     content: SealedBlob
     original: SealedBlob | None
@@ -82,7 +85,7 @@ def keep_all(tx: Transaction, messages: Sequence[tuple[Prepared, int]]) -> list[
     )
     keep_metadata(
         tx.connection,
-        [(made.header.ref.blob_id, made.record, made.facts) for made, _ in messages],
+        [(made.header.ref.blob_id, made.record, made.facts, made.keys) for made, _ in messages],
     )
     keep_terms(
         tx.connection, [(made.header.ref.blob_id, date, made.terms) for made, date in messages]
@@ -109,10 +112,12 @@ def prepare_now(
     if imported_as:
         record = msgspec.structs.replace(record, imported_as=imported_as)
     seal = partial(seal_blob, account=account, epoch=epoch)
+    facts = facts_of(record)
     return Prepared(
         record,
         terms,
-        facts_of(record),
+        facts,
+        sort_keys(record, facts),
         seal(encode_record(record)),
         seal(raw),
         None if original is None else seal(original),
@@ -138,10 +143,12 @@ async def prepare(
         record, terms = _derived(raw, security)
     else:
         record, terms = await asyncio.to_thread(_derived, raw, security)
+    facts = facts_of(record)
     return Prepared(
         record,
         terms,
-        facts_of(record),
+        facts,
+        sort_keys(record, facts),
         await store.seal_blob(encode_record(record)),
         await store.seal_blob(raw),
         None if original is None else await store.seal_blob(original),
@@ -193,7 +200,7 @@ def _prepare_all(
 
 
 def keep_metadata(
-    connection: Connection, records: Sequence[tuple[str, HeaderRecord, Facts]]
+    connection: Connection, records: Sequence[tuple[str, HeaderRecord, Facts, SortKeys]]
 ) -> None:
     """Keeps opened header records (by their blob's id), and what was found in them, where lists find them."""
     connection.executemany(
@@ -210,14 +217,23 @@ def keep_metadata(
                 record.preview,
                 msgspec.msgpack.encode(record.security),
             )
-            for header_id, record, _ in records
+            for header_id, record, _, _ in records
         ],
     )
     connection.execute(
         "DELETE FROM mail_header_wanted WHERE header_id IN (SELECT value FROM json_each(?))",
-        (json.dumps([header_id for header_id, _, _ in records]),),
+        (json.dumps([header_id for header_id, _, _, _ in records]),),
     )
-    keep_facts(connection, [(header_id, facts) for header_id, _, facts in records])
+    keep_facts(connection, [(header_id, facts) for header_id, _, facts, _ in records])
+    keep_sort_keys(connection, [(header_id, keys) for header_id, _, _, keys in records])
+    keep_fields(connection, [(header_id, r.fields) for header_id, r, _, _ in records if r.fields])
+
+
+def keep_fields(connection: Connection, fields: Sequence[tuple[str, bytes]]) -> None:
+    """Keeps the header fields that lists ask for, of messages by their header records."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO mail_header (header_id, fields) VALUES (?, ?)", fields
+    )
 
 
 @contextlib.contextmanager

@@ -37,6 +37,10 @@ class RowChange(NamedTuple):
     after: Row | None
 
 
+class Rebuilt(NamedTuple):
+    """A tag of the change feed: projections were built anew, and whatever was read of them may be different."""
+
+
 class ChangeSet(NamedTuple):
     """All changes of one transaction; `seq` ascends over the life of the store.
 

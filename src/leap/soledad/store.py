@@ -23,10 +23,10 @@ from leap.soledad.blobs.format import BlobIndex, BlobRef, SealedBlob, Sealer, op
 from leap.soledad.blobs.holdings import follow_policy
 from leap.soledad.blobs.local import PART_SECONDS, STRAY_SECONDS, LocalBlobs
 from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, decode_policy
-from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched
+from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched, FindSpans
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
-from leap.soledad.changes import Callback, ChangeSet, Projection
+from leap.soledad.changes import Callback, ChangeSet, Projection, Rebuilt
 from leap.soledad.document_store import DocumentStore
 from leap.soledad.documents import Merge
 from leap.soledad.envelope import Epoch, row_key_of
@@ -252,6 +252,10 @@ class Soledad(DocumentStore):
 
         return unsubscribe
 
+    def tell_rebuilt(self) -> None:
+        """Calls all callbacks of the change feed with nothing but the tag `Rebuilt`."""
+        self._tell(ChangeSet(0, [], [], False, {Rebuilt()}))
+
     def _notify(self, future: asyncio.Future[tuple[Any, ChangeSet | None]]) -> None:
         if future.cancelled() or future.exception() is not None:
             return
@@ -259,6 +263,9 @@ class Soledad(DocumentStore):
         if changes is None:
             return
         self.bell.ring()
+        self._tell(changes)
+
+    def _tell(self, changes: ChangeSet) -> None:
         for callback in list(self._callbacks):
             try:
                 callback(changes)
@@ -323,6 +330,13 @@ class Soledad(DocumentStore):
     async def read_blobs(self, refs: Sequence[BlobRef]) -> list[bytes]:
         """The plaintexts in the order asked; those not here are fetched together."""
         return await self._reader.read_many(refs)
+
+    async def read_spans(self, find: FindSpans) -> list[bytes]:
+        """Ranges of blobs, named by a job on the snapshot they are read in; what is not here is fetched.
+
+        Raises what `find` raises, and as `read_blob`.
+        """
+        return await self._reader.read_spans(find)
 
     async def keep_blobs(self, refs: Sequence[BlobRef]) -> None:
         """Fetches those that are not here yet, verified."""

@@ -52,6 +52,26 @@ async def test_append_with_flags_and_date() -> None:
     )
 
 
+async def test_the_limit_is_told_for_each_mailbox() -> None:
+    """RFC 7889 3.1: the same for all, which the capability says too."""
+    await play(
+        """
+        C: a STATUS Sent (APPENDLIMIT MESSAGES)
+        S: * STATUS Sent (APPENDLIMIT 1000 MESSAGES 0)
+        S: a OK …
+        C: b LIST "" Sent RETURN (STATUS (APPENDLIMIT))
+        S: * LIST …
+        S: * STATUS Sent (APPENDLIMIT 1000)
+        S: b OK …
+        C: c CAPABILITY
+        S: * CAPABILITY … APPENDLIMIT=1000
+        S: c OK …
+        """,
+        limits=SMALL,
+        mailbox=None,
+    )
+
+
 async def test_a_synchronising_literal_is_invited() -> None:
     account = MemoryAccount()
     talk = await Talk(account).log_in()

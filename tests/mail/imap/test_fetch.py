@@ -128,7 +128,7 @@ async def test_partials(account: MemoryAccount) -> None:
     assert said == b"* 1 FETCH (UID 1 BODY[1]<6> {4}\r\npart)\r\na OK Fetched.\r\n"
     said = await talk.send(b"a UID FETCH 1 BODY.PEEK[9]<0.100>\r\n")
     assert said == b"* 1 FETCH (UID 1 BODY[9]<0> NIL)\r\na OK Fetched.\r\n"
-    for wrong in (b"<0.0>", b"<5>", b"<.5>", b"<0.99999999999>"):
+    for wrong in (b"<0.0>", b"<5>", b"<.5>", b"<0.99999999999999999999>"):
         said = await talk.send(b"a UID FETCH 1 BODY.PEEK[]" + wrong + b"\r\n")
         assert said.startswith(b"a BAD "), wrong
     await talk.end()

@@ -77,7 +77,17 @@ COMMANDS = st.sampled_from(
         b"FETCH $ (FLAGS)",
         b"UID FETCH 1:* FLAGS (CHANGEDSINCE 2 VANISHED)", b"STORE 1:2 (UNCHANGEDSINCE 3) FLAGS.SILENT (a)",
         b"SEARCH RETURN (SAVE MIN) MODSEQ 2", b"UID STORE $ +FLAGS (\\Deleted)", b"STATUS INBOX (HIGHESTMODSEQ)",
-        b"MOVE $ Archive", b"FETCH * (MODSEQ BODY[])",
+        b"MOVE $ Archive", b"FETCH * (MODSEQ BODY[])", b"ENABLE UIDONLY", b"ENABLE METADATA IMAP4rev2",
+        b"UID FETCH 1:* FLAGS (PARTIAL -1:-2)", b"UID SEARCH RETURN (PARTIAL 1:2 SAVE) ALL",
+        b"GETMETADATA (DEPTH 1) INBOX /shared", b'SETMETADATA INBOX (/shared/a "b" /private/c NIL)', b"NOTIFY NONE",
+        b"NOTIFY SET STATUS (SELECTED (MessageNew (FLAGS BODY[]) MessageExpunge FlagChange)) (PERSONAL (MailboxName))",
+        b"NOTIFY SET (SELECTED-DELAYED (MessageNew MessageExpunge)) (SUBTREE x (MessageNew MessageExpunge))",
+        b"MOVE $ Archive", b"FETCH * (MODSEQ BODY[])", b"SORT (REVERSE SUBJECT DATE) UTF-8 ALL",
+        b"UID SORT RETURN (MIN SAVE COUNT) (DISPLAYFROM SIZE) UTF-8 TEXT line", b"THREAD REFERENCES UTF-8 ALL",
+        b"UID THREAD ORDEREDSUBJECT US-ASCII UNSEEN", b"REPLACE * INBOX {6+}\r\nA: b\r\n", b"GETQUOTAROOT INBOX",
+        b"UID REPLACE 2 Archive ~{1+}\r\n\0", b"FETCH 1:* (SAVEDATE BINARY[1] BINARY.SIZE[])", b"GETQUOTA x",
+        b"ENABLE UTF8=ACCEPT", b"APPEND INBOX UTF8 (~{1+}\r\nx)", b"SEARCH SAVEDSINCE 1-Jan-2026",
+        b"STATUS INBOX (DELETED DELETED-STORAGE)",
     ]
 )  # fmt: skip
 

@@ -43,7 +43,7 @@ class Client:
                 self.messages[place] = (uid, flags)
 
     async def do(self, command: bytes) -> None:
-        numbered = command.split()[0] in (b"FETCH", b"STORE", b"SEARCH")
+        numbered = command.split()[0] in (b"FETCH", b"STORE", b"SEARCH", b"SORT", b"THREAD")
         self.hear(await self.talk.send(b"t " + command + b"\r\n"), numbered)
 
     async def check(self, account: MemoryAccount) -> None:
@@ -75,6 +75,10 @@ ACTS = st.sampled_from(
         b"UID MOVE 2:3 Archive",
         b"COPY 1 INBOX",
         b"MOVE * INBOX",
+        b"REPLACE 1 INBOX {1+}\r\nx",
+        b"UID REPLACE 3 Archive {1+}\r\nx",
+        b"SORT (SUBJECT) UTF-8 ALL",
+        b"THREAD REFERENCES UTF-8 ALL",
         b"NOOP",
         b"CHECK",
         b"IDLE",

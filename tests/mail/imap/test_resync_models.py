@@ -88,7 +88,7 @@ ACTS = st.sampled_from(
         b"come", b"come matched", b"go", b"STORE 1 +FLAGS (\\Deleted)", b"STORE 1:2 +FLAGS (\\Seen)",
         b"UID STORE 2:4 (UNCHANGEDSINCE 7) +FLAGS (\\Deleted)", b"UID STORE 1:* -FLAGS (\\Seen)", b"EXPUNGE",
         b"FETCH 1 (FLAGS MODSEQ)", b"SEARCH MODSEQ 5", b"UID EXPUNGE 1:3", b"MOVE 1 Archive", b"UID MOVE 2:3 Archive",
-        b"MOVE * INBOX", b"NOOP", b"APPEND INBOX (\\Deleted) {1+}\r\nx", b"COPY 1 INBOX",
+        b"MOVE * INBOX", b"NOOP", b"REPLACE * INBOX {1+}\r\nx", b"APPEND INBOX (\\Deleted) {1+}\r\nx", b"COPY 1 INBOX",
         b"UID FETCH 1:* (FLAGS) (CHANGEDSINCE 6 VANISHED)",
     ]
 )  # fmt: skip

@@ -91,6 +91,29 @@ async def test_imaplib_reads_and_writes(server: ImapServer, account: MemoryAccou
     assert await account.rows(INBOX) == []
 
 
+async def test_imaplib_sorts_and_threads_and_speaks_utf8(
+    server: ImapServer, account: MemoryAccount
+) -> None:
+    host, port = server.address
+    await fill(account, [mail("b"), mail("Re: b", "two\r\n"), mail("a", "three\r\n")])
+
+    def work() -> None:
+        with imaplib.IMAP4(str(host), int(port)) as client:
+            client.login(USER, PASSWORD)
+            assert client.enable("UTF8=ACCEPT")[0] == "OK"
+            assert client.create('"Bücher"')[0] == "OK"
+            assert client.append('"Bücher"', "", None, mail("Grüße"))[0] == "OK"
+            assert client.getquotaroot("INBOX")[1][1] == [b'"" ()']
+            client.select("INBOX")
+            assert client.sort("(SUBJECT)", "UTF-8", "ALL")[1] == [b"3 1 2"]
+            assert client.thread("REFERENCES", "UTF-8", "ALL")[1] == [b"(1 2)(3)"]
+
+    await asyncio.to_thread(work)
+    found = {info.name: info for info in await account.list_mailboxes()}
+    [row] = await account.rows(found["Bücher"].mailbox_id)
+    assert await account.read(row.row_id) == mail("Grüße")
+
+
 async def test_a_wrong_password_is_refused_late(server: ImapServer) -> None:
     client = await Client.connect(server)
     start = asyncio.get_running_loop().time()

@@ -151,7 +151,8 @@ TOKENS = st.sampled_from(
         b"COPY", b"AUTHENTICATE", b"ENABLE", b"SINCE", b"HEADER", b"BODY[1.2.MIME]", b"ALL", b"SELECT", b"LSUB", b"USE",
         b"$", b"MODSEQ", b"CONDSTORE", b"QRESYNC", b"(CHANGEDSINCE 3 VANISHED)", b"(UNCHANGEDSINCE 0)", b"SAVE",
         b"(QRESYNC (1 2 3 (4 5)))", b"(1 1 1:4294967295 (1 1:4294967295))", b"HIGHESTMODSEQ", b"/flags/a", b"PRIV",
-        b"EMAILID", b"MAILBOXID", b"PREVIEW", b"(LAZY)",
+        b"EMAILID", b"MAILBOXID", b"PREVIEW", b"(LAZY)", b"PARTIAL", b"-1:-5", b"GETMETADATA", b"SETMETADATA", b"DEPTH",
+        b"/shared/a", b"(/private/b NIL)", b"NOTIFY", b"SET", b"SELECTED", b"MAILBOXES", b"(MessageNew MessageExpunge)",
     ]
 )  # fmt: skip
 

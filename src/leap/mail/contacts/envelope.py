@@ -37,12 +37,22 @@ class Person(NamedTuple):
 def people_of(envelope: bytes) -> tuple[list[Person], list[Person]]:
     """Senders (From) and recipients (To, Cc, Bcc), each address once. Of what is no envelope nobody. Never
     raises."""
+    from_, *others = address_lists(envelope)
+    return _people(from_), _people(*others)
+
+
+def address_lists(envelope: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """From, To, Cc and Bcc as they stand, their literals quoted; of what is no envelope NIL. Never raises."""
     if b"{" in envelope:
         envelope = _quoted(envelope)
     found = _ENVELOPE.fullmatch(envelope)
-    if found is None:
-        return [], []
-    return _people(found[1]), _people(found[2], found[3], found[4])
+    return (found[1], found[2], found[3], found[4]) if found else (b"NIL",) * 4
+
+
+def first_address(listed: bytes) -> Address | None:
+    """The first address of a list that `address_lists` gave; the begin of a group is one, too (RFC 9051 7.5.2)."""
+    found = _ADDRESS.match(listed, 1)
+    return Address(_text(found[1]), None, _text(found[2]), _text(found[3])) if found else None
 
 
 def _people(*lists: bytes) -> list[Person]:

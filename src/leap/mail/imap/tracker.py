@@ -12,15 +12,15 @@ Invariants:
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NewType, TypeVar, cast
+from collections.abc import Iterable, Iterator, MutableSequence, Sequence
+from typing import NewType, cast
 
 from leap.mail.contract import MailboxId, MailboxStatus, MessageRow, ModSeq, Uid
 from leap.mail.imap.wire.numbers import NumberSet
+from leap.mail.row_list import RowList
 
 SeqNum = NewType("SeqNum", int)  # RFC 3501 2.3.1.2, from 1; never to be mixed up with Uid
 
-T = TypeVar("T")
 SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 
 
@@ -35,16 +35,16 @@ class MailboxView:
         self.modseq: ModSeq = status.highest_modseq  # up to which `learn` was given everything
         self.told: ModSeq = status.highest_modseq
         self.tells_modseq = False  # the client wants every new modseq, not only changed flags
-        self._uids: list[Uid] = [row.uid for row in rows]
-        self._rows: list[MessageRow] = list(rows)
+        opened = rows if isinstance(rows, RowList) else RowList(rows)
+        self._first_unseen = opened.first_unseen
+        self._uids: MutableSequence[int] = opened.uids
+        self._rows: list[MessageRow] = opened
+        self._shared = True  # with other sessions: copied before the first change
         self._arrived: dict[Uid, MessageRow] = {}
         self._gone: set[Uid] = set()
         self._changed: set[Uid] = set()
         self.recent: set[Uid] = set(recent)
-        self._keywords: dict[str, str] = {}
-        self._new_keywords = False
-        for row in rows:
-            self._learn_keywords(row.flags)
+        self._keywords: dict[str, str] = dict(opened.keywords)
         self._new_keywords = False
 
     def __len__(self) -> int:
@@ -54,29 +54,22 @@ class MailboxView:
     # -- reading
 
     def uid(self, number: SeqNum) -> Uid:
-        return self._uids[number - 1]
+        return Uid(self._uids[number - 1])
+
+    def rows(self, numbers: Sequence[SeqNum]) -> list[MessageRow]:
+        """Those of ascending numbers."""
+        if numbers and numbers[-1] - numbers[0] + 1 == len(numbers):
+            return self._rows[numbers[0] - 1 : numbers[-1]]
+        return [self._rows[number - 1] for number in numbers]
+
+    def uids(self, numbers: Sequence[SeqNum]) -> list[Uid]:
+        known = cast("Sequence[Uid]", self._uids)
+        if len(numbers) == len(known):  # all of them
+            return list(known)
+        return [known[number - 1] for number in numbers]
 
     def row(self, number: SeqNum) -> MessageRow:
         return self._rows[number - 1]
-
-    def present(self) -> list[SeqNum]:
-        """All messages that are there, also for those the client was not told are gone."""
-        numbers = cast("list[SeqNum]", list(range(1, len(self._uids) + 1)))
-        return [n for n in numbers if not self.is_gone(n)] if self._gone else numbers
-
-    def uids(self, numbers: Sequence[SeqNum]) -> list[Uid]:
-        """Of each of these, which ascend."""
-        return self._of(self._uids, numbers)
-
-    def rows(self, numbers: Sequence[SeqNum]) -> Iterable[tuple[SeqNum, MessageRow]]:
-        """Of each of these, which ascend, its number and row."""
-        return zip(numbers, self._of(self._rows, numbers), strict=True)
-
-    @staticmethod
-    def _of(known: list[T], numbers: Sequence[SeqNum]) -> list[T]:
-        if numbers and numbers[-1] - numbers[0] == len(numbers) - 1:  # without a gap
-            return known[numbers[0] - 1 : numbers[-1]]
-        return [known[number - 1] for number in numbers]
 
     def find(self, uid: Uid) -> SeqNum | None:
         """The number of a message, None when the client was not told of it."""
@@ -102,21 +95,20 @@ class MailboxView:
 
         Raises IndexError when a sequence number was named which there is not (RFC 3501 9, seq-number).
         """
+        count = len(self._uids)
+        found: list[SeqNum] = []
         if by_uid:
-            found = [SeqNum(i + 1) for span in numbers.positions(self._uids) for i in span]
+            for span in numbers.positions(self._uids):
+                found.extend(_numbers(span.start + 1, span.stop))
             return (
                 [n for n in found if self._uids[n - 1] not in self._gone] if self._gone else found
             )
-        if numbers.highest_named() > len(self._uids):
+        if numbers.highest_named() > count:
             raise IndexError(numbers.highest_named())
-        count = len(self._uids)
-        if not count:
-            return []
-        return [
-            SeqNum(i)
-            for low, high in numbers.spans(count)
-            for i in range(low, min(high, count) + 1)
-        ]
+        if count:
+            for low, high in numbers.spans(count):
+                found.extend(_numbers(low, min(high, count)))
+        return found
 
     def numbered(self) -> Iterator[tuple[SeqNum, MessageRow]]:
         """All messages with their numbers."""
@@ -124,7 +116,8 @@ class MailboxView:
             yield SeqNum(place), row
 
     def first_unseen(self) -> SeqNum | None:
-        return next((n for n, row in self.numbered() if "\\Seen" not in row.flags), None)
+        """As of when the mailbox was opened."""
+        return None if self._first_unseen is None else SeqNum(self._first_unseen + 1)
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -136,6 +129,10 @@ class MailboxView:
         return flag if flag.startswith("\\") else self._keywords.get(flag.lower(), flag)
 
     # -- learning
+
+    def _own(self) -> None:
+        if self._shared:
+            self._rows, self._uids, self._shared = list(self._rows), self._uids[:], False
 
     def learn(self, rows: Iterable[MessageRow], expunged: Iterable[Uid]) -> None:
         """Takes changes from the store; nothing of it shows until it is taken."""
@@ -157,6 +154,7 @@ class MailboxView:
                 self._learn_keywords(row.flags)
             elif self.tells_modseq and row.modseq > known.modseq:
                 self._changed.add(row.uid)
+            self._own()
             self._rows[number - 1] = row
 
     def settle(self, rows: Iterable[MessageRow]) -> None:
@@ -164,6 +162,7 @@ class MailboxView:
         for row in rows:
             number = self.find(row.uid)
             if number is not None and row.modseq >= self._rows[number - 1].modseq:
+                self._own()
                 self._rows[number - 1] = row
                 self._learn_keywords(row.flags)
                 self._changed.discard(row.uid)
@@ -176,7 +175,8 @@ class MailboxView:
 
     def settled(self, numbers: Iterable[SeqNum]) -> None:
         """The client was told of these as they are now, by other means."""
-        self._changed.difference_update(self._uids[n - 1] for n in numbers)
+        if self._changed:
+            self._changed.difference_update(self.uid(n) for n in numbers)
 
     # -- announcing
 
@@ -198,8 +198,9 @@ class MailboxView:
         numbers = sorted((n for uid in self._gone if (n := self.find(uid))), reverse=True)
         if len(numbers) > 32:  # one pass instead of many deletions from the middle
             kept = [row for row in self._rows if row.uid not in self._gone]
-            self._rows, self._uids = kept, [row.uid for row in kept]
+            self._rows, self._uids, self._shared = kept, [row.uid for row in kept], False
         else:
+            self._own()
             for number in numbers:
                 del self._rows[number - 1], self._uids[number - 1]
         self._changed -= self._gone
@@ -215,6 +216,7 @@ class MailboxView:
         """Whether EXISTS is to be sent; the arrivals have numbers now."""
         if not self._arrived:
             return False
+        self._own()
         for uid in sorted(self._arrived):
             self._uids.append(uid)
             self._rows.append(self._arrived[uid])
@@ -231,3 +233,7 @@ class MailboxView:
         changed = sorted(self._changed - self._gone)
         self._changed &= self._gone
         return [n for uid in changed if (n := self.find(uid)) is not None]
+
+
+def _numbers(first: int, last: int) -> Iterable[SeqNum]:
+    return cast(Iterable[SeqNum], range(first, last + 1))

@@ -7,7 +7,7 @@ part of a large one is read at the provider without fetching the rest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -55,6 +55,17 @@ class Fetched(NamedTuple):
     altered: list[BlobRef]  # it gave other bytes than the reference names
 
 
+class Span(NamedTuple):
+    """The octets of a blob's plaintext in [start, end)."""
+
+    ref: BlobRef
+    start: int
+    end: int
+
+
+FindSpans = Callable[[Connection], Sequence[Span]]
+
+
 class BlobReader:
     """The reading side of one store's blobs."""
 
@@ -77,6 +88,20 @@ class BlobReader:
                 return await self._read_there(ref, start, max(0, end - start))
             await self.fetch([ref])
         raise BlobAltered(f"blob {ref.blob_id} vanished while it was read")
+
+    async def read_spans(self, find: FindSpans) -> list[bytes]:
+        """Ranges of blobs which `find` names, in the snapshot in which it names them: one hop for all that are here."""
+
+        def job(connection: Connection) -> list[tuple[Span, bytes | Path | None]]:
+            return [(span, self._open(connection, *span)) for span in find(connection)]
+
+        result: list[bytes] = []
+        for (ref, start, end), opened in await self._store.read(job):
+            self._note_use(ref)
+            result.append(
+                opened if isinstance(opened, bytes) else await self.read(ref, start, end - start)
+            )
+        return result
 
     async def read_many(self, refs: Sequence[BlobRef]) -> list[bytes]:
         store = self._store

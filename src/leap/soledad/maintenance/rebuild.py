@@ -32,6 +32,7 @@ async def rebuild(store: Soledad) -> list[str]:
             projection.create(connection)
 
     await store.write(job, durable=True)
+    store.tell_rebuilt()
     return ["indexes", *(type(projection).__name__ for projection in projections)]
 
 

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from leap.mail.contract import AccountError, NewMessage
+from collections.abc import Sequence
+
+from leap.mail.contract import AccountError, MailboxId, NewMessage
 from leap.mail.imap.session.replies import No, ok, refusal
 from leap.mail.imap.session.state import SessionState
-from leap.mail.imap.wire.commands import Append
+from leap.mail.imap.wire.commands import Append, AppendedMessage
 from leap.mail.imap.wire.numbers import format_set
 
 
 async def append(session: SessionState, command: Append) -> bytes:
     account = session.signed_in()
     info = await session.find_mailbox(command.mailbox, trycreate=True)
-    if not all(message.raw for message in command.messages):
-        raise No("A message without an octet is not kept.", b"CANNOT")
-    view = session.view if session.is_selected(info.mailbox_id) else None
-    new = []
-    for message in command.messages:
-        flags = message.flags if view is None else map(view.spelling, message.flags)
-        moment, zone = message.internal_date or (None, 0)
-        new.append(NewMessage(raw=message.raw, flags=tuple(flags), internal_date=moment, zone=zone))
+    new = new_messages(session, info.mailbox_id, command.messages)
     try:
         done = await account.append(info.mailbox_id, new)
     except AccountError as error:
         raise refusal(error, trycreate=True) from None
-    if view is not None:
-        session.stale = True
+    selected = session.is_selected(info.mailbox_id)
+    session.stale |= selected
+    session.watching.added(info.mailbox_id, [one.uid for one in done], selected)
     uids = format_set(appended.uid for appended in done)
     return ok("Appended.", b"APPENDUID %d %s" % (done[0].uid_validity, uids))
+
+
+def new_messages(
+    session: SessionState, mailbox_id: MailboxId, messages: Sequence[AppendedMessage]
+) -> list[NewMessage]:
+    """What the account is to keep; keywords as they are spelled in the mailbox. Raises No."""
+    if not all(message.raw for message in messages):
+        raise No("A message without an octet is not kept.", b"CANNOT")
+    view = session.view if session.is_selected(mailbox_id) else None
+    new = []
+    for message in messages:
+        flags = message.flags if view is None else map(view.spelling, message.flags)
+        moment, zone = message.internal_date or (None, 0)
+        new.append(NewMessage(raw=message.raw, flags=tuple(flags), internal_date=moment, zone=zone))
+    return new

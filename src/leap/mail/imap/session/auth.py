@@ -18,10 +18,14 @@ from leap.mail.imap.wire.commands import Authenticate, Enable, Id, Login, Simple
 AFTER_LOGIN = (
     b"IMAP4rev1 LITERAL+ SASL-IR ID NAMESPACE CHILDREN IDLE UIDPLUS MOVE UNSELECT SPECIAL-USE "
     b"CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE ESEARCH SEARCHRES WITHIN MULTIAPPEND ENABLE "
-    b"CONDSTORE QRESYNC OBJECTID PREVIEW"
+    b"CONDSTORE QRESYNC OBJECTID PREVIEW SORT SORT=DISPLAY ESORT THREAD=REFERENCES THREAD=ORDEREDSUBJECT "
+    b"REPLACE SAVEDATE QUOTA QUOTA=RES-STORAGE BINARY UTF8=ACCEPT PARTIAL UIDONLY INPROGRESS "
+    b"METADATA LIST-METADATA NOTIFY IMAP4rev2"
 )
-BEFORE_LOGIN = b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE"
-CAN_BE_ENABLED = frozenset({"CONDSTORE", "QRESYNC"})
+BEFORE_LOGIN = b"IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE"
+CAN_BE_ENABLED = frozenset(
+    {"CONDSTORE", "QRESYNC", "UTF8=ACCEPT", "UIDONLY", "METADATA", "IMAP4REV2"}
+)
 FIRST_DELAY = 0.5  # seconds after the first failure; doubled each time
 LONGEST_DELAY = 8.0
 MOST_FAILURES = 5  # in one connection; the delays make a sixth try worth less than a new connection
@@ -48,10 +52,14 @@ async def enable(session: SessionState, command: Enable) -> bytes:
     """ENABLED names what was asked for and is enabled now; it comes also when that is nothing (RFC 5161 3.1)."""
     session.signed_in()
     known = [name for name in dict.fromkeys(command.names) if name in CAN_BE_ENABLED]
-    if known:
+    if not {"CONDSTORE", "QRESYNC"}.isdisjoint(known):
         session.enable_condstore()  # RFC 7162 3.2.3: QRESYNC is nothing without it
     session.enabled.update(known)
-    session.untagged(" ".join(["ENABLED", *known]).encode("ascii"))
+    if session.rev2 and session.view is not None:
+        session.view.recent.clear()  # nothing is recent any more (RFC 9051 E 12)
+    session.watching.annotations |= "METADATA" in known  # RFC 5464 4.1
+    told = ["IMAP4rev2" if name == "IMAP4REV2" else name for name in known]
+    session.untagged(" ".join(["ENABLED", *told]).encode("ascii"))
     return ok("Enabled." if known else "Nothing of this can be enabled.")
 
 

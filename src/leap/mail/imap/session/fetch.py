@@ -5,14 +5,18 @@ Invariants:
 * a literal's size is written only when its first octets are in hand; when later ones fail the connection is closed,
   because nothing else could tell the client;
 * \\Seen is set only for messages whose octets could be read;
-* what waits to be written is never more than twice `_WINDOW`, and one message of which parts are asked.
+* what waits to be written is never more than three times `_WINDOW`, and messages of which parts are asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 from leap.mail.contract import (
     AccountError,
@@ -22,24 +26,30 @@ from leap.mail.contract import (
     RowId,
     Uid,
 )
+from leap.mail.imap.session.binary import binary_value
+from leap.mail.imap.session.columns import label, lines, value
 from leap.mail.imap.session.replies import Bad, ConnectionBroken, No, ok, refusal
 from leap.mail.imap.session.resync import vanished_earlier
+from leap.mail.imap.session.savedate import saved_lines
 from leap.mail.imap.session.sections import header_section, section, sliced
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Fetch
-from leap.mail.imap.wire.dates import format_date_time
 from leap.mail.imap.wire.fetching import BodySection, FetchItem, Preview
-from leap.mail.imap.wire.responses import flag_list, literal, nstring, object_id
+from leap.mail.imap.wire.responses import flag_list, literal
 from leap.mail.message import Message
 
+T = TypeVar("T")
+
 _ROWS = 1_000  # answers without octets of messages that are written together
-_MESSAGES = 64  # messages read before one transaction sets \Seen for them
-_AHEAD = 8  # messages read at the same time, which hides the way to the store's threads
+_HEADERS = 250  # the same with header fields, about a kilobyte each
+_MESSAGES = 64  # messages read together, and marked as \Seen by one transaction
+_AHEAD = 8  # read at the same time where each has to be read by itself
 _LAZY_ROWS = 20  # one of them that is not at hand makes all of them NIL
 _LAZY_WAIT = 0.5  # seconds
-_WINDOW = 1 << 20  # octets kept ready to be written
-_CHUNK = 1 << 18  # octets read at once of a message too large for the window
+_WINDOW = 1 << 19  # octets read together
+_GROUPS_AHEAD = 2  # read while others are written: the store has two threads for it
+_CHUNK = 1 << 18  # octets written at once, or read of a message too large for the window
 _SCAN_INLINE = 1 << 20  # a larger message is scanned in a thread: 1 MB takes about 5 ms
 
 
@@ -67,13 +77,17 @@ async def fetch(session: SessionState, command: Fetch) -> bytes:
         await session.refresh()  # so that what changed this moment is answered whole
     numbers = session.resolve(command.numbers, command.by_uid)
     items = command.items
+    if command.partial is not None:  # RFC 9394 3.4: of the set, before CHANGEDSINCE chooses
+        numbers = list(command.partial.of(numbers))
     if since is not None:
         numbers = [n for n in numbers if view.row(n).modseq > since]
         items = (*items, "MODSEQ") if "MODSEQ" not in items else items  # RFC 7162 3.1.4.1
     if since is not None and command.vanished and not command.numbers.saved:
         await vanished_earlier(session, view, since, command.numbers)
-    plan = _Plan(items)
+    plan = _Plan(items, session.read_only)
     fetcher = _Fetcher(session, view, plan)
+    if "SAVEDATE" in items:
+        fetcher.saved = await saved_lines(fetcher.account, view, numbers)
     if plan.needs_octets:
         await fetcher.with_octets(numbers)
     else:
@@ -85,23 +99,45 @@ async def fetch(session: SessionState, command: Fetch) -> bytes:
     return ok("Fetched.")
 
 
+async def answer(
+    session: SessionState, view: MailboxView, numbers: Sequence[SeqNum], items: Sequence[FetchItem]
+) -> None:
+    """FETCH answers nobody asked for by a command (RFC 5465 5.2); what cannot be given is left out."""
+    plan = _Plan(items, session.read_only)
+    fetcher = _Fetcher(session, view, plan)
+    if plan.needs_octets:
+        await fetcher.with_octets(numbers)
+    else:
+        await fetcher.without_octets(numbers)
+    if plan.asks_flags:
+        view.settled(numbers)
+
+
 class _Plan:
     """What the items need, found once for the whole command."""
 
-    def __init__(self, items: Sequence[FetchItem]) -> None:
+    def __init__(self, items: Sequence[FetchItem], read_only: bool) -> None:
         self.items = [item for item in items if item != "UID"]
         sections = [item for item in items if isinstance(item, BodySection)]
-        self.sections = sections
-        self.needs_octets = bool(sections)
+        self.sets_seen = not read_only and any(not section.peek for section in sections)
+        self.needs_fields = (
+            bool(sections) and not self.sets_seen and all(map(_asks_fields, sections))
+        )
+        self.names = {section.fields for section in sections} if self.needs_fields else set()
+        self.needs_octets = bool(sections) and not self.needs_fields
         self.header_only = all(section.header_only for section in sections)
         self.whole_only = len(sections) == 1 and not sections[0].path and not sections[0].text
-        self.needs_metadata = (bool(sections) and self.header_only) or any(
+        self.reads_whole = any(not one.header_only and one.partial is None for one in sections)
+        self.needs_metadata = (self.needs_octets and self.header_only) or any(
             item in ("ENVELOPE", "BODY", "BODYSTRUCTURE", Preview()) for item in items
         )
         self.likes_metadata = Preview(lazy=True) in items
-        self.sets_seen = any(not section.peek for section in sections)
         self.asks_flags = "FLAGS" in items
         self.asks_modseq = "MODSEQ" in items
+
+
+def _asks_fields(section: BodySection) -> bool:
+    return not section.path and section.text == "HEADER.FIELDS"
 
 
 class _Fetcher:
@@ -110,8 +146,8 @@ class _Fetcher:
         self.view = view
         self.plan = plan
         self.account = session.signed_in()
-        self.sets_seen = plan.sets_seen and not session.read_only
         self.refused: No | None = None
+        self.saved: dict[Uid, bytes] = {}
 
     def refuse(self, error: AccountError) -> None:
         """Some message cannot be given: the others are, and the end is NO."""
@@ -122,38 +158,57 @@ class _Fetcher:
     # -- answers from rows and metadata
 
     async def without_octets(self, numbers: Sequence[SeqNum]) -> None:
-        for start in range(0, len(numbers), _ROWS):
-            batch = numbers[start : start + _ROWS]
+        plan, view = self.plan, self.view
+        together = _HEADERS if plan.needs_fields else _ROWS
+        for start in range(0, len(numbers), together):
+            batch = numbers[start : start + together]
             metadata = await self.metadata(batch)
-            lines = []
-            for number in batch:
-                row = self.view.row(number)
-                its = metadata.get(row.row_id)
-                if self.plan.needs_metadata and its is None:
-                    continue
-                values = [self.simple(item, row, its) for item in self.plan.items]
-                lines.append(_answer(number, row, values))
-            self.session.output.write(b"".join(lines))
+            if plan.needs_metadata and len(metadata) < len(batch):
+                batch = [n for n in batch if view.row(n).row_id in metadata]
+            fields: dict[tuple[bytes, ...], dict[RowId, bytes]] = {}
+            for names in plan.names:
+                its = await self.each(batch, partial(self.account.header_fields, names=names))
+                fields[names] = its
+                batch = [n for n in batch if view.row(n).row_id in its]
+            rows = view.rows(batch)
+            self.session.output.write(
+                lines(
+                    view,
+                    batch,
+                    rows,
+                    plan.items,
+                    metadata,
+                    fields,
+                    saved=self.saved,
+                    uid_only=self.session.uid_only,
+                )
+            )
             await self.session.output.drain()
             await asyncio.sleep(0)
 
-    async def metadata(self, numbers: Sequence[SeqNum]) -> dict[RowId, MessageMetadata]:
-        if not self.plan.needs_metadata:
-            return await self.at_hand(numbers) if self.plan.likes_metadata else {}
+    async def each(
+        self, numbers: Sequence[SeqNum], ask: Callable[[Sequence[RowId]], Awaitable[list[T]]]
+    ) -> dict[RowId, T]:
+        """What is to be had of these messages: all by one question, or each for itself when one is not there."""
         row_ids = [self.view.row(n).row_id for n in numbers if not self.view.is_gone(n)]
         if len(row_ids) < len(numbers):
             self.refuse(NoSuchMessage("Some of the messages were expunged."))
         try:
-            return {m.row_id: m for m in await self.account.metadata(row_ids)}
+            return dict(zip(row_ids, await ask(row_ids), strict=True))
         except AccountError:
             pass
         found = {}
-        for row_id in row_ids:  # one of them is not there: give the others
+        for row_id in row_ids:
             try:
-                found[row_id] = (await self.account.metadata([row_id]))[0]
+                [found[row_id]] = await ask([row_id])
             except AccountError as error:
                 self.refuse(error)
         return found
+
+    async def metadata(self, numbers: Sequence[SeqNum]) -> dict[RowId, MessageMetadata]:
+        if not self.plan.needs_metadata:
+            return await self.at_hand(numbers) if self.plan.likes_metadata else {}
+        return await self.each(numbers, self.account.metadata)
 
     async def at_hand(self, numbers: Sequence[SeqNum]) -> dict[RowId, MessageMetadata]:
         """What can be had without waiting for the provider, a few messages at a time."""
@@ -170,66 +225,36 @@ class _Fetcher:
             found.update((its.row_id, its) for its in several)
         return found
 
-    def simple(self, item: FetchItem, row: MessageRow, metadata: MessageMetadata | None) -> bytes:
-        match item:
-            case "FLAGS":
-                return b"FLAGS " + flag_list(self.view.flags(row))
-            case "MODSEQ":
-                return b"MODSEQ (%d)" % row.modseq
-            case "EMAILID":  # RFC 8474 5.1
-                return b"EMAILID (%s)" % object_id(row.message_id)
-            case "THREADID":  # RFC 8474 5.2: threads have no ids here
-                return b"THREADID NIL"
-            case "INTERNALDATE":
-                return b"INTERNALDATE " + format_date_time(row.internal_date, row.zone)
-            case "RFC822.SIZE":
-                return b"RFC822.SIZE %d" % row.size
-        if isinstance(
-            item, Preview
-        ):  # RFC 8970 3.1: NIL only to those who said that they can ask again
-            return b"PREVIEW " + nstring(
-                None if metadata is None else metadata.preview.encode("utf-8", "replace")
-            )
-        if metadata is None:
-            raise AssertionError("metadata was not asked for")
-        match item:
-            case "ENVELOPE":
-                return b"ENVELOPE " + metadata.envelope
-            case "BODY":
-                return b"BODY " + metadata.body
-            case _:
-                return b"BODYSTRUCTURE " + metadata.body_structure
-
     # -- answers with octets
 
     async def with_octets(self, numbers: Sequence[SeqNum]) -> None:
-        for start in range(0, len(numbers), _MESSAGES):
-            batch = numbers[start : start + _MESSAGES]
-            metadata = await self.metadata(batch)
-            if self.plan.needs_metadata:
-                batch = [n for n in batch if self.view.row(n).row_id in metadata]
-            ready: list[_Ready] = []
-            held = 0
-            for several in self.groups(batch):
-                prepared = await asyncio.gather(*(self.prepare(n, metadata) for n in several))
-                for each in prepared:
-                    if each is None:
-                        continue
-                    ready.append(each)
-                    held += sum(len(piece) for piece in each[1] if isinstance(piece, bytes))
-                if held >= _WINDOW:
-                    await self.send(ready)
-                    ready, held = [], 0
-            await self.send(ready)
-            await asyncio.sleep(0)
+        """Reads the next messages while the former are written."""
+        if len(numbers) == 1:
+            await self.send(await self.prepare_all(numbers))
+            return
+        coming: deque[asyncio.Task[list[_Ready]]] = deque()
+        groups = self.groups(numbers)
+        try:
+            for group in islice(groups, _GROUPS_AHEAD):
+                coming.append(asyncio.create_task(self.prepare_all(group)))
+            while coming:
+                ready = await coming[0]
+                coming.popleft()
+                for group in islice(groups, 1):
+                    coming.append(asyncio.create_task(self.prepare_all(group)))
+                await self.send(ready)
+        finally:
+            for task in coming:
+                task.cancel()
+            await asyncio.gather(*coming, return_exceptions=True)
 
-    def groups(self, batch: Sequence[SeqNum]) -> Iterator[list[SeqNum]]:
-        """Messages to read at the same time: few, and large ones alone."""
+    def groups(self, numbers: Sequence[SeqNum]) -> Iterator[list[SeqNum]]:
+        """Messages to read together: no more than a window holds, and large ones alone."""
         group: list[SeqNum] = []
         octets = 0
-        for number in batch:
+        for number in numbers:
             size = 0 if self.plan.header_only else self.view.row(number).size
-            if group and (len(group) == _AHEAD or octets + size > _WINDOW):
+            if group and (len(group) == _MESSAGES or octets + size > _WINDOW):
                 yield group
                 group, octets = [], 0
             group.append(number)
@@ -237,40 +262,77 @@ class _Fetcher:
         if group:
             yield group
 
+    async def prepare_all(self, group: Sequence[SeqNum]) -> list[_Ready]:
+        metadata = await self.metadata(group)
+        if self.plan.needs_metadata:
+            group = [n for n in group if self.view.row(n).row_id in metadata]
+        contents = await self.contents(group)
+        together = 1 if contents else _AHEAD
+        ready: list[_Ready | None] = []
+        for start in range(0, len(group), together):
+            several = [self.prepare(n, metadata, contents) for n in group[start : start + together]]
+            ready += await asyncio.gather(*several) if len(several) > 1 else [await several[0]]
+        return [each for each in ready if each is not None]
+
+    async def contents(self, group: Sequence[SeqNum]) -> dict[RowId, bytes]:
+        """Whole messages, by one question; nothing if that fails, and each is asked for by itself."""
+        rows = self.view.rows(group)
+        if not self.plan.reads_whole or sum(row.size for row in rows) > _WINDOW:
+            return {}
+        row_ids = [row.row_id for row in rows]
+        try:
+            return dict(zip(row_ids, await self.account.read_many(row_ids), strict=True))
+        except AccountError:
+            return {}
+
     async def prepare(
-        self, number: SeqNum, metadata: dict[RowId, MessageMetadata]
+        self, number: SeqNum, metadata: dict[RowId, MessageMetadata], contents: dict[RowId, bytes]
     ) -> _Ready | None:
         row = self.view.row(number)
         try:
-            return number, await self.pieces(row, metadata.get(row.row_id))
+            return number, await self.pieces(row, metadata, contents.get(row.row_id))
         except AccountError as error:
             self.refuse(error)
+            return None
+        except No as refused:  # UNKNOWN-CTE
+            self.refused = self.refused or refused
             return None
 
     async def send(self, ready: list[_Ready]) -> None:
         newly_seen = await self.mark_seen([number for number, _ in ready])
-        output = self.session.output
+        waiting: list[bytes] = []
+        held = 0
         for number, pieces in ready:
             row = self.view.row(number)
-            flags = b""
-            if self.plan.asks_flags or row.uid in newly_seen:
-                flags = b" FLAGS " + flag_list(self.view.flags(row))
-            if self.plan.asks_modseq or (row.uid in newly_seen and self.session.condstore):
-                flags += b" MODSEQ (%d)" % row.modseq
-            output.write(b"* %d FETCH (UID %d%s" % (number, row.uid, flags))
+            seen_now = row.uid in newly_seen
+            waiting.append(self.session.answer_head(number, row.uid))
+            if self.plan.asks_flags or seen_now:
+                waiting.append(b" FLAGS " + flag_list(self.view.flags(row)))
+            if self.plan.asks_modseq or (seen_now and self.session.condstore):
+                waiting.append(b" MODSEQ (%d)" % row.modseq)
             for piece in pieces:
                 if isinstance(piece, bytes):
-                    output.write(piece)
+                    waiting.append(piece)
+                    held += len(piece)
                 else:
+                    await self.flush(waiting)
                     async for octets in self.rest(piece):
-                        output.write(octets)
-                        await output.drain()
-            output.write(b")\r\n")
-            await output.drain()
+                        await self.flush([octets])
+            waiting.append(b")\r\n")
+            if held >= _CHUNK:
+                await self.flush(waiting)
+                held = 0
+        await self.flush(waiting)
+
+    async def flush(self, waiting: list[bytes]) -> None:
+        self.session.output.write(b"".join(waiting))
+        waiting.clear()
+        await self.session.output.drain()
+        await asyncio.sleep(0)
 
     async def mark_seen(self, numbers: Sequence[SeqNum]) -> set[Uid]:
         """Sets \\Seen where it is not; the answers then show the flags (RFC 3501 6.4.5)."""
-        if not self.sets_seen:
+        if not self.plan.sets_seen:
             return set()
         unseen = [self.view.uid(n) for n in numbers if "\\Seen" not in self.view.row(n).flags]
         if not unseen:
@@ -282,7 +344,9 @@ class _Fetcher:
         self.view.settle(done.rows)
         return {row.uid for row in done.rows}
 
-    async def pieces(self, row: MessageRow, metadata: MessageMetadata | None) -> list[_Piece]:
+    async def pieces(
+        self, row: MessageRow, metadata: dict[RowId, MessageMetadata], content: bytes | None
+    ) -> list[_Piece]:
         """The answer after UID and FLAGS; raises AccountError before anything was written."""
         pieces: list[_Piece] = []
         message: Message | None = None
@@ -290,33 +354,45 @@ class _Fetcher:
             if item in ("FLAGS", "MODSEQ"):  # written by `send`, as they are then
                 continue
             if not isinstance(item, BodySection):
-                pieces.append(b" " + self.simple(item, row, metadata))
+                pieces.append(b" " + value(item, self.view, row, metadata, self.saved))
+            elif item.binary and item.path:
+                if message is None:
+                    message = await self.message(row, metadata.get(row.row_id), item, content)
+                pieces.append(b" " + label(item) + b" " + await binary_value(message, item))
+            elif item.binary == "size":
+                pieces.append(b" %s %d" % (item.label, row.size))
             elif not item.path and not item.text:
-                pieces.extend(await self.whole(row, item))
+                pieces.extend(await self.whole(row, item, content))
             else:
                 if message is None:
-                    message = await self.message(row, metadata, item)
+                    message = await self.message(row, metadata.get(row.row_id), item, content)
                 octets = (
                     header_section(message.raw, item)
                     if self.plan.header_only
                     else section(message, item)
                 )
-                pieces.append(b" " + _label(item) + b" " + _nliteral(octets, item.partial))
+                pieces.append(b" " + label(item) + b" " + _nliteral(octets, item.partial))
         return pieces
 
-    async def whole(self, row: MessageRow, item: BodySection) -> list[_Piece]:
+    async def whole(
+        self, row: MessageRow, item: BodySection, content: bytes | None
+    ) -> list[_Piece]:
         """BODY[], or a slice of it, without reading more than is asked."""
         start, count = item.partial or (0, row.size)
         start = min(start, row.size)
         end = min(start + count, row.size)
-        head = b" " + _label(item) + b" "
+        head = b" " + label(item) + b" "
         if start == end:
             return [head + b'""']
+        head += b"~" if item.binary else b""  # a literal8: nobody knows yet whether there is a NUL
         stop = min(end, start + (_WINDOW if self.plan.whole_only else _CHUNK))
-        first = await self.account.read(row.row_id, start, stop - start)
+        if content is not None and len(content) == row.size:
+            first, stop = content[start:end], end
+        else:
+            first = await self.account.read(row.row_id, start, stop - start)
         if len(first) != stop - start:
             raise NoSuchMessage("A message is shorter than its size says.")
-        pieces: list[_Piece] = [head + b"{%d}\r\n" % (end - start) + first]
+        pieces: list[_Piece] = [head + b"{%d}\r\n" % (end - start), first]
         if stop < end:
             pieces.append(_Rest(row.row_id, stop, end))
         return pieces
@@ -335,7 +411,11 @@ class _Fetcher:
             position += wanted
 
     async def message(
-        self, row: MessageRow, metadata: MessageMetadata | None, item: BodySection
+        self,
+        row: MessageRow,
+        metadata: MessageMetadata | None,
+        item: BodySection,
+        content: bytes | None,
     ) -> Message:
         """The message, or its header alone when no item needs more, scanned off the loop when it is large."""
         if self.plan.header_only and metadata is not None:
@@ -343,7 +423,7 @@ class _Fetcher:
         kept = self.session.sliced_message
         if kept is not None and kept[0] == row.row_id:
             return kept[1]
-        message = Message(await self.account.read(row.row_id))
+        message = Message(content or await self.account.read(row.row_id))
         if len(message.raw) > _SCAN_INLINE:
             await asyncio.to_thread(lambda: message.root)
         # Who asks for a slice of a part asks for the next one in the next command.
@@ -351,13 +431,5 @@ class _Fetcher:
         return message
 
 
-def _label(item: BodySection) -> bytes:
-    return item.label if item.partial is None else item.label + b"<%d>" % item.partial[0]
-
-
 def _nliteral(octets: bytes | None, partial: tuple[int, int] | None) -> bytes:
     return b"NIL" if octets is None else literal(sliced(octets, partial))
-
-
-def _answer(number: SeqNum, row: MessageRow, values: list[bytes]) -> bytes:
-    return b"* %d FETCH (%s)\r\n" % (number, b" ".join([b"UID %d" % row.uid, *values]))

@@ -24,7 +24,7 @@ async def idle(session: SessionState, tag: bytes) -> None:
 
     async def done(line: bytes) -> None:
         session.expected_line = None
-        await session.end_idle()
+        session.idling = False
 
         async def end() -> bytes:
             if line.strip().upper() != b"DONE":
@@ -37,5 +37,4 @@ async def idle(session: SessionState, tag: bytes) -> None:
     session.output.write(b"+ idling\r\n")
     await session.output.drain()
     session.idling = True
-    if session.view is not None:
-        await session.notify()
+    await session.tell_now()

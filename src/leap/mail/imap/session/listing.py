@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from leap.mail.contract import MailboxInfo, NoSuchMailbox
+from leap.mail.contract import NoSuchMailbox
+from leap.mail.imap.session.list_lines import MailboxTree, list_line, meets
 from leap.mail.imap.session.mailboxes import status_line
+from leap.mail.imap.session.metadata import metadata_line
 from leap.mail.imap.session.replies import ok
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.wire.commands import List, Lsub
-from leap.mail.imap.wire.listing import ListRequest
-from leap.mail.imap.wire.mailbox_names import SEPARATOR, Pattern
+from leap.mail.imap.wire.mailbox_names import Pattern
 from leap.mail.imap.wire.responses import mailbox
 
 
@@ -20,23 +19,27 @@ async def list_mailboxes(session: SessionState, command: List) -> bytes:
     if request.patterns == ("",) and not request.extended:  # RFC 3501 6.3.8: asks for the separator
         session.untagged(b'LIST (\\Noselect) "/" ""')
         return ok("That is the separator.")
-    tree = _Tree(await account.list_mailboxes())
+    tree = MailboxTree(await account.list_mailboxes())
     patterns = [
-        Pattern(request.reference + pattern, session.limits.wildcards)
+        Pattern(session.as_named(request.reference + pattern), session.limits.wildcards)
         for pattern in request.patterns
         if pattern
     ]
     for name in tree.names:
         if not any(pattern.matches(name) for pattern in patterns):
             continue
-        line = _list_line(tree, name, request)
+        line = list_line(tree, name, request, session.utf8)
         if line is None:
             continue
         session.untagged(line)
         info = tree.existing.get(name)
-        if request.status and info is not None:  # RFC 5819 2: only for those that can be selected
+        # RFC 5819 2, RFC 9590 3: only for those that can be selected and are told for their own sake
+        if info is not None and meets(info, request):
             try:
-                session.untagged(await status_line(session, info, request.status))
+                if request.status:
+                    session.untagged(await status_line(session, info, request.status))
+                if request.metadata:
+                    session.untagged(await metadata_line(session, info, request.metadata))
             except NoSuchMailbox:
                 continue
         await session.output.drain()
@@ -45,57 +48,13 @@ async def list_mailboxes(session: SessionState, command: List) -> bytes:
 
 async def list_subscribed(session: SessionState, command: Lsub) -> bytes:
     account = session.signed_in()
-    tree = _Tree(info for info in await account.list_mailboxes() if info.subscribed)
+    tree = MailboxTree(info for info in await account.list_mailboxes() if info.subscribed)
     pattern = Pattern(command.reference + command.pattern, session.limits.wildcards)
     for name in tree.names:
         if not pattern.matches(name):
             continue
         if name in tree.existing:
-            session.untagged(b'LSUB () "/" ' + mailbox(name))
+            session.untagged(b'LSUB () "/" ' + mailbox(name, session.utf8))
         elif command.pattern.endswith("%"):  # RFC 3501 6.3.9: the parent of a subscribed one
-            session.untagged(b'LSUB (\\Noselect) "/" ' + mailbox(name))
+            session.untagged(b'LSUB (\\Noselect) "/" ' + mailbox(name, session.utf8))
     return ok("Those are the subscribed mailboxes.")
-
-
-class _Tree:
-    """Mailboxes and the names above them, INBOX first."""
-
-    def __init__(self, mailboxes: Iterable[MailboxInfo]) -> None:
-        self.existing = {info.name: info for info in mailboxes}
-        self.parents: set[str] = set()
-        self.parents_of_subscribed: set[str] = set()
-        for name, info in self.existing.items():
-            levels = name.split(SEPARATOR)
-            above = {SEPARATOR.join(levels[:depth]) for depth in range(1, len(levels))}
-            self.parents |= above
-            if info.subscribed:
-                self.parents_of_subscribed |= above
-        self.names = sorted(
-            self.existing.keys() | self.parents, key=lambda name: (name != "INBOX", name)
-        )
-
-
-def _list_line(tree: _Tree, name: str, request: ListRequest) -> bytes | None:
-    """One LIST answer, None when the selection options leave the mailbox out."""
-    info = tree.existing.get(name)
-    subscribed = info is not None and info.subscribed
-    special = info.special_use if info is not None else None
-    child_info = b""
-    only_subscribed = "SUBSCRIBED" in request.select
-    # RFC 5258 3.5: a name is told for the sake of what lies below it
-    for_inferiors = "RECURSIVEMATCH" in request.select and name in tree.parents_of_subscribed
-    if only_subscribed and not subscribed and not for_inferiors:
-        return None
-    if only_subscribed and for_inferiors:
-        child_info = b' (CHILDINFO ("SUBSCRIBED"))'
-    if "SPECIAL-USE" in request.select and special is None:
-        return None
-    attributes: list[str] = []
-    if info is None:
-        attributes.append("\\NonExistent" if request.extended else "\\Noselect")
-    attributes.append("\\HasChildren" if name in tree.parents else "\\HasNoChildren")
-    if subscribed and ("SUBSCRIBED" in request.select or "SUBSCRIBED" in request.returns):
-        attributes.append("\\Subscribed")
-    if special is not None:
-        attributes.append(special)
-    return b"LIST (" + " ".join(attributes).encode("ascii") + b') "/" ' + mailbox(name) + child_info

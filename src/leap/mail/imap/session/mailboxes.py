@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from leap.mail.contract import MailboxInfo, MailboxStatus
+from collections.abc import Mapping
+
+from leap.mail.contract import INBOX, MailboxInfo, MailboxStatus
+from leap.mail.imap.session.list_lines import ATTRIBUTES, MailboxTree, list_line, old_name
+from leap.mail.imap.session.quota import DELETED_ITEMS, deleted_values
 from leap.mail.imap.session.replies import Bad, No, ok
 from leap.mail.imap.session.resync import resync_mailbox
 from leap.mail.imap.session.state import SessionState
@@ -37,7 +41,8 @@ async def select(session: SessionState, command: Select) -> bytes:
     # The status first: what happens between these questions is learned again by the next refresh.
     status = await account.status(info.mailbox_id)
     rows = await account.rows(info.mailbox_id)
-    recent = () if command.read_only else await account.claim_recent(info.mailbox_id)
+    claims = not command.read_only and not session.rev2
+    recent = await account.claim_recent(info.mailbox_id) if claims else ()
     if command.condstore:
         session.enable_condstore()
     view = MailboxView(status, rows, recent)
@@ -48,8 +53,14 @@ async def select(session: SessionState, command: Select) -> bytes:
     uid_next = max(status.uid_next, rows[-1].uid + 1 if rows else 1)
     unseen = view.first_unseen()
     lines = session.flags_lines(view)
-    lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), shown_recent))
-    if unseen is not None:
+    lines.append(b"* %d EXISTS\r\n" % len(view))
+    if session.rev2:  # RFC 9051 6.3.2
+        lines.append(b"* " + await _list_line(session, info.name, command.mailbox) + b"\r\n")
+    else:
+        lines.append(b"* %d RECENT\r\n" % shown_recent)
+    if (
+        unseen is not None and not session.rev2 and not session.uid_only
+    ):  # it would be a number (RFC 9586 3)
         lines.append(b"* OK [UNSEEN %d] First unseen\r\n" % unseen)
     lines.append(b"* OK [UIDVALIDITY %d] UIDs valid\r\n" % status.uid_validity)
     lines.append(b"* OK [UIDNEXT %d] Next UID\r\n" % uid_next)
@@ -65,9 +76,9 @@ async def select(session: SessionState, command: Select) -> bytes:
 
 async def create(session: SessionState, command: Create) -> bytes:
     account = session.signed_in()
-    name = command.mailbox.removesuffix(
-        SEPARATOR
-    )  # RFC 3501 6.3.3: only says that inferiors follow
+    # RFC 3501 6.3.3: a separator at the end only says that inferiors follow
+    given = command.mailbox.removesuffix(SEPARATOR)
+    name = session.as_named(given)
     use = None
     if command.special_use:
         use = _SPECIAL_USES.get(command.special_use[0].lower())
@@ -76,12 +87,21 @@ async def create(session: SessionState, command: Create) -> bytes:
         if any(info.special_use == use for info in await account.list_mailboxes()):
             raise No("Another mailbox has this special use.", b"USEATTR")
     info = await account.create_mailbox(name, use)
+    session.watching.made(info)
+    if info.name != given:  # RFC 9051 6.3.4
+        session.untagged(await _list_line(session, info.name, given))
     return ok("Created.", b"MAILBOXID (%s)" % object_id(info.mailbox_id))  # RFC 8474 4.1
 
 
 async def delete(session: SessionState, command: Delete) -> bytes:
+    below = command.mailbox + SEPARATOR
+    mailboxes = await session.signed_in().list_mailboxes()
+    names = {info.name for info in mailboxes}
+    if command.mailbox not in names and any(name.startswith(below) for name in names):
+        raise No("There are mailboxes below this name, and nothing else.", b"HASCHILDREN")
     info = await session.find_mailbox(command.mailbox)
     await session.signed_in().delete_mailbox(info.mailbox_id)
+    session.watching.deleted(info.mailbox_id)
     if session.is_selected(info.mailbox_id):
         session.unselect()
         session.untagged(b"OK [CLOSED] The selected mailbox was deleted")
@@ -90,15 +110,31 @@ async def delete(session: SessionState, command: Delete) -> bytes:
 
 async def rename(session: SessionState, command: Rename) -> bytes:
     info = await session.find_mailbox(command.mailbox)
-    new = command.new.removesuffix(SEPARATOR)
+    given = command.new.removesuffix(SEPARATOR)
+    new = session.as_named(given)
     await session.signed_in().rename_mailbox(info.mailbox_id, new)
+    if info.mailbox_id == INBOX:  # it stays, and its mail is in a new one (RFC 3501 6.3.5)
+        session.watching.made(await session.find_mailbox(new))
+    else:
+        session.watching.renamed(info.mailbox_id, new)
     session.stale = True
+    if new != given or info.name != command.mailbox:  # RFC 9051 6.3.6
+        session.untagged(await _list_line(session, new, command.mailbox))
     return ok("Renamed.")
+
+
+async def _list_line(session: SessionState, name: str, given: str) -> bytes:
+    """LIST of one mailbox, with the name the client gave if that is another (RFC 9051 6.3.9.7)."""
+    tree = MailboxTree(await session.signed_in().list_mailboxes())
+    line = list_line(tree, name, ATTRIBUTES, session.utf8)
+    line = line or b'LIST (\\NonExistent) "/" ' + mailbox(name, session.utf8)
+    return line + old_name(given, session.utf8) if given != name else line
 
 
 async def subscribe(session: SessionState, command: Subscribe) -> bytes:
     info = await session.find_mailbox(command.mailbox)
     await session.signed_in().set_subscribed(info.mailbox_id, command.wanted)
+    session.watching.subscribed(info.mailbox_id, command.wanted)
     return ok("Subscribed." if command.wanted else "Unsubscribed.")
 
 
@@ -114,9 +150,26 @@ async def status_line(
     """STATUS for one mailbox (RFC 3501 7.2.4)."""
     if "HIGHESTMODSEQ" in items:  # RFC 7162 3.1
         session.enable_condstore()
-    found = await session.signed_in().status(info.mailbox_id)
-    values = b" ".join(b"%s %s" % (item.encode(), _value(found, item)) for item in items)
-    return b"STATUS " + mailbox(info.name) + b" (" + values + b")"
+    account = session.signed_in()
+    found = await account.status(info.mailbox_id)
+    more: dict[StatusItem, bytes] = {"APPENDLIMIT": b"%d" % session.limits.message}
+    if not DELETED_ITEMS.isdisjoint(items):
+        more.update(await deleted_values(account, info.mailbox_id))
+    return format_status(session, info, found, items, more)
+
+
+def format_status(
+    session: SessionState,
+    info: MailboxInfo,
+    found: MailboxStatus,
+    items: tuple[StatusItem, ...],
+    more: Mapping[StatusItem, bytes] | None = None,
+) -> bytes:
+    """STATUS from what is known; `more` are values which are not in `found`."""
+    told = more or {}
+    values = (told[item] if item in told else _value(found, item) for item in items)
+    pairs = b" ".join(b"%s %s" % (i.encode(), v) for i, v in zip(items, values, strict=True))
+    return b"STATUS " + mailbox(info.name, session.utf8) + b" (" + pairs + b")"
 
 
 def _value(status: MailboxStatus, item: StatusItem) -> bytes:

@@ -1,4 +1,4 @@
-"""SEARCH (RFC 3501 6.4.4, 7.2.5; RFC 4731, 5032, 5182; RFC 7162 3.1.5): cheap keys first, the rest is read.
+"""SEARCH (RFC 3501 6.4.4, 7.2.5; RFC 4731, 5032, 5182, 9394; RFC 7162 3.1.5): cheap keys first, the rest is read.
 
 A key is asked about candidates and answers with those that fit; so AND narrows, OR asks its right side only about
 what its left side left over, and text is looked for only in messages that nothing cheaper has excluded.
@@ -7,10 +7,11 @@ what its left side left over, and text is looked for only in messages that nothi
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 from leap.mail.contract import (
     AccountBackend,
@@ -22,6 +23,7 @@ from leap.mail.contract import (
 )
 from leap.mail.imap.session.replies import No, ok
 from leap.mail.imap.session.row_keys import compare, fitting
+from leap.mail.imap.session.savedate import saved_among
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Search
@@ -35,6 +37,7 @@ from leap.mail.imap.wire.searching import (
     Not,
     Numbers,
     Or,
+    Saved,
     SearchKey,
     SearchProgram,
     Text,
@@ -48,6 +51,7 @@ _ROWS = 500  # metadata asked for at once
 _ROW_BATCH = 10_000  # rows looked at before others get their turn
 
 Candidates = list[SeqNum]
+T = TypeVar("T", bound=int)
 
 
 async def search(
@@ -55,24 +59,20 @@ async def search(
 ) -> bytes:
     view = session.selected()
     program = command.program
+    if program.returns is None and session.rev2:  # RFC 9051 6.4.4, 7.3.4
+        program = dataclasses.replace(program, returns=frozenset({"ALL"}))
     saves = program.returns is not None and "SAVE" in program.returns
     try:
-        if program.bad_charset:
-            raise No("Only these charsets are known.", b"BADCHARSET (US-ASCII UTF-8)")
-        if program.modseq:
-            session.enable_condstore()
-            await session.refresh()
-        search_in = _Search(session, session.signed_in(), view, now())
-        found = await search_in.among(view.present(), program.key)
+        found, unreachable = await find_messages(session, program, now)
         numbers: Sequence[int] = view.uids(found) if command.by_uid else found
-        returned = _returned(program, found)
+        returned = returned_of(program, found)
         highest = max((view.row(n).modseq for n in returned), default=0) if program.modseq else 0
         if not (
             saves and len(program.returns or ()) == 1
         ):  # RFC 5182 2.4: then nothing is answered
-            session.untagged(_answer(tag, program, numbers, command.by_uid, highest))
-        if search_in.unreachable:
-            raise No("Some messages could not be read; the others were searched.", b"UNAVAILABLE")
+            session.untagged(esearch_line(tag, program, numbers, command.by_uid, highest))
+        if unreachable:
+            raise unreachable
     except (No, AccountError):
         if saves:  # RFC 5182 2.1; after BAD it stays as it is
             session.saved = ()
@@ -82,24 +82,53 @@ async def search(
     return ok("Searched.")
 
 
-def _returned(program: SearchProgram, found: Candidates) -> Candidates:
-    """The messages whose modseq is told and which "$" names: all, unless only an end was asked for.
+async def find_messages(
+    session: SessionState, program: SearchProgram, now: Callable[[], float] = time.time
+) -> tuple[Candidates, No | None]:
+    """The numbers of the messages that fit, ascending; and what to say in the end when some could not be read."""
+    if program.bad_charset:
+        raise No("Only these charsets are known.", b"BADCHARSET (US-ASCII UTF-8)")
+    view = session.selected()
+    if program.modseq:
+        session.enable_condstore()
+        await session.refresh()
+    search_in = _Search(session, session.signed_in(), view, now())
+    everything = cast(Candidates, list(range(1, len(view) + 1)))
+    if view.withholds:
+        everything = [number for number in everything if not view.is_gone(number)]
+    found = await search_in.among(everything, program.key)
+    if not search_in.unreachable:
+        return found, None
+    return found, No("Some messages could not be read; the others were searched.", b"UNAVAILABLE")
 
-    RFC 4731 3.2, RFC 5182 2.4
+
+def returned_of(program: SearchProgram, found: list[T]) -> list[T]:
+    """The messages whose modseq is told and which "$" names: all, unless only ends or a page were asked for.
+
+    RFC 4731 3.2, RFC 5182 2.4, RFC 9394 3.2
     """
     returns = program.returns or frozenset({"ALL"})
-    if not found or "ALL" in returns or "COUNT" in returns or not returns & {"MIN", "MAX"}:
+    if not found or returns & {"ALL", "COUNT"} or not returns & {"MIN", "MAX", "PARTIAL"}:
         return found
+    if program.partial is not None:
+        page = set(program.partial.of(found))
+        page.update(found[:1] if "MIN" in returns else (), found[-1:] if "MAX" in returns else ())
+        return [one for one in found if one in page]
     ends = found[:1] if "MIN" in returns else []
     return ends + found[-1:] if "MAX" in returns and found[-1:] != ends else ends
 
 
-def _answer(
-    tag: bytes, program: SearchProgram, numbers: Sequence[int], by_uid: bool, highest: int
+def esearch_line(
+    tag: bytes,
+    program: SearchProgram,
+    numbers: Sequence[int],
+    by_uid: bool,
+    highest: int,
+    name: bytes = b"SEARCH",
 ) -> bytes:
-    """`highest` is the modseq to tell, 0 when none is due."""
+    """The answer to SEARCH or SORT, in the order of `numbers`; `highest` is the modseq to tell, 0 when none is due."""
     if program.returns is None:
-        line = " ".join(["SEARCH", *map(str, numbers)]).encode()
+        line = b"".join([name, b" " if numbers else b"", " ".join(map(str, numbers)).encode()])
         return line + b" (MODSEQ %d)" % highest if highest else line
     line = b'ESEARCH (TAG "' + tag + b'")' + (b" UID" if by_uid else b"")  # RFC 4731 3.1
     if numbers:
@@ -109,6 +138,9 @@ def _answer(
             line += b" MAX %d" % numbers[-1]
         if "ALL" in program.returns:
             line += b" ALL " + format_set(numbers)
+    if program.partial is not None:
+        page = format_set(program.partial.of(numbers)) or b"NIL"
+        line += b" PARTIAL (%s %s)" % (program.partial.text, page)
     if "COUNT" in program.returns:
         line += b" COUNT %d" % len(numbers)
     return line + b" MODSEQ %d" % highest if highest else line
@@ -152,6 +184,10 @@ class _Search:
                 return await self.indexed_field(candidates, field, text)
             case Header(field, text):
                 return await self.header(candidates, field, text)
+            case Saved(relation, day):
+                return await saved_among(
+                    self.account, self.view, candidates, compare(relation, day)
+                )
             case Day(relation, day, True):
                 return await self.headers(candidates, _sent_test(compare(relation, day)))
             case _:
@@ -163,16 +199,21 @@ class _Search:
         for start in range(0, len(candidates), _ROW_BATCH):
             if start:
                 await asyncio.sleep(0)
-            rows = self.view.rows(candidates[start : start + _ROW_BATCH])
+            batch = candidates[start : start + _ROW_BATCH]
+            rows = zip(batch, self.view.rows(batch), strict=True)
             found += fitting(self.view, key, rows, self.now)
         return found
 
     async def headers(self, candidates: Candidates, test: Callable[[Message], bool]) -> Candidates:
         found: Candidates = []
+        progress = self.session.progress
+        counts = progress is not None and progress.expect(len(candidates))
         for start in range(0, len(candidates), _BATCH):
             batch = candidates[start : start + _BATCH]
             fits = await asyncio.gather(*(self.header_fits(n, test) for n in batch))
             found.extend(n for n, fit in zip(batch, fits, strict=True) if fit)
+            if progress is not None and counts:
+                progress.advance(len(batch))
         return found
 
     async def header_fits(self, number: SeqNum, test: Callable[[Message], bool]) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-
 from leap.mail.imap.wire.fetching import BodySection
 from leap.mail.message import Message
+from leap.mail.message.chosen_fields import chosen_fields, field_names
 from leap.mail.message.header import iter_fields
 
 
@@ -35,29 +33,17 @@ def header_section(header: bytes, wanted: BodySection) -> bytes:
     """HEADER, HEADER.FIELDS or HEADER.FIELDS.NOT of a header with its empty line."""
     if wanted.text == "HEADER":
         return header
-    named = frozenset(field.lower() for field in wanted.fields)
+    names = field_names(wanted.fields)
     if wanted.text == "HEADER.FIELDS":
-        pattern = _fields_pattern(named)
-        kept = b"".join(match[0] for match in pattern.finditer(header))
-    else:
-        kept = b"".join(
-            field.raw
-            for field in iter_fields(header)
-            if field.name.lower().encode("latin-1") not in named
-        )
+        return chosen_fields(header, names)
+    kept = b"".join(
+        field.raw
+        for field in iter_fields(header)
+        if field.name.lower().encode("latin-1") not in names
+    )
     if kept and not kept.endswith(b"\n"):
         kept += b"\r\n"
     return kept + b"\r\n"  # the empty line belongs to every subset
-
-
-@lru_cache(maxsize=64)
-def _fields_pattern(names: frozenset[bytes]) -> re.Pattern[bytes]:
-    """One pattern for all fields asked: programs ask the same list for every message."""
-    chosen = b"|".join(re.escape(name) for name in sorted(names))
-    return re.compile(
-        rb"^(?:" + chosen + rb")[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+(?:\n|\Z)",
-        re.IGNORECASE | re.MULTILINE,
-    )
 
 
 def sliced(octets: bytes, partial: tuple[int, int] | None) -> bytes:

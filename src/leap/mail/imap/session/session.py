@@ -8,13 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from leap.mail.imap.session import append, auth, fetch, idle, listing, mailboxes, search, store
+from leap.mail.imap.session import (
+    append,
+    auth,
+    fetch,
+    idle,
+    listing,
+    mailboxes,
+    metadata,
+    notices,
+    quota,
+    replacing,
+    search,
+    sorting,
+    store,
+)
 from leap.mail.imap.session import transfer as transfers
-from leap.mail.imap.session.replies import Goodbye, ok
+from leap.mail.imap.session.replies import Bad, Goodbye, ok
 from leap.mail.imap.session.state import SessionState
+from leap.mail.imap.session.uid_only import check_uids_only
 from leap.mail.imap.wire import commands as wire
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.framing import Continuation, Event, RawCommand, Refused
+from leap.mail.imap.wire.metadata import GetMetadata, SetMetadata
+from leap.mail.imap.wire.notify import Notify
 from leap.mail.imap.wire.parsing import parse_command, split_tag
 from leap.mail.imap.wire.responses import text_line
 
@@ -52,8 +69,11 @@ class Session(SessionState):
 
     async def handle(self, event: Event) -> None:
         """Answers one event; returns when the answer is written or a line of the client is awaited."""
-        if self.ended:
-            return
+        async with self.turn:
+            if not self.ended:
+                await self._handle(event)
+
+    async def _handle(self, event: Event) -> None:
         if isinstance(event, Continuation):
             self.output.write(b"+ OK\r\n")
             await self.output.drain()
@@ -64,9 +84,14 @@ class Session(SessionState):
 
     async def handle_line(self, line: bytes | Refused) -> None:
         """Gives the client's line to the command which awaits it."""
-        taker = self.expected_line
-        if taker is not None and not self.ended:
-            await taker(b"" if isinstance(line, Refused) else line)
+        async with self.turn:
+            taker = self.expected_line
+            if taker is not None and not self.ended:
+                await taker(b"" if isinstance(line, Refused) else line)
+
+    async def tell_others(self) -> None:
+        if self.watching.pending:
+            await notices.tell(self)
 
     async def _refuse(self, refused: Refused) -> None:
         tag = split_tag(refused.text) or b"*"
@@ -86,7 +111,8 @@ class Session(SessionState):
             self._count_bad()
             return
         try:
-            tag, command = parse_command(raw, self.limits)
+            charsets = "UTF8=ACCEPT" not in self.enabled
+            tag, command = parse_command(raw, self.limits, utf8=self.utf8, charsets=charsets)
         except ImapSyntaxError as error:
             tag = split_tag(raw.text) or b"*"
             self.output.write(tag + b" BAD " + text_line(str(error)) + b"\r\n")
@@ -103,6 +129,12 @@ class Session(SessionState):
             self.say_goodbye("Too many bad commands.")
 
     async def _dispatch(self, tag: bytes, command: wire.Command) -> None:
+        if self.uid_only:
+            try:
+                check_uids_only(command)
+            except Bad as refused:
+                await self.complete(tag, _refused(refused))
+                return
         match command:
             case wire.Simple("IDLE"):
                 if self.account is None:
@@ -114,11 +146,18 @@ class Session(SessionState):
             case wire.Authenticate():
                 await auth.authenticate(self, tag, command)
             case wire.Fetch():
-                await self.complete(tag, fetch.fetch(self, command), expunges=command.by_uid)
+                work = fetch.fetch(self, command)
+                await self.complete(tag, work, expunges=command.by_uid, silent=True)
             case wire.Store():
                 await self.complete(tag, store.store(self, command), expunges=command.by_uid)
             case wire.Search():
                 work = search.search(self, tag, command)
+                await self.complete(tag, work, expunges=command.by_uid)
+            case wire.Sort():  # numbers stay as they are, as for SEARCH (RFC 5256 3)
+                work = sorting.sort(self, tag, command)
+                await self.complete(tag, work, expunges=command.by_uid)
+            case wire.Thread():
+                work = sorting.thread(self, command)
                 await self.complete(tag, work, expunges=command.by_uid)
             case _:
                 await self.complete(tag, self._work(command))
@@ -149,12 +188,28 @@ class Session(SessionState):
                 return mailboxes.status(self, command)
             case wire.Append():
                 return append.append(self, command)
+            case wire.Replace():
+                return replacing.replace(self, command)
+            case wire.GetQuota():
+                return quota.get_quota(self, command)
+            case wire.GetQuotaRoot():
+                return quota.get_quota_root(self, command)
             case wire.UidExpunge():
                 return store.uid_expunge(self, command)
+            case Notify():
+                return notices.notify(self, command)
+            case GetMetadata():
+                return metadata.get_metadata(self, command)
+            case SetMetadata():
+                return metadata.set_metadata(self, command)
             case wire.Transfer():
                 return transfers.transfer(self, command)
             case _:
                 raise AssertionError(f"no handler for {type(command).__name__}")
+
+
+async def _refused(refusal: Bad) -> bytes:
+    raise refusal
 
 
 async def _logged_out(session: SessionState) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from leap.mail.contract import (
     RowId,
     Uid,
 )
+from leap.mail.imap.session.progress import INTERVAL, Progress
 from leap.mail.imap.session.replies import (
     Bad,
     ConnectionBroken,
@@ -32,6 +34,7 @@ from leap.mail.imap.session.replies import (
     refusal,
     with_code,
 )
+from leap.mail.imap.session.watching import Watching
 from leap.mail.imap.tracker import SYSTEM_FLAGS, MailboxView, SeqNum
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
@@ -86,7 +89,10 @@ class SessionState:
         self.stale = False  # the selected mailbox changed since `refresh`
         self.idling = False
         self.ended = False
-        self._turn = asyncio.Lock()  # between the end of IDLE and notices during it
+        self.progress: Progress | None = None  # of the command that is being carried out
+        self.progress_interval = INTERVAL
+        self.watching = Watching()
+        self.turn = asyncio.Lock()  # of a command, or of notices between commands
         self._watching: asyncio.Task[None] | None = None
 
     # -- states (RFC 3501 3)
@@ -116,6 +122,20 @@ class SessionState:
     def qresync(self) -> bool:
         return "QRESYNC" in self.enabled
 
+    @property
+    def uid_only(self) -> bool:
+        return "UIDONLY" in self.enabled
+
+    @property
+    def rev2(self) -> bool:
+        """Whether IMAP4rev2 is spoken: no \\Recent, ESEARCH for SEARCH, names in NFC (RFC 9051 E)."""
+        return "IMAP4REV2" in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Whether names are UTF-8 in both directions (RFC 9755 3, RFC 9051 5.1)."""
+        return "UTF8=ACCEPT" in self.enabled or self.rev2
+
     def enable_condstore(self) -> None:
         """The client showed that it knows modification sequences (RFC 7162 3.1, CONDSTORE-enabling commands)."""
         if not self.condstore:
@@ -129,11 +149,16 @@ class SessionState:
     def untagged(self, line: bytes) -> None:
         self.output.write(b"* " + line + b"\r\n")
 
-    async def complete(self, tag: bytes, work: Awaitable[bytes], *, expunges: bool = True) -> None:
+    async def complete(
+        self, tag: bytes, work: Awaitable[bytes], *, expunges: bool = True, silent: bool = False
+    ) -> None:
         """Awaits a command's work, tells what changed meanwhile, and writes its tagged answer.
 
-        `expunges` says whether EXPUNGE may be sent during this command (RFC 3501 7.4.1).
+        `expunges` says whether EXPUNGE may be sent during this command (RFC 3501 7.4.1), `silent` that its work writes
+        answers in pieces, between which no progress may be told.
         """
+        if self.account is not None and not silent:
+            self.progress = Progress(tag, self.untagged, self.progress_interval)
         try:
             line = await work
         except Ended as ended:
@@ -154,10 +179,15 @@ class SessionState:
         except Exception as error:
             logger.error("IMAP command failed: %s", _place(error))
             line = No("Something went wrong inside the server.", b"SERVERBUG").line()
+        finally:
+            if self.progress is not None:
+                self.progress.stop()
+                self.progress = None
         try:
             if self.stale:
                 await self.refresh()
             self.announce(expunges=expunges)
+            await self.tell_others()
         except Goodbye as goodbye:
             self.say_goodbye(goodbye.text, tag + b" " + line)
             return
@@ -190,14 +220,17 @@ class SessionState:
         try:
             async for change in changes:
                 view = self.view
-                if view is None or change.topic not in ("messages", "mailboxes"):
-                    continue
-                if change.topic == "messages" and (
-                    change.mailbox_id != view.mailbox_id or change.modseq <= view.modseq
+                heard = self.watching.hears(change, view.mailbox_id if view else None)
+                if view is not None and (
+                    change.topic == "mailboxes"
+                    or (
+                        change.topic == "messages"
+                        and change.mailbox_id == view.mailbox_id
+                        and change.modseq > view.modseq
+                    )
                 ):
-                    continue
-                self.stale = True
-                if self.idling:
+                    heard = self.stale = True
+                if heard and (self.idling or self.watching.active):
                     await self.notify()
             self.say_goodbye("The account was closed.")
         except AccountError:
@@ -214,20 +247,24 @@ class SessionState:
                 await close()
 
     async def notify(self) -> None:
-        """Tells an idling client at once what changed."""
-        async with self._turn:
-            if not self.idling or self.ended:
-                return
-            try:
-                await self.refresh()
-                self.announce(expunges=True)
-            except Goodbye as goodbye:
-                self.say_goodbye(goodbye.text)
-            await self.output.drain()
+        """Tells a client that listens at once what changed, when it is not being answered."""
+        async with self.turn:
+            if self.idling or self.watching.active:
+                await self.tell_now()
 
-    async def end_idle(self) -> None:
-        async with self._turn:
-            self.idling = False
+    async def tell_now(self) -> None:
+        if self.ended:
+            return
+        try:
+            await self.refresh()
+            self.announce(expunges=self.idling or self.watching.at_once)
+            await self.tell_others()
+        except Goodbye as goodbye:
+            self.say_goodbye(goodbye.text)
+        await self.output.drain()
+
+    async def tell_others(self) -> None:
+        """Tells what is due beyond the selected mailbox; `Session` does."""
 
     async def close(self) -> None:
         """Lets go of the account; the connection has ended or will."""
@@ -242,10 +279,15 @@ class SessionState:
 
     async def find_mailbox(self, name: str, *, trycreate: bool = False) -> MailboxInfo:
         """The mailbox of that name. Raises No with NONEXISTENT, or with TRYCREATE."""
-        for mailbox in await self.signed_in().list_mailboxes():
-            if mailbox.name == name:
-                return mailbox
+        by_name = {one.name: one for one in await self.signed_in().list_mailboxes()}
+        for written in (name, self.as_named(name)):  # RFC 9051 5.1
+            if written in by_name:
+                return by_name[written]
         raise No("There is no such mailbox.", b"TRYCREATE" if trycreate else b"NONEXISTENT")
+
+    def as_named(self, name: str) -> str:
+        """A name as a new mailbox is called by it: Net-Unicode where IMAP4rev2 is spoken (RFC 9051 5.1)."""
+        return unicodedata.normalize("NFC", name) if self.rev2 else name
 
     def resolve(self, numbers: NumberSet, by_uid: bool) -> list[SeqNum]:
         """The messages of a set. Raises Bad for sequence numbers there are not."""
@@ -276,7 +318,7 @@ class SessionState:
                 rows = await account.rows(view.mailbox_id, changed_since=view.modseq)
                 view.learn(rows, gone)
                 view.modseq = max(view.modseq, status.highest_modseq)
-                if view.has_arrivals and not self.read_only:
+                if view.has_arrivals and not self.read_only and not self.rev2:
                     view.recent.update(await account.claim_recent(view.mailbox_id))
         except NoSuchMailbox:
             raise Goodbye("The selected mailbox was deleted.") from None
@@ -287,21 +329,30 @@ class SessionState:
         if view is None:
             return
         lines: list[bytes] = []
+        watching = self.watching
+        # What the client did itself it is told in any case (`tells_highest`: it has just expunged)
+        expunges = self.tells_highest or (
+            (expunges or watching.at_once) and watching.tells("MessageExpunge")
+        )
         if expunges and view.withholds:
-            if self.qresync:  # RFC 7162 3.2.10
+            if self.qresync or self.uid_only:  # RFC 7162 3.2.10, RFC 9586 3.6
                 lines.append(b"* VANISHED " + format_set(view.take_vanished()) + b"\r\n")
             else:
                 lines.extend(b"* %d EXPUNGE\r\n" % number for number in view.take_expunges())
-        arrivals = view.take_arrivals()
-        if arrivals:
-            lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (len(view), len(view.recent)))
-        if view.take_keywords():
-            lines.extend(self.flags_lines(view))
-        lines.extend(self.flags_of(view, n, view.row(n)) for n in view.take_changes())
-        if not view.withholds:
+        before = len(view)
+        if watching.tells("MessageNew") and view.take_arrivals():
+            watching.announced(view.uid(SeqNum(n)) for n in range(before + 1, len(view) + 1))
+            lines.append(b"* %d EXISTS\r\n" % len(view))
+            if not self.rev2:
+                lines.append(b"* %d RECENT\r\n" % len(view.recent))
+        if watching.tells("FlagChange"):
+            if view.take_keywords():
+                lines.extend(self.flags_lines(view))
+            lines.extend(self.flags_of(view, n, view.row(n)) for n in view.take_changes())
+        if watching.tells_all and not view.withholds:
             view.told = view.modseq
         # RFC 7162 3.2: a client must not take a modseq it was told for the highest while it misses an expunge
-        elif self.condstore:
+        elif watching.tells_all and self.condstore:
             self.begins_modseq = True
         if self.begins_modseq:
             self.begins_modseq = False
@@ -321,7 +372,13 @@ class SessionState:
     def flags_of(self, view: MailboxView, number: SeqNum, row: MessageRow) -> bytes:
         modseq = b" MODSEQ (%d)" % row.modseq if self.condstore else b""
         flags = flag_list(view.flags(row))
-        return b"* %d FETCH (UID %d FLAGS %s%s)\r\n" % (number, row.uid, flags, modseq)
+        return self.answer_head(number, row.uid) + b" FLAGS %s%s)\r\n" % (flags, modseq)
+
+    def answer_head(self, number: SeqNum, uid: Uid) -> bytes:
+        """How what is told of one message begins; a space, more and ")" follow (RFC 9586 3.3)."""
+        if self.uid_only:
+            return b"* %d UIDFETCH (UID %d" % (uid, uid)
+        return b"* %d FETCH (UID %d" % (number, uid)
 
     def unselect(self) -> None:
         self.view = None

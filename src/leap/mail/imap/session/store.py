@@ -22,6 +22,8 @@ async def store(session: SessionState, command: Store) -> bytes:
     given = {view.spelling(flag) for flag in command.flags}
     missing = False
     modified: list[int] = []
+    if session.progress is not None:
+        session.progress.expect(len(numbers))
     for start in range(0, len(numbers), BATCH):
         batch = numbers[start : start + BATCH]
         uids = [view.uid(n) for n in batch]
@@ -48,13 +50,16 @@ async def store(session: SessionState, command: Store) -> bytes:
             if not command.silent or set(row.flags) != expected:
                 lines.append(session.flags_of(view, number, row))
             elif session.condstore:  # RFC 7162 3.1.3: the new modseq is told all the same
-                lines.append(b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number, uid, row.modseq))
+                head = session.answer_head(number, uid)
+                lines.append(head + b" MODSEQ (%d))\r\n" % row.modseq)
             told.append(row)
         view.settle(told)
         if view.take_keywords():
             session.output.write(b"".join(session.flags_lines(view)))
         session.output.write(b"".join(lines))
         await session.output.drain()
+        if session.progress is not None:
+            session.progress.advance(len(batch))
     if missing or modified:
         session.stale = True
     code = b"MODIFIED " + format_set(modified) if modified else None

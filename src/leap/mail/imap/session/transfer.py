@@ -30,6 +30,8 @@ async def transfer(session: SessionState, command: Transfer) -> bytes:
     if not done.source:
         session.stale = True
         raise No("The messages were expunged.", b"EXPUNGEISSUED")
+    selected = session.is_selected(target.mailbox_id)
+    session.watching.added(target.mailbox_id, done.target, selected)
     code = b"COPYUID %d %s %s" % (
         done.uid_validity,
         format_set(done.source),

@@ -7,9 +7,16 @@ from typing import Literal
 
 from leap.mail.imap.wire.fetching import FetchItem
 from leap.mail.imap.wire.listing import ListRequest, StatusItem
+from leap.mail.imap.wire.metadata import GetMetadata, SetMetadata
+from leap.mail.imap.wire.notify import Notify
 from leap.mail.imap.wire.numbers import NumberSet
+from leap.mail.imap.wire.partial import PartialRange
+from leap.mail.imap.wire.quota import GetQuota as GetQuota
+from leap.mail.imap.wire.quota import GetQuotaRoot as GetQuotaRoot
 from leap.mail.imap.wire.resync import Resync
 from leap.mail.imap.wire.searching import SearchProgram
+from leap.mail.imap.wire.sorting import Sort as Sort
+from leap.mail.imap.wire.sorting import Thread as Thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +123,30 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """RFC 8508: puts a message into the mailbox, and takes the one with that number away."""
+
+    numbers: NumberSet
+    by_uid: bool
+    mailbox: str
+    message: AppendedMessage
+
+
+@dataclass(frozen=True, slots=True)
 class UidExpunge:
     numbers: NumberSet
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """`changed_since` and `vanished` are its modifiers (RFC 7162 3.1.4.1, 3.2.6)."""
+    """`changed_since`, `vanished` and `partial` are its modifiers (RFC 7162 3.1.4.1, 3.2.6; RFC 9394 3.3)."""
 
     numbers: NumberSet
     by_uid: bool
     items: tuple[FetchItem, ...]
     changed_since: int | None = None
     vanished: bool = False
+    partial: PartialRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +192,17 @@ Command = (
     | Lsub
     | Status
     | Append
+    | Replace
     | UidExpunge
     | Fetch
     | Store
     | Search
+    | Sort
+    | Thread
     | Transfer
+    | GetMetadata
+    | SetMetadata
+    | Notify
+    | GetQuota
+    | GetQuotaRoot
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
 
 from leap.mail.imap.wire.errors import ImapSyntaxError
 
@@ -54,12 +55,19 @@ def format_date_time(seconds: int, zone: int) -> bytes:
     """INTERNALDATE with its quotes; years out of 0001..9999 become the nearest there is."""
     zone = max(-1439, min(1439, zone))
     bounded = max(-62135510400, min(253402214400, seconds))  # a day within datetime's range
-    moment = datetime(1970, 1, 1) + timedelta(seconds=bounded + zone * 60)
-    sign, minutes = ("-", -zone) if zone < 0 else ("+", zone)
-    return (
-        f'"{moment.day:02d}-{_MONTHS[moment.month - 1]}-{moment.year:04d} {moment:%H:%M:%S} '
-        f'{sign}{minutes // 60:02d}{minutes % 60:02d}"'
-    ).encode()
+    day, seconds = divmod(bounded + zone * 60, 24 * 3600)
+    hour, rest = divmod(seconds, 3600)
+    sign, minutes = (b"-", -zone) if zone < 0 else (b"+", zone)
+    return b'"%b %02d:%02d:%02d %b%02d%02d"' % (
+        _day_text(day), hour, rest // 60, rest % 60, sign, minutes // 60, minutes % 60
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _day_text(number: int) -> bytes:
+    """A day, counted from the first of 1970: mail of one mailbox shares days."""
+    moment = date(1970, 1, 1) + timedelta(days=number)
+    return f"{moment.day:02d}-{_MONTHS[moment.month - 1]}-{moment.year:04d}".encode()
 
 
 def day_of(seconds: int, zone: int) -> date:

@@ -2,8 +2,9 @@
 
 fetch      = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
 fetch-att  = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / "RFC822" [".HEADER" / ".SIZE" / ".TEXT"] / "BODY" ["STRUCTURE"]
-             / "UID" / "MODSEQ" / "EMAILID" / "THREADID" / "BODY" section ["<" number "." nz-number ">"]
+             / "UID" / "MODSEQ" / "EMAILID" / "THREADID" / "SAVEDATE" / "BODY" section ["<" number "." nz-number ">"]
              / "PREVIEW" [SP "(" "LAZY" ")"] / "BODY.PEEK" section [...]
+             / "BINARY" [".PEEK"] section-binary [partial] / "BINARY.SIZE" section-binary
 section    = "[" [section-spec] "]"
 """
 
@@ -25,6 +26,7 @@ Simple = Literal[
     "EMAILID",
     "THREADID",
     "INTERNALDATE",
+    "SAVEDATE",
     "RFC822.SIZE",
     "ENVELOPE",
     "BODY",
@@ -40,6 +42,7 @@ _SIMPLE: dict[str, Simple] = {
         "EMAILID",  # RFC 8474 5
         "THREADID",
         "INTERNALDATE",
+        "SAVEDATE",  # RFC 8514 4.2
         "RFC822.SIZE",
         "ENVELOPE",
         "BODY",
@@ -57,7 +60,13 @@ _SECTION = re.compile(
     rb"(?P<text>HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME)?",
     re.IGNORECASE,
 )
-_PARTIAL = re.compile(rb"<(\d{1,10})\.(\d{1,10})>")
+_BINARY: dict[str, Literal["octets", "size"]] = {
+    "BINARY": "octets",
+    "BINARY.PEEK": "octets",
+    "BINARY.SIZE": "size",
+}
+_BINARY_PATH = re.compile(rb"\[(?:[1-9]\d{0,4}(?:\.[1-9]\d{0,4}){0,99})?\]")
+_PARTIAL = re.compile(rb"<(\d{1,19})\.(\d{1,19})>")  # RFC 9051 9: number64
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,7 @@ class BodySection:
     fields: tuple[bytes, ...] = ()
     partial: tuple[int, int] | None = None
     peek: bool = False
+    binary: Literal["", "octets", "size"] = ""  # RFC 3516 4.2: with its transfer encoding undone
 
     @property
     def header_only(self) -> bool:
@@ -120,6 +130,8 @@ def _item(scanner: Scanner, *, alone: bool) -> tuple[FetchItem, ...]:
     name = scanner.match(_ITEM, "a data item").decode("ascii").upper()
     if name in ("BODY", "BODY.PEEK") and scanner.at(b"["):
         return (_section(scanner, peek=name == "BODY.PEEK"),)
+    if name in _BINARY and scanner.at(b"["):
+        return (_binary(scanner, name),)
     if name in _SIMPLE:
         return (_SIMPLE[name],)
     if name in _RFC822:
@@ -153,6 +165,20 @@ def _section(scanner: Scanner, *, peek: bool) -> BodySection:
     if not scanner.skip(b"]"):
         raise ImapSyntaxError("The section is not closed.")
     return BodySection(label + b"]", path, text, fields, _partial(scanner), peek)
+
+
+def _binary(scanner: Scanner, name: str) -> BodySection:
+    """section-binary = "[" [section-part] "]"   (RFC 3516 6)"""
+    kind = _BINARY[name]
+    path = scanner.match(_BINARY_PATH, "the number of a part")
+    label = (b"BINARY.SIZE" if kind == "size" else b"BINARY") + path
+    return BodySection(
+        label,
+        tuple(int(number) for number in path[1:-1].split(b".") if number),
+        partial=None if kind == "size" else _partial(scanner),
+        peek=name != "BINARY",
+        binary=kind,
+    )
 
 
 def _fields(scanner: Scanner) -> tuple[bytes, ...]:

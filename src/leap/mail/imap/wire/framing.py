@@ -18,8 +18,9 @@ from typing import Literal
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 
 _LITERAL = re.compile(rb"~?\{(\d{1,20})(\+?)\}\Z")
-_APPEND = re.compile(rb"[^ ]+ APPEND ", re.IGNORECASE)
-_APPEND_NAME = re.compile(rb"[^ ]+ APPEND +~?\{\d+\+?\}\Z", re.IGNORECASE)
+_ADDING = rb"[^ ]+ +(?:APPEND|(?:UID +)?REPLACE +[^ ]+) +"  # RFC 3501 6.3.11, RFC 8508 3.3
+_APPEND = re.compile(_ADDING, re.IGNORECASE)
+_APPEND_NAME = re.compile(_ADDING + rb"~?\{\d+\+?\}\Z", re.IGNORECASE)
 _TAIL = 32  # octets of a line too long that are kept, to see whether it ends in a literal
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from leap.mail.imap.wire.errors import ImapSyntaxError
+from leap.mail.imap.wire.metadata import parse_entries
 from leap.mail.imap.wire.scanner import Scanner
 
 StatusItem = Literal[
@@ -22,6 +23,9 @@ StatusItem = Literal[
     "SIZE",
     "HIGHESTMODSEQ",
     "MAILBOXID",
+    "DELETED",
+    "DELETED-STORAGE",
+    "APPENDLIMIT",
 ]
 _STATUS_ITEMS: tuple[StatusItem, ...] = (
     "MESSAGES",
@@ -32,6 +36,9 @@ _STATUS_ITEMS: tuple[StatusItem, ...] = (
     "SIZE",  # RFC 8438
     "HIGHESTMODSEQ",  # RFC 7162 3.1.7
     "MAILBOXID",  # RFC 8474 4.3
+    "DELETED",  # RFC 9208 4.1.4
+    "DELETED-STORAGE",
+    "APPENDLIMIT",  # RFC 7889 3.1
 )
 _SELECT = frozenset({"SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"})
 _RETURN = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
@@ -39,7 +46,7 @@ _RETURN = frozenset({"SUBSCRIBED", "CHILDREN", "SPECIAL-USE"})
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """`extended` when the syntax of RFC 5258 was used in any part."""
+    """`extended` when the syntax of RFC 5258 was used in any part; `metadata` are entries to tell (RFC 9590)."""
 
     reference: str
     patterns: tuple[str, ...]
@@ -47,6 +54,7 @@ class ListRequest:
     returns: frozenset[str] = frozenset()
     status: tuple[StatusItem, ...] = ()
     extended: bool = False
+    metadata: tuple[str, ...] = ()
 
 
 def parse_list(scanner: Scanner) -> ListRequest:
@@ -75,6 +83,7 @@ def parse_list(scanner: Scanner) -> ListRequest:
         patterns = (scanner.list_mailbox(),)
     returns: frozenset[str] = frozenset()
     status: tuple[StatusItem, ...] = ()
+    metadata: tuple[str, ...] = ()
     if not scanner.at_end():
         scanner.space()
     if not scanner.at_end():
@@ -83,8 +92,8 @@ def parse_list(scanner: Scanner) -> ListRequest:
         scanner.space()
         scanner.expect(b"(")
         extended = True
-        returns, status = _returns(scanner)
-    return ListRequest(reference, patterns, select, returns, status, extended)
+        returns, status, metadata = _returns(scanner)
+    return ListRequest(reference, patterns, select, returns, status, extended, metadata)
 
 
 def _options(scanner: Scanner, known: frozenset[str]) -> frozenset[str]:
@@ -101,9 +110,12 @@ def _options(scanner: Scanner, known: frozenset[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _returns(scanner: Scanner) -> tuple[frozenset[str], tuple[StatusItem, ...]]:
+def _returns(
+    scanner: Scanner,
+) -> tuple[frozenset[str], tuple[StatusItem, ...], tuple[str, ...]]:
     found: set[str] = set()
     status: tuple[StatusItem, ...] = ()
+    metadata: tuple[str, ...] = ()
     first = True
     while not scanner.skip(b")"):
         if not first:
@@ -113,11 +125,16 @@ def _returns(scanner: Scanner) -> tuple[frozenset[str], tuple[StatusItem, ...]]:
         if word == "STATUS":  # RFC 5819
             scanner.space()
             status = parse_status_items(scanner)
+        elif word == "METADATA":  # RFC 9590
+            scanner.space()
+            if not scanner.at(b"("):
+                raise ImapSyntaxError("Here should be entries in brackets.")
+            metadata = parse_entries(scanner)
         elif word in _RETURN:
             found.add(word)
         else:
             raise ImapSyntaxError("There is no such LIST option.")
-    return frozenset(found), status
+    return frozenset(found), status, metadata
 
 
 def parse_status_items(scanner: Scanner) -> tuple[StatusItem, ...]:

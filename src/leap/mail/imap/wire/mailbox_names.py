@@ -28,9 +28,12 @@ def _shift(match: re.Match[str]) -> str:
     )
 
 
-def decode_name(wire: bytes) -> str:
-    """A name from modified UTF-7, or plain UTF-8 as some programs send. Raises ImapSyntaxError."""
-    if not wire.isascii():
+def decode_name(wire: bytes, utf8: bool = False) -> str:
+    """A name from modified UTF-7, or plain UTF-8 as some programs send. Raises ImapSyntaxError.
+
+    With `utf8` (RFC 9755 3) it is UTF-8 and nothing else: "&" is a letter like any other.
+    """
+    if utf8 or not wire.isascii():
         try:
             return wire.decode("utf-8")
         except UnicodeDecodeError:

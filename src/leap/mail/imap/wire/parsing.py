@@ -22,6 +22,7 @@ from leap.mail.imap.wire.commands import (
     Login,
     Lsub,
     Rename,
+    Replace,
     Search,
     Select,
     Simple,
@@ -37,6 +38,9 @@ from leap.mail.imap.wire.fetching import parse_items
 from leap.mail.imap.wire.framing import RawCommand
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 from leap.mail.imap.wire.listing import parse_list, parse_status_items
+from leap.mail.imap.wire.metadata import parse_get_metadata, parse_set_metadata
+from leap.mail.imap.wire.notify import parse_notify
+from leap.mail.imap.wire.quota import parse_getquota, parse_getquotaroot
 from leap.mail.imap.wire.resync import (
     parse_fetch_modifiers,
     parse_select_parameters,
@@ -44,6 +48,7 @@ from leap.mail.imap.wire.resync import (
 )
 from leap.mail.imap.wire.scanner import Scanner
 from leap.mail.imap.wire.searching import parse_search
+from leap.mail.imap.wire.sorting import Sort, Thread, parse_sort, parse_thread
 
 
 def split_tag(text: bytes) -> bytes | None:
@@ -56,9 +61,15 @@ def split_tag(text: bytes) -> bytes | None:
     return tag if scanner.at_end() or scanner.at(b" ") else None
 
 
-def parse_command(raw: RawCommand, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, Command]:
-    """The tag and the command. Raises ImapSyntaxError."""
-    scanner = Scanner(raw.text, raw.literals, limits)
+def parse_command(
+    raw: RawCommand,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    utf8: bool = False,
+    charsets: bool = True,
+) -> tuple[bytes, Command]:
+    """The tag and the command; `utf8` and `charsets` as `Scanner` takes them. Raises ImapSyntaxError."""
+    scanner = Scanner(raw.text, raw.literals, limits, utf8=utf8, charsets=charsets)
     tag = scanner.tag()
     scanner.space()
     name = scanner.keyword()
@@ -212,18 +223,50 @@ def _append(scanner: Scanner) -> Append:
         scanner.space()
         if messages and scanner.at_end():
             break
-        flags: tuple[str, ...] = ()
-        moment = None
-        if scanner.at(b"("):
-            flags = tuple(flag for flag in scanner.flags() if flag != "\\Recent")
-            scanner.space()
-        if scanner.at(b'"'):
-            moment = parse_date_time(scanner.string())
-            scanner.space()
-        messages.append(AppendedMessage(scanner.literal(), flags, moment))
+        messages.append(_message(scanner))
     if not messages:
         raise ImapSyntaxError("Arguments are missing.")
     return Append(mailbox, tuple(messages))
+
+
+def _message(scanner: Scanner) -> AppendedMessage:
+    """append-message = [SP flag-list] [SP date-time] SP append-data   (RFC 4466 3)
+
+    append-data = literal / literal8 / "UTF8" SP "(" literal8 ")"   (RFC 6855 4)
+    """
+    flags: tuple[str, ...] = ()
+    moment = None
+    if scanner.at(b"("):
+        flags = tuple(flag for flag in scanner.flags() if flag != "\\Recent")
+        scanner.space()
+    if scanner.at(b'"'):
+        moment = parse_date_time(scanner.string())
+        scanner.space()
+    if not scanner.utf8 or scanner.at_string():
+        raw = scanner.literal()
+        if scanner.utf8 and raw.startswith(b"UTF8 (") and raw.endswith(b")"):
+            raw = raw[
+                6:-1
+            ]  # Python's imaplib writes the word into the literal; no header begins so
+        return AppendedMessage(raw, flags, moment)
+    if scanner.keyword() != "UTF8":
+        raise ImapSyntaxError("Here should be a literal.")
+    scanner.space()
+    scanner.expect(b"(")
+    raw = scanner.literal()
+    scanner.expect(b")")
+    return AppendedMessage(raw, flags, moment)
+
+
+def _replace(by_uid: bool) -> Callable[[Scanner], Replace]:
+    def parse(scanner: Scanner) -> Replace:
+        scanner.space()
+        numbers = scanner.one_number()
+        mailbox = _mailbox(scanner)
+        scanner.space()
+        return Replace(numbers, by_uid, mailbox, _message(scanner))
+
+    return parse
 
 
 def _uid_expunge(scanner: Scanner) -> UidExpunge:
@@ -237,10 +280,10 @@ def _fetch(by_uid: bool) -> Callable[[Scanner], Fetch]:
         numbers = scanner.number_set()
         scanner.space()
         items = parse_items(scanner)
-        changed_since, vanished = parse_fetch_modifiers(scanner)
-        if vanished and not by_uid:  # RFC 7162 3.2.6
-            raise ImapSyntaxError("VANISHED belongs to UID FETCH.")
-        return Fetch(numbers, by_uid, items, changed_since, vanished)
+        changed_since, vanished, partial = parse_fetch_modifiers(scanner)
+        if (vanished or partial) and not by_uid:  # RFC 7162 3.2.6, RFC 9394 3.3
+            raise ImapSyntaxError("VANISHED and PARTIAL belong to UID FETCH.")
+        return Fetch(numbers, by_uid, items, changed_since, vanished, partial)
 
     return parse
 
@@ -286,6 +329,22 @@ def _search(by_uid: bool) -> Callable[[Scanner], Search]:
     return parse
 
 
+def _sort(by_uid: bool) -> Callable[[Scanner], Sort]:
+    def parse(scanner: Scanner) -> Sort:
+        scanner.space()
+        return parse_sort(scanner, by_uid)
+
+    return parse
+
+
+def _thread(by_uid: bool) -> Callable[[Scanner], Thread]:
+    def parse(scanner: Scanner) -> Thread:
+        scanner.space()
+        return parse_thread(scanner, by_uid)
+
+    return parse
+
+
 def _transfer(by_uid: bool, move: bool) -> Callable[[Scanner], Transfer]:
     def parse(scanner: Scanner) -> Transfer:
         scanner.space()
@@ -310,7 +369,11 @@ _PARSERS: dict[str, Callable[[Scanner], Command]] = {
     "LIST": _list,
     "LSUB": _lsub,
     "STATUS": _status,
+    "GETQUOTA": parse_getquota,
+    "GETQUOTAROOT": parse_getquotaroot,
     "APPEND": _append,
+    "REPLACE": _replace(False),
+    "UID REPLACE": _replace(True),
     "UID EXPUNGE": _uid_expunge,
     "FETCH": _fetch(False),
     "UID FETCH": _fetch(True),
@@ -318,8 +381,15 @@ _PARSERS: dict[str, Callable[[Scanner], Command]] = {
     "UID STORE": _store(True),
     "SEARCH": _search(False),
     "UID SEARCH": _search(True),
+    "SORT": _sort(False),
+    "UID SORT": _sort(True),
+    "THREAD": _thread(False),
+    "UID THREAD": _thread(True),
     "COPY": _transfer(False, False),
     "UID COPY": _transfer(True, False),
+    "NOTIFY": parse_notify,
+    "GETMETADATA": parse_get_metadata,
+    "SETMETADATA": parse_set_metadata,
     "MOVE": _transfer(False, True),
     "UID MOVE": _transfer(True, True),
 }

@@ -29,12 +29,20 @@ def literal(value: bytes) -> bytes:
     return b"{%d}\r\n%s" % (len(value), value) if value else b'""'
 
 
+def literal8(value: bytes) -> bytes:
+    """Octets with NUL among them, which a literal cannot hold (RFC 3516 4.2); else a literal."""
+    return b"~" + literal(value) if b"\0" in value else literal(value)
+
+
 def astring(value: bytes) -> bytes:
     return value if _ATOM.match(value) and value.upper() != b"NIL" else quoted(value)
 
 
-def mailbox(name: str) -> bytes:
-    """A mailbox name as an astring in modified UTF-7; quoted unless plain."""
+def mailbox(name: str, utf8: bool = False) -> bytes:
+    """A mailbox name as an astring in modified UTF-7, or with `utf8` in UTF-8 (RFC 9755 3); quoted unless plain."""
+    if utf8:
+        octets = name.encode("utf-8", "replace")
+        return octets if _PLAIN.match(octets) else b'"' + _SPECIAL.sub(rb"\\\1", octets) + b'"'
     encoded = encode_name(name)
     return encoded if _PLAIN.match(encoded) else quoted(encoded)
 

@@ -3,7 +3,7 @@
 select-param   = "CONDSTORE" / "QRESYNC" SP "(" uidvalidity SP mod-sequence-value
                  [SP known-uids] [SP seq-match-data] ")"
 seq-match-data = "(" known-sequence-set SP known-uid-set ")"
-fetch-modifier = "CHANGEDSINCE" SP mod-sequence-value / "VANISHED"
+fetch-modifier = "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" / "PARTIAL" SP partial-range   (RFC 9394)
 store-modifier = "UNCHANGEDSINCE" SP mod-sequence-valzer
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.numbers import STAR, NumberSet
+from leap.mail.imap.wire.partial import PartialRange, parse_partial
 from leap.mail.imap.wire.scanner import Scanner
 
 MAX_MODSEQ = 2**63 - 1  # RFC 7162 7: mod-sequence-value has 63 bits
@@ -80,11 +81,12 @@ def _known_set(scanner: Scanner) -> NumberSet:
     return found
 
 
-def parse_fetch_modifiers(scanner: Scanner) -> tuple[int | None, bool]:
-    """CHANGEDSINCE, and whether VANISHED stands beside it. Raises ImapSyntaxError."""
+def parse_fetch_modifiers(scanner: Scanner) -> tuple[int | None, bool, PartialRange | None]:
+    """CHANGEDSINCE, whether VANISHED stands beside it, and PARTIAL. Raises ImapSyntaxError."""
     changed_since, vanished = None, False
+    partial: PartialRange | None = None
     if not _list_follows(scanner):
-        return changed_since, vanished
+        return changed_since, vanished, partial
     while True:
         word = scanner.keyword()
         if word == "CHANGEDSINCE" and changed_since is None:
@@ -92,14 +94,17 @@ def parse_fetch_modifiers(scanner: Scanner) -> tuple[int | None, bool]:
             changed_since = modseq_value(scanner)
         elif word == "VANISHED":
             vanished = True
+        elif word == "PARTIAL" and partial is None:
+            scanner.space()
+            partial = parse_partial(scanner)
         else:
             raise ImapSyntaxError("There is no such modifier of FETCH.")
         if scanner.skip(b")"):
             break
         scanner.space()
-    if changed_since is None:  # RFC 7162 3.2.6
+    if vanished and changed_since is None:  # RFC 7162 3.2.6
         raise ImapSyntaxError("VANISHED goes with CHANGEDSINCE.")
-    return changed_since, vanished
+    return changed_since, vanished, partial
 
 
 def parse_unchanged_since(scanner: Scanner) -> int | None:

@@ -23,6 +23,7 @@ _QUOTED = re.compile(rb'"((?:[^"\\\r\n\x00]|\\["\\])*)"')
 _ESCAPED = re.compile(rb"\\(.)")
 _LITERAL = re.compile(rb"~?\{\d+\+?\}\r\n")
 _NUMBER = re.compile(rb"\d{1,20}")
+_ONE = re.compile(rb"\d+|\*")
 _SET = re.compile(rb"[\d*][\d*:,]*")
 _OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}(?![A-Za-z0-9_-])")
 _FLAG = re.compile(rb'\\?[^(){ \x00-\x1f\x7f%*"\\\]\x80-\xff]+')
@@ -36,11 +37,20 @@ class Scanner:
     """A position in one command."""
 
     def __init__(
-        self, text: bytes, literals: tuple[bytes, ...] = (), limits: Limits = DEFAULT_LIMITS
+        self,
+        text: bytes,
+        literals: tuple[bytes, ...] = (),
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        utf8: bool = False,
+        charsets: bool = True,
     ) -> None:
+        """`utf8`: names are UTF-8 (RFC 9755, RFC 9051 5.1); `charsets`: SEARCH may name one (RFC 9755 3: not there)."""
         self.text = text
         self.position = 0
         self.limits = limits
+        self.utf8 = utf8
+        self.charsets = charsets
         self._literals = iter(literals)
 
     def match(self, pattern: re.Pattern[bytes], what: str) -> bytes:
@@ -105,6 +115,10 @@ class Scanner:
             return NumberSet((), saved=True)
         return NumberSet.parse(self.match(_SET, "a set of numbers"), self.limits.set_ranges)
 
+    def one_number(self) -> NumberSet:
+        """seq-number = nz-number / "*" """
+        return NumberSet.parse(self.match(_ONE, "a message number"), 1)
+
     def object_id(self) -> bytes:
         """objectid = 1*255(ALPHA / DIGIT / "_" / "-")   (RFC 8474 7)"""
         return self.match(_OBJECT_ID, "an object id")
@@ -139,11 +153,11 @@ class Scanner:
         name = self.astring()
         if b"\x00" in name:
             raise ImapSyntaxError("A mailbox name has no NUL.")
-        return canonical_name(decode_name(name))
+        return canonical_name(decode_name(name, self.utf8))
 
     def list_mailbox(self) -> str:
         raw = self.string() if self.at_string() else self.match(_LIST_CHARS, "a pattern")
-        return decode_name(raw)
+        return decode_name(raw, self.utf8)
 
     def flag(self) -> str:
         """A flag; system flags in their usual letters, others as sent (RFC 3501 2.3.2)."""

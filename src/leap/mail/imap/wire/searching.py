@@ -3,6 +3,7 @@
 search     = "SEARCH" [SP "RETURN" SP "(" [option *(SP option)] ")"] [SP "CHARSET" SP astring] 1*(SP search-key)
 search-key = "ALL" / "ANSWERED" / ... / "OR" SP search-key SP search-key / "NOT" SP search-key
              / "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer
+             / ("SAVEDBEFORE" / "SAVEDON" / "SAVEDSINCE") SP date / "SAVEDATESUPPORTED"
              / "EMAILID" SP objectid / "THREADID" SP objectid
              / sequence-set / "$" / "(" search-key *(SP search-key) ")"
 """
@@ -16,6 +17,7 @@ from typing import Literal
 from leap.mail.imap.wire.dates import parse_date
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.numbers import NumberSet
+from leap.mail.imap.wire.partial import PartialRange, parse_partial
 from leap.mail.imap.wire.resync import modseq_or_zero
 from leap.mail.imap.wire.scanner import Scanner
 
@@ -76,6 +78,14 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """RFC 8514 4.3: compares the day on which the message came into the mailbox."""
+
+    relation: Literal["before", "on", "since"]
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
 class Age:
     """RFC 5032: internal date within, or not within, the last `seconds`."""
 
@@ -122,24 +132,26 @@ SearchKey = (
     | Numbers
     | Size
     | Day
+    | Saved
     | Age
     | Header
     | Text
     | ChangedAt
     | ObjectId
 )
-Return = Literal["MIN", "MAX", "COUNT", "ALL", "SAVE"]
+Return = Literal["MIN", "MAX", "COUNT", "ALL", "SAVE", "PARTIAL"]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchProgram:
     """`returns` is None for the plain answer of RFC 3501; `charset` was named but is unknown when
-    `bad_charset` holds; with `modseq` the answer tells one too."""
+    `bad_charset` holds; with `modseq` the answer tells one too; `partial` is the page asked for (RFC 9394)."""
 
     key: SearchKey
     returns: frozenset[Return] | None
     bad_charset: bool = False
     modseq: bool = False
+    partial: PartialRange | None = None
 
 
 _FLAGS: dict[str, SearchKey] = {
@@ -157,6 +169,7 @@ _FLAGS: dict[str, SearchKey] = {
     "UNSEEN": HasFlag("\\Seen", there=False),
     "NEW": IsNew(),
     "ALL": All(),
+    "SAVEDATESUPPORTED": All(),  # RFC 8514 4.3: all messages have one
 }
 _DAYS: dict[str, tuple[Literal["before", "on", "since"], bool]] = {
     "BEFORE": ("before", False),
@@ -168,9 +181,58 @@ _DAYS: dict[str, tuple[Literal["before", "on", "since"], bool]] = {
 }
 
 
+_SAVED: dict[str, Literal["before", "on", "since"]] = {
+    "SAVEDBEFORE": "before",
+    "SAVEDON": "on",
+    "SAVEDSINCE": "since",
+}
+
+
 def parse_search(scanner: Scanner) -> SearchProgram:
     """Everything after the name of the command. Raises ImapSyntaxError."""
-    return _Parser(scanner).program()
+    parser = _Parser(scanner)
+    returns, partial = parse_returns(scanner)
+    parser.partial = partial
+    if _word_ahead(scanner, b"CHARSET"):
+        if not scanner.charsets:  # RFC 9755 3
+            raise ImapSyntaxError("All is UTF-8 now; no charset is named.")
+        scanner.space()
+        parser.charset()
+    return parser.program(returns)
+
+
+def parse_search_in(scanner: Scanner, returns: frozenset[Return] | None) -> SearchProgram:
+    """A charset and what is searched in it, as SORT and THREAD say it (RFC 5256 5). Raises ImapSyntaxError."""
+    parser = _Parser(scanner)
+    parser.charset()
+    return parser.program(returns)
+
+
+def parse_returns(scanner: Scanner) -> tuple[frozenset[Return] | None, PartialRange | None]:
+    """The options after RETURN, None without that word (RFC 4731 3.1, RFC 5182, RFC 5267 3); and the page of PARTIAL
+    (RFC 9394 3.1)."""
+    if not _word_ahead(scanner, b"RETURN"):
+        return None, None
+    partial: PartialRange | None = None
+    scanner.space()
+    scanner.expect(b"(")
+    options: set[Return] = set()
+    while not scanner.skip(b")"):
+        if options:
+            scanner.space()
+        word = scanner.keyword()
+        if word not in ("MIN", "MAX", "COUNT", "ALL", "SAVE", "PARTIAL"):
+            raise ImapSyntaxError("There is no such search option.")
+        if word == "PARTIAL":
+            scanner.space()
+            if partial is not None:
+                raise ImapSyntaxError("One page can be asked for at a time.")
+            partial = parse_partial(scanner)
+        options.add(word)  # type: ignore[arg-type]
+    if options >= {"ALL", "PARTIAL"}:  # RFC 9394 3.1
+        raise ImapSyntaxError("Either ALL is asked for, or a part of it.")
+    scanner.space()
+    return frozenset(options or {"ALL"}), partial  # RFC 4731 3.1
 
 
 class _Parser:
@@ -180,37 +242,23 @@ class _Parser:
         self.bad_charset = False
         self.keys = 0
         self.modseq = False
+        self.partial: PartialRange | None = None
 
-    def program(self) -> SearchProgram:
+    def charset(self) -> None:
+        charset = self.scanner.astring().decode("ascii", "replace").upper()
+        self.bad_charset = charset not in CHARSETS
+        self.encoding = CHARSETS.get(charset, "latin-1")
+        self.scanner.space()
+
+    def program(self, returns: frozenset[Return] | None) -> SearchProgram:
         scanner = self.scanner
-        returns = self.returns() if _word_ahead(scanner, b"RETURN") else None
-        if _word_ahead(scanner, b"CHARSET"):
-            scanner.space()
-            charset = scanner.astring().decode("ascii", "replace").upper()
-            self.bad_charset = charset not in CHARSETS
-            self.encoding = CHARSETS.get(charset, "latin-1")
-            scanner.space()
         keys = [self.key(0)]
         while not scanner.at_end():
             scanner.space()
             if scanner.at_end():
                 break
             keys.append(self.key(0))
-        return SearchProgram(_all_of(keys), returns, self.bad_charset, self.modseq)
-
-    def returns(self) -> frozenset[Return]:
-        self.scanner.space()
-        self.scanner.expect(b"(")
-        options: set[Return] = set()
-        while not self.scanner.skip(b")"):
-            if options:
-                self.scanner.space()
-            word = self.scanner.keyword()
-            if word not in ("MIN", "MAX", "COUNT", "ALL", "SAVE"):
-                raise ImapSyntaxError("There is no such search option.")
-            options.add(word)  # type: ignore[arg-type]
-        self.scanner.space()
-        return frozenset(options or {"ALL"})  # RFC 4731 3.1
+        return SearchProgram(_all_of(keys), returns, self.bad_charset, self.modseq, self.partial)
 
     def key(self, depth: int) -> SearchKey:
         scanner = self.scanner
@@ -246,6 +294,8 @@ class _Parser:
         if word in _DAYS:
             relation, sent = _DAYS[word]
             return Day(relation, parse_date(scanner.astring()), sent)
+        if word in _SAVED:
+            return Saved(_SAVED[word], parse_date(scanner.astring()))
         if word in ("FROM", "TO", "CC", "BCC", "SUBJECT"):
             return Header(word.lower(), self.text())
         if word == "HEADER":
