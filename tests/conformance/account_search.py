@@ -40,6 +40,19 @@ class SearchSuite:
         assert await search(INBOX, both, "to", "example.test") == both
         assert await search(INBOX, both, "cc", "bob") == await search(INBOX, both, "bcc", "") == []
 
+    async def test_a_header_field_is_found_by_its_name_and_decoded_text(
+        self, backend: AccountBackend
+    ) -> None:
+        [plain, encoded] = [a.uid for a in await backend.append(INBOX, [new(PLAIN), new(ENCODED)])]
+        both = [encoded, plain]
+        search = backend.search_header
+        assert await search(INBOX, both, "from", "jurgen") == [encoded]
+        assert await search(INBOX, both, "SUBJECT", "plain  words") == [plain]
+        assert await search(INBOX, both, "To", "") == both[::-1]
+        assert await search(INBOX, [encoded], "To", "") == [encoded]
+        assert await search(INBOX, both, "X-None", "") == []
+        assert await search(INBOX, both, "to", "plain words") == []
+
     async def test_search_answers_of_all_mailboxes_newest_first(
         self, backend: AccountBackend
     ) -> None:

@@ -33,6 +33,7 @@ from leap.mail.memory import MemoryAccount
 from leap.mail.memory_outbox import MemoryOutbox
 from leap.mail.remote import RemoteAccount
 from leap.mail.rpc import serve_accounts
+from leap.mail.sorting.model import SortKey
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 CLASSES = (
@@ -175,6 +176,10 @@ CASES: dict[str, Case] = {
     "AccountBackend.claim_recent": lambda w: w.backend.claim_recent(INBOX),
     "AccountBackend.metadata": lambda w: w.backend.metadata([w.message.row_id]),
     "AccountBackend.read": lambda w: w.backend.read(w.message.row_id),
+    "AccountBackend.read_many": lambda w: w.backend.read_many([w.message.row_id]),
+    "AccountBackend.header_fields": lambda w: w.backend.header_fields(
+        [w.message.row_id], [b"Subject"]
+    ),
     "AccountBackend.structure": lambda w: w.backend.structure(w.message.row_id),
     "AccountBackend.rows_of": lambda w: w.backend.rows_of([w.message.id]),
     "AccountBackend.append": lambda w: w.backend.append(INBOX, [NewMessage(raw=mail("alice"))]),
@@ -188,8 +193,21 @@ CASES: dict[str, Case] = {
     "AccountBackend.search_text": lambda w: w.backend.search_text(
         INBOX, first(w), "text", "secret"
     ),
+    "AccountBackend.search_header": lambda w: w.backend.search_header(
+        INBOX, first(w), "subject", ""
+    ),
     "AccountBackend.search": lambda w: w.backend.search("secret"),
     "AccountBackend.count": lambda w: w.backend.count("secret"),
+    "AccountBackend.sorted_uids": lambda w: w.backend.sorted_uids(
+        INBOX, first(w), [SortKey(field="subject")]
+    ),
+    "AccountBackend.threaded_uids": lambda w: w.backend.threaded_uids(
+        INBOX, first(w), "references"
+    ),
+    "AccountBackend.save_dates": lambda w: w.backend.save_dates(INBOX, first(w)),
+    "AccountBackend.space": lambda w: w.backend.space(),
+    "AccountBackend.annotations": lambda w: w.backend.annotations(INBOX),
+    "AccountBackend.annotate": lambda w: w.backend.annotate(INBOX, {"/private/comment": b"x"}),
     "AccountBackend.changes": lambda w: change_of(w.alice, w.backend.changes()),
     "AccountBackend.submit": lambda w: w.backend.submit(mail("alice"), ALICE, ["dan@example.test"]),
     "AccountBackend.outbox": lambda w: w.backend.outbox(),

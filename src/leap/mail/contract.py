@@ -357,6 +357,12 @@ class AccountBackend(OutboxBackend, Protocol):
         """Messages whose decoded text, as `where` names it, contains `needle`: letter case, accents and the number
         of white space aside. Fetches what is still at the provider. Raises ContentUnavailable."""
 
+    async def search_header(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], field: str, needle: str
+    ) -> list[Uid]:
+        """Messages with a header field of that name whose decoded text contains `needle`, compared as `search_text`
+        does; "" is in every field. Fetches what is still at the provider. Raises ContentUnavailable."""
+
     async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
         """Messages of all mailboxes that fit `query`, in the language of docs/searching.md, newest first without the
         first `offset`. Fetches nothing. Raises QueryError."""

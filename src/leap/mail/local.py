@@ -276,8 +276,14 @@ class LocalAccount(
         where: SearchedText,
         needle: str,
     ) -> list[Uid]:
-        await self._look(mailbox_id, lambda _: None)
+        self._check_open()
         return await self._searching.search_text(mailbox_id, uids, where, needle)
+
+    async def search_header(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], field: str, needle: str
+    ) -> list[Uid]:
+        self._check_open()
+        return await self._searching.search_header(mailbox_id, uids, field, needle)
 
     async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
         self._check_open()

@@ -9,6 +9,7 @@ from leap.mail.contract import FoundMessage, MailboxId, SearchedText, SearchResu
 from leap.mail.memory_messages import MemoryMessages
 from leap.mail.message import Message
 from leap.mail.search.folding import fold
+from leap.mail.search.headers import field_test
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.query import parse_query, threads_of, with_rows
 from leap.mail.search.texts import holds
@@ -33,6 +34,14 @@ class MemorySearch(MemoryMessages, MemoryThreads):
         return [
             uid for uid in asked if holds(Message(self._contents[rows[uid].row_id]), where, folded)
         ]
+
+    async def search_header(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], field: str, needle: str
+    ) -> list[Uid]:
+        rows = self._find(mailbox_id).rows
+        fits = field_test(field, fold(needle))
+        asked = sorted(set(uids) & rows.keys())
+        return [uid for uid in asked if fits(Message(self._contents[rows[uid].row_id]))]
 
     def _fitting(self, query: str) -> list[FoundMessage]:
         wanted = parse_query(query)

@@ -378,6 +378,12 @@ class RemoteAccount(RemoteOutbox, RemoteThreads, RemoteSorting, RemoteAnnotation
         found: list[Uid] = await self._call("search_text", mailbox_id, list(uids), where, needle)
         return found
 
+    async def search_header(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], field: str, needle: str
+    ) -> list[Uid]:
+        found: list[Uid] = await self._call("search_header", mailbox_id, list(uids), field, needle)
+        return found
+
     async def search(self, query: str, limit: int = 50, offset: int = 0) -> SearchResult:
         result: SearchResult = await self._call("search", query, limit, offset)
         return result

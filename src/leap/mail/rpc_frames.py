@@ -148,6 +148,7 @@ METHODS: dict[str, Method] = {
     "move": Method(tuple[MailboxId, list[Uid], MailboxId], Transferred),
     "expunge": Method(tuple[MailboxId, list[Uid] | None], list[Uid]),
     "search_text": Method(tuple[MailboxId, list[Uid], SearchedText, str], list[Uid]),
+    "search_header": Method(tuple[MailboxId, list[Uid], str, str], list[Uid]),
     "search": Method(tuple[str, int, int], SearchResult),
     "count": Method(tuple[str], QueryCount),
     "structure": Method(tuple[RowId], PartTree),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,8 @@ from leap.mail.contract import INBOX, MailboxId, NewMessage, QueryError, Searche
 from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.memory import MemoryAccount
 from leap.mail.search import lookup, plan
+from leap.mail.search.catching_up import make_signatures
+from leap.mail.search.tables import create_search
 from leap.soledad.maintenance import rebuild
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -144,6 +147,9 @@ async def test_every_answer_is_that_of_reading_all(
         expected = await plain.search_text(INBOX, uids, where, needle)
         assert await account.search_text(INBOX, uids, where, needle) == expected, (where, needle)
         assert await found_by(account, query) == await found_by(plain, query), query
+        for field in ("X-Odd", "to", "Content-Type", "subject"):
+            expected = await plain.search_header(INBOX, uids, field, needle)
+            assert await account.search_header(INBOX, uids, field, needle) == expected, field
 
     @settings(max_examples=100, deadline=None)
     @given(st.sampled_from(WHERE), NEEDLES, QUERIES)
@@ -254,3 +260,59 @@ async def test_a_number_is_not_given_twice_in_the_index(
     await put(account, mail(["stork"]))
     assert min(await numbers()) > max(before)
     assert await found(account, "stork") == [3]
+
+
+async def test_an_index_without_signatures_answers_the_same_and_gets_them(
+    store: Soledad,
+) -> None:
+    account = await LocalAccount.open(store, ALICE)
+    await put(account, *CORPUS)
+    uids = [row.uid for row in await account.rows(INBOX)]
+
+    async def asked() -> list[list[Uid]]:
+        needles = ("odd field", "x-odd", "heron", "mime-version", "nowhere")
+        return [await account.search_text(INBOX, uids, "text", one) for one in needles] + [
+            await account.search_header(INBOX, uids[:2], "x-odd", one) for one in ("", "odd", "no")
+        ]
+
+    def unknown(connection: Connection) -> int:
+        [count] = connection.execute(
+            "SELECT count(*) FROM mail_head WHERE signature = x''"
+        ).fetchone()
+        return int(count)
+
+    before = await asked()
+    await account.close()
+
+    def former_version(connection: Connection) -> None:
+        connection.execute("DROP TABLE mail_head")
+        create_search(connection)
+
+    await store.write(former_version)
+    assert await store.read(unknown) == len(CORPUS)
+    account = await LocalAccount.open(store, ALICE)
+    assert await asked() == before
+    await make_signatures(store)
+    assert await store.read(unknown) == 0
+    assert await asked() == before
+    await account.close()
+
+
+async def test_only_headers_that_may_hold_the_needle_are_read(
+    account: LocalAccount, store: Soledad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(account, *CORPUS)
+    uids = [row.uid for row in await account.rows(INBOX)]
+    read: list[object] = []
+    real = Soledad.read_blob
+
+    async def noted(self: Soledad, *which: Any) -> bytes:
+        read.append(which)
+        return await real(self, *which)
+
+    monkeypatch.setattr(Soledad, "read_blob", noted)
+    assert await account.search_text(INBOX, uids, "text", "qqnowhereqq") == []
+    assert await account.search_header(INBOX, uids, "x-nobody-has-this", "") == []
+    assert read == []
+    assert await account.search_text(INBOX, uids, "text", "an odd field") == uids
+    assert len(read) == len(uids)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from leap.mail.message import Message
+from leap.mail.search.catching_up import make_signatures
 from leap.mail.search.tables import keep_terms
 from leap.mail.search.texts import search_terms
 from leap.mail.search.words import Terms
@@ -103,6 +104,7 @@ class Filling:
         arrived, self._arrived = self._arrived, []
         if self._all:
             await self.fill()
+            await make_signatures(self._store)
             self._all = False
         for first in range(0, len(arrived), BATCH):
             await self._index_all(

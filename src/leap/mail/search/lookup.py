@@ -7,7 +7,7 @@ the messages that have one of them. Where that would be too many terms, the inde
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from leap.mail.search.texts import Where
@@ -34,7 +34,6 @@ _FIELDS: dict[Where, tuple[Field, ...]] = {
     "people": ("body", "from", "to", "subject"),
     "text": ("body", "from", "to", "subject"),
 }
-_MARKS = {*MARKS.values(), ATTACHMENT} - {""}
 _INEXACT = ("to", "cc", "bcc")  # which are indexed together
 
 
@@ -67,7 +66,7 @@ class Lookup:
         self.blind = False  # the index has no say
         self.rest = where == "text"  # what is found is right, but more may match
         if where == "attachment":
-            self._ways.append(_way(connection, [[ATTACHMENT]], True))
+            self._ways.append(self._way(connection, [[ATTACHMENT]], True))
         else:
             self._look_up(connection, _FIELDS[where], folded, where not in _INEXACT)  # type: ignore[index]
         self._sets = [way.messages for way in self._ways]
@@ -114,7 +113,16 @@ class Lookup:
             if first is not None and set(known[0]) <= set(very[0]):
                 self._ways.append(_Way(very, exact, first, len(first)))
             else:
-                self._ways.append(_way(connection, known, exact))
+                self._ways.append(self._way(connection, known, exact))
+
+    def _way(self, connection: Connection, groups: list[list[str]], exact: bool) -> _Way:
+        if not self._newest:  # all are wanted: counting them first would be the same work again
+            every = _messages(connection, groups)
+            return _Way(groups, exact, every, len(every))
+        if sum(map(len, groups)) <= MATCHED_TERMS:
+            found = _few(connection, groups, MANY + 1)
+            return _Way(groups, exact, found, MANY + 1 if found is None else len(found))
+        return _Way(groups, exact, None, min(_count(connection, group) for group in groups))
 
     @property
     def count(self) -> int | None:
@@ -174,29 +182,27 @@ def find_terms(connection: Connection, marks: Sequence[str], piece: Piece) -> li
                 (start, start + "\U0010ffff", MAX_TERMS + 1),
             )
     else:
-        # by the first character: those of a field have its mark there, those of the body none
-        first = "substr(term, 1, 1)"
-        chosen = f"{first} IN (SELECT value FROM json_each(:marks))"  # noqa: S608
-        listed = set(marks)
-        if "" in listed:
-            chosen = f"{first} NOT IN (SELECT value FROM json_each(:marks))"  # noqa: S608
-            listed = _MARKS - listed
+        # by the first character: those of a field have its mark there, those of the body none; so a piece too short
+        # for trigrams is looked for in the terms of its field alone
+        ranges = [_range(mark) for mark in marks if mark]
+        if "" in marks:
+            ranges = ["term < '\ue000'", "term >= '\ue100'", *ranges]
         fits = "instr(term, :text)"
         if piece.shape == "ends":
             fits = f"substr(term, -{len(piece.text)}) = :text"
-        source = "mail_term"
+        source, order = "mail_term", " ORDER BY id"
         trigrams = {piece.text[at : at + 3] for at in range(len(piece.text) - 2)}
         if trigrams:
+            order = ""  # theirs already
             source = (
                 "(SELECT rowid AS n FROM mail_term_parts WHERE mail_term_parts MATCH :trigrams)"
                 " CROSS JOIN mail_term ON id = n"
             )
         found = _column(
             connection,
-            f"SELECT term FROM {source} WHERE {fits} AND {chosen} AND id > 1 LIMIT :most",  # noqa: S608
+            f"SELECT term FROM {source} WHERE ({' OR '.join(ranges)}) AND {fits}{order} LIMIT :most",  # noqa: S608
             {
                 "text": piece.text,
-                "marks": json.dumps(sorted(listed)),
                 "trigrams": " AND ".join(map(_quoted, sorted(trigrams))),
                 "most": MAX_TERMS + 1,
             },
@@ -204,18 +210,31 @@ def find_terms(connection: Connection, marks: Sequence[str], piece: Piece) -> li
     return None if len(found) > MAX_TERMS else found
 
 
-def _way(connection: Connection, groups: list[list[str]], exact: bool) -> _Way:
-    if sum(map(len, groups)) <= MATCHED_TERMS:
-        found = _few(connection, groups, MANY + 1)
-        return _Way(groups, exact, found, MANY + 1 if found is None else len(found))
-    counts: list[int] = []
-    for group in groups:
-        counts += _column(
+def _range(mark: str) -> str:
+    return f"(term >= '{mark}' AND term < '{chr(ord(mark) + 1)}')"
+
+
+def _count(connection: Connection, group: list[str]) -> int:
+    """How often a message has a term of the group; MANY + 1 stands for more."""
+    total = 0
+    for some in _portions(group):
+        [among] = _column(
             connection,
             "SELECT coalesce(sum(v.doc), 0) FROM json_each(?) j CROSS JOIN mail_words_of v ON v.term = j.value",
-            (json.dumps(group),),
+            (json.dumps(some),),
         )
-    return _Way(groups, exact, None, min(counts))
+        total += among
+        if total > MANY:
+            return MANY + 1
+    return total
+
+
+def _portions(group: list[str]) -> Iterator[list[str]]:
+    """Few terms first: the oldest are the most frequent ones, so that these few often settle it."""
+    first, size = 0, 8
+    while first < len(group):
+        yield group[first : first + size]
+        first, size = first + size, min(4 * size, 2_000)
 
 
 def _few(connection: Connection, groups: list[list[str]], limit: int) -> set[int] | None:
@@ -233,14 +252,19 @@ def _messages(connection: Connection, groups: list[list[str]]) -> set[int]:
     if sum(map(len, groups)) <= MATCHED_TERMS:
         return _matching(connection, groups, 0, 2**62)
     found: set[int] | None = None
+    [every] = _column(connection, "SELECT count(*) FROM mail_text WHERE number > ?", (0,))
     for group in sorted(groups, key=len):
-        having = set(
-            _column(
-                connection,
-                "SELECT v.doc FROM json_each(?) j CROSS JOIN mail_words_in v ON v.term = j.value",
-                (json.dumps(group),),
+        having: set[int] = set()
+        for some in _portions(group):
+            having.update(
+                _column(
+                    connection,
+                    "SELECT v.doc FROM json_each(?) j CROSS JOIN mail_words_in v ON v.term = j.value",
+                    (json.dumps(some),),
+                )
             )
-        )
+            if len(having) >= every or (found is not None and found <= having):
+                break
         found = having if found is None else found & having
         if not found:
             break

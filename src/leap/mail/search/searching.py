@@ -23,10 +23,12 @@ from leap.mail.message import Message
 from leap.mail.projection import DirectoryReader
 from leap.mail.search.counting import count_by_flags, is_countable
 from leap.mail.search.folding import fold
+from leap.mail.search.headers import UIDS, field_test, passed, read_headers, sieve_of_field
 from leap.mail.search.judging import judge, reading
 from leap.mail.search.lookup import Lookup
 from leap.mail.search.plan import Candidate, Plan
 from leap.mail.search.query import Query, parse_query, threads_of, with_rows
+from leap.mail.search.signature import Sieve
 from leap.mail.search.texts import HEADER_FIELDS, header_holds, holds
 from leap.mail.storing import account_errors
 from leap.mail.threads.asking import read_thread
@@ -47,10 +49,6 @@ _HEADS = (
     " CROSS JOIN mail_index i ON i.mailbox_id = ? AND i.uid = j.value CROSS JOIN mail_row r ON r.row_id = i.row_id"
     " CROSS JOIN mail_metadata m ON m.header_id = i.header_id"
     " LEFT JOIN blob b ON b.blob_id = r.content_id WHERE b.blob_id IS NULL"
-)
-_UIDS = (
-    "SELECT i.uid FROM json_each(?) j CROSS JOIN mail_text t ON t.number = j.value"
-    " CROSS JOIN mail_index i ON i.header_id = t.header_id AND i.mailbox_id = ?"
 )
 
 
@@ -162,19 +160,25 @@ class Searching:
     async def search_text(
         self, mailbox_id: MailboxId, uids: Sequence[Uid], where: SearchedText, needle: str
     ) -> list[Uid]:
-        """Those which hold the needle, ascending. Raises ContentUnavailable."""
+        """Those which hold the needle, ascending. Raises ContentUnavailable, NoSuchMailbox."""
         folded = fold(needle)
-        if not folded and where in ("text", "body"):
-            return sorted(set(uids))
         asked = set(uids)
         with account_errors():
+            if not folded and where in ("text", "body"):
+                await self._store.read(lambda c: self._directory.read(c).require(mailbox_id))
+                return sorted(asked)
             sure, unsure, headers = await self._store.read(
-                lambda c: _split(c, mailbox_id, asked, Lookup(c, where, folded))
+                lambda c: self._split(c, mailbox_id, asked, where, folded)
             )
+            if not unsure and not headers:
+                return sorted(sure)
             if where in HEADER_FIELDS:
                 fit, looked = await self._by_header(mailbox_id, unsure, where, folded)
                 sure, unsure = sure | fit, unsure - looked
-            listed = json.dumps(sorted(unsure | headers))
+            sure |= await read_headers(
+                self._store, mailbox_id, headers, lambda message: header_holds(message, folded)
+            )
+            listed = json.dumps(sorted(unsure))
             refs = await self._store.read(
                 lambda c: [
                     (Uid(uid), BlobRef(*ref))
@@ -187,8 +191,41 @@ class Searching:
                 first += len(batch)
                 contents = await self._store.read_blobs([ref for _, ref in batch])
                 self._on_read([ref for _, ref in batch])
-                sure |= await asyncio.to_thread(_holding, batch, contents, where, folded, headers)
+                sure |= await asyncio.to_thread(_holding, batch, contents, where, folded)
         return sorted(sure)
+
+    def _split(
+        self,
+        connection: Connection,
+        mailbox_id: MailboxId,
+        asked: set[Uid],
+        where: SearchedText,
+        folded: str,
+    ) -> tuple[set[Uid], set[Uid], set[Uid]]:
+        self._directory.read(connection).require(mailbox_id)
+        return _split(connection, mailbox_id, asked, where, folded)
+
+    async def search_header(
+        self, mailbox_id: MailboxId, uids: Sequence[Uid], field: str, needle: str
+    ) -> list[Uid]:
+        """Those with a field of that name which holds the needle, ascending.
+
+        Raises ContentUnavailable, NoSuchMailbox.
+        """
+        folded = fold(needle)
+        sieve = sieve_of_field(field, folded)
+        with account_errors():
+
+            def find(connection: Connection) -> set[Uid]:
+                self._directory.read(connection).require(mailbox_id)
+                return passed(connection, mailbox_id, uids, sieve)
+
+            may = await self._store.read(find)
+            if not may:
+                return []
+            return sorted(
+                await read_headers(self._store, mailbox_id, may, field_test(field, folded))
+            )
 
     async def _by_header(
         self, mailbox_id: MailboxId, unsure: set[Uid], where: SearchedText, folded: str
@@ -212,12 +249,13 @@ class Searching:
 
 
 def _split(
-    connection: Connection, mailbox_id: MailboxId, asked: set[Uid], lookup: Lookup
+    connection: Connection, mailbox_id: MailboxId, asked: set[Uid], where: SearchedText, folded: str
 ) -> tuple[set[Uid], set[Uid], set[Uid]]:
     """Those that certainly match, those that have to be read, and those of which only the header can match."""
+    lookup = Lookup(connection, where, folded)
 
     def uids(numbers: set[int]) -> set[Uid]:
-        found = connection.execute(_UIDS, (json.dumps(list(numbers)), mailbox_id))
+        found = connection.execute(UIDS, (json.dumps(list(numbers)), mailbox_id))
         return {uid for (uid,) in found if uid in asked}
 
     numbers = lookup.everywhere(connection)
@@ -226,7 +264,9 @@ def _split(
         return there, asked - there, set()
     unindexed = connection.execute("SELECT number FROM mail_text WHERE state <> 1")
     unsure = uids(numbers.unsure | {number for (number,) in unindexed}) - there
-    return there, unsure, asked - there - unsure if lookup.rest else set()
+    if not lookup.rest:
+        return there, unsure, set()
+    return there, unsure, passed(connection, mailbox_id, asked - there - unsure, Sieve([folded]))
 
 
 def _holding(
@@ -234,16 +274,11 @@ def _holding(
     contents: Sequence[bytes],
     where: SearchedText,
     folded: str,
-    headers: set[Uid],
 ) -> set[Uid]:
     return {
         uid
         for (uid, _), raw in zip(batch, contents, strict=True)
-        if (
-            header_holds(Message(raw), folded)
-            if uid in headers
-            else holds(Message(raw), where, folded)
-        )
+        if holds(Message(raw), where, folded)
     }
 
 

@@ -1,6 +1,7 @@
 """The search index in the store: one entry a message, the terms of all messages, and the vocabulary.
 
     mail_text        one row a message (by its header record, which copies share): number, date, state
+    mail_head        of each message whose text was seen the signature of its header, empty when not made yet
     mail_words       FTS5 without content: which messages have a term
     mail_term        each term once; id 1 is no term but the random name of this vocabulary
     mail_term_parts  FTS5 of the terms' trigrams: which terms hold these three characters
@@ -34,6 +35,8 @@ _TABLES = (
     ) STRICT""",
     "CREATE INDEX IF NOT EXISTS mail_text_date ON mail_text (internal_date, number)",
     "CREATE INDEX IF NOT EXISTS mail_text_unsure ON mail_text (internal_date, number, state) WHERE state <> 1",
+    "CREATE TABLE IF NOT EXISTS mail_head (number INTEGER PRIMARY KEY, signature BLOB NOT NULL) STRICT",
+    "CREATE INDEX IF NOT EXISTS mail_head_wanted ON mail_head (number) WHERE signature = x''",
     "CREATE VIRTUAL TABLE IF NOT EXISTS mail_words USING fts5("
     "terms, content='', contentless_delete=1, detail=none, tokenize='ascii')",
     "CREATE VIRTUAL TABLE IF NOT EXISTS mail_words_in USING fts5vocab(mail_words, instance)",
@@ -43,6 +46,7 @@ _TABLES = (
     "term, content='', contentless_delete=1, detail=none, tokenize='trigram')",
 )
 _NAMES = (
+    "mail_head",
     "mail_words_in",
     "mail_words_of",
     "mail_words",
@@ -54,12 +58,19 @@ _NAMES = (
 
 def create_search(connection: Connection) -> None:
     """Makes the tables; where they were missing, all messages of the mailbox index are wanted."""
-    fresh = not connection.execute(
-        "SELECT 1 FROM sqlite_schema WHERE name = 'mail_text'"
-    ).fetchone()
+    there = {
+        name
+        for (name,) in connection.execute(
+            "SELECT name FROM sqlite_schema WHERE name IN ('mail_text', 'mail_head')"
+        )
+    }
     for statement in _TABLES:
         connection.execute(statement)
-    if not fresh:
+    if "mail_text" in there:
+        if "mail_head" not in there:  # an index made before there were signatures
+            connection.execute(
+                "INSERT INTO mail_head (number, signature) SELECT number, x'' FROM mail_text WHERE state <> 0"
+            )
         return
     connection.execute(
         "INSERT INTO mail_term (id, term) VALUES (1, ?)", ("\ue07f" + secrets.token_hex(16),)
@@ -114,6 +125,7 @@ def keep_terms(connection: Connection, messages: Sequence[tuple[str, int | None,
     new: list[tuple[int, str, int, int]] = []
     seen: list[tuple[int, int]] = []
     words: list[tuple[int, str]] = []
+    heads: list[tuple[int, bytes]] = []
     for header_id, date, terms in messages:
         state = PARTIAL if terms.partial else INDEXED
         found = known.get(header_id)
@@ -130,11 +142,15 @@ def keep_terms(connection: Connection, messages: Sequence[tuple[str, int | None,
             continue
         known[header_id] = (number, state)
         words.append((number, terms.text))
+        heads.append((number, terms.head))
     connection.executemany(
         "INSERT INTO mail_text (number, header_id, internal_date, state) VALUES (?, ?, ?, ?)", new
     )
     connection.executemany("UPDATE mail_text SET state = ? WHERE number = ?", seen)
     connection.executemany("INSERT INTO mail_words (rowid, terms) VALUES (?, ?)", words)
+    connection.executemany(
+        "INSERT OR REPLACE INTO mail_head (number, signature) VALUES (?, ?)", heads
+    )
     _vocabulary.learn(connection, set().union(*(text.split() for _, text in words)))
 
 
@@ -149,11 +165,12 @@ def _last_number(connection: Connection) -> int:
 def forget_texts(connection: Connection, header_ids: Sequence[str]) -> None:
     """Takes messages out of the index."""
     listed = json.dumps(list(header_ids))
-    connection.execute(
-        "DELETE FROM mail_words WHERE rowid IN (SELECT t.number FROM json_each(?) j"
-        " CROSS JOIN mail_text t ON t.header_id = j.value WHERE t.state <> 0)",
-        (listed,),
-    )
+    for table, key in (("mail_words", "rowid"), ("mail_head", "number")):
+        connection.execute(
+            f"DELETE FROM {table} WHERE {key} IN (SELECT t.number FROM json_each(?) j"  # noqa: S608
+            " CROSS JOIN mail_text t ON t.header_id = j.value WHERE t.state <> 0)",
+            (listed,),
+        )
     connection.execute(
         "DELETE FROM mail_text WHERE header_id IN (SELECT value FROM json_each(?))", (listed,)
     )
@@ -177,6 +194,11 @@ def search_faults(connection: Connection) -> list[str]:
             "Search has lost the words of some messages, or kept those of others",
             "SELECT 1 WHERE (SELECT count(*) FROM mail_text WHERE state <> 0)"
             " <> (SELECT count(*) FROM mail_words_docsize)",
+        ),
+        (
+            "Search has lost the signatures of some headers",
+            "SELECT 1 FROM mail_text t WHERE t.state <> 0"
+            " AND NOT EXISTS (SELECT 1 FROM mail_head h WHERE h.number = t.number) LIMIT 1",
         ),
     ):
         if connection.execute(question).fetchone():

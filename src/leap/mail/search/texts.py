@@ -21,6 +21,7 @@ from typing import Literal
 from leap.mail.message import Message
 from leap.mail.message.all_text import MAX_PART, all_texts, texts
 from leap.mail.search.folding import fold, fold_letters
+from leap.mail.search.signature import ANYTHING, MAX_HEADER, signature
 from leap.mail.search.words import ATTACHMENT, Field, Terms, body_terms, field_terms, shortened
 
 Where = Literal[
@@ -36,6 +37,7 @@ HEADER_FIELDS: dict[Where, tuple[str, ...]] = {
 }
 # Characters of a message's field or body in the index; one with more is read when in doubt
 MAX_TEXT = 1024 * 1024
+_PLAIN = bytes([*range(0x20, 0x7F), *b"\t\r\n"])
 _PEOPLE: tuple[Where, ...] = ("from", "recipients", "subject", "body")
 
 
@@ -60,6 +62,26 @@ def holds(message: Message, where: Where, folded: str) -> bool:
 def header_holds(message: Message, folded: str) -> bool:
     """Whether the message's own header, as one text, holds the folded needle."""
     return folded in fold(next(texts(message.raw, message.root, headers=True)))
+
+
+def header_signature(message: Message) -> bytes:
+    """The signature of the message's own header as `header_holds` reads it, perhaps with more in it."""
+    raw = message.raw[message.root.header_start : message.root.body_start]
+    if len(raw) > MAX_HEADER:
+        return ANYTHING
+    plain = (
+        not raw.translate(None, _PLAIN)
+        and b"=?" not in raw
+        and raw.count(b"\r") == raw.count(b"\r\n")
+        and all(
+            one.source[one.value_start : one.value_start + 1].isspace()
+            and not one.source[one.value_start - 2 : one.value_start - 1].isspace()
+            for one in message.fields
+        )
+    )
+    # A plain header says the same undecoded, once white space is one space: that takes a tenth of the time
+    text = raw.decode() if plain else next(texts(message.raw, message.root, headers=True))
+    return signature(f" {' '.join(fold_letters(text).split())} ")
 
 
 def has_attachment(message: Message) -> bool:
@@ -91,7 +113,11 @@ def search_terms(message: Message) -> Terms:
     fields, shorter = shortened(fields)
     if names:
         fields.add(ATTACHMENT)
-    return Terms(" ".join(fields | (body or set())), partial or shorter or body is None)
+    return Terms(
+        " ".join(fields | (body or set())),
+        partial or shorter or body is None,
+        header_signature(message),
+    )
 
 
 def _body_terms(message: Message) -> set[str] | None:

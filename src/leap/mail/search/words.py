@@ -55,10 +55,12 @@ Shape = Literal["contains", "begins", "ends", "is"]
 
 
 class Terms(NamedTuple):
-    """The terms of one message, as one text with spaces between; `partial`: some were left out."""
+    """The terms of one message, as one text with spaces between; `partial`: some were left out; `head`: its header's
+    signature."""
 
     text: str
     partial: bool
+    head: bytes = b""
 
     def __repr__(self) -> str:
         return f"Terms({len(self.text)} characters)"

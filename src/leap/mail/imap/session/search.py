@@ -19,32 +19,27 @@ from leap.mail.contract import (
     ContentUnavailable,
     NoSuchMessage,
     SearchedText,
+    Uid,
 )
 from leap.mail.imap.session.replies import No, ok
+from leap.mail.imap.session.row_keys import compare, fitting
 from leap.mail.imap.session.savedate import saved_among
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Search
 from leap.mail.imap.wire.dates import day_of
 from leap.mail.imap.wire.numbers import format_set
-from leap.mail.imap.wire.responses import object_id
 from leap.mail.imap.wire.searching import (
-    Age,
     All,
     And,
-    ChangedAt,
     Day,
-    HasFlag,
     Header,
-    IsNew,
     Not,
     Numbers,
-    ObjectId,
     Or,
     Saved,
     SearchKey,
     SearchProgram,
-    Size,
     Text,
 )
 from leap.mail.message import Message
@@ -69,7 +64,7 @@ async def search(
     saves = program.returns is not None and "SAVE" in program.returns
     try:
         found, unreachable = await find_messages(session, program, now)
-        numbers: Sequence[int] = [view.uid(n) for n in found] if command.by_uid else found
+        numbers: Sequence[int] = view.uids(found) if command.by_uid else found
         returned = returned_of(program, found)
         highest = max((view.row(n).modseq for n in returned), default=0) if program.modseq else 0
         if not (
@@ -83,7 +78,7 @@ async def search(
             session.saved = ()
         raise
     if saves:
-        session.saved = tuple(view.uid(n) for n in returned)
+        session.saved = tuple(view.uids(returned))
     return ok("Searched.")
 
 
@@ -188,52 +183,26 @@ class _Search:
             case Header("from" | "to" | "cc" | "bcc" | "subject" as field, text):
                 return await self.indexed_field(candidates, field, text)
             case Header(field, text):
-                return await self.headers(candidates, _field_test(field, text))
+                return await self.header(candidates, field, text)
             case Saved(relation, day):
-                fits_day = _compare(relation, day)
-                return await saved_among(self.account, self.view, candidates, fits_day)
+                return await saved_among(
+                    self.account, self.view, candidates, compare(relation, day)
+                )
             case Day(relation, day, True):
-                return await self.headers(candidates, _sent_test(_compare(relation, day)))
+                return await self.headers(candidates, _sent_test(compare(relation, day)))
             case _:
                 return await self.rows(candidates, key)
 
     async def rows(self, candidates: Candidates, key: SearchKey) -> Candidates:
         """What the list of messages answers by itself."""
-        test = self.row_test(key)
         found: Candidates = []
         for start in range(0, len(candidates), _ROW_BATCH):
-            found.extend(n for n in candidates[start : start + _ROW_BATCH] if test(n))
-            await asyncio.sleep(0)
+            if start:
+                await asyncio.sleep(0)
+            batch = candidates[start : start + _ROW_BATCH]
+            rows = zip(batch, self.view.rows(batch), strict=True)
+            found += fitting(self.view, key, rows, self.now)
         return found
-
-    def row_test(self, key: SearchKey) -> Callable[[SeqNum], bool]:
-        view = self.view
-        match key:
-            case HasFlag("\\Recent", there):
-                return lambda n: (view.uid(n) in view.recent) is there
-            case HasFlag(flag, there):
-                spelled = view.spelling(flag)
-                return lambda n: (spelled in view.row(n).flags) is there
-            case IsNew():
-                return lambda n: view.uid(n) in view.recent and "\\Seen" not in view.row(n).flags
-            case ChangedAt(modseq):
-                return lambda n: view.row(n).modseq >= modseq
-            case ObjectId("EMAILID", wanted):
-                return lambda n: object_id(view.row(n).message_id) == wanted
-            case ObjectId():
-                return lambda n: False
-            case Size(True, octets):
-                return lambda n: view.row(n).size > octets
-            case Size(False, octets):
-                return lambda n: view.row(n).size < octets
-            case Age(older, seconds):
-                line = self.now - seconds
-                return lambda n: (view.row(n).internal_date <= line) is older
-            case Day(relation, day, _):
-                fits = _compare(relation, day)
-                return lambda n: fits(day_of(view.row(n).internal_date, view.row(n).zone))
-            case _:
-                raise AssertionError(f"no test for {type(key).__name__}")
 
     async def headers(self, candidates: Candidates, test: Callable[[Message], bool]) -> Candidates:
         found: Candidates = []
@@ -257,6 +226,22 @@ class _Search:
         except ContentUnavailable:
             self.unreachable = True
         return False
+
+    async def header(self, candidates: Candidates, field: str, text: str) -> Candidates:
+        """Fields the account has only signatures of; each message for itself when some cannot be read."""
+        try:
+            uids = self.view.uids(candidates)
+            fits = await self.account.search_header(self.view.mailbox_id, uids, field, text)
+        except ContentUnavailable:
+            return await self.headers(candidates, _field_test(field, text))
+        return self.those(candidates, uids, fits)
+
+    def those(self, candidates: Candidates, uids: list[Uid], fit: list[Uid]) -> Candidates:
+        """The candidates, which have these uids, that fit."""
+        if len(candidates) == len(self.view):  # few of many: looking them up is faster
+            return self.view.find_all(fit)
+        wanted = set(fit)
+        return [n for n, uid in zip(candidates, uids, strict=True) if uid in wanted]
 
     async def indexed_field(
         self,
@@ -292,10 +277,9 @@ class _Search:
         return [n for n in candidates if n in found]
 
     async def text(self, candidates: Candidates, where: SearchedText, text: str) -> Candidates:
-        uids = [self.view.uid(n) for n in candidates]
-        account = self.account
-        fits = set(await account.search_text(self.view.mailbox_id, uids, where, text))
-        return [n for n in candidates if self.view.uid(n) in fits]
+        uids, account = self.view.uids(candidates), self.account
+        fits = await account.search_text(self.view.mailbox_id, uids, where, text)
+        return self.those(candidates, uids, fits)
 
 
 def _cost(key: SearchKey) -> int:
@@ -315,16 +299,6 @@ def _cost(key: SearchKey) -> int:
             return _cost(inner)
         case _:
             return 0
-
-
-def _compare(relation: str, day: date) -> Callable[[date], bool]:
-    match relation:
-        case "before":
-            return lambda other: other < day
-        case "on":
-            return lambda other: other == day
-        case _:
-            return lambda other: other >= day
 
 
 def _field_test(field: str, text: str) -> Callable[[Message], bool]:
