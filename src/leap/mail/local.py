@@ -38,6 +38,7 @@ from leap.mail.contract import (
     SyncStatus,
     Uid,
 )
+from leap.mail.deriving import Deriving
 from leap.mail.expunged import read_expunged
 from leap.mail.feed import ChangeFeed
 from leap.mail.flags import checked_flags, flags_text
@@ -47,7 +48,7 @@ from leap.mail.model import (
     MAILBOX_TYPE,
 )
 from leap.mail.new_rows import Arrived as Arrived
-from leap.mail.new_rows import new_row_id, row_values, stored_date, was_there
+from leap.mail.new_rows import new_row_id, row_values, was_there
 from leap.mail.outbox_access import OutboxAccess, Outgoing
 from leap.mail.projection import (
     DirectoryReader,
@@ -58,7 +59,6 @@ from leap.mail.projection import (
 )
 from leap.mail.reading import MessageReader
 from leap.mail.replacing import Replacing
-from leap.mail.search.filling import Filling
 from leap.mail.search.forgetting import Forgetting
 from leap.mail.search.searching import Searching
 from leap.mail.storing import (
@@ -107,6 +107,12 @@ async def open_mail_store(
     )
 
 
+class _Listed:
+    """The mailboxes, once they were read."""
+
+    infos: list[MailboxInfo] | None = None
+
+
 class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
@@ -125,18 +131,21 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
         self._now = now
         self._sync: Syncing | None = None
         self._feed = ChangeFeed()
-        self._filling = Filling(store)
+        self.deriving = Deriving(store)
+        self._behind = self.deriving.threads
         self._forgetting = Forgetting(store)
-        self._searching = Searching(store, self._filling.follow)
-        self._reader = MessageReader(store, self._filling.follow)
+        on_read = self.deriving.words.follow
+        self._searching = Searching(store, on_read, self.deriving.before_searching)
+        self._reader = MessageReader(store, on_read)
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
+        self._listed: _Listed | None = None
         self._closed = False
         self._unsubscribe = [store.on_change(self._follow)]
         if outbox is not None:
             self._unsubscribe.append(outbox.on_progress(self._follow_outbox))
         self._reader.start()
-        self._filling.start()
+        self.deriving.start()
         self._forgetting.start()
 
     @classmethod
@@ -167,7 +176,14 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
     # -- mailboxes
 
     async def list_mailboxes(self) -> list[MailboxInfo]:
-        return list((await self._read(self._directory.read)).shown.values())
+        self._check_open()
+        listed = self._listed
+        if listed is None:
+            # whoever changes mailboxes meanwhile empties this place, so that what was read before does not stay
+            listed = self._listed = _Listed()
+        if listed.infos is None:
+            listed.infos = list((await self._read(self._directory.read)).shown.values())
+        return list(listed.infos)
 
     async def create_mailbox(self, name: str, special_use: str | None = None) -> MailboxInfo:
         return await self._edit(
@@ -264,9 +280,11 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
 
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         flags = [flags_text(checked_flags(message.flags)) for message in messages]
-        await self._look(mailbox_id, lambda _: None)
         if not messages:
+            await self._look(mailbox_id, lambda _: None)
             return []
+        self._check_open()
+        await self.deriving.before_adding()
         with account_errors():
             prepared = await self._preparing.all([message.raw for message in messages], LOCAL)
         report = Report()
@@ -280,7 +298,7 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
                 now if message.internal_date is None else message.internal_date
                 for message in messages
             ]
-            kept = keep_all(tx, list(zip(prepared, map(stored_date, dates), strict=True)))
+            kept = keep_all(tx, prepared)
             tx.insert_rows(
                 MAIL_ROWS.name,
                 [
@@ -327,7 +345,7 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
         def job(tx: Transaction, _: Directory) -> bool:
             if was_there(tx.connection, row_id):
                 return False
-            [fixed] = keep_all(tx, [(made, stored_date(internal_date))])
+            [fixed] = keep_all(tx, [made])
             values = row_values(row_id, fixed, mailbox, text, internal_date, zone)
             tx.insert_row(MAIL_ROWS.name, row_id, values)
             if also is not None:
@@ -349,7 +367,7 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
             new = {
                 one.row_id: one for one in arrived if not was_there(tx.connection, one.row_id)
             }.values()
-            kept = keep_all(tx, [(one.prepared, stored_date(one.internal_date)) for one in new])
+            kept = keep_all(tx, [one.prepared for one in new])
             tx.insert_rows(
                 MAIL_ROWS.name,
                 [
@@ -367,21 +385,22 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
         """Many messages came in by another way than `append`, or the index is new: opens their header records and
         indexes their texts in the background."""
         self._reader.more_arrived()
-        self._filling.look_through_all()
+        self.deriving.words.look_through_all()
 
     def changes(self) -> AsyncIterator[Change]:
         return self._feed.open()
 
     def _follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
+        self.deriving.follow(changes)
         if MailboxListChanged() in changes.tags:
+            self._listed = None
             self._feed.announce("mailboxes")
         for tag in changes.tags:
             if isinstance(tag, MailboxChanged):
                 self._feed.announce("messages", tag.mailbox_id, tag.modseq)
         if changes.from_sync:
             self._reader.more_arrived()
-            self._filling.rows_arrived()
 
     def _follow_outbox(self, outbox_id: str) -> None:
         self._feed.announce("outbox", outbox_id=outbox_id)
@@ -420,7 +439,7 @@ class LocalAccount(MessageChanges, Replacing, OutboxAccess, LocalThreads):
             unsubscribe()
         self._feed.end()
         await self._reader.close()
-        await self._filling.close()
+        await self.deriving.close()
         await self._forgetting.close()
 
     def _check_open(self) -> None:

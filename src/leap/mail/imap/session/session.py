@@ -6,15 +6,15 @@ out of `handle` or `handle_line`; a command is never answered in a state in whic
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from leap.mail.imap.session import append, auth, fetch, idle, listing, mailboxes, search, store
 from leap.mail.imap.session import transfer as transfers
-from leap.mail.imap.session.replies import Goodbye, ok
+from leap.mail.imap.session.replies import Ended, Goodbye, No, ok
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.wire import commands as wire
 from leap.mail.imap.wire.errors import ImapSyntaxError
-from leap.mail.imap.wire.framing import Continuation, Event, RawCommand, Refused
+from leap.mail.imap.wire.framing import Continuation, Event, RawCommand, Refused, is_append
 from leap.mail.imap.wire.parsing import parse_command, split_tag
 from leap.mail.imap.wire.responses import text_line
 
@@ -61,6 +61,46 @@ class Session(SessionState):
             await self._refuse(event)
         else:
             await self._command(event)
+
+    async def handle_all(self, events: Sequence[Event]) -> None:
+        """Answers events in their order; APPENDs to one mailbox which follow each other share a transaction."""
+        run: list[tuple[bytes, wire.Append]] = []
+        for event in events:
+            one = self._append_of(event)
+            if run and (one is None or one[1].mailbox != run[0][1].mailbox):
+                await self._append_all(run)
+                run = []
+            if one is None:
+                await self.handle(event)
+            else:
+                run.append(one)
+        await self._append_all(run)
+
+    def _append_of(self, event: Event) -> tuple[bytes, wire.Append] | None:
+        """The tag and command of an APPEND that can be carried out."""
+        if self.account is None or not is_append(event):
+            return None
+        try:
+            tag, command = parse_command(event, self.limits)
+        except ImapSyntaxError:
+            return None
+        return (tag, command) if isinstance(command, wire.Append) else None
+
+    async def _append_all(self, run: Sequence[tuple[bytes, wire.Append]]) -> None:
+        if self.ended or not run:
+            return
+        self._bad_commands = 0
+        if len(run) == 1:
+            await self._dispatch(*run[0])
+            return
+        done: Sequence[bytes | Ended] = ()
+        try:
+            done = await append.append_together(self, [command for _, command in run])
+        except Exception as error:
+            await self.complete(run[0][0], _raised(error))
+            run, done = run[1:], [No("Something went wrong inside the server.")] * (len(run) - 1)
+        for (tag, _), one in zip(run, done, strict=True):
+            await self.complete(tag, _raised(one) if isinstance(one, Ended) else _given(one))
 
     async def handle_line(self, line: bytes | Refused) -> None:
         """Gives the client's line to the command which awaits it."""
@@ -155,6 +195,14 @@ class Session(SessionState):
                 return transfers.transfer(self, command)
             case _:
                 raise AssertionError(f"no handler for {type(command).__name__}")
+
+
+async def _given(line: bytes) -> bytes:
+    return line
+
+
+async def _raised(error: Exception) -> bytes:
+    raise error
 
 
 async def _logged_out(session: SessionState) -> bytes:
