@@ -121,7 +121,10 @@ class IndexChanges:
                 self._reflag(mailbox_id, old, new, row_ids)
 
     def _relocate(self, rows: Sequence[RowChange], directory: Directory, from_sync: bool) -> None:
-        known = self._known([change.row_id for change in rows])
+        if not from_sync and all(change.before is None for change in rows):
+            known = {}  # a row made here is nowhere yet
+        else:
+            known = self._known([change.row_id for change in rows])
         leaving: list[str] = []
         arriving: list[Row] = []
         stayed: list[tuple[str, str, str]] = []
@@ -153,11 +156,12 @@ class IndexChanges:
                 if header_id:
                     renamed.append((header_id, row["internal_date"] or 0))
                     self.touched.add(header_id)
-        self._connection.executemany(
-            "UPDATE mail_index SET place = ?, header_id = ? WHERE row_id = ?", stayed
-        )
-        self._want([(header_id, 0) for _, header_id, _ in stayed if header_id])
-        want_texts(self._connection, renamed)
+        if stayed:
+            self._connection.executemany(
+                "UPDATE mail_index SET place = ?, header_id = ? WHERE row_id = ?", stayed
+            )
+            self._want([(header_id, 0) for _, header_id, _ in stayed if header_id])
+            want_texts(self._connection, renamed)
         if leaving:
             self._leave(leaving)
         if arriving:

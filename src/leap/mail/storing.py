@@ -80,6 +80,7 @@ def keep_all(tx: Transaction, messages: Sequence[Prepared]) -> list[dict[str, An
     keep_metadata(
         tx.connection,
         [(made.header.ref.blob_id, made.record, made.facts) for made in messages],
+        wanted=False,
     )
     return [made._columns for made in messages]
 
@@ -181,9 +182,15 @@ def _prepare_all(
 
 
 def keep_metadata(
-    connection: Connection, records: Sequence[tuple[str, HeaderRecord, Facts]]
+    connection: Connection,
+    records: Sequence[tuple[str, HeaderRecord, Facts]],
+    *,
+    wanted: bool = True,
 ) -> None:
-    """Keeps opened header records (by their blob's id), and what was found in them, where lists find them."""
+    """Keeps opened header records (by their blob's id), and what was found in them, where lists find them.
+
+    `wanted`: they may be of messages that were listed before.
+    """
     connection.executemany(
         "INSERT OR IGNORE INTO mail_metadata (header_id, envelope, body, body_structure, header_size, subject,"
         " preview, security) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -201,10 +208,11 @@ def keep_metadata(
             for header_id, record, _ in records
         ],
     )
-    connection.execute(
-        "DELETE FROM mail_header_wanted WHERE header_id IN (SELECT value FROM json_each(?))",
-        (json.dumps([header_id for header_id, _, _ in records]),),
-    )
+    if wanted:
+        connection.execute(
+            "DELETE FROM mail_header_wanted WHERE header_id IN (SELECT value FROM json_each(?))",
+            (json.dumps([header_id for header_id, _, _ in records]),),
+        )
     keep_facts(connection, [(header_id, facts) for header_id, _, facts in records])
 
 

@@ -178,6 +178,8 @@ class RowTable:
         self, connection: Connection, rows: Sequence[tuple[str, Mapping[str, Any]]]
     ) -> list[RowChange]:
         """Many new rows, as `insert` makes one. Raises RowExists."""
+        if len(rows) == 1:
+            return [self.insert(connection, *rows[0])]
         known = {
             row_id
             for (row_id,) in connection.execute(
