@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 
 from leap.mail.model import MAIL_ROWS
-from leap.mail.pace import Pace
 from leap.mail.search.filling import FEW, MOST_BEHIND, Filling
 from leap.mail.threads.behind import FollowingBehind
 from leap.soledad.changes import ChangeSet
+from leap.soledad.pace import Pace
 from leap.soledad.store import Soledad
 
 

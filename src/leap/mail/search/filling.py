@@ -17,12 +17,12 @@ from functools import partial
 
 from leap.keymanager.openpgp import offload
 from leap.mail.message import Message
-from leap.mail.pace import Pace
 from leap.mail.search.tables import keep_terms, last_number
 from leap.mail.search.texts import search_terms
 from leap.mail.search.words import Terms
 from leap.soledad.blobs import BlobRef
 from leap.soledad.errors import NotOpen, SoledadError
+from leap.soledad.pace import Pace
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 

@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import logging
 
-from leap.mail.pace import Pace
 from leap.mail.projection import DirectoryReader
 from leap.mail.storing import account_errors
 from leap.mail.threads.listed import follow_behind
 from leap.soledad.errors import NotOpen, SoledadError, StoreFull
+from leap.soledad.pace import Pace
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 

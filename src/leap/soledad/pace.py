@@ -11,9 +11,11 @@ MOST_SECONDS = 5.0  # that work waits for such a pause
 
 
 class Pace:
-    """One for an account; on its event loop."""
+    """On one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: float = QUIET_SECONDS, most: float = MOST_SECONDS) -> None:
+        self._quiet = quiet
+        self._most = most
         self._wrote_at = float("-inf")
         self._hurrying = 0
         self._hurried = asyncio.Event()
@@ -41,9 +43,9 @@ class Pace:
     async def rest(self) -> None:
         """Returns when nobody wrote for a moment, has written for long, or somebody waits."""
         now = asyncio.get_running_loop().time
-        latest = now() + MOST_SECONDS
+        latest = now() + self._most
         while not self._hurrying:
-            left = min(self._wrote_at + QUIET_SECONDS, latest) - now()
+            left = min(self._wrote_at + self._quiet, latest) - now()
             if left <= 0:
                 return
             with contextlib.suppress(TimeoutError):
