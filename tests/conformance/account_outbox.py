@@ -20,7 +20,7 @@ from leap.mail.contract import (
     NotPermitted,
 )
 from leap.mail.outbox_contract import OutboxEntry
-from tests.conformance.account_backend import PATIENCE, PLAIN, close_stream
+from tests.conformance.account_making import PATIENCE, PLAIN, close_stream
 
 SENT, DRAFTS = MailboxId("sent"), MailboxId("drafts")
 BOB, CAROL = "bob@elsewhere.test", "carol@elsewhere.test"

@@ -64,7 +64,7 @@ class ThreadsAndContactsSuite:
 
     async def test_what_was_expunged_has_no_thread(self, backend: AccountBackend) -> None:
         [gone, stays] = await put(
-            backend, INBOX, letter("b", "a", flags=("\\Deleted",)), letter("c", "b")
+            backend, INBOX, letter("b", "a", flags=("\\Deleted",)), letter("c", "b", day=2)
         )
         [before] = await backend.thread_ids([stays])
         await backend.expunge(INBOX)

@@ -127,7 +127,8 @@ async def test_what_goes_while_it_is_fetched_is_left_out() -> None:
     class Vanishing(MemoryAccount):
         async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
             if (await self.rows(INBOX))[0].row_id == row_id:
-                await self.move(INBOX, [Uid(3)], MailboxId("trash"))
+                await self.store_flags(INBOX, [Uid(3)], "add", ["\\Deleted"])
+                await self.expunge(INBOX)
             return await super().read(row_id, start, length)
 
     account = Vanishing()
