@@ -248,9 +248,7 @@ class RowTable:
                 if value != old:
                     new[name] = value
             if new:
-                changes.append(
-                    RowChange(schema.name, before["row_id"], before, {**before, **new})
-                )
+                changes.append(RowChange(schema.name, before["row_id"], before, {**before, **new}))
         if changes:
             self._update_all(connection, changes, wanted, memo)
         return changes

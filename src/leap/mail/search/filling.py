@@ -95,6 +95,7 @@ class Filling:
 
     def look_through_all(self) -> None:
         self._all = self._wanting = True
+        self._added += 1
         self._more.set()
 
     def follow(self, refs: Sequence[BlobRef]) -> None:
