@@ -360,7 +360,7 @@ def _seen(flags: str) -> bool:
 
 
 def _only_flags_differ(before: Row, after: Row) -> bool:
-    return (
+    return bool(
         before["mailbox"] == after["mailbox"]
         and before["header_id"] == after["header_id"]
         and before["size"] == after["size"]
