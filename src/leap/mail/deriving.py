@@ -16,12 +16,14 @@ from leap.soledad.changes import ChangeSet
 from leap.soledad.pace import Pace
 from leap.soledad.store import Soledad
 
+MOST_SECONDS = 20.0  # that it waits for a pause of those who write
+
 
 class Deriving:
     """Of one account, from `start` to `close`."""
 
     def __init__(self, store: Soledad) -> None:
-        self._pace = Pace()
+        self._pace = Pace(most=MOST_SECONDS)
         self.words = Filling(store, self._pace)
         self.threads = FollowingBehind(store, self._pace)
 

@@ -36,7 +36,7 @@ SLICE, HURRIED_SLICE = (
 FEW = 50  # unindexed messages which a search may well read by itself
 MANY_BEHIND = 1_500  # from here on it does not wait for those who write
 MOST_BEHIND = 2_500  # who adds more waits, so that a search never waits for long
-IN_A_PROCESS = 50  # messages whose words another process finds, if one runs or is worth starting
+IN_A_PROCESS = 10  # messages whose words another process finds: a thread would hold up the event loop
 
 _log = logging.getLogger(__name__)
 _HERE = (
