@@ -36,7 +36,9 @@ SLICE, HURRIED_SLICE = (
 FEW = 50  # unindexed messages which a search may well read by itself
 MANY_BEHIND = 1_500  # from here on it does not wait for those who write
 MOST_BEHIND = 2_500  # who adds more waits, so that a search never waits for long
-IN_A_PROCESS = 10  # messages whose words another process finds: a thread would hold up the event loop
+IN_A_PROCESS = (
+    10  # messages whose words another process finds: a thread would hold up the event loop
+)
 
 _log = logging.getLogger(__name__)
 _HERE = (
@@ -81,10 +83,8 @@ class Filling:
         self._wanting = True  # whether any message may be unindexed
         self._arrived: list[BlobRef] = []  # contents, or other blobs, that are here now
         self._last = 0  # number of the last added message that was looked at
-        self._added, self._done = (
-            0,
-            0,
-        )  # how many were added since the start, and how many of them are done
+        # how many were added since the start, and how many of them are done; looking through all counts as one
+        self._added, self._done = 1, 0
         self._progress = asyncio.Condition()
         self._unsubscribe: Callable[[], None] = lambda: None
 
