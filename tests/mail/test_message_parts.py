@@ -112,8 +112,10 @@ async def test_a_part_of_a_large_message_is_read_alone(
         return await work, octets
 
     async with await open_mail_store(tmp_path / "store.db", bytes(32)) as store:
-        account = Account(LocalAccount(store, "alice@example.test"))
+        backend = LocalAccount(store, "alice@example.test")
+        account = Account(backend)
         message = await stored(account, raw)
+        await backend.deriving.finish()  # which reads all of it
         assert await cost(message.envelope()) == (await message.envelope(), 0)
         assert (await cost(message.structure()))[1] == 0
         text, used = await cost(message.text())

@@ -96,16 +96,14 @@ class MessageChanges:
             directory.require(mailbox_id)
             directory.require(target)
             tx.tags.add(report)
-            copied: list[tuple[Uid, RowId]] = []
             found = listing.rows_among(tx.connection, mailbox_id, uids)
-            rows = {row["row_id"]: row for row in tx.rows(MAIL_ROWS.name, list(found.values()))}
-            for uid, old in found.items():
-                row = dict(rows[old])
+            new = [new_row_id() for _ in found]
+            rows = tx.rows(MAIL_ROWS.name, list(found.values()))
+            copies = [{**row, "mailbox": target} for row in rows]
+            for row in copies:
                 del row["row_id"]
-                new = new_row_id()
-                tx.insert_row(MAIL_ROWS.name, new, {**row, "mailbox": target})
-                copied.append((uid, new))
-            return copied
+            tx.insert_rows(MAIL_ROWS.name, list(zip(new, copies, strict=True)))
+            return list(zip(found, new, strict=True))
 
         copied = await self._edit(job)
         return await self._transferred(copied, target, report)

@@ -12,7 +12,7 @@ from leap.mail.contract import NotPermitted
 SYSTEM = {
     flag.lower(): flag for flag in ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 }
-_ATOM = re.compile(r"\\?[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]{1,100}")
+_ATOM = re.compile(r"\\?[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]{1,255}")
 MAX_FLAGS = 300  # on one message; keeps a page of 256 rows within what sync carries
 
 
@@ -24,7 +24,7 @@ def checked_flags(flags: Iterable[str]) -> frozenset[str]:
             raise NotPermitted("\\Recent cannot be set or cleared.")
         if not _ATOM.fullmatch(flag):
             raise NotPermitted(
-                "A flag is a single word without spaces, quotes or brackets, up to 100 octets."
+                "A flag is a single word without spaces, quotes or brackets, up to 255 octets."
             )
     if len(out) > MAX_FLAGS:
         raise NotPermitted(f"A message has at most {MAX_FLAGS} flags.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from leap.mail.contract import MailboxId, ModSeq, RowId, Uid
@@ -124,7 +125,10 @@ class IndexChanges:
                 self._reflag(mailbox_id, old, new, row_ids)
 
     def _relocate(self, rows: Sequence[RowChange], directory: Directory, from_sync: bool) -> None:
-        known = self._known([change.row_id for change in rows])
+        if not from_sync and all(change.before is None for change in rows):
+            known = {}  # a row made here is nowhere yet
+        else:
+            known = self._known([change.row_id for change in rows])
         leaving: list[str] = []
         arriving: list[Row] = []
         stayed: list[tuple[str, str, str]] = []
@@ -156,11 +160,12 @@ class IndexChanges:
                 if header_id:
                     renamed.append((header_id, row["internal_date"] or 0))
                     self.touched.add(header_id)
-        self._connection.executemany(
-            "UPDATE mail_index SET place = ?, header_id = ? WHERE row_id = ?", stayed
-        )
-        self._want([(header_id, 0) for _, header_id, _ in stayed if header_id])
-        want_texts(self._connection, renamed)
+        if stayed:
+            self._connection.executemany(
+                "UPDATE mail_index SET place = ?, header_id = ? WHERE row_id = ?", stayed
+            )
+            self._want([(header_id, 0) for _, header_id, _ in stayed if header_id])
+            want_texts(self._connection, renamed)
         if leaving:
             self._leave(leaving)
         if arriving:
@@ -253,9 +258,12 @@ class IndexChanges:
     def _arrive(self, rows: Sequence[Row], directory: Directory, *, tell: bool = True) -> None:
         values: list[tuple[Any, ...]] = []
         wanted: list[tuple[str, int]] = []
+        place = None
         for row in rows:
-            mailbox_id = directory.place(row["mailbox"])
-            box = self._box(mailbox_id)
+            if row["mailbox"] != place:  # mostly all go to one mailbox
+                place = row["mailbox"]
+                mailbox_id = directory.place(place)
+                box = self._box(mailbox_id)
             uid = box.uid_next
             box.uid_next += 1
             box.messages += 1
@@ -338,6 +346,9 @@ def drop_unused_metadata(connection: Connection, header_ids: Iterable[str]) -> s
 
 def latest(rows: Iterable[RowChange]) -> list[RowChange]:
     """A row may change twice in a transaction: what it was before all and is at the end counts."""
+    rows = list(rows)
+    if len({change.row_id for change in rows}) == len(rows):
+        return rows
     out: dict[str, RowChange] = {}
     for change in rows:
         earlier = out.pop(change.row_id, None)
@@ -347,9 +358,14 @@ def latest(rows: Iterable[RowChange]) -> list[RowChange]:
     return list(out.values())
 
 
+@lru_cache(maxsize=1024)
 def _seen(flags: str) -> bool:
     return "\\Seen" in flags.split()
 
 
 def _only_flags_differ(before: Row, after: Row) -> bool:
-    return all(before[name] == after[name] for name in ("mailbox", "header_id", "size"))
+    return bool(
+        before["mailbox"] == after["mailbox"]
+        and before["header_id"] == after["header_id"]
+        and before["size"] == after["size"]
+    )

@@ -40,6 +40,7 @@ from leap.mail.contract import (
     SyncStatus,
     Uid,
 )
+from leap.mail.deriving import Deriving
 from leap.mail.expunged import read_expunged
 from leap.mail.feed import ChangeFeed
 from leap.mail.flags import checked_flags, flags_text
@@ -49,7 +50,7 @@ from leap.mail.model import (
     MAILBOX_TYPE,
 )
 from leap.mail.new_rows import Arrived as Arrived
-from leap.mail.new_rows import new_row_id, row_values, stored_date, was_there
+from leap.mail.new_rows import new_row_id, row_values, was_there
 from leap.mail.open_mailboxes import OpenMailboxes
 from leap.mail.outbox_access import OutboxAccess, Outgoing
 from leap.mail.projection import (
@@ -62,7 +63,6 @@ from leap.mail.projection import (
 from leap.mail.reading import MessageReader
 from leap.mail.replacing import Replacing
 from leap.mail.save_dates import LocalSaveDates
-from leap.mail.search.filling import Filling
 from leap.mail.search.forgetting import Forgetting
 from leap.mail.search.searching import Searching
 from leap.mail.sorting.local import LocalSorting, Worked
@@ -140,10 +140,12 @@ class LocalAccount(
         self._now = now
         self._sync: Syncing | None = None
         self._feed = ChangeFeed()
-        self._filling = Filling(store)
+        self.deriving = Deriving(store)
+        self._behind = self.deriving.threads
         self._forgetting = Forgetting(store)
-        self._searching = Searching(store, self._filling.follow)
-        self._reader = MessageReader(store, self._filling.follow)
+        on_read = self.deriving.words.follow
+        self._searching = Searching(store, on_read, self.deriving.before_searching)
+        self._reader = MessageReader(store, on_read)
         self._preparing = Preparing(store)
         self._directory = DirectoryReader()
         self._worked = Worked.nothing()
@@ -153,7 +155,7 @@ class LocalAccount(
         if outbox is not None:
             self._unsubscribe.append(outbox.on_progress(self._follow_outbox))
         self._reader.start()
-        self._filling.start()
+        self.deriving.start()
         self._forgetting.start()
 
     @classmethod
@@ -304,9 +306,11 @@ class LocalAccount(
 
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         flags = [flags_text(checked_flags(message.flags)) for message in messages]
-        await self._look(mailbox_id, lambda _: None)
         if not messages:
+            await self._look(mailbox_id, lambda _: None)
             return []
+        self._check_open()
+        await self.deriving.before_adding()
         with account_errors():
             prepared = await self._preparing.all([message.raw for message in messages], LOCAL)
         report = Report()
@@ -320,7 +324,7 @@ class LocalAccount(
                 now if message.internal_date is None else message.internal_date
                 for message in messages
             ]
-            kept = keep_all(tx, list(zip(prepared, map(stored_date, dates), strict=True)))
+            kept = keep_all(tx, prepared)
             tx.insert_rows(
                 MAIL_ROWS.name,
                 [
@@ -367,7 +371,7 @@ class LocalAccount(
         def job(tx: Transaction, _: Directory) -> bool:
             if was_there(tx.connection, row_id):
                 return False
-            [fixed] = keep_all(tx, [(made, stored_date(internal_date))])
+            [fixed] = keep_all(tx, [made])
             values = row_values(row_id, fixed, mailbox, text, internal_date, zone)
             tx.insert_row(MAIL_ROWS.name, row_id, values)
             if also is not None:
@@ -389,7 +393,7 @@ class LocalAccount(
             new = {
                 one.row_id: one for one in arrived if not was_there(tx.connection, one.row_id)
             }.values()
-            kept = keep_all(tx, [(one.prepared, stored_date(one.internal_date)) for one in new])
+            kept = keep_all(tx, [one.prepared for one in new])
             tx.insert_rows(
                 MAIL_ROWS.name,
                 [
@@ -408,13 +412,14 @@ class LocalAccount(
         indexes their texts in the background."""
         self._open_mailboxes.forget()
         self._reader.more_arrived()
-        self._filling.look_through_all()
+        self.deriving.words.look_through_all()
 
     def changes(self) -> AsyncIterator[Change]:
         return self._feed.open()
 
     def _follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
+        self.deriving.follow(changes)
         if Rebuilt() in changes.tags:
             self._open_mailboxes.forget()
         if MailboxListChanged() in changes.tags:
@@ -431,7 +436,6 @@ class LocalAccount(
         )
         if changes.from_sync:
             self._reader.more_arrived()
-            self._filling.rows_arrived()
 
     def _follow_outbox(self, outbox_id: str) -> None:
         self._feed.announce("outbox", outbox_id=outbox_id)
@@ -470,7 +474,7 @@ class LocalAccount(
             unsubscribe()
         self._feed.end()
         await self._reader.close()
-        await self._filling.close()
+        await self.deriving.close()
         await self._forgetting.close()
 
     def _check_open(self) -> None:

@@ -30,7 +30,7 @@ from leap.mail.model import MAIL_ROWS, MAILBOX_TYPE, mailbox_id_of
 from leap.mail.save_dates import add_save_dates
 from leap.mail.search.tables import create_search, drop_search, search_faults
 from leap.mail.sorting.tables import create_sorting, sorting_faults
-from leap.mail.threads.listed import follow_everything, follow_listed
+from leap.mail.threads.listed import follow_everything, note_behind
 from leap.mail.threads.tables import create_threads, drop_threads, thread_faults
 from leap.soledad.changes import DocChange, RowChange
 from leap.soledad.document_api import find as find_documents
@@ -223,7 +223,7 @@ class MailIndex:
         if MAIL_ROWS.name in tx.arrived:
             changes.add_missing(self._directory.read(tx.connection))
         if changes.touched:
-            follow_listed(tx.connection, changes.touched, self._directory.read(tx.connection))
+            note_behind(tx.connection, changes.touched)
         _finish(tx, changes)
 
     # -- mailboxes

@@ -10,7 +10,7 @@ from leap.mail.contract import Appended, MailboxId, NewMessage, NoSuchMessage, U
 from leap.mail.flags import checked_flags, flags_text
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS
-from leap.mail.new_rows import new_row_id, row_values, stored_date
+from leap.mail.new_rows import new_row_id, row_values
 from leap.mail.projection import Report
 from leap.mail.storing import LOCAL, Preparing, account_errors, keep_all
 from leap.soledad.transaction import Transaction
@@ -53,7 +53,7 @@ class Replacing:
             directory.require(into)
             old = _find(tx, directory, mailbox_id, uid)
             tx.tags.add(report)
-            [fixed] = keep_all(tx, [(prepared, stored_date(date))])
+            [fixed] = keep_all(tx, [prepared])
             values = row_values(row_id, fixed, into, flags, date, message.zone)
             tx.insert_row(MAIL_ROWS.name, row_id, values)
             tx.delete_rows(MAIL_ROWS.name, [old])

@@ -22,9 +22,6 @@ from leap.mail.contract import (
 )
 from leap.mail.message import Message
 from leap.mail.model import HeaderRecord, blob_values, encode_record, record_of
-from leap.mail.search.tables import keep_terms
-from leap.mail.search.texts import search_terms
-from leap.mail.search.words import Terms
 from leap.mail.sorting.keys import SortKeys, sort_keys
 from leap.mail.sorting.tables import keep_sort_keys
 from leap.mail.threads.facts import Facts, facts_of
@@ -49,15 +46,15 @@ MAX_SERVED_BYTES = (
     2 * MAX_MESSAGE_BYTES
 )  # decrypted mail may be larger than what came: it was compressed
 LOCAL = SecurityStatus(encryption="local")
-MANY = 100  # messages in one call from which on another process does it, and so many at a time
-INLINE_OCTETS = 16 * 1024  # parsed and sealed in about a millisecond; more leaves the event loop
+MANY = 16  # messages in one call from which on other processes do it
+AT_A_TIME = 50  # of them
+INLINE_OCTETS = 64 * 1024  # parsed and sealed in about a millisecond; more leaves the event loop
 
 
 class Prepared(NamedTuple):
-    """A message whose parsing and sealing is done."""
+    """A message whose parsing and sealing is done; the words it is found by come later (`search.filling`)."""
 
     record: HeaderRecord
-    terms: Terms
     facts: Facts
     keys: SortKeys
     header: SealedBlob
@@ -74,23 +71,21 @@ class Prepared(NamedTuple):
         }
 
 
-def keep_all(tx: Transaction, messages: Sequence[tuple[Prepared, int]]) -> list[dict[str, Any]]:
-    """Puts blobs, opened header records and search terms of messages into the transaction, each with its internal
-    date; answers the fixed columns of their rows."""
+def keep_all(tx: Transaction, messages: Sequence[Prepared]) -> list[dict[str, Any]]:
+    """Puts blobs and opened header records of messages into the transaction; answers the fixed columns of their
+    rows."""
     tx.put_blobs(
         blob
-        for made, _ in messages
+        for made in messages
         for blob in (made.header, made.content, made.original)
         if blob is not None
     )
     keep_metadata(
         tx.connection,
-        [(made.header.ref.blob_id, made.record, made.facts, made.keys) for made, _ in messages],
+        [(made.header.ref.blob_id, made.record, made.facts, made.keys) for made in messages],
+        wanted=False,
     )
-    keep_terms(
-        tx.connection, [(made.header.ref.blob_id, date, made.terms) for made, date in messages]
-    )
-    return [made._columns for made, _ in messages]
+    return [made._columns for made in messages]
 
 
 def check_size(raw: bytes, limit: int) -> None:
@@ -108,25 +103,19 @@ def prepare_now(
     imported_as: str = "",
 ) -> Prepared:
     """Parses and seals a message in place, for threads and processes other than the event loop's."""
-    record, terms = _derived(raw, security)
+    record = record_of(Message(raw), security)
     if imported_as:
         record = msgspec.structs.replace(record, imported_as=imported_as)
     seal = partial(seal_blob, account=account, epoch=epoch)
     facts = facts_of(record)
     return Prepared(
         record,
-        terms,
         facts,
         sort_keys(record, facts),
         seal(encode_record(record)),
         seal(raw),
         None if original is None else seal(original),
     )
-
-
-def _derived(raw: bytes, security: SecurityStatus) -> tuple[HeaderRecord, Terms]:
-    message = Message(raw)
-    return record_of(message, security), search_terms(message)
 
 
 async def prepare(
@@ -139,20 +128,11 @@ async def prepare(
 ) -> Prepared:
     """Parses and seals a message of at most `limit` octets. Raises TooLarge."""
     check_size(raw, limit)
-    if len(raw) <= INLINE_OCTETS:
-        record, terms = _derived(raw, security)
-    else:
-        record, terms = await asyncio.to_thread(_derived, raw, security)
-    facts = facts_of(record)
-    return Prepared(
-        record,
-        terms,
-        facts,
-        sort_keys(record, facts),
-        await store.seal_blob(encode_record(record)),
-        await store.seal_blob(raw),
-        None if original is None else await store.seal_blob(original),
-    )
+    account, epoch = store.sealing_keys
+    make = partial(prepare_now, raw, security, original, account=account, epoch=epoch)
+    if len(raw) + len(original or b"") <= INLINE_OCTETS:
+        return make()
+    return await asyncio.to_thread(make)
 
 
 class Preparing:
@@ -185,11 +165,18 @@ class Preparing:
         if len(raws) < MANY:
             return [await self.one(raw, security) for raw in raws]
         account, epoch = self._store.sealing_keys
+        step = min(AT_A_TIME, (len(raws) + 1) // 2)
+        parts = [raws[first : first + step] for first in range(0, len(raws), step)]
         out: list[Prepared] = []
         async with self._turn:
-            for first in range(0, len(raws), MANY):
-                batch = raws[first : first + MANY]
-                out += await offload.run_batch(_prepare_all, batch, security, account, epoch)
+            for first in range(0, len(parts), 2):
+                made = await asyncio.gather(
+                    *(
+                        offload.run_batch(_prepare_all, part, security, account, epoch)
+                        for part in parts[first : first + 2]
+                    )
+                )
+                out += [one for some in made for one in some]
         return out
 
 
@@ -200,9 +187,15 @@ def _prepare_all(
 
 
 def keep_metadata(
-    connection: Connection, records: Sequence[tuple[str, HeaderRecord, Facts, SortKeys]]
+    connection: Connection,
+    records: Sequence[tuple[str, HeaderRecord, Facts, SortKeys]],
+    *,
+    wanted: bool = True,
 ) -> None:
-    """Keeps opened header records (by their blob's id), and what was found in them, where lists find them."""
+    """Keeps opened header records (by their blob's id), and what was found in them, where lists find them.
+
+    `wanted`: they may be of messages that were listed before.
+    """
     connection.executemany(
         "INSERT OR IGNORE INTO mail_metadata (header_id, envelope, body, body_structure, header_size, subject,"
         " preview, security) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -220,10 +213,11 @@ def keep_metadata(
             for header_id, record, _, _ in records
         ],
     )
-    connection.execute(
-        "DELETE FROM mail_header_wanted WHERE header_id IN (SELECT value FROM json_each(?))",
-        (json.dumps([header_id for header_id, _, _, _ in records]),),
-    )
+    if wanted:
+        connection.execute(
+            "DELETE FROM mail_header_wanted WHERE header_id IN (SELECT value FROM json_each(?))",
+            (json.dumps([header_id for header_id, _, _, _ in records]),),
+        )
     keep_facts(connection, [(header_id, facts) for header_id, _, facts, _ in records])
     keep_sort_keys(connection, [(header_id, keys) for header_id, _, _, keys in records])
     keep_fields(connection, [(header_id, r.fields) for header_id, r, _, _ in records if r.fields])

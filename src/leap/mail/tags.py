@@ -17,7 +17,7 @@ from functools import lru_cache
 
 from leap.mail.contract import NotPermitted
 
-MAX_KEYWORD = 100  # octets, as of every flag
+MAX_KEYWORD = 255  # octets, as of every flag
 _MARKS = frozenset({"junk", "nonjunk", "notjunk", "forwarded", "mdnsent"})  # set by programs
 # Neither in an atom (RFC 9051 9) nor free for itself: "_" stands for a space, "$" begins other keywords
 _SHIFTED = re.compile(r"[^!#'+,\-./0-9:;<=>?@A-Z\[^`a-z|}~ ]+")

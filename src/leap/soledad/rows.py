@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from leap.soledad.changes import Row, RowChange
@@ -94,6 +95,8 @@ class RowTable:
         self.schema = schema
         self.shown = ", ".join(("t.row_id", *(f"t.{name}" for name in schema.columns)))
         self._keys = ("row_id", *schema.columns)
+        self._empty = dict.fromkeys(schema.columns) | dict.fromkeys(schema.sets, "")
+        self._values = itemgetter(*schema.columns, *schema.mutable)
         names = ["row_id", "page_id", "synced", "dirty", "deleted", *schema.columns]
         names += [f"base_{name}" for name in schema.mutable]
         marks = ", ".join("?" * len(names))
@@ -132,7 +135,7 @@ class RowTable:
 
     def as_row(self, values: Sequence[Any]) -> Row:
         """A dict of what `shown` selects."""
-        return dict(zip(self._keys, values, strict=True))
+        return dict(zip(self._keys, values))  # noqa: B905 - `shown` names as many
 
     def find(self, connection: Connection, row_id: str) -> Row | None:
         """The row, unless it is deleted."""
@@ -178,6 +181,8 @@ class RowTable:
         self, connection: Connection, rows: Sequence[tuple[str, Mapping[str, Any]]]
     ) -> list[RowChange]:
         """Many new rows, as `insert` makes one. Raises RowExists."""
+        if len(rows) == 1:
+            return [self.insert(connection, *rows[0])]
         known = {
             row_id
             for (row_id,) in connection.execute(
@@ -197,27 +202,17 @@ class RowTable:
         unknown = values.keys() - set(schema.columns)
         if unknown:
             raise ValueError(f"{schema.name} has no column {sorted(unknown)}")
-        row: Row = {"row_id": row_id}
-        for name in (*schema.fixed, *schema.scalars):
-            row[name] = values.get(name)
+        row: Row = {"row_id": row_id, **self._empty, **values}
         for name in schema.sets:
-            row[name] = set_text(values.get(name, ""))
+            if row[name]:
+                row[name] = set_text(row[name])
         return row
 
     def packed(
         self, row: Row, page_id: str | None = None, *, synced: bool = False
     ) -> tuple[Any, ...]:
         """Parameters of `insert_sql`: a row as it was made here, or as it came in a page."""
-        schema = self.schema
-        return (
-            row["row_id"],
-            page_id,
-            int(synced),
-            int(not synced),
-            0,
-            *(row[name] for name in schema.columns),
-            *(row[name] for name in schema.mutable),
-        )
+        return (row["row_id"], page_id, int(synced), int(not synced), 0, *self._values(row))
 
     def update(
         self,
@@ -242,18 +237,18 @@ class RowTable:
         memo: dict[tuple[str, str], str] = {}  # few distinct sets among many rows
         changes: list[RowChange] = []
         for before in self.find_many(connection, row_ids):
-            after = dict(before)
+            new: dict[str, Any] = {}
             for name, value in wanted.items():
+                old = before[name]
                 if isinstance(value, SetEdit):
-                    old = before[name]
-                    new = memo.get((name, old))
-                    if new is None:
-                        new = memo[name, old] = value.applied(old)
-                    after[name] = new
-                else:
-                    after[name] = value
-            if after != before:
-                changes.append(RowChange(schema.name, before["row_id"], before, after))
+                    made = memo.get((name, old))
+                    if made is None:
+                        made = memo[name, old] = value.applied(old)
+                    value = made
+                if value != old:
+                    new[name] = value
+            if new:
+                changes.append(RowChange(schema.name, before["row_id"], before, {**before, **new}))
         if changes:
             self._update_all(connection, changes, wanted, memo)
         return changes

@@ -97,6 +97,7 @@ class Database:
         self._waiting: deque[_Job | None] = deque()  # the writer thread's own
         self._lock = _take_lock(path)
         self._closed = False
+        self._full = False  # whether the writer's COMMIT is durable now
         self.commits = 0  # how many transactions the writer committed, for tests and metrics
         self._local = threading.local()
         self._read_connections: list[Any] = []
@@ -244,7 +245,9 @@ class Database:
         try:
             with _named_errors():
                 # SQLite refuses to change this inside a transaction.
-                connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+                if full != self._full:
+                    connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+                    self._full = full
                 connection.execute("BEGIN IMMEDIATE")
                 while len(group) < MAX_GROUP_JOBS:
                     entry = waiting[0] if waiting else None

@@ -62,10 +62,10 @@ async def test_its_first_synchronisation(account: MemoryAccount) -> None:
         S: * 3 FETCH (UID 3 FLAGS ())
         S: 6 OK …
         C: 7 UID fetch 1:2 (UID RFC822.SIZE FLAGS BODY.PEEK[{HEADERS}])
-        S: * 1 FETCH (UID 1 FLAGS () RFC822.SIZE 162 BODY[{HEADERS}] {{151}}
+        S: * 1 FETCH (UID 1 RFC822.SIZE 162 FLAGS () BODY[{HEADERS}] {{151}}
         {FIELDS.format(0)}
         S: )
-        S: * 2 FETCH (UID 2 FLAGS () RFC822.SIZE 162 BODY[{HEADERS}] {{151}}
+        S: * 2 FETCH (UID 2 RFC822.SIZE 162 FLAGS () BODY[{HEADERS}] {{151}}
         {FIELDS.format(1)}
         S: )
         S: 7 OK …

@@ -41,7 +41,9 @@ async def vocabulary(store: Soledad) -> set[str]:
 
 
 async def add(account: LocalAccount, *raws: bytes) -> list[Uid]:
-    return [one.uid for one in await account.append(INBOX, [NewMessage(raw=raw) for raw in raws])]
+    made = await account.append(INBOX, [NewMessage(raw=raw) for raw in raws])
+    await account.deriving.finish()
+    return [one.uid for one in made]
 
 
 async def delete(account: LocalAccount, uids: list[Uid]) -> None:

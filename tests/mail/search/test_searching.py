@@ -69,6 +69,7 @@ async def put(account: LocalAccount, *raws: bytes, to: MailboxId = INBOX) -> Non
             for n, raw in enumerate(raws)
         ],
     )
+    await account.deriving.finish()
 
 
 async def found(account: LocalAccount, query: str, limit: int = 50) -> list[int]:
@@ -211,20 +212,38 @@ async def test_a_rebuild_gives_the_same_answers_at_once_and_when_it_is_filled(
     before = [await found(account, query) for query in queries]
     await rebuild(store)
     assert [await found(account, query) for query in queries] == before
-    await account._filling.fill()
+    await account.deriving.words.fill()
     left = "SELECT count(*) FROM mail_text WHERE state = 0"
     assert await store.read(lambda c: c.execute(left).fetchone()[0]) == 0
     assert [await found(account, query) for query in queries] == before
 
 
+async def test_what_is_not_indexed_yet_is_found_and_is_indexed_after_a_crash(
+    store: Soledad,
+) -> None:
+    left = "SELECT count(*) FROM mail_text WHERE state = 0"
+    first = LocalAccount(store, "alice@example.test")
+    await first.deriving.words.close()
+    await first.append(INBOX, [NewMessage(raw=mail(["kingfisher"]))])
+    assert await found(first, "kingfisher") == [1]
+    assert await store.read(lambda c: c.execute(left).fetchone()[0]) == 1
+    await first.close()
+    second = LocalAccount(store, "alice@example.test")
+    await second.deriving.finish()
+    assert await found(second, "kingfisher") == [1]
+    assert await store.read(lambda c: c.execute(left).fetchone()[0]) == 0
+    await second.close()
+
+
 async def test_a_transaction_undone_leaves_no_hole_in_the_vocabulary(
     account: LocalAccount, store: Soledad
 ) -> None:
-    from leap.mail.search.tables import keep_terms
+    from leap.mail.search.tables import keep_terms, want_texts
     from leap.mail.search.words import Terms
 
     def job(connection: Connection) -> None:
-        keep_terms(connection, [("0" * 32, 1, Terms("kingfisher heron", False))])
+        want_texts(connection, [("0" * 32, 1)])
+        keep_terms(connection, [("0" * 32, Terms("kingfisher heron", False))])
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

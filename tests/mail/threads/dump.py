@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from leap.mail.local import LocalAccount
-from leap.mail.search.filling import Filling
 from leap.mail.threads.tables import thread_faults
 from leap.soledad.sqlite import Connection
 from tests.mail.index_check import check_index
@@ -41,7 +40,7 @@ async def dump(account: LocalAccount, *, numbers: bool = False) -> dict[str, lis
     await account.thread_ids([row.row_id for row in rows])  # opens what was not opened yet
     for row in rows:
         await account.read(row.row_id)  # and has it here, for search
-    await Filling(account.store).fill()
+    await account.deriving.words.fill()
     await check_index(account.store)
 
     def job(connection: Connection) -> dict[str, list[Any]]:

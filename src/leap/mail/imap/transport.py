@@ -18,7 +18,7 @@ from pathlib import Path
 
 from leap.mail.imap.session.session import Session
 from leap.mail.imap.session.state import Authenticator
-from leap.mail.imap.wire.framing import CommandReader
+from leap.mail.imap.wire.framing import CommandReader, Event, is_append
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ MAX_CONNECTIONS = 500  # of those logged in; some programs hold one a folder
 MAX_STRANGERS = (
     50  # not logged in: any user of this machine can connect, and a log-in takes milliseconds
 )
+TOGETHER, TOGETHER_OCTETS = 50, 4 * 1024 * 1024  # APPENDs that share a transaction, at most
+ON_ITS_WAY = 0.002  # seconds for more of a command that has begun, before those in front of it are carried out
 _READ = 1 << 17
 _HIGH_WATER = 1 << 18
 
@@ -82,7 +84,7 @@ class _Connection:
                 else:
                     event = commands.next_command()
                     if event is not None:
-                        await session.handle(event)
+                        await session.handle_all(await self._with_more(event))
                     elif not await self._read_more():
                         break
                 commands.authenticated = session.account is not None
@@ -91,6 +93,32 @@ class _Connection:
         finally:
             await session.close()
             await self._shut()
+
+    async def _with_more(self, event: Event) -> list[Event]:
+        """An event, and when it is an APPEND of a client that does not wait, those behind it, to an end."""
+        events = [event]
+        octets = 0
+        while self.session.account is not None and is_append(events[-1]) and len(events) < TOGETHER:
+            octets += sum(map(len, events[-1].literals))
+            if octets > TOGETHER_OCTETS:
+                break
+            more = self._commands.next_command()
+            while more is None and self._commands.held and await self._read_now():
+                more = self._commands.next_command()
+            if more is None:
+                break
+            events.append(more)
+        return events
+
+    async def _read_now(self) -> bool:
+        """Reads what is already on its way."""
+        try:
+            async with asyncio.timeout(ON_ITS_WAY):
+                data = await self._reader.read(_READ)
+        except TimeoutError:
+            return False
+        self._commands.feed(data)
+        return bool(data)
 
     async def _read_more(self) -> bool:
         until = self._log_in_by

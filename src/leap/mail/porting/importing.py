@@ -95,9 +95,11 @@ async def import_mail(
     storing = asyncio.create_task(work.store_all(ready))
     making = asyncio.create_task(work.make_ready(source, ready))
     try:
-        done, _ = await asyncio.wait({storing, making}, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
+        with account.deriving.hurrying():
+            done, _ = await asyncio.wait({storing, making}, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+            await account.deriving.finish()
     finally:
         for task in (making, storing):
             task.cancel()
@@ -289,7 +291,7 @@ class _Import:
                     continue
                 given = one.candidate.found.internal_date
                 fresh.append((one, prepared, stored_date(now if given is None else given)))
-            columns = keep_all(tx, [(prepared, date) for _, prepared, date in fresh])
+            columns = keep_all(tx, [prepared for _, prepared, _ in fresh])
             rows = []
             for (one, _, date), fixed in zip(fresh, columns, strict=True):
                 text = flags_text(checked_flags(one.candidate.flags))
@@ -301,6 +303,7 @@ class _Import:
                 ready.batch.noted(tx)
             return [one for one, _, _ in fresh]
 
+        await self._account.deriving.before_adding()
         with account_errors():
             return await self._store.transact(job)
 

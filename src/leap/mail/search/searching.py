@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from leap.mail.answers import QueryCount
 from leap.mail.contract import (
@@ -55,9 +55,15 @@ _HEADS = (
 class Searching:
     """Searches one account's store."""
 
-    def __init__(self, store: Soledad, on_read: Callable[[Sequence[BlobRef]], None]) -> None:
-        """`on_read` hears of contents that were read, and so are here."""
+    def __init__(
+        self,
+        store: Soledad,
+        on_read: Callable[[Sequence[BlobRef]], None],
+        before: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`on_read` hears of contents that were read, and so are here; `before` is awaited before each search."""
         self._store = store
+        self._before = before
         self._on_read = on_read
         self._directory = DirectoryReader()
 
@@ -66,6 +72,7 @@ class Searching:
         query = parse_query(text)
         offset = max(0, offset)
         limit = offset + max(1, min(limit, MAX_LIMIT))
+        await self._before()
         with account_errors():
             plan, page = await self._store.read(lambda c: self._begin(c, query))
             found: list[FoundMessage] = []
@@ -85,6 +92,7 @@ class Searching:
                 return await self._store.read(
                     lambda c: count_by_flags(c, query, self._directory.read(c).shown)
                 )
+            await self._before()
             messages = unseen = unsearched = 0
             plan, page = await self._store.read(lambda c: self._begin(c, query))
             while True:
@@ -163,6 +171,7 @@ class Searching:
         """Those which hold the needle, ascending. Raises ContentUnavailable, NoSuchMailbox."""
         folded = fold(needle)
         asked = set(uids)
+        await self._before()
         with account_errors():
             if not folded and where in ("text", "body"):
                 await self._store.read(lambda c: self._directory.read(c).require(mailbox_id))

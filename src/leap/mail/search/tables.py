@@ -8,8 +8,9 @@
     mail_words_in    what `mail_words` holds, by term
 
 Invariants:
-* It changes in the transaction that changes the mailbox index, never by itself; what is listed has a row here.
-* state WANTED: its text was not seen yet; INDEXED: all its terms are here; PARTIAL: some are. Only INDEXED may be
+* `mail_text` changes in the transaction that changes the mailbox index: what is listed has a row here. Its terms come
+  later (`filling`).
+* state WANTED: they did not come yet; INDEXED: all its terms are here; PARTIAL: some are. Only INDEXED may be
   judged by its terms alone.
 * Terms outlive the messages they were in, until `forgetting` comes by (within a day).
 """
@@ -93,7 +94,7 @@ def drop_search(connection: Connection) -> None:
 
 
 def want_texts(connection: Connection, arrived: Iterable[tuple[str, int]]) -> None:
-    """Messages (header id, date) came into the index; those whose text was not kept in this transaction are wanted."""
+    """Messages (header id, date) came into the index; the words of those that are new are wanted."""
     dates = dict(arrived)
     connection.executemany(
         "INSERT INTO mail_text (header_id, internal_date, state) VALUES (?, ?, 0)",
@@ -110,42 +111,25 @@ def _unknown(connection: Connection, header_ids: Iterable[str]) -> list[str]:
     return [header_id for (header_id,) in found]
 
 
-def keep_terms(connection: Connection, messages: Sequence[tuple[str, int | None, Terms]]) -> None:
-    """Puts the terms of messages (header id, date) into the index, each once; one without a date only if it is still
-    listed."""
+def keep_terms(connection: Connection, messages: Sequence[tuple[str, Terms]]) -> None:
+    """Puts the terms of messages (by header id) into the index, each once, and only of those that are still listed."""
     known: dict[str, tuple[int, int]] = {
         header_id: (number, state)
         for header_id, number, state in connection.execute(
             "SELECT t.header_id, t.number, t.state FROM json_each(?) j CROSS JOIN mail_text t"
             " ON t.header_id = j.value",
-            (json.dumps([header_id for header_id, _, _ in messages]),),
+            (json.dumps([header_id for header_id, _ in messages]),),
         )
     }
-    next_number = _last_number(connection) + 1
-    new: list[tuple[int, str, int, int]] = []
     seen: list[tuple[int, int]] = []
     words: list[tuple[int, str]] = []
     heads: list[tuple[int, bytes]] = []
-    for header_id, date, terms in messages:
-        state = PARTIAL if terms.partial else INDEXED
-        found = known.get(header_id)
-        if found is None:
-            if date is None:
-                continue
-            number = next_number
-            next_number += 1
-            new.append((number, header_id, date, state))
-        elif found[1] == WANTED:
-            number = found[0]
-            seen.append((state, number))
-        else:
-            continue
-        known[header_id] = (number, state)
-        words.append((number, terms.text))
-        heads.append((number, terms.head))
-    connection.executemany(
-        "INSERT INTO mail_text (number, header_id, internal_date, state) VALUES (?, ?, ?, ?)", new
-    )
+    for header_id, terms in messages:
+        number, state = known.pop(header_id, (0, INDEXED))
+        if state == WANTED:
+            seen.append((PARTIAL if terms.partial else INDEXED, number))
+            words.append((number, terms.text))
+            heads.append((number, terms.head))
     connection.executemany("UPDATE mail_text SET state = ? WHERE number = ?", seen)
     connection.executemany("INSERT INTO mail_words (rowid, terms) VALUES (?, ?)", words)
     connection.executemany(
@@ -154,7 +138,7 @@ def keep_terms(connection: Connection, messages: Sequence[tuple[str, int | None,
     _vocabulary.learn(connection, set().union(*(text.split() for _, text in words)))
 
 
-def _last_number(connection: Connection) -> int:
+def last_number(connection: Connection) -> int:
     """The largest that was ever given; SQLite remembers it also of rows that are gone."""
     found = connection.execute(
         "SELECT seq FROM sqlite_sequence WHERE name = 'mail_text'"

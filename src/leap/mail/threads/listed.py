@@ -36,6 +36,27 @@ def follow_listed(connection: Connection, header_ids: Iterable[str], directory: 
         _follow(connection, wanted[first : first + SLICE], directory, own)
 
 
+def note_behind(connection: Connection, header_ids: Iterable[str]) -> None:
+    """Notes messages that came into a mailbox or left one, for `follow_behind`; those whose header record is not open
+    need no note."""
+    connection.execute(
+        "INSERT INTO mail_behind (header_id) SELECT j.value FROM json_each(?) j"
+        " WHERE EXISTS (SELECT 1 FROM mail_facts f WHERE f.header_id = j.value)",
+        (json.dumps(list(header_ids)),),
+    )
+
+
+def follow_behind(connection: Connection, directory: Directory, most: int) -> bool:
+    """Looks again at so many of the noted messages, in the order of their notes; whether there may be more."""
+    found = connection.execute(
+        "SELECT number, header_id FROM mail_behind ORDER BY number LIMIT ?", (most,)
+    ).fetchall()
+    if found:
+        follow_listed(connection, [header_id for _, header_id in found], directory)
+        connection.execute("DELETE FROM mail_behind WHERE number <= ?", (found[-1][0],))
+    return len(found) == most
+
+
 def follow_everything(connection: Connection, directory: Directory) -> None:
     """The same for all messages: the tables are new."""
     own, last = own_address(connection), ""

@@ -11,6 +11,7 @@ from leap.mail.contacts.model import ContactUse
 from leap.mail.contract import ContentUnavailable, FoundMessage, MailboxId, NoSuchMessage, RowId
 from leap.mail.reading import MessageReader
 from leap.mail.threads.asking import find_thread_ids, read_thread, read_threads
+from leap.mail.threads.behind import FollowingBehind
 from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.soledad.sqlite import Connection
 
@@ -21,6 +22,7 @@ class LocalThreads:
     """A part of `LocalAccount`."""
 
     _reader: MessageReader
+    _behind: FollowingBehind
 
     @property
     def address(self) -> str:
@@ -33,6 +35,7 @@ class LocalThreads:
         raise NotImplementedError
 
     async def thread_ids(self, row_ids: Sequence[RowId]) -> list[ThreadId]:
+        await self._behind.catch_up()
         for _ in range(2):
             found = await self._read(lambda connection: find_thread_ids(connection, row_ids))
             if any(one.gone for one in found):
@@ -48,14 +51,18 @@ class LocalThreads:
     async def threads(
         self, mailbox_id: MailboxId | None = None, limit: int = 50, offset: int = 0
     ) -> list[ThreadSummary]:
+        await self._behind.catch_up()
+
         def job(connection: Connection) -> list[ThreadSummary]:
             return read_threads(connection, mailbox_id, limit, offset)
 
         return await (self._read(job) if mailbox_id is None else self._look(mailbox_id, job))
 
     async def thread_rows(self, thread_id: ThreadId) -> list[FoundMessage]:
+        await self._behind.catch_up()
         return await self._read(lambda connection: read_thread(connection, thread_id))
 
     async def contacts(self, prefix: str = "", limit: int = 20) -> list[ContactUse]:
+        await self._behind.catch_up()
         own = canonical(self.address)
         return await self._read(lambda connection: find_contacts(connection, prefix, limit, own))

@@ -4,12 +4,15 @@
                        it counts for contacts; kept as long as the opened header record is
     mail_thread        one row a thread; `root` is the number its id is made of
     mail_thread_name   which thread the messages belong to that are named so: ids of messages here and of missing ones
+    mail_behind        messages that came or went and were not looked at since (`behind`)
     mail_contact       one row an address: counts, the newest name
     mail_contact_use   which messages those counts count
 
 Invariants:
-* They change in the transaction that changes the mailbox index or opens a header record, never by themselves.
-* `thread` is set for exactly the facts of messages that are listed, and is what `grouping` says of all of them.
+* They change in the transaction that opens a header record or follows what the one which changed the mailbox index
+  noted in `mail_behind`, never otherwise.
+* Noted messages aside, `thread` is set for exactly the facts of messages that are listed, and is what `grouping` says
+  of all those.
 * Numbers of rows are this device's own; what is answered to anybody is the same on every device with the same mail.
 """
 
@@ -46,6 +49,7 @@ _TABLES = (
         newest INTEGER NOT NULL
     ) STRICT""",
     "CREATE INDEX IF NOT EXISTS mail_thread_newest ON mail_thread (newest, root)",
+    "CREATE TABLE IF NOT EXISTS mail_behind (number INTEGER PRIMARY KEY, header_id TEXT NOT NULL) STRICT",
     "CREATE TABLE IF NOT EXISTS mail_thread_name (id INTEGER PRIMARY KEY, thread INTEGER NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS mail_contact (
         address TEXT PRIMARY KEY,
@@ -68,6 +72,7 @@ _TABLES = (
 _DERIVED = (
     "mail_thread",
     "mail_thread_name",
+    "mail_behind",
     "mail_contact",
     "mail_contact_use",
 )
@@ -84,6 +89,7 @@ def create_threads(connection: Connection) -> bool:
     for statement in (*_FACTS, *_TABLES):
         connection.execute(statement)
     if fresh:
+        connection.execute("DELETE FROM mail_behind")
         connection.execute("UPDATE mail_facts SET thread = NULL, arrived = NULL, counted = 0")
         connection.execute(
             "INSERT OR IGNORE INTO mail_header_wanted (header_id, internal_date)"
@@ -106,7 +112,8 @@ def thread_faults(connection: Connection) -> list[str]:
         (
             "Some messages are listed, but in no thread",
             "SELECT 1 FROM mail_index i WHERE i.header_id <> '' AND NOT EXISTS (SELECT 1 FROM mail_header_wanted w"
-            " WHERE w.header_id = i.header_id) AND NOT EXISTS (SELECT 1 FROM mail_facts f"
+            " WHERE w.header_id = i.header_id) AND i.header_id NOT IN (SELECT header_id FROM mail_behind)"
+            " AND NOT EXISTS (SELECT 1 FROM mail_facts f"
             " WHERE f.header_id = i.header_id AND f.thread IS NOT NULL) LIMIT 1",
         ),
         (

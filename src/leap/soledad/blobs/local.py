@@ -59,12 +59,9 @@ class LocalBlobs:
     def put_all(self, connection: Connection, blobs: Iterable[SealedBlob]) -> None:
         """Keeps new blobs, none of which the provider has."""
         new = {blob.ref.blob_id: blob for blob in blobs}
-        there = connection.execute(
-            "SELECT blob_id FROM json_each(?) j CROSS JOIN blob ON blob_id = j.value",
-            (json.dumps(list(new)),),
-        ).fetchall()
-        for (blob_id,) in there:
-            del new[blob_id]
+        for blob_id in list(new):
+            if connection.execute("SELECT 1 FROM blob WHERE blob_id = ?", (blob_id,)).fetchone():
+                del new[blob_id]
         for blob in new.values():
             if len(blob.sealed) >= FILE_SIZE:
                 self.files.write(blob.ref.blob_id, blob.sealed)

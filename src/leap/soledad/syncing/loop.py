@@ -27,6 +27,7 @@ from leap.soledad.errors import (
     Unreachable,
 )
 from leap.soledad.head import HeadRecord
+from leap.soledad.pace import Pace
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.apply import apply_set_aside
 from leap.soledad.syncing.contents import Contents
@@ -116,6 +117,7 @@ class SyncEngine:
             self.refresh_status,
             (self._deletion.hold, eviction.run_once, self._look_for_orphans),
         )
+        self._pace = Pace(gather * GATHER_LEAST)
         self._lock = asyncio.Lock()
         self._queued: asyncio.Task[SyncResult] | None = None
         self._tasks: set[asyncio.Task[SyncResult]] = set()
@@ -197,6 +199,11 @@ class SyncEngine:
 
     async def sync_log(self) -> SyncResult:
         """`sync`, without waiting for large blobs (over 4 MiB) and the rows that name them."""
+        with self._pace.hurry():
+            return await self._sync_log()
+
+    async def _sync_log(self) -> SyncResult:
+        """The same, giving way to those who write here."""
         if self._closed:
             raise NotOpen("sync was ended")
         if self._queued is None:
@@ -291,6 +298,7 @@ class SyncEngine:
             started = time.monotonic()
             batch = 0
             while time.monotonic() - started < SENDING_SECONDS:
+                await self._pace.rest()
                 count, size = await self._transfer.send_batch()
                 batch += count
                 if not count:
@@ -441,6 +449,7 @@ class SyncEngine:
 
     def _on_change(self, changes: ChangeSet) -> None:
         if not changes.from_sync and (changes.docs or changes.rows):
+            self._pace.wrote()
             self._notices.wake()
 
     async def _keep_in_step(self) -> None:
@@ -450,7 +459,7 @@ class SyncEngine:
         while True:
             self._notices.begin()
             try:
-                result = await self.sync_log()
+                result = await self._sync_log()
                 delay = FIRST_DELAY
                 pause = QUIET_POLL_SECONDS if self._notices.listening else self._poll
             except (ProviderLies, SyncStopped):
@@ -472,6 +481,7 @@ class SyncEngine:
             if self._notices.changed.is_set():
                 quiet = time.monotonic() - last_push
                 await asyncio.sleep(max(self._gather * GATHER_LEAST, self._gather - quiet))
+                await self._pace.rest()
 
     async def close(self) -> None:
         """Ends what runs; what was cut goes on next time."""

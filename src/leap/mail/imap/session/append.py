@@ -1,11 +1,11 @@
-"""APPEND, of one message or several (RFC 3501 6.3.11, RFC 3502, RFC 4315 3)."""
+"""APPEND, of one message or several, and of several commands at once (RFC 3501 6.3.11, RFC 3502, RFC 4315 3)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leap.mail.contract import AccountError, MailboxId, NewMessage
-from leap.mail.imap.session.replies import No, ok, refusal
+from leap.mail.contract import AccountError, Appended, MailboxId, NewMessage
+from leap.mail.imap.session.replies import Ended, No, ok, refusal
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.wire.commands import Append, AppendedMessage
 from leap.mail.imap.wire.numbers import format_set
@@ -19,9 +19,48 @@ async def append(session: SessionState, command: Append) -> bytes:
         done = await account.append(info.mailbox_id, new)
     except AccountError as error:
         raise refusal(error, trycreate=True) from None
-    selected = session.is_selected(info.mailbox_id)
+    _note(session, info.mailbox_id, done)
+    return _appended(done)
+
+
+async def append_together(session: SessionState, commands: Sequence[Append]) -> list[bytes | Ended]:
+    """What commands to one mailbox, which the client sent without waiting, answer: they share one transaction.
+
+    Each stands for itself all the same: where one cannot be carried out, they are carried out one by one.
+    """
+    try:
+        account = session.signed_in()
+        info = await session.find_mailbox(commands[0].mailbox, trycreate=True)
+        new = [new_messages(session, info.mailbox_id, command.messages) for command in commands]
+        done = await account.append(info.mailbox_id, [one for some in new for one in some])
+    except (Ended, AccountError):
+        return [await _alone(session, command) for command in commands]
+    _note(session, info.mailbox_id, done)
+    out: list[bytes | Ended] = []
+    first = 0
+    for some in new:
+        out.append(_appended(done[first : first + len(some)]))
+        first += len(some)
+    return out
+
+
+def _note(session: SessionState, mailbox_id: MailboxId, done: Sequence[Appended]) -> None:
+    """The session knows of what it added itself."""
+    selected = session.is_selected(mailbox_id)
     session.stale |= selected
-    session.watching.added(info.mailbox_id, [one.uid for one in done], selected)
+    session.watching.added(mailbox_id, [one.uid for one in done], selected)
+
+
+async def _alone(session: SessionState, command: Append) -> bytes | Ended:
+    try:
+        return await append(session, command)
+    except Ended as ended:
+        return ended
+    except AccountError as error:
+        return refusal(error)
+
+
+def _appended(done: Sequence[Appended]) -> bytes:
     uids = format_set(appended.uid for appended in done)
     return ok("Appended.", b"APPENDUID %d %s" % (done[0].uid_validity, uids))
 

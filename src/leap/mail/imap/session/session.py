@@ -6,7 +6,7 @@ out of `handle` or `handle_line`; a command is never answered in a state in whic
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from leap.mail.imap.session import (
     append,
@@ -24,12 +24,12 @@ from leap.mail.imap.session import (
     store,
 )
 from leap.mail.imap.session import transfer as transfers
-from leap.mail.imap.session.replies import Bad, Goodbye, ok
+from leap.mail.imap.session.replies import Bad, Ended, Goodbye, No, ok
 from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.session.uid_only import check_uids_only
 from leap.mail.imap.wire import commands as wire
 from leap.mail.imap.wire.errors import ImapSyntaxError
-from leap.mail.imap.wire.framing import Continuation, Event, RawCommand, Refused
+from leap.mail.imap.wire.framing import Continuation, Event, RawCommand, Refused, is_append
 from leap.mail.imap.wire.metadata import GetMetadata, SetMetadata
 from leap.mail.imap.wire.notify import Notify
 from leap.mail.imap.wire.parsing import parse_command, split_tag
@@ -82,6 +82,53 @@ class Session(SessionState):
         else:
             await self._command(event)
 
+    async def handle_all(self, events: Sequence[Event]) -> None:
+        """Answers events in their order; APPENDs to one mailbox which follow each other share a transaction."""
+        run: list[tuple[bytes, wire.Append]] = []
+        for event in events:
+            one = self._append_of(event)
+            if run and (one is None or one[1].mailbox != run[0][1].mailbox):
+                await self._append_all(run)
+                run = []
+            if one is None:
+                await self.handle(event)
+            else:
+                run.append(one)
+        await self._append_all(run)
+
+    def _append_of(self, event: Event) -> tuple[bytes, wire.Append] | None:
+        """The tag and command of an APPEND that can be carried out."""
+        if self.account is None or not is_append(event):
+            return None
+        try:
+            tag, command = self._parsed(event)
+        except ImapSyntaxError:
+            return None
+        return (tag, command) if isinstance(command, wire.Append) else None
+
+    def _parsed(self, raw: RawCommand) -> tuple[bytes, wire.Command]:
+        charsets = "UTF8=ACCEPT" not in self.enabled
+        return parse_command(raw, self.limits, utf8=self.utf8, charsets=charsets)
+
+    async def _append_all(self, run: Sequence[tuple[bytes, wire.Append]]) -> None:
+        async with self.turn:
+            if not self.ended and run:
+                self._bad_commands = 0
+                await self._append_each(run)
+
+    async def _append_each(self, run: Sequence[tuple[bytes, wire.Append]]) -> None:
+        if len(run) == 1:
+            await self._dispatch(*run[0])
+            return
+        done: Sequence[bytes | Ended] = ()
+        try:
+            done = await append.append_together(self, [command for _, command in run])
+        except Exception as error:
+            await self.complete(run[0][0], _raised(error))
+            run, done = run[1:], [No("Something went wrong inside the server.")] * (len(run) - 1)
+        for (tag, _), one in zip(run, done, strict=True):
+            await self.complete(tag, _raised(one) if isinstance(one, Ended) else _given(one))
+
     async def handle_line(self, line: bytes | Refused) -> None:
         """Gives the client's line to the command which awaits it."""
         async with self.turn:
@@ -111,8 +158,7 @@ class Session(SessionState):
             self._count_bad()
             return
         try:
-            charsets = "UTF8=ACCEPT" not in self.enabled
-            tag, command = parse_command(raw, self.limits, utf8=self.utf8, charsets=charsets)
+            tag, command = self._parsed(raw)
         except ImapSyntaxError as error:
             tag = split_tag(raw.text) or b"*"
             self.output.write(tag + b" BAD " + text_line(str(error)) + b"\r\n")
@@ -210,6 +256,14 @@ class Session(SessionState):
 
 async def _refused(refusal: Bad) -> bytes:
     raise refusal
+
+
+async def _given(line: bytes) -> bytes:
+    return line
+
+
+async def _raised(error: Exception) -> bytes:
+    raise error
 
 
 async def _logged_out(session: SessionState) -> bytes:

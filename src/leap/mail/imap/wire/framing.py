@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 
@@ -46,6 +46,10 @@ class Refused:
 
 
 Event = Continuation | RawCommand | Refused
+
+
+def is_append(event: Event | None) -> TypeGuard[RawCommand]:
+    return isinstance(event, RawCommand) and _APPEND.match(event.text) is not None
 
 
 class CommandReader:

@@ -1,0 +1,53 @@
+"""When work in the background may go on: it lets those who write go first, but not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+QUIET_SECONDS = 0.3  # since the last write: whoever adds message after message pauses for less
+MOST_SECONDS = 5.0  # that work waits for such a pause
+
+
+class Pace:
+    """On one event loop."""
+
+    def __init__(self, quiet: float = QUIET_SECONDS, most: float = MOST_SECONDS) -> None:
+        self._quiet = quiet
+        self._most = most
+        self._wrote_at = float("-inf")
+        self._hurrying = 0
+        self._hurried = asyncio.Event()
+
+    def wrote(self) -> None:
+        """Somebody has just written."""
+        self._wrote_at = asyncio.get_running_loop().time()
+
+    @contextlib.contextmanager
+    def hurry(self) -> Iterator[None]:
+        """Somebody waits for the work meanwhile."""
+        self._hurrying += 1
+        self._hurried.set()
+        try:
+            yield
+        finally:
+            self._hurrying -= 1
+            if not self._hurrying:
+                self._hurried.clear()
+
+    @property
+    def hurrying(self) -> bool:
+        return self._hurrying > 0
+
+    async def rest(self) -> None:
+        """Returns when nobody wrote for a moment, has written for long, or somebody waits."""
+        now = asyncio.get_running_loop().time
+        latest = now() + self._most
+        while not self._hurrying:
+            left = min(self._wrote_at + self._quiet, latest) - now()
+            if left <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._hurried.wait()
