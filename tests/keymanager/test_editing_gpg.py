@@ -60,13 +60,17 @@ def make_key(gpg: Gpg, family: str, address: str) -> SecretKey:
     """A key by gpg, some minutes old: to certify with, with subkeys to encrypt to and to sign with."""
     primary, encryption, signing = (FAMILIES | MORE_FAMILIES)[family]
     # gpg takes nothing made in its future, and edits of one second are dated a second later
-    then = time.strftime("%Y%m%dT%H%M%S", time.gmtime(time.time() - 600))
-    past = ("--faked-system-time", then, "--passphrase", "")
+    begun = time.time() - 600
+
+    def past(minutes: int) -> tuple[str, ...]:
+        then = time.strftime("%Y%m%dT%H%M%S", time.gmtime(begun + 60 * minutes))
+        return ("--faked-system-time", then, "--passphrase", "")
+
     name = f"{family} <{address}>"
-    gpg(*past, "--quick-gen-key", name, primary, "cert,sign", "100d")
+    gpg(*past(0), "--quick-gen-key", name, primary, "cert,sign", "100d")
     fingerprint = Certificate.from_bytes(gpg("--export", address)).fingerprint
-    for kind, use in ((encryption, "encr"), (signing, "sign")):
-        gpg(*past, "--quick-add-key", fingerprint, kind, use, "100d")
+    for minutes, (kind, use) in enumerate(((encryption, "encr"), (signing, "sign")), 1):
+        gpg(*past(minutes), "--quick-add-key", fingerprint, kind, use, "100d")
     return SecretKey.from_bytes(gpg("--export-secret-keys", address))
 
 

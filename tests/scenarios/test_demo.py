@@ -71,7 +71,7 @@ def test_json_describes_everything_and_nothing_is_left_running() -> None:
         assert set(account) == {"address", "passphrase", "fingerprint", "imap", "smtp"}
         assert re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", account["fingerprint"])
         for protocol in ("imap", "smtp"):
-            assert set(account[protocol]) == {"host", "port", "user", "password"}
+            assert set(account[protocol]) == {"host", "port", "user", "password", "tls"}
             assert re.fullmatch(r"[A-Za-z0-9-]{16,}", account[protocol]["password"])
     assert "Traceback" not in done.stderr
     assert not _alive(report["provider"]["pid"])
