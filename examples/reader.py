@@ -22,7 +22,7 @@ import termios
 import tty
 from pathlib import Path
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -128,8 +128,7 @@ class Reader:
 
     def draw(self, *what: RenderableType) -> None:
         self.screen.clear()
-        self.screen.print(*what, sep="\n", end="\n" if self.note else "")
-        self.screen.print(Text(plain(self.note), "yellow"), end="")
+        self.screen.print(Group(*what, Text(plain(self.note), "yellow", end="")), end="")
 
     async def run(self) -> None:
         await self.load()

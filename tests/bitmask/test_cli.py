@@ -213,6 +213,9 @@ def test_mail_is_imported_from_file_maildir_and_mbox(made: World, run: Run, tmp_
     assert boxes["Old/Mail"]["messages"] == 5
     assert boxes["Old/Mail"]["unseen"] == 4
     assert "5 messages, 4 unread" in run("mail", "status", "bob@example.test").stdout
+    for name in ("a*b", "x//y", os.fsdecode(b"\xe9")):
+        nowhere = ("mail", "import", str(mbox), *account, "--mailbox", name, "--dry-run", "--json")
+        assert as_json(run(*nowhere, code=1))["error"] == "account"
     missing = run("mail", "import", str(tmp_path / "none"), *account, code=2)
     assert "none" in missing.stderr
 
@@ -479,6 +482,7 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
         ("user", "create", "carol@example.test", "--api", "https://127.0.0.1:99999"),
         ("user", "create", "carol@example.test", "--api", ""),
         ("mail", "import", "/does/not/exist"),
+        ("mail", "export", ""),
         ("start", "--imap-port", "70000"),
     ],
 )

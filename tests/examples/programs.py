@@ -97,14 +97,20 @@ class Terminal:
 async def on_terminal(
     name: str, *arguments: str | Path, **environment: str
 ) -> AsyncIterator[Terminal]:
-    """The example `name` on a terminal of 100 by 30 characters; it is killed in the end if it still runs."""
+    """The example `name` on a terminal of 100 by 30 characters; it is killed in the end if it still runs.
+
+    COLUMNS and LINES of whoever runs the tests (pytest's workers are given 80 by 24) do not count.
+    """
     own, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    outside = {
+        name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(EXAMPLES / f"{name}.py"),
         *map(str, arguments),
-        env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", **environment},
+        env={**outside, "TERM": "xterm", "LC_ALL": "C.UTF-8", **environment},
         stdin=its,
         stdout=its,
         stderr=its,

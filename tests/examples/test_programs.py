@@ -213,7 +213,10 @@ async def test_the_reader_is_used_with_keys(
         "reader", ALICE, "--mailbox", "Reading", "--home", device.home.path,
         EDITOR=shlex.join([sys.executable, str(editor)]),
     ) as terminal:  # fmt: skip
-        await terminal.shows("*", "First heron", "Long one", "Lunch?", "Bob <bob@example.test>")
+        screen = await terminal.shows("*", "First heron", "Long one", "Lunch?", BOB)
+        head, first, *_ = screen.split("\r\n")
+        assert head == f"{ALICE}  Reading"
+        assert first.split() == ["*", "15", "Jan", "08:00", "Bob", f"<{BOB}>", "Lunch?"]
         terminal.press("\x1b[Bf")  # down, flag
         await terminal.shows("*!", "Long one")
         terminal.press("\r")

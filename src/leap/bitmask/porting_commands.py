@@ -17,17 +17,17 @@ from leap.bitmask.local_api import Command, CommandRefused, Progress, text, text
 from leap.bitmask.sentences import sentence
 from leap.mail.contract import AccountError, MailboxInfo, StorageFull
 from leap.mail.local import LocalAccount
+from leap.mail.mailboxes import check_name
 from leap.mail.porting.batches import FileBatches, MailSource
 from leap.mail.porting.eml import FolderSource
 from leap.mail.porting.exporting import ExportOptions, LineEnds, export_mail
-from leap.mail.porting.found import FileSource
 from leap.mail.porting.imap_client import ImapServerAddress
 from leap.mail.porting.imap_source import ImapSource
 from leap.mail.porting.importing import ImportOptions, import_mail
-from leap.mail.porting.maildir import MaildirSource, holds_maildirs
 from leap.mail.porting.maildir_writer import MaildirTarget
 from leap.mail.porting.mbox_kinds import KINDS, MboxKind
 from leap.mail.porting.mbox_writer import MboxTarget
+from leap.mail.porting.mixed_folders import MixedSource
 from leap.mail.porting.report import PortingReport
 from leap.mail.porting.writing import ExportTarget
 
@@ -69,8 +69,10 @@ async def import_into(
         again=bool(arguments.get("again")),
     )
     report = PortingReport()
-    source: FileSource | None = None
+    source: FolderSource | MixedSource | None = None
     with _refusals(report):
+        if options.into is not None:
+            check_name(options.into)
         if arguments.get("imap") is not None:
             mail: MailSource = ImapSource(
                 _server(arguments["imap"]),
@@ -84,7 +86,7 @@ async def import_into(
             source = await asyncio.to_thread(_source, path, kind, report)
             mail = FileBatches(source)
         await import_mail(account, mail, options, report, progress=told(progress))
-    if isinstance(source, FolderSource):
+    if source is not None:
         report.kinds.update(source.kinds)
     return {"address": account.address, "imported": report.done, **report.as_json()}
 
@@ -105,11 +107,11 @@ def _server(given: dict[str, Any]) -> ImapServerAddress:
     return ImapServerAddress(host, port, user, text(given, "password"), context, starttls)
 
 
-def _source(path: Path, kind: MboxKind | None, report: PortingReport) -> FileSource:
+def _source(path: Path, kind: MboxKind | None, report: PortingReport) -> FolderSource | MixedSource:
     path = path.resolve()  # the one link that is followed is the one a person named
     path.stat()
-    if kind is None and path.is_dir() and holds_maildirs(path):
-        return MaildirSource(path, report.tell)
+    if path.is_dir():
+        return MixedSource(path, kind, report.tell)
     return FolderSource(path, kind, report.tell)
 
 

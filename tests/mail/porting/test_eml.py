@@ -44,6 +44,11 @@ async def test_folders_and_files_become_mailboxes(tmp_path: Path, account: Owned
     assert skipped == {"Inbox.msf", "table_of_contents", "notes.txt", ".hidden"}
 
 
+async def test_an_mbox_may_begin_with_empty_lines(tmp_path: Path, account: OwnedAccount) -> None:
+    put(tmp_path / "box", b"\n\r\n" + SEPARATOR + RAW % b"one" + b"\n" + SEPARATOR + RAW % b"two")
+    assert (await bring_in(account, tmp_path)).mailboxes == {"box": 2}
+
+
 async def test_one_file_is_read_whatever_its_name(tmp_path: Path, account: OwnedAccount) -> None:
     put(tmp_path / "mail.txt", RAW % b"named")
     os.utime(tmp_path / "mail.txt", (1_000_000_000, 1_000_000_000))

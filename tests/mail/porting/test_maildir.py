@@ -8,7 +8,8 @@ from pathlib import Path
 
 from leap.mail.local import OwnedAccount
 from leap.mail.porting.found import SourceMailbox
-from leap.mail.porting.maildir import MaildirSource, holds_maildirs
+from leap.mail.porting.maildir import MaildirSource
+from tests.mail.porting.test_mbox import SEPARATOR
 from tests.mail.porting.trip import bring_in, raws, stored
 
 
@@ -61,7 +62,6 @@ def test_folders_in_folders_become_mailboxes(tmp_path: Path) -> None:
     folder(tmp_path / "Inbox")
     folder(tmp_path / "Work")
     folder(tmp_path / "Work" / "2025")
-    assert holds_maildirs(tmp_path)
     assert MaildirSource(tmp_path).mailboxes() == [
         SourceMailbox("INBOX"),
         SourceMailbox("Work"),
@@ -116,3 +116,31 @@ async def test_what_is_too_large_or_no_mail_stays_out(
     report = await bring_in(account, tmp_path, limit=1000)
     assert (report.done - 1, dict(report.odd)) == (1, {"too-large": 2, "not-mail": 2})
     assert report.refused == 4
+
+
+async def test_what_lies_beside_maildirs_is_imported_too(
+    tmp_path: Path, account: OwnedAccount
+) -> None:
+    at = tmp_path / "mail"
+    folder(at / "Work", ("cur/1:2,S", b"Subject: one\n\n"))
+    folder(at / "Work" / ".Sub.2025", ("cur/1:2,", b"Subject: two\n\n"))
+    (at / "Work" / "dovecot-uidlist").write_text("3 V1 N4\n")
+    (at / "Work" / "note.eml").write_bytes(b"Subject: five\n\n")
+    (at / "Old").mkdir()
+    (at / "Old" / "box").write_bytes(SEPARATOR + b"Subject: three\n\n")
+    (at / "Old" / "letter.eml").write_bytes(b"Subject: four\n\n")
+    (at / "notes.txt").write_text("To do: nothing\n")
+    (at / "link").symlink_to(at)
+    report = await bring_in(account, at)
+    assert report.mailboxes == {"Work": 2, "Work/Sub/2025": 1, "Old": 1, "Old/box": 1}
+    assert dict(report.odd) == {"skipped": 1, "unreadable": 1}
+    assert (await bring_in(account, at)).done == 0
+
+
+async def test_a_folder_named_in_latin_1_keeps_its_name(
+    tmp_path: Path, account: OwnedAccount
+) -> None:
+    folder(
+        Path(os.fsdecode(bytes(tmp_path) + b"/mail/Gr\xfc\xdfe")), ("new/1", b"Subject: one\n\n")
+    )
+    assert (await bring_in(account, tmp_path / "mail")).mailboxes == {"Grüße": 1}

@@ -11,8 +11,8 @@ from leap.mail.porting.eml import FolderSource
 from leap.mail.porting.exporting import ExportOptions, LineEnds, export_mail
 from leap.mail.porting.found import FileSource
 from leap.mail.porting.importing import ImportOptions, import_mail
-from leap.mail.porting.maildir import MaildirSource, holds_maildirs
 from leap.mail.porting.maildir_writer import MaildirTarget
+from leap.mail.porting.mixed_folders import MixedSource
 from leap.mail.porting.report import PortingReport
 from leap.mail.porting.writing import ExportTarget
 
@@ -35,7 +35,7 @@ async def bring_in(
     report = PortingReport()
     source = where
     if isinstance(source, Path):
-        kind = MaildirSource if source.is_dir() and holds_maildirs(source) else FolderSource
+        kind = MixedSource if source.is_dir() else FolderSource
         source = kind(source, tell=report.tell)
     options = ImportOptions(into=into, dry_run=dry_run, again=again, limit=limit)
     await import_mail(account, FileBatches(source), options, report)

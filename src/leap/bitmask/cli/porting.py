@@ -157,7 +157,7 @@ def _server(
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", metavar="PATH", type=click.Path())
 @click.option(
     "--format",
     "to",
@@ -183,7 +183,7 @@ def _server(
 @pass_home
 def export(
     home: Home,
-    path: Path,
+    path: str,
     to: str,
     address: str | None,
     mailbox: str | None,
@@ -197,8 +197,10 @@ def export(
     """Write all mail to PATH, not encrypted. Run again, it adds what is new."""
     if status and to != "mbox":
         raise click.UsageError("--status is for --format mbox; a Maildir has flags in its names.")
+    if not path:  # which would be the working folder, to Path
+        raise click.UsageError("Name a PATH.")
     arguments = {
-        "path": str(path.expanduser().absolute()),
+        "path": str(Path(path).expanduser().absolute()),
         "format": to,
         "mailbox": mailbox,
         "line_ends": line_ends,

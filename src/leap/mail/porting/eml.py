@@ -9,7 +9,7 @@ Apple Mail's
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from leap.mail.porting.found import Found, Oddity, SourceMailbox, Tell, shown_path
@@ -29,10 +29,17 @@ def one_message(path: Path, limit: int, tell: Tell) -> Iterator[Found]:
 
 
 class FolderSource:
-    """One file, or all files at and below a folder."""
+    """One file, or all files at and below a folder.
+
+    `is_other`: whether a folder is one of another kind, in which only what is mail by its name or beginning counts.
+    """
 
     def __init__(
-        self, root: Path, kind: MboxKind | None = None, tell: Tell = lambda _: None
+        self,
+        root: Path,
+        kind: MboxKind | None = None,
+        tell: Tell = lambda _: None,
+        is_other: Callable[[Path], bool] = lambda _: False,
     ) -> None:
         self._kind = kind
         self.kinds: dict[str, str] = {}  # what each mbox was read as
@@ -41,9 +48,12 @@ class FolderSource:
             self._files[folder_of(())] = [root]
             return
         for folder, levels, _, names in walk(root, tell):
+            programs_own = is_other(folder)
             for name in names:
                 path = folder / name
                 beginning = _beginning(path)
+                if programs_own and not (is_mbox(beginning) or name.lower().endswith(".eml")):
+                    continue
                 if name.startswith(".") or not _holds_mail(name, beginning):
                     tell(Oddity("skipped", shown_path(path), "It is no mail by its name."))
                     continue
@@ -54,7 +64,7 @@ class FolderSource:
         return list(self._files)
 
     def messages(self, mailbox: SourceMailbox, tell: Tell, limit: int) -> Iterator[Found]:
-        for path in self._files[mailbox]:
+        for path in self._files.get(mailbox, ()):
             if not is_mbox(_beginning(path)):
                 yield from one_message(path, limit, tell)
                 continue

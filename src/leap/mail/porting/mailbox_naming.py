@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from leap.mail.imap.wire.errors import ImapSyntaxError
@@ -40,7 +41,13 @@ def decoded_level(level: str) -> str:
 
 
 def usable_level(level: str) -> str:
-    """One level of a mailbox name, near to what it was: what no name may hold becomes "_"."""
+    """One level of a mailbox name, near to what it was: what no name may hold becomes "_".
+
+    Octets of a file's name that are no UTF-8 are taken as Latin-1.
+    """
+    if any("\udc80" <= c <= "\udcff" for c in level):  # PEP 383
+        with contextlib.suppress(UnicodeEncodeError):  # other surrogates are nobody's octets
+            level = level.encode("utf-8", "surrogateescape").decode("latin-1")
     kept = "".join("_" if _is_bad(c) else c for c in level).strip()
     cut = kept.encode("utf-8")[:_LEVEL_OCTETS].decode("utf-8", "ignore").strip()
     return cut or "_"

@@ -34,14 +34,6 @@ def is_maildir(folder: Path) -> bool:
     return (folder / "cur").is_dir() or (folder / "new").is_dir()
 
 
-def holds_maildirs(folder: Path) -> bool:
-    """Whether it is a Maildir, or a folder in which Maildirs are (looks three levels deep)."""
-    if is_maildir(folder):
-        return True
-    found = walk(folder, lambda _: None)
-    return any(is_maildir(at) for at, levels, _, _ in found if len(levels) <= 3)
-
-
 class MaildirSource:
     """The Maildirs at and below a folder."""
 
@@ -54,7 +46,7 @@ class MaildirSource:
         return list(self._folders)
 
     def messages(self, mailbox: SourceMailbox, tell: Tell, limit: int) -> Iterator[Found]:
-        for folder in self._folders[mailbox]:
+        for folder in self._folders.get(mailbox, ()):
             keywords = read_keywords(folder)
             for part in ("cur", "new"):
                 if not (folder / part).is_dir():
@@ -77,13 +69,15 @@ class MaildirSource:
 def _maildirs(root: Path, tell: Tell) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """(folder, levels of its mailbox), the root first."""
     for folder, levels, folders, _ in walk(root, tell):
+        above = _without_inbox(levels)
         if is_maildir(folder):
-            yield folder, _without_inbox(levels)
-        if not levels:
-            for name in folders:
-                # Maildir++: the folders of a Maildir lie flat in it, the levels divided by dots
-                if name.startswith(".") and name.strip(".") and is_maildir(root / name):
-                    yield root / name, tuple(decoded_level(level) for level in name[1:].split("."))
+            yield folder, above
+        elif levels:
+            continue
+        for name in folders:
+            # Maildir++: the folders of a Maildir lie flat in it, the levels divided by dots
+            if name.startswith(".") and name.strip(".") and is_maildir(folder / name):
+                yield folder / name, (*above, *map(decoded_level, name[1:].split(".")))
 
 
 def _without_inbox(levels: tuple[str, ...]) -> tuple[str, ...]:

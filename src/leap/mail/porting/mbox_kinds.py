@@ -57,8 +57,8 @@ def is_field(line: bytes) -> bool:
 
 
 def is_mbox(beginning: bytes) -> bool:
-    """Whether a file that begins so is an mbox."""
-    line, newline, rest = beginning.removeprefix(MARK).partition(b"\n")
+    """Whether a file that begins so is an mbox. Empty lines before the first message are in many of them."""
+    line, newline, rest = beginning.removeprefix(MARK).lstrip(b"\r\n").partition(b"\n")
     return line.startswith(b"From ") and (is_dated(line) or (bool(newline) and is_field(rest)))
 
 
