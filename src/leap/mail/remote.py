@@ -127,12 +127,11 @@ class RemoteAccount(RemoteOutbox, RemoteThreads, RemoteSorting, RemoteAnnotation
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 reader, writer = await asyncio.open_unix_connection(str(path))
-                try:
+                with contextlib.ExitStack() as on_failure:
+                    on_failure.callback(writer.close)
                     writer.write(pack(Hello(VERSION, token, address)))
                     greeting = _greeting.decode(await read_frame(reader))
-                except BaseException:
-                    writer.close()
-                    raise
+                    on_failure.pop_all()
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             raise AccountUnavailable(
                 "No bitmask daemon answers; start it with `bitmask start`."
