@@ -237,6 +237,22 @@ def imap_kills(count: int, seed: int) -> str:
     return "; ".join(told)
 
 
+def properties(count: int, seed: int) -> str:
+    """Every property that `make test` tries with few examples, with `count` times as many."""
+    import os
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "hypothesis", f"--hypothesis-seed={seed}"],
+        cwd=RESULTS.parent.parent,
+        env={**os.environ, "EXAMPLES_TIMES": str(count)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return f"{done.stdout.splitlines()[-1].split(',')[0]} with {count} times the examples"
+
+
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "kills": (kills, 500),
     "openpgp": (openpgp, 100_000),
@@ -251,6 +267,7 @@ RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "imap-stress": (imap_stress, 600),
     "imap-fuzz": (imap_fuzz, 5_000),
     "imap-kills": (imap_kills, 100),
+    "properties": (properties, 20),
 }
 
 

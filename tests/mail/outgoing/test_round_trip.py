@@ -143,7 +143,7 @@ _LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(_LINES, max_size=8).map(b"".join))
 @example(b"\r \r\n")
 def test_any_lines_come_back_exactly(raw: bytes) -> None:
@@ -155,7 +155,7 @@ def test_any_lines_come_back_exactly(raw: bytes) -> None:
     assert restored.added == b"".join(one.added)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_come_back_exactly_and_restore_takes_any_bytes(raw: bytes) -> None:
     one = submitted(raw)
@@ -169,7 +169,7 @@ def test_any_bytes_come_back_exactly_and_restore_takes_any_bytes(raw: bytes) -> 
     assemble(raw, payload)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.text(max_size=200), st.sampled_from(["From", "To", "Cc", "Date", "Message-ID", "Subject"])
 )
