@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -49,6 +50,18 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
     sys.dont_write_bytecode, sys.pycache_prefix = False, str(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Properties are tried with few examples; `make soak ARGS=properties` asks for many times as many."""
+    times = int(os.environ.get("EXAMPLES_TIMES", "1"))
+    for item in items if times > 1 else ():
+        test = getattr(getattr(item, "obj", None), "__func__", getattr(item, "obj", None))
+        if is_hypothesis_test(test):
+            few = getattr(test, "_hypothesis_internal_use_settings", settings())
+            test._hypothesis_internal_use_settings = settings(
+                few, max_examples=few.max_examples * times
+            )
 
 
 @pytest.hookimpl(wrapper=True)

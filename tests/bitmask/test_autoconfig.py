@@ -142,7 +142,7 @@ async def test_there_are_not_more_conversations_than_it_wants(server: Autoconfig
         pass
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(st.binary(max_size=200))
 async def test_any_octets_get_an_answer(data: bytes) -> None:
     server = AutoconfigServer(lambda: ACCOUNTS, IMAP, SMTP)

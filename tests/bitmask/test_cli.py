@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from leap.mail import Account, SyncProgress
+from tests.bitmask.command import BITMASK, bitmask
 from tests.scenarios.world import World, world
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-BITMASK = str(Path(sys.executable).parent / "bitmask")
 PASSPHRASE = "correct horse battery"
 
 
@@ -35,17 +35,7 @@ def run(made: World) -> Iterator[Run]:
     home = made.folder / "home"
 
     def run(*arguments: str, stdin: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [BITMASK, *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, "BITMASK_HOME": str(home)},
-        )
-        assert done.returncode == code, (arguments, done.stdout, done.stderr)
-        assert "Traceback" not in done.stdout + done.stderr
-        return done
+        return bitmask(home, *arguments, stdin=stdin, code=code)
 
     yield run
     run("stop")
@@ -290,11 +280,9 @@ def test_mail_is_found_and_shown(run: Run, tmp_path: Path) -> None:
     assert "It stands\nstill." in shown
     assert "Attachment 2: wing.bin" in shown
     for option, octets in ((["--raw"], LETTER), (["--part", "2"], b"\0\1\2")):
-        assert run(
-            "mail", "show", message["id"], *option, *account
-        ).stdout.encode() == octets.replace(b"\r\n", b"\n")
+        assert run("mail", "show", message["id"], *option, *account).stdout.encode() == octets
     head = run("mail", "show", message["id"], "--headers", *account).stdout
-    assert head.endswith('boundary="b"\n\n')
+    assert head.endswith('boundary="b"\r\n\r\n')
     assert as_json(run("mail", "show", message["id"], *account, "--json"))["parts"][1]["size"] == 3
     assert "no part 7" in run("mail", "show", message["id"], "--part", "7", *account, code=1).stderr
     assert "no message" in run("mail", "show", "ffffffffff", *account, code=1).stderr

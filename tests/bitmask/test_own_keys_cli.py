@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import smtplib
 import ssl
-import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from leap.bitmask.cli.main import run
 from leap.keymanager.openpgp import Certificate, encrypt, generate, read_certificates
 from leap.keymanager.openpgp.algorithms import ML_KEM
 from leap.keymanager.wkd_names import direct_path
+from tests.bitmask.command import bitmask
 from tests.conftest import needs_program
 from tests.keymanager.conftest import Gpg
 from tests.scenarios.world import PASSPHRASES, Device, World, world
@@ -32,14 +29,6 @@ DAVE = "dave@example.test"
 OLD = "alice@old.test"
 KEY_PASSPHRASE, BACKUP_PASSPHRASE = "of the key of old", "of the backup alone"
 DAY = 24 * 3600
-BITMASK = "bitmask"
-
-
-class Terminal(io.StringIO):
-    """Standard input with a person at it."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 class Desk:
@@ -52,18 +41,10 @@ class Desk:
     def __call__(
         self, *arguments: str, stdin: str = "", code: int = 0, terminal: bool = False
     ) -> str:
-        """The command as a process would run it, within this one: what it says, after checking its exit code."""
-        out, error = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(error):
-            patched.setattr(
-                sys, "argv", [BITMASK, "--home", str(self.device.home.path), *arguments]
-            )
-            patched.setattr(sys, "stdin", Terminal(stdin) if terminal else io.StringIO(stdin))
-            with pytest.raises(SystemExit) as ended:
-                run()
-        said = out.getvalue() + error.getvalue()
-        assert ended.value.code == code, (arguments, said)
-        return said
+        """What the command says, after checking its exit code."""
+        home = self.device.home.path
+        done = bitmask(home, *arguments, stdin=stdin, code=code, terminal=terminal)
+        return done.stdout + done.stderr
 
     def json(self, *arguments: str, stdin: str = "", code: int = 0) -> Any:
         return json.loads(self(*arguments, "--json", stdin=stdin, code=code).splitlines()[0])

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.bitmask.command import bitmask
 from tests.scenarios.world import Device, World, append, fetched, world
 
-BITMASK = str(Path(sys.executable).parent / "bitmask")
 ALICE = "alice@example.test"
 BODIES = [os.urandom(30_000).hex().encode() for _ in range(3)]
 
@@ -27,14 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def contents(device: Device, *options: str, code: int = 0) -> Any:
-    done = subprocess.run(
-        [BITMASK, "--home", str(device.home.path), "sync", "contents", *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == code, (done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
+    done = bitmask(device.home.path, "sync", "contents", *options, code=code)
     return json.loads(done.stdout) if "--json" in options else done.stdout + done.stderr
 
 

@@ -101,7 +101,7 @@ def test_a_revocation_of_another_key_is_not_taken_for_ones_own(both: list[Kept])
     assert revocation == ""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(at=st.integers(0, 10_000), octet=st.integers(0, 255), cut=st.booleans())
 def test_damaged_files_raise_only_what_is_announced(
     clear: bytes, at: int, octet: int, cut: bool

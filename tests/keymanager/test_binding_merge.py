@@ -239,7 +239,7 @@ def after(binding: Binding, happened: list[tuple[str, ...]], when: int) -> Bindi
     return binding
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(events, events, events, st.integers(0, 50))
 def test_random_edits_of_two_devices(
     before: list[tuple[str, ...]],

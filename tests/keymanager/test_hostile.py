@@ -246,7 +246,7 @@ def test_armor_comes_back(data: bytes) -> None:
     assert dearmor(armor_message(data)).endswith(data)
 
 
-@settings(max_examples=300)
+@settings(max_examples=60)
 @given(
     st.text("Az9+/= \r\n\t-_:.\x00é", max_size=12) | st.from_regex(r"[A-Za-z0-9+/\n]{0,80}={0,3}")
 )
@@ -289,7 +289,7 @@ def test_the_checksum_is_the_standards() -> None:
         assert crc24(data) == value
 
 
-@settings(max_examples=300)
+@settings(max_examples=60)
 @given(st.binary(max_size=200))
 def test_any_octets_give_packets_or_our_error(data: bytes) -> None:
     for read in (dearmor, read_certificates, read_secret_keys, read_signatures, recipients_of):
@@ -304,7 +304,7 @@ def test_any_octets_give_packets_or_our_error(data: bytes) -> None:
         pass
 
 
-@settings(max_examples=200)
+@settings(max_examples=40)
 @given(st.binary(max_size=200), st.sampled_from([1, 2, 5, 6, 8, 11, 13, 14, 18]))
 def test_any_packet_body_gives_our_error(body: bytes, tag: int) -> None:
     for data in (packet(tag, body), packet(tag, b"\x04" + body), packet(tag, b"\x06" + body)):

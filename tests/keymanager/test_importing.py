@@ -117,7 +117,7 @@ async def test_all_keys_are_exported_as_gpg_reads_them_and_imported_as_gpg_write
 
 
 @settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -250,7 +250,7 @@ class MailConvergence(RuleBasedStateMachine):
 
 
 MailConvergence.TestCase.settings = settings(
-    max_examples=6,
+    max_examples=4,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),

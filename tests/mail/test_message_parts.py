@@ -217,7 +217,7 @@ async def test_the_envelope_is_told_as_values(account: Account) -> None:
     assert (envelope.message_id, envelope.in_reply_to) == ("<1@x>", ("<0@x>", "<a@x>"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_envelope_that_is_made_is_read(noise: bytes) -> None:
     raw = b"Subject: a\r\nFrom: " + noise + b"\r\nTo: x@y\r\n\r\n"
@@ -227,7 +227,7 @@ def test_any_envelope_that_is_made_is_read(noise: bytes) -> None:
     read_envelope(noise)  # never raises
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.binary(max_size=120)
     | st.text("QUJD+/= \r\n-_\x00", max_size=120).map(str.encode)

@@ -30,7 +30,7 @@ def test_it_knows_what_opening_a_mailbox_asks() -> None:
     assert RowList([row(1, "\\Seen")]).first_unseen is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 40)), st.sets(st.integers(1, 30)))
 def test_what_follows_changes_is_what_a_new_list_would_be(
     before: set[int], changed: set[int], gone: set[int]

@@ -422,7 +422,7 @@ def test_a_key_file_that_is_damaged_is_not_replaced(tmp_path: Path) -> None:
         load_key(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 10_000), st.floats(0, 1))
 def test_a_pause_is_never_short_nor_endless(attempts: int, chance: float) -> None:
     schedule = Schedule()
@@ -444,7 +444,7 @@ def test_the_status_is_always_a_permanent_one(answer: str, status: str) -> None:
     assert status_of(answer) == status
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_original_breaks_a_report(header: bytes) -> None:
     raw = failure_report(

@@ -39,7 +39,7 @@ def test_every_kind_of_peer_has_a_form(peer: str, shown: bytes) -> None:
     assert shown in received(Session(peer=peer, helo="c"), by="m", mail_id="i", now=NOW)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text(max_size=40))
 def test_no_name_breaks_out_of_the_field(helo: str) -> None:
     field = received(Session(peer="192.0.2.7", helo=helo), by="m.test", mail_id="i", now=NOW)

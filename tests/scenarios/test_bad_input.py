@@ -54,9 +54,10 @@ def device(made: World) -> Device:
     return made.devices[0]
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
-    home = tmp_path / "home"
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of somebody who never gets an account here; its daemon runs from the first command on."""
+    home = tmp_path_factory.mktemp("nobody") / "home"
     yield home
     bitmask(home, "stop")
 
@@ -121,11 +122,11 @@ def test_an_unknown_account_sounds_like_a_wrong_passphrase(made: World, home: Pa
     one_sentence(done, 3, "passphrase")
 
 
-def test_a_port_in_use(home: Path) -> None:
+def test_a_port_in_use(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        done = bitmask(home, "start", "--imap-port", str(taken.getsockname()[1]))
+        done = bitmask(tmp_path / "home", "start", "--imap-port", str(taken.getsockname()[1]))
     one_sentence(done, 7, "port", "IMAP")
 
 
@@ -148,9 +149,9 @@ def test_a_provider_port_in_use(tmp_path: Path) -> None:
     assert "port" in done.stderr.lower()
 
 
-def test_no_daemon(home: Path) -> None:
-    one_sentence(bitmask(home, "mail", "settings"), 1, "account")
-    assert "not running" in bitmask(home, "status").stdout
+def test_no_daemon(tmp_path: Path) -> None:
+    one_sentence(bitmask(tmp_path, "mail", "settings"), 1, "account")
+    assert "not running" in bitmask(tmp_path, "status").stdout
 
 
 def test_malformed_smtp_lines_get_replies_and_the_session_goes_on(device: Device) -> None:
@@ -335,19 +336,16 @@ def test_a_second_daemon_on_one_home_is_refused(device: Device) -> None:
         again.start()
 
 
-def test_logging_out_ends_sessions_and_locks_the_account(tmp_path: Path) -> None:
-    with world(tmp_path) as made:
-        device = made.device("laptop")
-        device.create("bob")
-        with device.imap("bob") as imap:
-            imap.select("INBOX")
-            assert device.ask("user-logout", address="bob@example.test") == {"revoked": True}
-            with pytest.raises((imaplib.IMAP4.abort, OSError)):  # BYE, then nothing
-                list(iter(imap.noop, None))
-        with pytest.raises(imaplib.IMAP4.error), device.imap("bob"):
-            pass
-        with pytest.raises(ControlError):
-            device.ask("mail-status", address="bob@example.test")
-        device.ask("user-auth", address="bob@example.test", passphrase=PASSPHRASES["bob"])
-        with device.imap("bob") as imap:
-            assert imap.select("INBOX")[0] == "OK"
+def test_logging_out_ends_sessions_and_locks_the_account(device: Device) -> None:
+    with device.imap("bob") as imap:
+        imap.select("INBOX")
+        assert device.ask("user-logout", address="bob@example.test") == {"revoked": True}
+        with pytest.raises((imaplib.IMAP4.abort, OSError)):  # BYE, then nothing
+            list(iter(imap.noop, None))
+    with pytest.raises(imaplib.IMAP4.error), device.imap("bob"):
+        pass
+    with pytest.raises(ControlError):
+        device.ask("mail-status", address="bob@example.test")
+    device.ask("user-auth", address="bob@example.test", passphrase=PASSPHRASES["bob"])
+    with device.imap("bob") as imap:
+        assert imap.select("INBOX")[0] == "OK"

@@ -69,7 +69,7 @@ def messages(count: int, seed: int) -> str:
 
 
 def corpus(count: int, seed: int) -> str:
-    """Every mail of the shared corpus and its mboxes asked everything, into an account and back; `count` rounds."""
+    """The shared corpus asked everything, encrypted and opened, and into an account and back."""
     import asyncio
     import tempfile
 
@@ -80,8 +80,10 @@ def corpus(count: int, seed: int) -> str:
         kept_exactly,
         mbox_mails,
     )
+    from tests.mail.outgoing.test_round_trip import play_corpus
 
     folder = SHARED / "corpus"
+    play_corpus(folder, 1)
     raws = [*corpus_mails(folder).values(), *mbox_mails(folder).values()]
     for raw in raws:
         ask_everything(raw)
@@ -237,6 +239,22 @@ def imap_kills(count: int, seed: int) -> str:
     return "; ".join(told)
 
 
+def properties(count: int, seed: int) -> str:
+    """Every property that `make test` tries with few examples, with `count` times as many."""
+    import os
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "hypothesis", f"--hypothesis-seed={seed}"],
+        cwd=RESULTS.parent.parent,
+        env={**os.environ, "EXAMPLES_TIMES": str(count)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return f"{done.stdout.splitlines()[-1].split(',')[0]} with {count} times the examples"
+
+
 RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "kills": (kills, 500),
     "openpgp": (openpgp, 100_000),
@@ -251,6 +269,7 @@ RUNS: dict[str, tuple[Callable[[int, int], str], int]] = {
     "imap-stress": (imap_stress, 600),
     "imap-fuzz": (imap_fuzz, 5_000),
     "imap-kills": (imap_kills, 100),
+    "properties": (properties, 20),
 }
 
 

@@ -176,7 +176,7 @@ def test_a_cut_blob_is_found_even_by_range():
 
 
 @given(st.binary(max_size=400), st.integers(min_value=0, max_value=10**6))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_bytes_from_outside_raise_only_theirs(data, size):
     ref = BlobRef("0" * 32, hashlib.sha256(data).hexdigest(), size)
     check_whole(data, ref)

@@ -36,7 +36,7 @@ def sealed_note(text: bytes = b"the cat is in the garden") -> bytes:
 
 
 @given(st.binary(max_size=5_000), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_what_is_sealed_opens_in_its_place(plaintext, compress):
     sealed = seal(plaintext, **PLACE, epoch=EPOCH, compress=compress)
     assert open_envelope(sealed, **PLACE, epochs=EPOCHS) == plaintext
@@ -152,7 +152,7 @@ def test_a_frame_that_claims_too_much_is_refused_before_it_is_unpacked():
 
 
 @given(st.binary(max_size=2_000))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_bytes_from_outside_raise_only_theirs(data):
     with pytest.raises((ForgedEnvelope, UnknownSuite)):
         open_envelope(data, **PLACE, epochs=EPOCHS)

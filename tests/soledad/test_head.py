@@ -267,7 +267,7 @@ def test_a_record_that_contradicts_itself_is_neither_signed_nor_accepted(change)
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_bytes_from_outside_raise_only_theirs(data):
     with pytest.raises((ForgedEnvelope, UnknownSuite)):
         open_head(data, KEYSET, EPOCHS, ACCOUNT)
@@ -358,7 +358,7 @@ def test_an_idle_device_signs_a_head_without_items(laptop, phone):
         max_size=40,
     )
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_honest_devices_never_see_an_alarm(steps):
     """Any mix of commits, pulls, lost replies and refused commits under an honest provider."""
     actors = [Actor(keys) for keys in (LAPTOP, PHONE, TABLET)]

@@ -56,7 +56,7 @@ def test_cut_mail_does_not_open():
 
 
 @given(st.binary(max_size=1_500))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_bytes_from_outside_raise_only_theirs(data):
     for sealed in (data, bytes([1]) + bytes.fromhex(NEW.key_id) + data):
         with pytest.raises((ForgedEnvelope, UnknownSuite)):

@@ -61,7 +61,7 @@ def test_a_root_key_signs_only_its_own_keyset():
 
 
 @given(st.integers(min_value=0), st.integers(min_value=1, max_value=255))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_octet_is_authenticated(position, change):
     altered = bytearray(SIGNED)
     altered[position % len(altered)] ^= change
@@ -71,7 +71,7 @@ def test_every_octet_is_authenticated(position, change):
 
 
 @given(st.binary(max_size=500))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_bytes_from_outside_raise_only_theirs(data):
     for pinned in (ALICE.root_public, None):
         with pytest.raises(BadKeyset):

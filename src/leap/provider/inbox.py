@@ -187,15 +187,14 @@ class Inbox:
 
         def write() -> list[str | None]:
             files: list[str | None] = []
-            try:
+            with contextlib.ExitStack() as on_failure:
                 for delivery in deliveries:
-                    large = len(delivery.sealed) >= INLINE_BYTES
-                    files.append(write_sealed(self._files, delivery.sealed) if large else None)
-            except BaseException:
-                for file in files:
-                    if file is not None:
-                        self._files.remove(file)
-                raise
+                    file = None
+                    if len(delivery.sealed) >= INLINE_BYTES:
+                        file = write_sealed(self._files, delivery.sealed)
+                        on_failure.callback(self._files.remove, file)
+                    files.append(file)
+                on_failure.pop_all()
             return files
 
         return await asyncio.to_thread(write)

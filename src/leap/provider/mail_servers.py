@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -110,13 +111,12 @@ async def start_mail(
         )
 
     mx_server = await serve_smtp(mx_handler, mx_config(hostname, tls), *mx)
-    try:
+    async with contextlib.AsyncExitStack() as on_failure:
+        on_failure.push_async_callback(mx_server.close)
         submission_server = await serve_smtp(
             submission_handler, submission_config(hostname, tls), *submission
         )
-    except BaseException:
-        await mx_server.close()
-        raise
+        on_failure.pop_all()
     worker.start()
     return MailServers(mx_server, submission_server, worker)
 

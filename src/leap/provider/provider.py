@@ -96,13 +96,12 @@ class Provider:
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         db = await Database.open(folder / "provider.sqlite", key=None, readers=READERS)
-        try:
+        async with contextlib.AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(db.close)
             secret = await db.write(_prepare, durable=True)
             await asyncio.to_thread(sync_folder, folder)  # the names of database and WAL
             files = await asyncio.to_thread(FileStore, folder / "blobs")
-        except BaseException:
-            await db.close()
-            raise
+            on_failure.pop_all()
         room = Room(folder)
         return cls(db, files, room, domain.lower(), secret, signup_open=signup_open, now=now)
 

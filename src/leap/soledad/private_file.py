@@ -5,6 +5,7 @@ Pure but for the disk: the provider and the daemon use it too.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -17,15 +18,14 @@ def write_private(path: Path, data: bytes) -> None:
     """Replaces a file (mode 0600) so that a crash leaves the old one or the new one, durably."""
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(new.unlink, missing_ok=True)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+        on_failure.pop_all()
     sync_folder(path.parent)
 
 

@@ -101,15 +101,13 @@ class Database:
         self.commits = 0  # how many transactions the writer committed, for tests and metrics
         self._local = threading.local()
         self._read_connections: list[Any] = []
-        try:
-            with _named_errors():
-                _make_file(path, encrypted=key is not None)
-                self._writer: Any = self._connect(WRITER_CACHE_KIB)
-                self._check_cipher()
-                sync_folder(path.parent)
-        except BaseException:
-            os.close(self._lock)
-            raise
+        with contextlib.ExitStack() as on_failure, _named_errors():
+            on_failure.callback(os.close, self._lock)
+            _make_file(path, encrypted=key is not None)
+            self._writer: Any = self._connect(WRITER_CACHE_KIB)
+            self._check_cipher()
+            sync_folder(path.parent)
+            on_failure.pop_all()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="sqlite-read")
         self._thread = threading.Thread(target=self._run, name="sqlite-write", daemon=True)
         self._thread.start()
@@ -167,7 +165,8 @@ class Database:
         connection = dbapi2.connect(
             str(self.path), isolation_level=None, check_same_thread=False, timeout=10.0
         )
-        try:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(connection.close)
             connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to standard error
             if self._key is not None:
                 connection.execute(f"PRAGMA key = \"x'{self._key.hex()}'\"")
@@ -180,9 +179,7 @@ class Database:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA cache_size = -{cache_kib}")
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        except BaseException:
-            connection.close()
-            raise
+            on_failure.pop_all()
         return connection
 
     def _check_cipher(self) -> None:
@@ -264,7 +261,7 @@ class Database:
                         self._gather(waiting)
                 connection.execute("COMMIT")
                 self.commits += 1
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, those who wait in the event loop learn it
             if connection.in_transaction:
                 with contextlib.suppress(dbapi2.Error):
                     connection.execute("ROLLBACK")
@@ -281,7 +278,7 @@ class Database:
         try:
             with _named_errors():
                 entry.result = entry.run(connection)
-        except BaseException as error:
+        except BaseException as error:  # raised again where the job came from
             entry.error = error
             if connection.in_transaction:
                 connection.execute("ROLLBACK TO job")

@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -126,11 +127,10 @@ class Soledad(DocumentStore):
             store._load(connection)
             store.blobs.sweep(connection)
 
-        try:
+        async with contextlib.AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(database.close)
             await database.write(prepare)
-        except BaseException:
-            await database.close()
-            raise
+            on_failure.pop_all()
         return store
 
     def _load(self, connection: Connection) -> None:

@@ -200,7 +200,7 @@ _PEERS = st.builds(
 
 
 @given(_PEERS, _PEERS, _PEERS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_devices_end_with_the_same_in_whatever_order_they_merge(a: Peer, b: Peer, c: Peer) -> None:
     assert join(a, b) == join(b, a)
     assert join(join(a, b), c) == join(a, join(b, c))
@@ -214,7 +214,7 @@ _MAILS = st.lists(
 
 
 @given(_MAILS, st.integers(0, 8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_two_devices_that_read_half_of_the_mail_each_know_what_one_would(
     mails: list[tuple[int, bytes | None, bool]], half: int
 ) -> None:

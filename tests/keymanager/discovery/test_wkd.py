@@ -453,7 +453,7 @@ def test_policy_files() -> None:
     assert policy_url("example.org", advanced=True).endswith("/example.org/policy")
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.text(max_size=80))
 def test_any_text_is_a_domain_or_none(text: str) -> None:
     name = ascii_domain(text)

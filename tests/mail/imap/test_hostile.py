@@ -93,7 +93,7 @@ COMMANDS = st.sampled_from(
 
 
 @given(st.lists(st.one_of(COMMANDS, st.lists(TOKENS, max_size=8).map(b"".join)), max_size=25))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_session_answers_every_command_once(commands: list[bytes]) -> None:
     async def run() -> None:
         account = MemoryAccount()

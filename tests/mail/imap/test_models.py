@@ -89,7 +89,7 @@ ACTS = st.sampled_from(
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), ACTS), max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_model_comes_out_true(acts: list[tuple[int, bytes]]) -> None:
     async def run() -> None:
         account = MemoryAccount()

@@ -11,35 +11,15 @@ import os
 import pty
 import struct
 import termios
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-
-from leap.mail.contract import INBOX, AccountBackend, MailboxId
-from leap.mail.imap import ImapServer, serve_imap
+from leap.mail.contract import INBOX, MailboxId
+from leap.mail.imap import ImapServer
 from leap.mail.memory import MemoryAccount
 from tests.conftest import needs_program
 from tests.mail.imap.talk import PASSWORD, USER, fill, mail
 
 PATIENCE = 60
-
-
-@pytest.fixture
-async def account() -> AsyncIterator[MemoryAccount]:
-    account = MemoryAccount()
-    yield account
-    await account.close()
-
-
-@pytest.fixture
-async def server(account: MemoryAccount) -> AsyncIterator[ImapServer]:
-    async def authenticate(user: str, password: str) -> AccountBackend | None:
-        return account if (user, password) == (USER, PASSWORD) else None
-
-    server = await serve_imap(authenticate)
-    yield server
-    await server.close()
 
 
 async def run(arguments: list[str], home: Path) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from leap.mail.contract import INBOX, AccountBackend
-from leap.mail.imap import ImapServer, serve_imap
+from leap.mail.contract import INBOX
+from leap.mail.imap import ImapServer
 from leap.mail.memory import MemoryAccount
 from tests.conftest import needs_program
 from tests.mail.imap.talk import PASSWORD, USER, fill, mail
@@ -31,16 +31,6 @@ async def account() -> AsyncIterator[MemoryAccount]:
     await fill(account, MAILS)
     yield account
     await account.close()
-
-
-@pytest.fixture
-async def server(account: MemoryAccount) -> AsyncIterator[ImapServer]:
-    async def authenticate(user: str, password: str) -> AccountBackend | None:
-        return account if (user, password) == (USER, PASSWORD) else None
-
-    server = await serve_imap(authenticate)
-    yield server
-    await server.close()
 
 
 def as_kept(raw: bytes) -> bytes:

@@ -5,34 +5,14 @@ Without the program a test is skipped with that reason; where CI=true it fails.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-
-from leap.mail.contract import INBOX, AccountBackend
-from leap.mail.imap import ImapServer, serve_imap
+from leap.mail.contract import INBOX
+from leap.mail.imap import ImapServer
 from leap.mail.memory import MemoryAccount
 from tests.conftest import needs_program
 from tests.mail.imap.talk import PASSWORD, USER, fill, mail
 from tests.mail.imap.test_peers import flags_of, maildir, run, subjects
-
-
-@pytest.fixture
-async def account() -> AsyncIterator[MemoryAccount]:
-    account = MemoryAccount()
-    yield account
-    await account.close()
-
-
-@pytest.fixture
-async def server(account: MemoryAccount) -> AsyncIterator[ImapServer]:
-    async def authenticate(user: str, password: str) -> AccountBackend | None:
-        return account if (user, password) == (USER, PASSWORD) else None
-
-    server = await serve_imap(authenticate)
-    yield server
-    await server.close()
 
 
 def config_of(home: Path, port: int) -> Path:

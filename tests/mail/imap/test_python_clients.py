@@ -5,33 +5,15 @@ from __future__ import annotations
 import asyncio
 import datetime
 import imaplib
-from collections.abc import AsyncIterator
 
 import pytest
 from imapclient import IMAPClient
 from imapclient.exceptions import LoginError
 
-from leap.mail.contract import INBOX, AccountBackend, Uid
-from leap.mail.imap import ImapServer, serve_imap
+from leap.mail.contract import INBOX, Uid
+from leap.mail.imap import ImapServer
 from leap.mail.memory import MemoryAccount
 from tests.mail.imap.talk import PASSWORD, USER, fill, mail
-
-
-@pytest.fixture
-async def account() -> AsyncIterator[MemoryAccount]:
-    account = MemoryAccount()
-    yield account
-    await account.close()
-
-
-@pytest.fixture
-async def server(account: MemoryAccount) -> AsyncIterator[ImapServer]:
-    async def authenticate(user: str, password: str) -> AccountBackend | None:
-        return account if (user, password) == (USER, PASSWORD) else None
-
-    server = await serve_imap(authenticate)
-    yield server
-    await server.close()
 
 
 async def test_imapclient_reads_changes_moves_and_deletes(

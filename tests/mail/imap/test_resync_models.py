@@ -96,7 +96,7 @@ ACTS = st.sampled_from(
 
 @pytest.mark.parametrize("expunged_kept", [50_000, 1])
 @given(acts=st.lists(st.tuples(st.integers(0, 2), ACTS), max_size=40))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_who_comes_back_has_what_is_there(
     expunged_kept: int, acts: list[tuple[int, bytes]]
 ) -> None:

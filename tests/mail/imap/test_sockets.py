@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import imaplib
 import stat
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,23 +14,6 @@ from leap.mail.contract import INBOX, AccountBackend
 from leap.mail.imap import ImapServer, serve_imap, transport
 from leap.mail.memory import MemoryAccount
 from tests.mail.imap.talk import PASSWORD, USER, fill, mail
-
-
-@pytest.fixture
-async def account() -> AsyncIterator[MemoryAccount]:
-    account = MemoryAccount()
-    yield account
-    await account.close()
-
-
-@pytest.fixture
-async def server(account: MemoryAccount) -> AsyncIterator[ImapServer]:
-    async def authenticate(user: str, password: str) -> AccountBackend | None:
-        return account if (user, password) == (USER, PASSWORD) else None
-
-    server = await serve_imap(authenticate)
-    yield server
-    await server.close()
 
 
 class Client:

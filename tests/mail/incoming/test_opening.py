@@ -172,7 +172,7 @@ async def test_a_payload_that_begins_with_a_continuation_cannot_extend_our_verdi
     assert clear.served.endswith(b"X-Leap-Signature: none\r\n" + GUARD + message)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -429,7 +429,7 @@ async def test_clear_signed_mail_gets_its_verdict(ring: Ring) -> None:
     assert states(await opened(message(part, EVE), ring)) == ["not-from"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 5000), st.integers(0, 200))
 async def test_no_bytes_make_it_raise_or_lose_the_mail(junk: bytes, at: int, cut: int) -> None:
     ring = Ring([own_key("bob")], [own_key("alice").certificate])

@@ -34,7 +34,7 @@ def check_lines(head: bytes) -> None:
     assert all(line.startswith((b" ", b"\t")) for line in lines[1:])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SAFE)
 def test_a_field_reads_back_as_it_was_written(value: str) -> None:
     head = field("Subject", value)
@@ -87,7 +87,7 @@ def test_parameters_read_back() -> None:
     assert parsed.get_filename() == 'übergroß "x".pdf'
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SAFE | st.text(st.sampled_from("a\n\r =.ü\0"), max_size=200))
 def test_text_reads_back(text: str) -> None:
     raw = text_entity(text)

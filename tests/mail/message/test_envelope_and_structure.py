@@ -194,7 +194,7 @@ PIECES = st.lists(
 HEADERS = st.lists(st.tuples(FIELDS, PIECES).map(b"".join), max_size=8).map(b"\r\n".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(HEADERS | st.lists(LINES | HEADERS, max_size=30).map(b"".join) | st.binary(max_size=200))
 def test_any_bytes_have_descriptions_within_the_grammar(raw: bytes) -> None:
     check_metadata(raw)

@@ -27,7 +27,7 @@ def test_long_paragraphs_flow_and_what_looks_like_a_mark_is_stuffed() -> None:
     assert lines[5:8] == ["  From", " From here", "-- "]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(LINES)
 def test_what_was_flowed_reads_back(lines: list[str]) -> None:
     def plain(line: str) -> str:

@@ -60,7 +60,7 @@ LINES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(LINES, max_size=14).map(b"".join) | st.binary(max_size=200))
 @example(b"X\r\n fold\r\nContent-Type: text/html\r\n\r\n")
 @example(b"A: b\rFrom: x\r\n\r\n")

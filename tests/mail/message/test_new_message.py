@@ -34,7 +34,7 @@ def lines_of(raw: bytes) -> list[bytes]:
     return head
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(VALUES | ASCII, st.booleans())
 def test_any_text_of_a_field_reads_back(value: str, utf8: bool) -> None:
     head = field("Subject", value, utf8=utf8)
@@ -46,7 +46,7 @@ def test_any_text_of_a_field_reads_back(value: str, utf8: bool) -> None:
         assert str(theirs["subject"]).split() == value.split()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(VALUES | ASCII, min_size=1, max_size=4), st.booleans())
 def test_any_name_before_an_address_reads_back(names: list[str], utf8: bool) -> None:
     people = [(name.strip(), f"a{at}@x.test") for at, name in enumerate(names)]
@@ -61,7 +61,7 @@ def test_any_name_before_an_address_reads_back(names: list[str], utf8: bool) -> 
         assert [one.addr_spec for one in got] == [address for _, address in people]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(VALUES | ASCII)
 def test_any_file_name_reads_back(name: str) -> None:
     head = structured_field("Content-Disposition", "attachment", {"filename": name, "size": "3"})
@@ -74,7 +74,7 @@ def test_any_file_name_reads_back(name: str) -> None:
     assert (theirs.get_filename() or "").strip() == name.strip()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     VALUES, st.text(st.characters(exclude_categories=["Cs"]), max_size=400), st.binary(max_size=300)
 )

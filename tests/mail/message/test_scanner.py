@@ -217,7 +217,7 @@ LINES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(LINES, max_size=40).map(b"".join) | st.binary(max_size=300))
 def test_any_bytes_have_a_tree_within_its_invariants(raw: bytes) -> None:
     check_invariants(raw, scan(raw))

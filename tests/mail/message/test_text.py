@@ -76,7 +76,7 @@ def test_charsets_are_guessed_in_the_stated_order(data: bytes, charset: str, tex
     assert decode_charset(data, charset) == text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=60), CHARSETS)
 def test_any_octets_in_any_charset_are_text_that_can_travel(data: bytes, charset: str) -> None:
     decode_charset(data, charset).encode("utf-8")
@@ -84,7 +84,7 @@ def test_any_octets_in_any_charset_are_text_that_can_travel(data: bytes, charset
     decode_words(b"=?" + charset.encode("utf-8", "replace") + b"?q?" + data + b"?=").encode("utf-8")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text(max_size=200), st.integers(0, 80))
 def test_encoded_words_say_what_they_were_made_from(text: str, width: int) -> None:
     words = encode_words(text, first_width=width)
@@ -173,7 +173,7 @@ def test_dates(text: str, expected: Instant | None) -> None:
     assert parse_date(text.encode()) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60) | st.binary(max_size=60))
 def test_any_date_is_a_moment_or_none(value: str | bytes) -> None:
     found = parse_date(value)
@@ -343,7 +343,7 @@ def test_html_to_text(source: str, text: str) -> None:
     assert html_to_text(source) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text(max_size=100) | st.lists(st.sampled_from(TAGS), max_size=40).map("".join))
 def test_any_html_is_text(source: str) -> None:
     assert len(html_to_text(source)) <= 2 * len(source) + 2

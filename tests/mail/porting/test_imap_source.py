@@ -273,7 +273,7 @@ def test_replies_are_read() -> None:
     assert parse_fetched([Atom(one) for one in b"A2 OK Fetch completed (0.001".split()]) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=3))
 def test_any_reply_is_values_or_a_bad_reply(pieces: list[bytes]) -> None:
     with contextlib.suppress(BadReply):

@@ -191,7 +191,7 @@ MESSAGE = st.lists(
 ).map(lambda lines: b"Subject: s\n\n" + b"\n".join(lines) + b"\n")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(messages=st.lists(MESSAGE, min_size=1, max_size=4))
 def test_what_we_write_is_read_back(
     messages: list[bytes], tmp_path_factory: pytest.TempPathFactory
@@ -205,7 +205,7 @@ def test_what_we_write_is_read_back(
     assert [one.internal_date for one in found] == list(range(len(messages)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.binary(max_size=400) | MESSAGE, kind=st.sampled_from([None, *KINDS]))
 def test_any_octets_are_read_without_an_error(
     data: bytes, kind: MboxKind | None, tmp_path_factory: pytest.TempPathFactory

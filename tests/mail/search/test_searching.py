@@ -152,7 +152,7 @@ async def test_every_answer_is_that_of_reading_all(
             expected = await plain.search_header(INBOX, uids, field, needle)
             assert await account.search_header(INBOX, uids, field, needle) == expected, field
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(st.sampled_from(WHERE), NEEDLES, QUERIES)
     def run(where: SearchedText, needle: str, query: str) -> None:
         asyncio.run_coroutine_threadsafe(compare(where, needle, query), loop).result()

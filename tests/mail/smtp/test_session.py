@@ -61,7 +61,7 @@ SETTINGS = [
 ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(STREAMS, st.lists(st.integers(0, 20_000), max_size=12), st.sampled_from(SETTINGS))
 def test_the_pieces_in_which_octets_come_make_no_difference(
     stream: bytes, places: list[int], chosen: object

@@ -58,7 +58,7 @@ def model(data: bytes, max_size: int = 60) -> tuple[Text | None, bytes]:
     return Text(content, len(content)), rest
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(SOUP, PLACES)
 def test_a_text_is_the_same_in_whatever_pieces_it_comes(data: bytes, places: list[int]) -> None:
     text, rest = read_text(data, cut(data, places))
@@ -68,7 +68,7 @@ def test_a_text_is_the_same_in_whatever_pieces_it_comes(data: bytes, places: lis
         assert rest == wanted_rest
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=30).map(lambda b: re.sub(rb"[\r\n\0]", b"", b)), max_size=8))
 def test_what_was_dot_stuffed_comes_out_exactly(lines: list[bytes]) -> None:
     mail = b"".join(line + b"\r\n" for line in lines)
@@ -99,7 +99,7 @@ def read_lines(pieces: list[bytes], limit: int = 20) -> list[Line | Runaway]:
     return lines
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(SOUP, PLACES)
 def test_lines_are_the_same_in_whatever_pieces_they_come(data: bytes, places: list[int]) -> None:
     wanted = []
@@ -134,7 +134,7 @@ def test_a_reply_of_several_lines_repeats_code_and_enhanced_code() -> None:
     assert Reply(550, "5.1.1", "one\ntwo").encode() == b"550-5.1.1 one\r\n550 5.1.1 two\r\n"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=1_500))
 def test_no_text_can_break_out_of_a_reply(text: str) -> None:
     encoded = Reply(550, "5.0.0", text).encode()

@@ -82,7 +82,7 @@ def stored(connection: sqlite3.Connection) -> dict[str, frozenset[str]]:
     return {root: frozenset(keys) for root, keys in out.items()}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     mails=st.lists(MAILS, min_size=1, max_size=12),
     steps=st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=3), max_size=20),

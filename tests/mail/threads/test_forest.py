@@ -131,7 +131,7 @@ def keys(forest: list[Node[int]]) -> list[int]:
 _LETTERS = st.sampled_from("abcdefgh")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -16,8 +16,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from leap.mail.imap.session.announcing import Authenticator
 from leap.mail.imap.session.session import Session
-from leap.mail.imap.session.state import Authenticator
 from leap.mail.imap.wire.framing import CommandReader, Event, is_append
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 

@@ -150,15 +150,12 @@ class SmtpSubmission:
     async def _connection(self) -> AsyncIterator[SMTP]:
         """A connection that is logged in; kept for the next one if nothing went wrong."""
         client = await self._reuse() or await self._connect()
-        try:
+        with contextlib.ExitStack() as unless_kept:
+            unless_kept.callback(client.close)
             yield client
-        except BaseException:
-            client.close()
-            raise
-        if self._closed:
-            client.close()
-        else:
-            self._idle.append((client, self._clock()))
+            if not self._closed:
+                unless_kept.pop_all()
+                self._idle.append((client, self._clock()))
 
     async def _reuse(self) -> SMTP | None:
         while self._idle:
@@ -188,13 +185,12 @@ class SmtpSubmission:
             local_hostname=self._local_hostname,
             timeout=TIMEOUT,
         )
-        try:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(client.close)
             await client.connect()
             await client.ehlo()
             await client.auth_plain(self._user, token)
-        except BaseException:
-            client.close()
-            raise
+            on_failure.pop_all()
         return client
 
     async def _transaction(

@@ -15,13 +15,12 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from leap.mail.smtp import replies
-from leap.mail.smtp.address import BadAddress, BadSyntax, is_ascii, parse_name, parse_path
-from leap.mail.smtp.auth import MECHANISMS, BadExchange, Credentials, Mechanism, decode_answer
-from leap.mail.smtp.contract import SUBMISSION_KEYWORD, Envelope, Session, SmtpConfig
+from leap.mail.smtp.address import BadSyntax, parse_name
+from leap.mail.smtp.auth import MECHANISMS, BadExchange, Credentials, decode_answer
+from leap.mail.smtp.contract import Session, SmtpConfig
 from leap.mail.smtp.events import (
     Authenticate,
     Closed,
@@ -31,57 +30,20 @@ from leap.mail.smtp.events import (
     SenderGiven,
     StartTls,
 )
-from leap.mail.smtp.parameters import check_parameters
-from leap.mail.smtp.wire import (
-    MAX_COMMAND_LINE,
-    Line,
-    LineReader,
-    Reply,
-    Runaway,
-    Text,
-    TextReader,
-)
+from leap.mail.smtp.taking_mail import TakingMail
+from leap.mail.smtp.wire import MAX_COMMAND_LINE, Line, Reply, Runaway
 
-FAR_OVER = 64 * 1024 * 1024  # octets over twice the limit: a sender who does not stop is stopped
 # Another protocol, sent here by a web page that the user looks at: commands would follow in the body.
 _FOREIGN_VERBS = {"GET", "POST", "PUT", "HEAD", "OPTIONS", "PATCH", "DELETE", "CONNECT", "PRI"}
 
 
-@dataclass(slots=True)
-class _Transaction:
-    sender: str
-    params: Mapping[str, str]
-    recipients: list[str] = field(default_factory=list)
-
-    @property
-    def smtputf8(self) -> bool:
-        return "SMTPUTF8" in self.params
-
-
-class SmtpDialogue:
+class SmtpDialogue(TakingMail):
     """One conversation. The greeting is in the output from the beginning."""
 
     def __init__(
         self, config: SmtpConfig, session: Session, has_room: Callable[[], bool] = lambda: True
     ) -> None:
-        self._config = config
-        self.session = session
-        self._has_room = has_room
-        session.lmtp = config.lmtp
-        self._input = bytearray()
-        self._lines = LineReader(self._input)
-        self._text: TextReader | None = None
-        self._exchange: Mechanism | None = None
-        self._transaction: _Transaction | None = None
-        self._asked: Event | None = None  # an event without its answer
-        self._ended = False
-        self._quitted = False
-        self._output: list[bytes] = []
-        self._errors = 0
-        self._idle_commands = 0
-        self._refused_recipients = 0
-        self.auth_failures = 0
-        self.commands = 0  # lines and mails read so far: says whether the client gets on
+        super().__init__(config, session, has_room)
         self._commands: dict[str, Callable[[str], Event | None]] = {
             "MAIL": self._mail,
             "RCPT": self._rcpt,
@@ -97,36 +59,6 @@ class SmtpDialogue:
         hello = {"LHLO": self._ehlo} if config.lmtp else {"EHLO": self._ehlo, "HELO": self._helo}
         self._commands.update(hello)
         self._say(replies.greeting(config))
-
-    # -- octets ---------------------------------------------------------------------------------
-
-    def receive(self, data: bytes) -> None:
-        """Octets from the client."""
-        if not self._ended and not isinstance(self._asked, StartTls):
-            self._input += data
-
-    def take_output(self) -> bytes:
-        """Octets for the client; they are given once."""
-        output = b"".join(self._output)
-        self._output.clear()
-        return output
-
-    @property
-    def waiting(self) -> int:
-        """Octets received and not looked at yet."""
-        return len(self._input)
-
-    @property
-    def reading_mail(self) -> int | None:
-        """How much of a mail has come while one is coming, else None."""
-        return None if self._text is None else self._text.size
-
-    @property
-    def mail_held(self) -> int:
-        """Octets of mail in memory here."""
-        if isinstance(self._asked, MailReceived):
-            return len(self._asked.raw)
-        return 0 if self._text is None else min(self._text.size, self._config.max_size)
 
     # -- events ---------------------------------------------------------------------------------
 
@@ -192,14 +124,6 @@ class SmtpDialogue:
         self.session.principal = None
         self._transaction = None
 
-    def end(self, reply: Reply) -> None:
-        """Says a last word; the next event is Closed."""
-        if not self._ended:
-            self._say(reply)
-        self._ended = True
-        self._asked = None
-        self._input.clear()
-
     # -- lines ----------------------------------------------------------------------------------
 
     def _read_line(self, line: Line | Runaway) -> Event | None:
@@ -231,25 +155,6 @@ class SmtpDialogue:
         if verb not in ("MAIL", "RCPT", "DATA", "QUIT"):
             self._idle_commands += 1
         return command(argument.rstrip(" "))
-
-    def _cut_off_when_hopeless(self) -> None:
-        limits = self._config.limits
-        if self._errors > limits.errors:
-            self.end(replies.TOO_MANY_ERRORS)
-        elif self._idle_commands > limits.idle_commands:
-            self.end(replies.TOO_MANY_COMMANDS)
-        elif self._refused_recipients > limits.refused_recipients:
-            self.end(replies.TOO_MANY_REFUSED)
-        elif self.auth_failures >= limits.auth_failures:
-            self.end(replies.TOO_MANY_LOGINS)
-
-    def _say(self, reply: Reply) -> Event | None:
-        self._output.append(reply.encode())
-        return None
-
-    def _wrong(self, reply: Reply) -> Event | None:
-        self._errors += 1
-        return self._say(reply)
 
     # -- HELO, EHLO, STARTTLS, AUTH -------------------------------------------------------------
 
@@ -317,132 +222,6 @@ class SmtpDialogue:
             return Authenticate(step)
         self._exchange = exchange
         return self._say(replies.challenge(step))
-
-    # -- MAIL, RCPT, DATA -----------------------------------------------------------------------
-
-    def _mail(self, argument: str) -> Event | None:
-        config, session = self._config, self.session
-        if not session.helo:
-            return self._wrong(replies.hello_first(config))
-        if config.auth == "required" and session.principal is None:
-            needs_tls = config.auth_needs_tls and not session.tls
-            return self._wrong(replies.TLS_REQUIRED if needs_tls else replies.AUTH_REQUIRED)
-        if self._transaction is not None:
-            return self._wrong(replies.NESTED_MAIL)
-        if argument[:5].upper() != "FROM:":
-            return self._wrong(replies.MAIL_SYNTAX)
-        try:
-            address, params = parse_path(argument[5:])
-        except BadSyntax as error:
-            return self._wrong(replies.bad_path(error, "sender"))
-        if refusal := check_parameters(params, config, session):
-            return self._wrong(refusal)
-        if not is_ascii(address) and "SMTPUTF8" not in params:
-            return self._wrong(replies.needs_smtputf8("sender"))
-        if int(params.get("SIZE", "0")) > config.max_size:
-            return self._say(replies.too_large(config.max_size))
-        return SenderGiven(address, params)
-
-    def _sender_decided(self, asked: SenderGiven, reply: Reply) -> None:
-        if reply.positive:
-            self._transaction = _Transaction(asked.address, asked.params)
-        self._say(reply)
-
-    def _rcpt(self, argument: str) -> Event | None:
-        transaction = self._transaction
-        if transaction is None:
-            return self._wrong(replies.MAIL_FIRST)
-        if argument[:3].upper() != "TO:":
-            return self._wrong(replies.RCPT_SYNTAX)
-        try:
-            address, params = parse_path(argument[3:])
-            if not address:
-                raise BadAddress("There is no recipient.")
-        except BadSyntax as error:
-            return self._wrong(replies.bad_path(error, "recipient"))
-        if params:
-            return self._wrong(replies.unknown_parameter(next(iter(params))))
-        if not is_ascii(address) and not transaction.smtputf8:
-            return self._wrong(replies.needs_smtputf8("recipient"))
-        if len(transaction.recipients) >= self._config.limits.recipients:
-            return self._say(replies.TOO_MANY_RECIPIENTS)
-        return RecipientGiven(address)
-
-    def _recipient_decided(self, asked: RecipientGiven, reply: Reply) -> None:
-        assert self._transaction is not None
-        recipients = self._transaction.recipients
-        if not reply.positive:
-            self._refused_recipients += 1
-        elif self._config.lmtp or asked.address not in recipients:
-            recipients.append(asked.address)
-        self._say(reply)
-
-    def _data(self, argument: str) -> Event | None:
-        if self._transaction is None:
-            return self._wrong(replies.MAIL_FIRST)
-        if argument:
-            return self._wrong(replies.NO_ARGUMENT)
-        if not self._transaction.recipients:
-            return self._wrong(replies.NO_RECIPIENTS)
-        if not self._has_room():
-            return self._say(replies.NO_ROOM)
-        self._text = TextReader(self._config.max_size, self._config.limits.line)
-        return self._say(replies.GO_AHEAD)
-
-    def _read_text(self, reader: TextReader) -> bool:
-        """Reads on; False when more octets are needed."""
-        text = reader.feed(self._input)
-        if reader.size > 2 * self._config.max_size + FAR_OVER:
-            self.end(replies.FAR_TOO_LARGE)
-            return True
-        if text is None:
-            return False
-        self._text = None
-        self.commands += 1
-        self._asked = self._mail_came(text)
-        return True
-
-    def _mail_came(self, text: Text) -> Event | None:
-        transaction = self._transaction
-        assert transaction is not None
-        if text.fault is not None:
-            self._mail_answered(replies.text_fault(text.fault, self._config))
-            return None
-        submission_id = transaction.params.get(SUBMISSION_KEYWORD)
-        return MailReceived(
-            Envelope(
-                transaction.sender,
-                tuple(transaction.recipients),
-                transaction.params,
-                transaction.smtputf8,
-                submission_id,
-            ),
-            text.content,
-        )
-
-    def _mail_decided(self, reply: Reply | Sequence[Reply] | None) -> None:
-        if isinstance(reply, Reply):
-            self._mail_answered(reply)
-        elif not reply:
-            self._mail_answered(replies.MAIL_OK)
-        elif not self._config.lmtp:
-            self._mail_answered(next((one for one in reply if not one.positive), reply[0]))
-        else:
-            self._mail_answered(*reply)
-
-    def _mail_answered(self, *answers: Reply) -> None:
-        transaction = self._transaction
-        assert transaction is not None
-        self._transaction = None
-        if self._config.lmtp:  # RFC 2033 4.2: one for each recipient, in order
-            wanted = len(transaction.recipients)
-            if len(answers) != wanted:
-                answers = (answers if len(answers) == 1 else (replies.LOCAL_ERROR,)) * wanted
-        for answer in answers:
-            self._say(answer)
-        if any(answer.positive for answer in answers):
-            self._errors = 0
-            self._idle_commands = 0
 
     # -- the rest -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import time
@@ -202,10 +203,12 @@ class Blobs:
 
     def _rows(self, blobs: Sequence[Blob]) -> list[_Row]:
         rows: list[_Row] = []
-        try:
+        with contextlib.ExitStack() as on_failure:
             for blob in blobs:
                 large = len(blob.sealed) >= INLINE_BYTES
                 file = write_sealed(self._files, blob.sealed) if large else None
+                if file is not None:
+                    on_failure.callback(self._files.remove, file)
                 rows.append(
                     _Row(
                         blob_id=bytes.fromhex(blob.blob_id),
@@ -215,11 +218,7 @@ class Blobs:
                         sealed=None if large else blob.sealed,
                     )
                 )
-        except BaseException:
-            for row in rows:
-                if row.file is not None:
-                    self._files.remove(row.file)
-            raise
+            on_failure.pop_all()
         return rows
 
     def _get(self, connection: Connection, account: int, blob_ids: Sequence[str]) -> BlobsFound:

@@ -66,15 +66,14 @@ class BlobFiles:
     def write(self, blob_id: str, sealed: bytes) -> None:
         """A file in one step."""
         path = self.create()
-        try:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(path.unlink, missing_ok=True)
             with disk_errors(), path.open("wb") as file:
                 file.write(sealed)
                 file.flush()
                 os.fsync(file.fileno())
             self.adopt(path, blob_id)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+            on_failure.pop_all()
 
     def adopt(self, path: Path, blob_id: str) -> None:
         """Gives a complete and synced file its blob's name. Doing it twice is harmless."""

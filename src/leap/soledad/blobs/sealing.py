@@ -8,6 +8,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 from collections.abc import AsyncIterable, Iterator
@@ -82,13 +83,13 @@ class FileSealer:
 def seal_pieces(files: BlobFiles, sealer: Sealer, pieces: Iterator[bytes]) -> SealedFile:
     """Seals what `pieces` give; blocks. Raises ValueError when that is not of the announced size, StoreFull."""
     writer = FileSealer(files, sealer)
-    try:
+    with contextlib.ExitStack() as on_failure:
+        on_failure.callback(writer.discard)
         for piece in pieces:
             writer.write(piece)
-        return writer.finish()
-    except BaseException:
-        writer.discard()
-        raise
+        sealed = writer.finish()
+        on_failure.pop_all()
+    return sealed
 
 
 def seal_path(files: BlobFiles, sealer: Sealer, source: Path) -> SealedFile:
@@ -100,7 +101,10 @@ def seal_path(files: BlobFiles, sealer: Sealer, source: Path) -> SealedFile:
 async def seal_stream(files: BlobFiles, sealer: Sealer, pieces: AsyncIterable[bytes]) -> SealedFile:
     """Seals what an asynchronous stream gives, in threads, about a megabyte at a time."""
     writer = await asyncio.to_thread(FileSealer, files, sealer)
-    try:
+    async with contextlib.AsyncExitStack() as on_failure:
+        on_failure.push_async_callback(
+            lambda: asyncio.shield(asyncio.to_thread(writer.discard)),
+        )
         waiting: list[bytes] = []
         size = 0
         async for piece in pieces:
@@ -110,7 +114,6 @@ async def seal_stream(files: BlobFiles, sealer: Sealer, pieces: AsyncIterable[by
                 await asyncio.to_thread(writer.write, b"".join(waiting))
                 waiting, size = [], 0
         await asyncio.to_thread(writer.write, b"".join(waiting))
-        return await asyncio.to_thread(writer.finish)
-    except BaseException:
-        await asyncio.shield(asyncio.to_thread(writer.discard))
-        raise
+        sealed = await asyncio.to_thread(writer.finish)
+        on_failure.pop_all()
+    return sealed

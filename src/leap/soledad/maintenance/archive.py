@@ -22,6 +22,7 @@ Functions block: callers run them in threads.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import secrets
@@ -156,7 +157,8 @@ class ArchiveReader:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise NotAnExport(f"{path} cannot be read: {error.strerror}") from error
-        try:
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(self.close)
             self._header = os.pread(self._descriptor, HEADER.size, 0)
             if len(self._header) < HEADER.size or not self._header.startswith(MAGIC):
                 raise NotAnExport(f"{path} is not an export of a store")
@@ -177,9 +179,7 @@ class ArchiveReader:
             self._cipher, right = _derived(passphrase, (time_cost, memory_kib, lanes), salt)
             if not hmac.compare_digest(check, right):
                 raise WrongKey(f"the passphrase does not open {path.name}")
-        except BaseException:
-            self.close()
-            raise
+            on_failure.pop_all()
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -1,0 +1,143 @@
+"""Taking mail in an SMTP or LMTP conversation: MAIL, RCPT, DATA and the replies (RFC 5321 3.3, RFC 2033 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leap.mail.smtp import replies
+from leap.mail.smtp.address import BadAddress, BadSyntax, is_ascii, parse_path
+from leap.mail.smtp.contract import SUBMISSION_KEYWORD, Envelope
+from leap.mail.smtp.events import Event, MailReceived, RecipientGiven, SenderGiven
+from leap.mail.smtp.parameters import check_parameters
+from leap.mail.smtp.turns import Transaction, Turns
+from leap.mail.smtp.wire import Reply, Text, TextReader
+
+FAR_OVER = 64 * 1024 * 1024  # octets over twice the limit: a sender who does not stop is stopped
+
+
+class TakingMail(Turns):
+    """The part of a conversation that ends with mail."""
+
+    def _mail(self, argument: str) -> Event | None:
+        config, session = self._config, self.session
+        if not session.helo:
+            return self._wrong(replies.hello_first(config))
+        if config.auth == "required" and session.principal is None:
+            needs_tls = config.auth_needs_tls and not session.tls
+            return self._wrong(replies.TLS_REQUIRED if needs_tls else replies.AUTH_REQUIRED)
+        if self._transaction is not None:
+            return self._wrong(replies.NESTED_MAIL)
+        if argument[:5].upper() != "FROM:":
+            return self._wrong(replies.MAIL_SYNTAX)
+        try:
+            address, params = parse_path(argument[5:])
+        except BadSyntax as error:
+            return self._wrong(replies.bad_path(error, "sender"))
+        if refusal := check_parameters(params, config, session):
+            return self._wrong(refusal)
+        if not is_ascii(address) and "SMTPUTF8" not in params:
+            return self._wrong(replies.needs_smtputf8("sender"))
+        if int(params.get("SIZE", "0")) > config.max_size:
+            return self._say(replies.too_large(config.max_size))
+        return SenderGiven(address, params)
+
+    def _sender_decided(self, asked: SenderGiven, reply: Reply) -> None:
+        if reply.positive:
+            self._transaction = Transaction(asked.address, asked.params)
+        self._say(reply)
+
+    def _rcpt(self, argument: str) -> Event | None:
+        transaction = self._transaction
+        if transaction is None:
+            return self._wrong(replies.MAIL_FIRST)
+        if argument[:3].upper() != "TO:":
+            return self._wrong(replies.RCPT_SYNTAX)
+        try:
+            address, params = parse_path(argument[3:])
+            if not address:
+                raise BadAddress("There is no recipient.")
+        except BadSyntax as error:
+            return self._wrong(replies.bad_path(error, "recipient"))
+        if params:
+            return self._wrong(replies.unknown_parameter(next(iter(params))))
+        if not is_ascii(address) and not transaction.smtputf8:
+            return self._wrong(replies.needs_smtputf8("recipient"))
+        if len(transaction.recipients) >= self._config.limits.recipients:
+            return self._say(replies.TOO_MANY_RECIPIENTS)
+        return RecipientGiven(address)
+
+    def _recipient_decided(self, asked: RecipientGiven, reply: Reply) -> None:
+        assert self._transaction is not None
+        recipients = self._transaction.recipients
+        if not reply.positive:
+            self._refused_recipients += 1
+        elif self._config.lmtp or asked.address not in recipients:
+            recipients.append(asked.address)
+        self._say(reply)
+
+    def _data(self, argument: str) -> Event | None:
+        if self._transaction is None:
+            return self._wrong(replies.MAIL_FIRST)
+        if argument:
+            return self._wrong(replies.NO_ARGUMENT)
+        if not self._transaction.recipients:
+            return self._wrong(replies.NO_RECIPIENTS)
+        if not self._has_room():
+            return self._say(replies.NO_ROOM)
+        self._text = TextReader(self._config.max_size, self._config.limits.line)
+        return self._say(replies.GO_AHEAD)
+
+    def _read_text(self, reader: TextReader) -> bool:
+        """Reads on; False when more octets are needed."""
+        text = reader.feed(self._input)
+        if reader.size > 2 * self._config.max_size + FAR_OVER:
+            self.end(replies.FAR_TOO_LARGE)
+            return True
+        if text is None:
+            return False
+        self._text = None
+        self.commands += 1
+        self._asked = self._mail_came(text)
+        return True
+
+    def _mail_came(self, text: Text) -> Event | None:
+        transaction = self._transaction
+        assert transaction is not None
+        if text.fault is not None:
+            self._mail_answered(replies.text_fault(text.fault, self._config))
+            return None
+        submission_id = transaction.params.get(SUBMISSION_KEYWORD)
+        return MailReceived(
+            Envelope(
+                transaction.sender,
+                tuple(transaction.recipients),
+                transaction.params,
+                transaction.smtputf8,
+                submission_id,
+            ),
+            text.content,
+        )
+
+    def _mail_decided(self, reply: Reply | Sequence[Reply] | None) -> None:
+        if isinstance(reply, Reply):
+            self._mail_answered(reply)
+        elif not reply:
+            self._mail_answered(replies.MAIL_OK)
+        elif not self._config.lmtp:
+            self._mail_answered(next((one for one in reply if not one.positive), reply[0]))
+        else:
+            self._mail_answered(*reply)
+
+    def _mail_answered(self, *answers: Reply) -> None:
+        transaction = self._transaction
+        assert transaction is not None
+        self._transaction = None
+        if self._config.lmtp:  # RFC 2033 4.2: one for each recipient, in order
+            wanted = len(transaction.recipients)
+            if len(answers) != wanted:
+                answers = (answers if len(answers) == 1 else (replies.LOCAL_ERROR,)) * wanted
+        for answer in answers:
+            self._say(answer)
+        if any(answer.positive for answer in answers):
+            self._errors = 0
+            self._idle_commands = 0
