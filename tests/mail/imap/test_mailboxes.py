@@ -164,6 +164,33 @@ async def test_subscriptions() -> None:
     )
 
 
+async def test_a_parent_is_told_only_for_what_is_not_told_itself() -> None:
+    """RFC 5258 3: no redundant CHILDINFO."""
+    account = MemoryAccount()
+    for name in ("foo2/bar2", "baz2/bar2", "baz2/bar22", "eps2/mamba", "qux2/a", "qux2/b2"):
+        await account.create_mailbox(name)
+    await play(
+        """
+        C: a LIST (SUBSCRIBED RECURSIVEMATCH) "" "*2"
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" baz2/bar2
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" baz2/bar22
+        S: * LIST (\\NonExistent \\HasChildren) "/" eps2 (CHILDINFO ("SUBSCRIBED"))
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" foo2/bar2
+        S: * LIST (\\NonExistent \\HasChildren) "/" qux2 (CHILDINFO ("SUBSCRIBED"))
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" qux2/b2
+        S: a OK …
+        C: b CREATE foo2
+        S: b OK …
+        C: c LIST (SUBSCRIBED RECURSIVEMATCH) "" "foo*"
+        S: * LIST (\\HasChildren \\Subscribed) "/" foo2 (CHILDINFO ("SUBSCRIBED"))
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" foo2/bar2
+        S: c OK …
+        """,
+        account=account,
+        mailbox=None,
+    )
+
+
 async def test_list_extended() -> None:
     account = MemoryAccount()
     for name in ("News", "News/Daily", "Other/Deep"):
