@@ -49,7 +49,8 @@ async def select(session: SessionState, command: Select) -> bytes:
     view.tells_modseq = session.condstore
     session.view = view
     session.read_only = command.read_only
-    shown_recent = min(status.recent, len(view)) if command.read_only else view.recent_count
+    if command.read_only and not session.rev2:
+        view.learn_recent(status)
     uid_next = max(status.uid_next, rows[-1].uid + 1 if rows else 1)
     unseen = view.first_unseen()
     lines = session.flags_lines(view)
@@ -57,7 +58,7 @@ async def select(session: SessionState, command: Select) -> bytes:
     if session.rev2:  # RFC 9051 6.3.2
         lines.append(b"* " + await _list_line(session, info.name, command.mailbox) + b"\r\n")
     else:
-        lines.append(b"* %d RECENT\r\n" % shown_recent)
+        lines.append(b"* %d RECENT\r\n" % view.recent_count)
     if (
         unseen is not None and not session.rev2 and not session.uid_only
     ):  # it would be a number (RFC 9586 3)
@@ -155,6 +156,11 @@ async def status_line(
     more: dict[StatusItem, bytes] = {"APPENDLIMIT": b"%d" % session.limits.message}
     if not DELETED_ITEMS.isdisjoint(items):
         more.update(await deleted_values(account, info.mailbox_id))
+    if session.view is not None and session.is_selected(info.mailbox_id):
+        seen = session.view.recent_count  # of these the session itself was told first
+        more["RECENT"] = b"%d" % (
+            max(found.recent, seen) if session.read_only else found.recent + seen
+        )
     return format_status(session, info, found, items, more)
 
 
