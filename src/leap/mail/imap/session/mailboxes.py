@@ -110,6 +110,10 @@ async def delete(session: SessionState, command: Delete) -> bytes:
 
 
 async def rename(session: SessionState, command: Rename) -> bytes:
+    existing = {info.name: info for info in await session.signed_in().list_mailboxes()}
+    below = command.mailbox + SEPARATOR
+    if command.mailbox not in existing and any(name.startswith(below) for name in existing):
+        return await _rename_inferiors(session, command, existing)
     info = await session.find_mailbox(command.mailbox)
     given = command.new.removesuffix(SEPARATOR)
     new = session.as_named(given)
@@ -121,6 +125,27 @@ async def rename(session: SessionState, command: Rename) -> bytes:
     session.stale = True
     if new != given or info.name != command.mailbox:  # RFC 9051 6.3.6
         session.untagged(await _list_line(session, new, command.mailbox))
+    return ok("Renamed.")
+
+
+async def _rename_inferiors(
+    session: SessionState, command: Rename, existing: Mapping[str, MailboxInfo]
+) -> bytes:
+    """RENAME of a name that LIST shows only for what lies below it: programs show it as a folder like others."""
+    old, new = command.mailbox, session.as_named(command.new.removesuffix(SEPARATOR))
+    if (new + SEPARATOR).startswith(old + SEPARATOR):
+        raise No("A mailbox cannot become its own inferior.", b"CANNOT")
+    moved = {
+        name: new + name.removeprefix(old) for name in existing if name.startswith(old + SEPARATOR)
+    }
+    if new in existing or not existing.keys().isdisjoint(moved.values()):
+        raise No("A mailbox of that name exists.", b"ALREADYEXISTS")
+    for name, its in sorted(moved.items()):
+        if any(name.startswith(above + SEPARATOR) for above in moved):
+            continue  # goes with that one
+        await session.signed_in().rename_mailbox(existing[name].mailbox_id, its)
+        session.watching.renamed(existing[name].mailbox_id, its)
+    session.stale = True
     return ok("Renamed.")
 
 
