@@ -164,6 +164,67 @@ async def test_subscriptions() -> None:
     )
 
 
+async def test_a_name_with_nothing_but_mailboxes_below_is_renamed_with_them() -> None:
+    """Thunderbird deletes a folder by renaming it into Trash; a folder that is only a name is no other to it."""
+    account = MemoryAccount()
+    for name in ("p/q", "p/q/r", "p/s/t", "taken", "full/q"):
+        await account.create_mailbox(name)
+    await play(
+        """
+        C: a RENAME p taken
+        S: a NO [ALREADYEXISTS] …
+        C: b RENAME p full
+        S: b NO [ALREADYEXISTS] …
+        C: c RENAME p p/s
+        S: c NO [CANNOT] …
+        C: d RENAME p bad//name
+        S: d NO [CANNOT] …
+        C: e RENAME p Trash/p
+        S: e OK …
+        C: f LIST "" p*
+        S: f OK …
+        C: g LIST "" Trash/*
+        S: * LIST (\\Noselect \\HasChildren) "/" Trash/p
+        S: * LIST (\\HasChildren) "/" Trash/p/q
+        S: * LIST (\\HasNoChildren) "/" Trash/p/q/r
+        S: * LIST (\\Noselect \\HasChildren) "/" Trash/p/s
+        S: * LIST (\\HasNoChildren) "/" Trash/p/s/t
+        S: g OK …
+        C: h RENAME p x
+        S: h NO [NONEXISTENT] …
+        """,
+        account=account,
+        mailbox=None,
+    )
+
+
+async def test_a_parent_is_told_only_for_what_is_not_told_itself() -> None:
+    """RFC 5258 3: no redundant CHILDINFO."""
+    account = MemoryAccount()
+    for name in ("foo2/bar2", "baz2/bar2", "baz2/bar22", "eps2/mamba", "qux2/a", "qux2/b2"):
+        await account.create_mailbox(name)
+    await play(
+        """
+        C: a LIST (SUBSCRIBED RECURSIVEMATCH) "" "*2"
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" baz2/bar2
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" baz2/bar22
+        S: * LIST (\\NonExistent \\HasChildren) "/" eps2 (CHILDINFO ("SUBSCRIBED"))
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" foo2/bar2
+        S: * LIST (\\NonExistent \\HasChildren) "/" qux2 (CHILDINFO ("SUBSCRIBED"))
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" qux2/b2
+        S: a OK …
+        C: b CREATE foo2
+        S: b OK …
+        C: c LIST (SUBSCRIBED RECURSIVEMATCH) "" "foo*"
+        S: * LIST (\\HasChildren \\Subscribed) "/" foo2 (CHILDINFO ("SUBSCRIBED"))
+        S: * LIST (\\HasNoChildren \\Subscribed) "/" foo2/bar2
+        S: c OK …
+        """,
+        account=account,
+        mailbox=None,
+    )
+
+
 async def test_list_extended() -> None:
     account = MemoryAccount()
     for name in ("News", "News/Daily", "Other/Deep"):

@@ -221,3 +221,32 @@ async def test_messages_out_of_reach_are_left_out_and_told() -> None:
         said = await talk.send(b"a SEARCH " + key + b"\r\n")
         assert said.startswith(b"* SEARCH 2\r\na NO [UNAVAILABLE] ")
     await talk.end()
+
+
+async def test_keywords_are_one_however_they_are_spelled() -> None:
+    """RFC 9051 2.3.2; another program, or another device, may have spelled them otherwise."""
+    account = MemoryAccount()
+    await fill(account, [mail()], flags=["$Forwarded"])
+    await fill(account, [mail()], flags=["$forwarded"])
+    await fill(account, [mail()])
+    await play(
+        """
+        C: a SEARCH KEYWORD $FORWARDED
+        S: * SEARCH 1 2
+        S: a OK …
+        C: b SEARCH UNKEYWORD $forwarded
+        S: * SEARCH 3
+        S: b OK …
+        C: c STORE 3 FLAGS (one ONE \\Seen \\SEEN)
+        S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded one)
+        S: * OK [PERMANENTFLAGS …
+        S: * 3 FETCH (UID 3 FLAGS (\\Seen one))
+        S: c OK …
+        C: d STORE 3 +FLAGS Two TWO
+        S: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded one Two)
+        S: * OK [PERMANENTFLAGS …
+        S: * 3 FETCH (UID 3 FLAGS (Two \\Seen one))
+        S: d OK …
+        """,
+        account=account,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from leap.mail.contract import INBOX
 from leap.mail.memory import MemoryAccount
-from tests.mail.imap.talk import fill, mail, play
+from tests.mail.imap.talk import Talk, fill, mail, play
 
 
 async def test_select_tells_all_there_is_to_know() -> None:
@@ -98,6 +98,50 @@ async def test_recent_belongs_to_the_first_who_selects() -> None:
         """,
         account=account,
         mailbox=None,
+        recent_gone=False,
+    )
+
+
+async def test_who_examines_sees_what_is_recent_and_takes_it_from_nobody() -> None:
+    """RFC 3501 2.3.2, 6.3.2: RECENT, the flags and SEARCH say the same."""
+    account = MemoryAccount()
+    await fill(account, [mail()])
+    await account.claim_recent(INBOX)
+    await fill(account, [mail(), mail()])
+    looking, reading = Talk(account), Talk(account)
+    await looking.log_in()
+    await reading.log_in()
+    assert b"* 2 RECENT" in await looking.send(b"a EXAMINE INBOX\r\n")
+    said = await looking.send(b"b FETCH 1:* FLAGS\r\nc SEARCH RECENT\r\n")
+    assert b"UID 1 FLAGS ()" in said
+    assert said.count(b"FLAGS (\\Recent)") == 2
+    assert b"* SEARCH 2 3\r\n" in said
+    await fill(account, [mail()])
+    said = await looking.send(b"d NOOP\r\ne SEARCH OLD\r\nf STATUS INBOX (RECENT)\r\n")
+    assert b"* 4 EXISTS\r\n* 3 RECENT\r\n" in said
+    assert b"* SEARCH 1\r\n" in said
+    assert b"* STATUS INBOX (RECENT 3)" in said
+    assert b"* 3 RECENT" in await reading.send(b"a SELECT INBOX\r\n")
+    await fill(account, [mail()])  # nobody claimed the last one yet
+    assert b"* 4 RECENT" in await looking.send(b"g NOOP\r\n")
+    assert b"* 4 RECENT" in await reading.send(b"b NOOP\r\n")
+    await fill(account, [mail()])
+    await account.claim_recent(INBOX)
+    assert b"* 6 EXISTS\r\n* 4 RECENT" in await looking.send(b"h NOOP\r\n")
+    await looking.end()
+    await reading.end()
+
+
+async def test_status_of_the_selected_mailbox_counts_what_this_session_sees_as_recent() -> None:
+    account = MemoryAccount()
+    await fill(account, [mail(), mail()])
+    await play(
+        """
+        C: a STATUS INBOX (RECENT)
+        S: * STATUS INBOX (RECENT 2)
+        S: a OK …
+        """,
+        account=account,
         recent_gone=False,
     )
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, MutableSequence, Sequence
+from itertools import chain
 from typing import NewType, cast
 
 from leap.mail.contract import MailboxId, MailboxStatus, MessageRow, ModSeq, Uid
@@ -174,6 +175,20 @@ class MailboxView:
                 self._rows[number - 1] = row
                 self._learn_keywords(row.flags)
                 self._changed.discard(row.uid)
+
+    def learn_recent(self, status: MailboxStatus) -> None:
+        """Takes for recent what nobody claimed, the newest: who only looks takes it from nobody (RFC 3501 6.3.2)."""
+        arrived = sorted(self._arrived, reverse=True)
+        late = sum(uid >= status.uid_next for uid in arrived)
+        late += len(self._uids) - bisect_left(self._uids, status.uid_next)
+        there = len(self._uids) + len(arrived) - len(self._gone) - late
+        wanted = status.recent - max(status.messages - there, 0)  # went meanwhile: recent perhaps
+        for uid in chain(arrived, map(Uid, reversed(self._uids))):
+            if wanted <= 0:
+                break
+            if uid < status.uid_next and uid not in self._gone:
+                self.recent.add(uid)
+                wanted -= 1
 
     def _learn_keywords(self, flags: Iterable[str]) -> None:
         for flag in flags:

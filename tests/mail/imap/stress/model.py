@@ -137,8 +137,7 @@ class Model:
         flags = flags_of(items["FLAGS"])
         one.flags = flags
         moment.flagged[uid] = flags - {RECENT}
-        if RECENT in flags:
-            assert not self.read_only, "\\Recent in a mailbox opened by EXAMINE"
+        if RECENT in flags and not self.read_only:  # EXAMINE takes it from nobody (RFC 3501 2.3.2)
             self.truth.saw_recent(self.validity, uid, self.session)
         if "MODSEQ" in items:
             modseq = number_of(items["MODSEQ"])

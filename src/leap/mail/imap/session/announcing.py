@@ -150,7 +150,9 @@ class Announcing:
                 rows = await account.rows(view.mailbox_id, changed_since=view.modseq)
                 view.learn(rows, gone)
                 view.modseq = max(view.modseq, status.highest_modseq)
-                if view.has_arrivals and not self.read_only and not self.rev2:
+                if self.read_only and not self.rev2:
+                    view.learn_recent(status)
+                elif view.has_arrivals and not self.rev2:
                     view.recent.update(await account.claim_recent(view.mailbox_id))
         except NoSuchMailbox:
             raise Goodbye("The selected mailbox was deleted.") from None

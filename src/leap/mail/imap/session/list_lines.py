@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from leap.mail.contract import MailboxInfo
 from leap.mail.imap.wire.listing import ListRequest
@@ -19,30 +19,37 @@ class MailboxTree:
     def __init__(self, mailboxes: Iterable[MailboxInfo]) -> None:
         self.existing = {info.name: info for info in mailboxes}
         self.parents: set[str] = set()
-        self.parents_of_subscribed: set[str] = set()
+        self.subscribed_below: dict[str, list[str]] = {}
         for name, info in self.existing.items():
             levels = name.split(SEPARATOR)
             above = {SEPARATOR.join(levels[:depth]) for depth in range(1, len(levels))}
             self.parents |= above
             if info.subscribed:
-                self.parents_of_subscribed |= above
+                for parent in above:
+                    self.subscribed_below.setdefault(parent, []).append(name)
         self.names = sorted(
             self.existing.keys() | self.parents, key=lambda name: (name != "INBOX", name)
         )
 
 
-def list_line(tree: MailboxTree, name: str, request: ListRequest, utf8: bool) -> bytes | None:
-    """One LIST answer, None when the selection options leave the mailbox out."""
+def list_line(
+    tree: MailboxTree,
+    name: str,
+    request: ListRequest,
+    utf8: bool,
+    matches: Callable[[str], bool] = lambda _: False,
+) -> bytes | None:
+    """One LIST answer, None when the selection options leave the mailbox out; `matches` are the request's patterns."""
     info = tree.existing.get(name)
     subscribed = info is not None and info.subscribed
     special = info.special_use if info is not None else None
     child_info = b""
     only_subscribed = "SUBSCRIBED" in request.select
     # RFC 5258 3.5: a name is told for the sake of what lies below it
-    for_inferiors = "RECURSIVEMATCH" in request.select and name in tree.parents_of_subscribed
-    if only_subscribed and not subscribed and not for_inferiors:
-        return None
-    if only_subscribed and for_inferiors:
+    below = tree.subscribed_below.get(name, ()) if "RECURSIVEMATCH" in request.select else ()
+    if only_subscribed and not subscribed and all(map(matches, below)):
+        return None  # RFC 5258 3: what is told by itself is not told by its parents too
+    if only_subscribed and below:
         child_info = b' (CHILDINFO ("SUBSCRIBED"))'
     if "SPECIAL-USE" in request.select and special is None:
         return None

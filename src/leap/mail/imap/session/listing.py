@@ -25,10 +25,14 @@ async def list_mailboxes(session: SessionState, command: List) -> bytes:
         for pattern in request.patterns
         if pattern
     ]
+
+    def matches(name: str) -> bool:
+        return any(pattern.matches(name) for pattern in patterns)
+
     for name in tree.names:
-        if not any(pattern.matches(name) for pattern in patterns):
+        if not matches(name):
             continue
-        line = list_line(tree, name, request, session.utf8)
+        line = list_line(tree, name, request, session.utf8, matches)
         if line is None:
             continue
         session.untagged(line)

@@ -49,7 +49,8 @@ async def select(session: SessionState, command: Select) -> bytes:
     view.tells_modseq = session.condstore
     session.view = view
     session.read_only = command.read_only
-    shown_recent = min(status.recent, len(view)) if command.read_only else view.recent_count
+    if command.read_only and not session.rev2:
+        view.learn_recent(status)
     uid_next = max(status.uid_next, rows[-1].uid + 1 if rows else 1)
     unseen = view.first_unseen()
     lines = session.flags_lines(view)
@@ -57,7 +58,7 @@ async def select(session: SessionState, command: Select) -> bytes:
     if session.rev2:  # RFC 9051 6.3.2
         lines.append(b"* " + await _list_line(session, info.name, command.mailbox) + b"\r\n")
     else:
-        lines.append(b"* %d RECENT\r\n" % shown_recent)
+        lines.append(b"* %d RECENT\r\n" % view.recent_count)
     if (
         unseen is not None and not session.rev2 and not session.uid_only
     ):  # it would be a number (RFC 9586 3)
@@ -109,6 +110,10 @@ async def delete(session: SessionState, command: Delete) -> bytes:
 
 
 async def rename(session: SessionState, command: Rename) -> bytes:
+    existing = {info.name: info for info in await session.signed_in().list_mailboxes()}
+    below = command.mailbox + SEPARATOR
+    if command.mailbox not in existing and any(name.startswith(below) for name in existing):
+        return await _rename_inferiors(session, command, existing)
     info = await session.find_mailbox(command.mailbox)
     given = command.new.removesuffix(SEPARATOR)
     new = session.as_named(given)
@@ -120,6 +125,27 @@ async def rename(session: SessionState, command: Rename) -> bytes:
     session.stale = True
     if new != given or info.name != command.mailbox:  # RFC 9051 6.3.6
         session.untagged(await _list_line(session, new, command.mailbox))
+    return ok("Renamed.")
+
+
+async def _rename_inferiors(
+    session: SessionState, command: Rename, existing: Mapping[str, MailboxInfo]
+) -> bytes:
+    """RENAME of a name that LIST shows only for what lies below it: programs show it as a folder like others."""
+    old, new = command.mailbox, session.as_named(command.new.removesuffix(SEPARATOR))
+    if (new + SEPARATOR).startswith(old + SEPARATOR):
+        raise No("A mailbox cannot become its own inferior.", b"CANNOT")
+    moved = {
+        name: new + name.removeprefix(old) for name in existing if name.startswith(old + SEPARATOR)
+    }
+    if new in existing or not existing.keys().isdisjoint(moved.values()):
+        raise No("A mailbox of that name exists.", b"ALREADYEXISTS")
+    for name, its in sorted(moved.items()):
+        if any(name.startswith(above + SEPARATOR) for above in moved):
+            continue  # goes with that one
+        await session.signed_in().rename_mailbox(existing[name].mailbox_id, its)
+        session.watching.renamed(existing[name].mailbox_id, its)
+    session.stale = True
     return ok("Renamed.")
 
 
@@ -155,6 +181,11 @@ async def status_line(
     more: dict[StatusItem, bytes] = {"APPENDLIMIT": b"%d" % session.limits.message}
     if not DELETED_ITEMS.isdisjoint(items):
         more.update(await deleted_values(account, info.mailbox_id))
+    if session.view is not None and session.is_selected(info.mailbox_id):
+        seen = session.view.recent_count  # of these the session itself was told first
+        more["RECENT"] = b"%d" % (
+            max(found.recent, seen) if session.read_only else found.recent + seen
+        )
     return format_status(session, info, found, items, more)
 
 

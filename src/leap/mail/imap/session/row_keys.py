@@ -34,12 +34,12 @@ def fitting(view: MailboxView, key: SearchKey, rows: Numbered, now: float) -> li
     match key:
         case HasFlag("\\Recent", there):
             return [n for n, row in rows if (row.uid in view.recent) is there]
+        case HasFlag(flag, there) if not flag.startswith("\\"):
+            return _with_keyword(flag.lower(), there, rows)
         case HasFlag(flag, True):
-            spelled = view.spelling(flag)
-            return [n for n, row in rows if spelled in row.flags]
+            return [n for n, row in rows if flag in row.flags]
         case HasFlag(flag, _):
-            spelled = view.spelling(flag)
-            return [n for n, row in rows if spelled not in row.flags]
+            return [n for n, row in rows if flag not in row.flags]
         case IsNew():
             return [n for n, row in rows if row.uid in view.recent and "\\Seen" not in row.flags]
         case ChangedAt(modseq):
@@ -60,6 +60,19 @@ def fitting(view: MailboxView, key: SearchKey, rows: Numbered, now: float) -> li
             return _on_days(relation, day, rows)
         case _:
             raise AssertionError(f"no test for {type(key).__name__}")
+
+
+def _with_keyword(folded: str, there: bool, rows: Numbered) -> list[SeqNum]:
+    """Keywords differ not by case alone, however each message has it spelled; few sets of flags stand in many rows."""
+    fits: dict[tuple[str, ...], bool] = {}
+    found = []
+    for number, row in rows:
+        fit = fits.get(row.flags)
+        if fit is None:
+            fit = fits[row.flags] = any(flag.lower() == folded for flag in row.flags) is there
+        if fit:
+            found.append(number)
+    return found
 
 
 def _on_days(relation: str, day: date, rows: Numbered) -> list[SeqNum]:

@@ -46,7 +46,7 @@ from leap.mail.imap.wire.resync import (
     parse_select_parameters,
     parse_unchanged_since,
 )
-from leap.mail.imap.wire.scanner import Scanner
+from leap.mail.imap.wire.scanner import Scanner, distinct
 from leap.mail.imap.wire.searching import parse_search
 from leap.mail.imap.wire.sorting import Sort, Thread, parse_sort, parse_thread
 
@@ -312,7 +312,7 @@ def _store(by_uid: bool) -> Callable[[Scanner], Store]:
                 if scanner.at_end():
                     break
                 bare.append(scanner.flag())
-            flags = tuple(dict.fromkeys(bare))
+            flags = distinct(bare)
         silent = word.endswith(".SILENT")
         if "\\Recent" in flags:  # RFC 3501 2.3.2
             raise ImapSyntaxError("\\Recent cannot be stored.")

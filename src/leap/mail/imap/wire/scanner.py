@@ -7,6 +7,7 @@ hold nothing of what the client sent.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from leap.mail.imap.wire.errors import ImapSyntaxError
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
@@ -181,4 +182,12 @@ class Scanner:
             found.append(self.flag())
             if len(found) > self.limits.flags:
                 raise ImapSyntaxError("Too many flags.")
-        return tuple(dict.fromkeys(found))
+        return distinct(found)
+
+
+def distinct(flags: Iterable[str]) -> tuple[str, ...]:
+    """Each flag once, as it came first; those that differ by case alone are one (RFC 9051 2.3.2)."""
+    once: dict[str, str] = {}
+    for flag in flags:
+        once.setdefault(flag.lower(), flag)
+    return tuple(once.values())
