@@ -67,10 +67,10 @@ class MessageChanges:
             if unchanged_since is not None:
                 modified = [Uid(values[2]) for values in found if values[3] > unchanged_since]
                 found = [values for values in found if values[3] <= unchanged_since]
-            changes = tx.update_rows(
-                MAIL_ROWS.name, [values[0] for values in found], {"flags": change}
+            changes = tx.change_set(
+                MAIL_ROWS.name, [values[0] for values in found], "flags", change
             )
-            changed = {one.row_id: one.after["flags"] for one in changes if one.after}
+            changed = {row_id: one.new for one in changes for row_id in one.row_ids}
             return found, changed, modified
 
         found, changed, modified = await self._edit(job)

@@ -35,6 +35,8 @@ class Deriving:
         """Called on the loop after each COMMIT."""
         rows = [change for change in changes.rows if change.schema == MAIL_ROWS.name]
         if not rows and not changes.arrived:
+            if changes.bulk:  # flags alone: neither words nor threads are other ones
+                self._pace.wrote()
             return
         self.threads.noted()
         if changes.from_sync:

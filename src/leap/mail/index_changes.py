@@ -124,6 +124,25 @@ class IndexChanges:
             if old != new:
                 self._reflag(mailbox_id, old, new, row_ids)
 
+    def reflag(self, old: str, new: str, row_ids: Sequence[str]) -> None:
+        """Many rows have other flags, the same in all of them."""
+        listed = json.dumps(row_ids)
+        places: dict[MailboxId, list[int]] = defaultdict(list)
+        for mailbox_id, uid in self._connection.execute(
+            "SELECT i.mailbox_id, i.uid FROM json_each(?) j CROSS JOIN mail_index i"
+            " ON i.row_id = j.value",
+            (listed,),
+        ):
+            places[mailbox_id].append(uid)
+        for mailbox_id, uids in places.items():
+            box = self._box(mailbox_id)
+            box.unseen += len(uids) * (_seen(old) - _seen(new))
+            self._connection.execute(
+                "UPDATE mail_index SET flags = ?, modseq = ? WHERE mailbox_id = ?"
+                " AND uid IN (SELECT value FROM json_each(?))",
+                (new, box.modseq, mailbox_id, json.dumps(uids)),
+            )
+
     def _relocate(self, rows: Sequence[RowChange], directory: Directory, from_sync: bool) -> None:
         if not from_sync and all(change.before is None for change in rows):
             known = {}  # a row made here is nowhere yet

@@ -211,6 +211,9 @@ class MailIndex:
         from_sync: bool,
     ) -> None:
         changes = IndexChanges(tx.connection, tx.drop_blobs, int(self._now()))
+        for edit in tx.bulk:
+            if edit.schema == MAIL_ROWS.name and edit.column == "flags":
+                changes.reflag(edit.old, edit.new, edit.row_ids)
         mail = latest(change for change in rows if change.schema == MAIL_ROWS.name)
         mailboxes = [change for change in docs if _is_mailbox(change)]
         # Rows go before their mailbox does: else they would be shown in INBOX for a moment.
