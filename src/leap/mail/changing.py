@@ -20,7 +20,7 @@ from leap.mail.contract import (
 from leap.mail.flags import checked_flags, flags_text
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS
-from leap.mail.new_rows import new_row_id
+from leap.mail.new_rows import new_row_ids
 from leap.mail.projection import Report, renumber
 from leap.soledad.rows import SetEdit
 from leap.soledad.transaction import Transaction
@@ -67,7 +67,7 @@ class MessageChanges:
             if unchanged_since is not None:
                 modified = [Uid(values[2]) for values in found if values[3] > unchanged_since]
                 found = [values for values in found if values[3] <= unchanged_since]
-            changes = tx.change_set(
+            changes = tx.change_column(
                 MAIL_ROWS.name, [values[0] for values in found], "flags", change
             )
             changed = {row_id: one.new for one in changes for row_id in one.row_ids}
@@ -97,12 +97,8 @@ class MessageChanges:
             directory.require(target)
             tx.tags.add(report)
             found = listing.rows_among(tx.connection, mailbox_id, uids)
-            new = [new_row_id() for _ in found]
-            rows = tx.rows(MAIL_ROWS.name, list(found.values()))
-            copies = [{**row, "mailbox": target} for row in rows]
-            for row in copies:
-                del row["row_id"]
-            tx.insert_rows(MAIL_ROWS.name, list(zip(new, copies, strict=True)))
+            new = new_row_ids(len(found))
+            tx.copy_rows(MAIL_ROWS.name, list(found.values()), new, target)
             return list(zip(found, new, strict=True))
 
         copied = await self._edit(job)
@@ -122,7 +118,7 @@ class MessageChanges:
             if mailbox_id == target:
                 renumber(tx, row_ids, directory, int(self._now()))
             else:
-                tx.update_rows(MAIL_ROWS.name, row_ids, {"mailbox": target})
+                tx.change_column(MAIL_ROWS.name, row_ids, "mailbox", target)
             return moved
 
         moved = await self._edit(job)
@@ -142,7 +138,7 @@ class MessageChanges:
         def job(tx: Transaction, directory: Directory) -> list[Uid]:
             directory.require(mailbox_id)
             going = listing.deleted_among(tx.connection, mailbox_id, uids)
-            tx.delete_rows(MAIL_ROWS.name, list(going.values()))
+            tx.delete_many(MAIL_ROWS.name, list(going.values()))
             return list(going)
 
         return await self._edit(job)

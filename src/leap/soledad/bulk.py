@@ -14,9 +14,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from leap.soledad.changes import Row, RowChange, SetChanged
-from leap.soledad.rows import RowTable, SetEdit, set_text
-from leap.soledad.sqlite import Connection
+from leap.soledad.changes import ColumnChanged, Row, RowChange, RowsCopied, RowsDeleted
+from leap.soledad.errors import SoledadError
+from leap.soledad.rows import RowExists, RowTable, SetEdit, set_text
+from leap.soledad.sqlite import Connection, IntegrityError
 
 
 class Here(NamedTuple):
@@ -26,18 +27,22 @@ class Here(NamedTuple):
     row_ids: list[str]
 
 
-def change_set(
+def change_column(
     connection: Connection,
     table: RowTable,
     row_ids: Sequence[str],
     column: str,
     value: str | Iterable[str] | SetEdit,
-) -> list[SetChanged]:
-    """Changes one set of many rows; rows that do not exist or have it already are passed over."""
+) -> list[ColumnChanged]:
+    """Changes a set or the place of many rows; rows that do not exist or have it already are passed over."""
     schema = table.schema
-    if column not in schema.sets:
+    made: str | None = None
+    if column == schema.place and isinstance(value, str):
+        made = value
+    elif column not in schema.sets:
         raise ValueError(f"{schema.name} has no set {column!r}")
-    made = None if isinstance(value, SetEdit) else set_text(value)
+    elif not isinstance(value, SetEdit):
+        made = set_text(value)
     kinds: dict[str, Here] = {}
     for number, row_id, old in connection.execute(
         f"SELECT t.rowid, t.row_id, t.{column} FROM json_each(?) j CROSS JOIN {schema.name} t"  # noqa: S608
@@ -49,7 +54,7 @@ def change_set(
             kind = kinds[old] = Here([], [])
         kind.numbers.append(number)
         kind.row_ids.append(row_id)
-    changed: list[SetChanged] = []
+    changed: list[ColumnChanged] = []
     for old, kind in kinds.items():  # few, among many rows
         new = value.applied(old) if isinstance(value, SetEdit) else made
         if new is None or new == old:
@@ -59,17 +64,69 @@ def change_set(
             " WHERE rowid IN (SELECT value FROM json_each(?))",
             (new, json.dumps(kind.numbers)),
         )
-        changed.append(SetChanged(schema.name, column, old, new, kind.row_ids))
+        changed.append(ColumnChanged(schema.name, column, old, new, kind.row_ids))
     return changed
 
 
-def as_bulk(changes: Iterable[RowChange], column: str) -> list[SetChanged]:
+def copy(
+    connection: Connection,
+    table: RowTable,
+    sources: Sequence[str],
+    copies: Sequence[str],
+    place: str,
+) -> RowsCopied | None:
+    """Makes a row like each of `sources`, at `place`, under the ids `copies`; None when there was nothing to copy.
+
+    Raises RowExists for an id that is taken, SoledadError for a source that does not exist.
+    """
+    schema = table.schema
+    shown = [f"t.{name}" if name != schema.place else "?2" for name in schema.columns]
+    shown += [f"t.{name}" if name != schema.place else "?2" for name in schema.mutable]
+    names = [*schema.columns, *(f"base_{name}" for name in schema.mutable)]
+    if not sources:
+        return None
+    before = connection.execute(f"SELECT max(rowid) FROM {schema.name}").fetchone()[0]  # noqa: S608
+    try:
+        made = connection.execute(
+            f"INSERT INTO {schema.name} (row_id, synced, dirty, deleted, {', '.join(names)})"  # noqa: S608
+            f" SELECT j.value ->> 1, 0, 1, 0, {', '.join(shown)} FROM json_each(?1) j"
+            f" CROSS JOIN {schema.name} t ON t.row_id = j.value ->> 0 WHERE t.deleted = 0",
+            (json.dumps(list(zip(sources, copies, strict=True))), place),
+        ).rowcount
+    except IntegrityError as error:
+        raise RowExists("there is a row of one of these ids already") from error
+    if made != len(sources):
+        raise SoledadError("some of the rows to copy do not exist")
+    return RowsCopied(schema.name, place, before + 1, list(copies))
+
+
+def delete(connection: Connection, table: RowTable, row_ids: Sequence[str]) -> RowsDeleted | None:
+    """Marks rows as deleted; those that do not exist are passed over. None when there was none."""
+    schema = table.schema
+    found = connection.execute(
+        f"SELECT t.rowid, t.row_id FROM json_each(?) j CROSS JOIN {schema.name} t"  # noqa: S608
+        " ON t.row_id = j.value WHERE t.deleted = 0",
+        (json.dumps(row_ids),),
+    ).fetchall()
+    if not found:
+        return None
+    connection.execute(
+        f"UPDATE {schema.name} SET dirty = 1, deleted = 1"  # noqa: S608
+        " WHERE rowid IN (SELECT value FROM json_each(?))",
+        (json.dumps([number for number, _ in found]),),
+    )
+    return RowsDeleted(schema.name, [row_id for _, row_id in found])
+
+
+def as_bulk(changes: Iterable[RowChange], column: str) -> list[ColumnChanged]:
     """The same record of changes that were made one by one."""
     kinds: dict[tuple[str, str, str], list[str]] = {}
     for schema, row_id, before, after in changes:
         old, new = _text(before, column), _text(after, column)
         kinds.setdefault((schema, old, new), []).append(row_id)
-    return [SetChanged(schema, column, old, new, ids) for (schema, old, new), ids in kinds.items()]
+    return [
+        ColumnChanged(schema, column, old, new, ids) for (schema, old, new), ids in kinds.items()
+    ]
 
 
 def _text(row: Row | None, column: str) -> str:

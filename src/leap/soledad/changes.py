@@ -37,8 +37,8 @@ class RowChange(NamedTuple):
     after: Row | None
 
 
-class SetChanged(NamedTuple):
-    """A set of many rows went from one text to another, the same in all of them."""
+class ColumnChanged(NamedTuple):
+    """A set or the place of many rows went from one text to another, the same in all of them."""
 
     schema: str
     column: str
@@ -47,7 +47,26 @@ class SetChanged(NamedTuple):
     row_ids: Sequence[str]
 
 
-BulkChange = SetChanged
+class RowsCopied(NamedTuple):
+    """Many rows came that are copies of others, but for their ids and place.
+
+    In their order they have consecutive numbers in SQLite, from `first_rowid` on.
+    """
+
+    schema: str
+    place: str
+    first_rowid: int
+    row_ids: Sequence[str]
+
+
+class RowsDeleted(NamedTuple):
+    """Many rows went; the table has them as they were, until they are purged."""
+
+    schema: str
+    row_ids: Sequence[str]
+
+
+BulkChange = ColumnChanged | RowsCopied | RowsDeleted
 
 
 class Rebuilt(NamedTuple):

@@ -16,12 +16,12 @@ from leap.soledad.blobs.sealing import SealedFile
 from leap.soledad.changes import (
     BulkChange,
     ChangeSet,
+    ColumnChanged,
     Content,
     DocChange,
     Projection,
     Row,
     RowChange,
-    SetChanged,
 )
 from leap.soledad.documents import DocumentItem, Stored
 from leap.soledad.errors import DocumentAlreadyDeleted, DocumentDoesNotExist, SoledadError
@@ -198,20 +198,52 @@ class Transaction:
         self._rows.extend(changes)
         return changes
 
-    def change_set(
+    def change_column(
         self,
         schema_name: str,
         row_ids: Iterable[str],
         column: str,
         value: str | Iterable[str] | SetEdit,
-    ) -> list[SetChanged]:
-        """Changes one set (its members, or a SetEdit) of thousands of rows; answers what changed, by old text."""
+    ) -> list[ColumnChanged]:
+        """Changes the place or one set (its members, or a SetEdit) of thousands of rows; answers what changed, by
+        what it was."""
         wanted = list(dict.fromkeys(row_ids))
         if self._changed_one_by_one(schema_name):
             return bulk.as_bulk(self.update_rows(schema_name, wanted, {column: value}), column)
-        changed = bulk.change_set(self.connection, self.table(schema_name), wanted, column, value)
+        table = self.table(schema_name)
+        changed = bulk.change_column(self.connection, table, wanted, column, value)
         self._bulk.extend(changed)
         return changed
+
+    def copy_rows(
+        self, schema_name: str, sources: Sequence[str], copies: Sequence[str], place: str
+    ) -> None:
+        """Makes a row like each of `sources`, at `place`, under the ids `copies`.
+
+        Raises RowExists for an id that is taken, SoledadError for a source that does not exist.
+        """
+        if self._changed_one_by_one(schema_name):
+            rows = self.rows(schema_name, sources)
+            if len(rows) < len(sources):
+                raise SoledadError("some of the rows to copy do not exist")
+            here = self.table(schema_name).schema.place
+            made = [{**row, here: place} for row in rows]
+            for row in made:
+                del row["row_id"]
+            self.insert_rows(schema_name, list(zip(copies, made, strict=True)))
+            return
+        table = self.table(schema_name)
+        copied = bulk.copy(self.connection, table, sources, copies, place)
+        self._bulk.extend([copied] if copied else [])
+
+    def delete_many(self, schema_name: str, row_ids: Iterable[str]) -> None:
+        """Deletes thousands of rows; those that do not exist are passed over."""
+        wanted = list(dict.fromkeys(row_ids))
+        if self._changed_one_by_one(schema_name):
+            self.delete_rows(schema_name, wanted)
+            return
+        deleted = bulk.delete(self.connection, self.table(schema_name), wanted)
+        self._bulk.extend([deleted] if deleted else [])
 
     def _changed_one_by_one(self, schema_name: str) -> bool:
         """Whether rows were: what follows has to be recorded likewise, to be in order."""
