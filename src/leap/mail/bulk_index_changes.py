@@ -10,10 +10,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from leap.mail.contract import MailboxId, RowId, Uid
-from leap.mail.index_changes import IndexChanges, Placement, drop_unused_metadata, is_seen
+from leap.mail.index_changes import (
+    DropBlobs,
+    IndexChanges,
+    Placement,
+    drop_unused_metadata,
+    is_seen,
+)
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS
 from leap.soledad.changes import BulkChange, ColumnChanged, RowsCopied, RowsDeleted
+from leap.soledad.sqlite import Connection
 
 _COPY = (
     "INSERT INTO mail_index (mailbox_id, uid, row_id, message_id, header_id, modseq, flags, size,"
@@ -36,9 +43,14 @@ _FOUND = (
 class BulkIndexChanges:
     """Follows such changes, in their order, into what one call of the projection collects."""
 
-    def __init__(self, changes: IndexChanges) -> None:
+    def __init__(
+        self, changes: IndexChanges, connection: Connection, drop_blobs: DropBlobs, now: int
+    ) -> None:
+        """The other arguments are those `changes` was made with."""
         self._changes = changes
-        self._connection = changes.connection
+        self._connection = connection
+        self._drop_blobs = drop_blobs
+        self._now = now
 
     def follow(self, bulk: Sequence[BulkChange], directory: Directory) -> None:
         for change in bulk:
@@ -75,7 +87,7 @@ class BulkIndexChanges:
         count, first = len(change.row_ids), change.first_rowid
         last = first + count - 1
         self._connection.execute(
-            _COPY, (mailbox_id, box.uid_next, first, box.modseq, self._changes.now, last)
+            _COPY, (mailbox_id, box.uid_next, first, box.modseq, self._now, last)
         )
         for number, size, flags in self._connection.execute(
             f"SELECT count(*), sum(coalesce(size, 0)), flags FROM {MAIL_ROWS.name}"  # noqa: S608
@@ -130,7 +142,7 @@ class BulkIndexChanges:
             arriving.recent += len(its)
             self._connection.execute(
                 _MOVE,
-                (target, arriving.uid_next, arriving.modseq, change.new, self._changes.now, listed,
+                (target, arriving.uid_next, arriving.modseq, change.new, self._now, listed,
                  mailbox_id),
             )  # fmt: skip
             self._expunged(mailbox_id, leaving.modseq, listed)
@@ -178,16 +190,16 @@ class BulkIndexChanges:
         self._changes.touched |= headers
         unused = drop_unused_metadata(self._connection, headers - {""})
         if unused:
-            self._drop_blobs(unused, listed)
+            self._release(unused, listed)
 
-    def _drop_blobs(self, unused: set[str], row_ids: str) -> None:
+    def _release(self, unused: set[str], row_ids: str) -> None:
         columns = ", ".join(f"t.{name}" for name, _, _ in MAIL_ROWS.blobs)
         found = self._connection.execute(
             f"SELECT t.header_id, {columns} FROM json_each(?) j CROSS JOIN {MAIL_ROWS.name} t"  # noqa: S608
             " ON t.row_id = j.value",
             (row_ids,),
         )
-        self._changes.drop_blobs(
+        self._drop_blobs(
             blob_id
             for header_id, *blob_ids in found
             if header_id in unused

@@ -77,9 +77,9 @@ class IndexChanges:
 
     def __init__(self, connection: Connection, drop_blobs: DropBlobs, now: int) -> None:
         """`now` is the save date of what comes."""
-        self.connection = connection
-        self.now = now
-        self.drop_blobs = drop_blobs
+        self._connection = connection
+        self._now = now
+        self._drop_blobs = drop_blobs
         self._boxes: dict[MailboxId, _Box] = {}
         self.placed: dict[RowId, Placement] = {}
         self.touched: set[str] = set()  # header records of rows that came or went
@@ -91,15 +91,15 @@ class IndexChanges:
     def remove(self, rows: Sequence[RowChange]) -> None:
         """Follows rows that were deleted: out of the index, and their blobs too when nothing else shows them."""
         if rows:
-            self.leave([change.row_id for change in rows])
+            self._leave([change.row_id for change in rows])
             self._release([change.before for change in rows if change.before])
 
     def _release(self, rows: Sequence[Row]) -> None:
         """Forgets the header records of rows as they were, and drops their blobs, unless another row has them."""
         unused = drop_unused_metadata(
-            self.connection, [row["header_id"] for row in rows if row["header_id"]]
+            self._connection, [row["header_id"] for row in rows if row["header_id"]]
         )
-        self.drop_blobs(
+        self._drop_blobs(
             blob_id
             for row in rows
             if row["header_id"] in unused
@@ -161,13 +161,13 @@ class IndexChanges:
                     renamed.append((header_id, row["internal_date"] or 0))
                     self.touched.add(header_id)
         if stayed:
-            self.connection.executemany(
+            self._connection.executemany(
                 "UPDATE mail_index SET place = ?, header_id = ? WHERE row_id = ?", stayed
             )
             self._want([(header_id, 0) for _, header_id, _ in stayed if header_id])
-            want_texts(self.connection, renamed)
+            want_texts(self._connection, renamed)
         if leaving:
-            self.leave(leaving)
+            self._leave(leaving)
         if arriving:
             if from_sync:  # a device that sees them for the first time numbers them as they came
                 arriving.sort(key=lambda row: (row["internal_date"] or 0, row["row_id"]))
@@ -187,7 +187,7 @@ class IndexChanges:
             "zone",
             "mailbox",
         )
-        found = self.connection.execute(
+        found = self._connection.execute(
             f"SELECT {', '.join(columns)} FROM {MAIL_ROWS.name} r WHERE deleted = 0"  # noqa: S608
             " AND NOT EXISTS (SELECT 1 FROM mail_index i WHERE i.row_id = r.row_id)"
             " ORDER BY internal_date, row_id"
@@ -210,18 +210,18 @@ class IndexChanges:
             "zone",
             "mailbox",
         )
-        found = self.connection.execute(
+        found = self._connection.execute(
             "SELECT i.row_id, i.message_id, i.header_id, i.flags, i.size, i.internal_date, i.zone, i.place"
             " FROM json_each(?) j CROSS JOIN mail_index i ON i.row_id = j.value ORDER BY j.key",
             (json.dumps(row_ids),),
         ).fetchall()
-        self.leave(row_ids)
+        self._leave(row_ids)
         self._arrive([dict(zip(columns, values, strict=True)) for values in found], directory)
 
     def finish(self) -> None:
         """Writes the counters."""
         for mailbox_id, box in self._boxes.items():
-            self.connection.execute(
+            self._connection.execute(
                 "UPDATE mail_box SET uid_next = ?, modseq = ?, messages = messages + ?, recent = recent + ?,"
                 " unseen = unseen + ?, size = size + ? WHERE mailbox_id = ?",
                 (
@@ -237,7 +237,7 @@ class IndexChanges:
 
     def _known(self, row_ids: Iterable[str]) -> dict[str, _Shown]:
         """How the index shows those rows that it has."""
-        found = self.connection.execute(
+        found = self._connection.execute(
             "SELECT i.row_id, i.mailbox_id, i.flags, i.place, i.header_id, i.size FROM json_each(?) j"
             " CROSS JOIN mail_index i ON i.row_id = j.value",
             (json.dumps(list(row_ids)),),
@@ -248,7 +248,7 @@ class IndexChanges:
         """The mailbox, its modseq raised once for this call."""
         box = self._boxes.get(mailbox_id)
         if box is None:
-            found = self.connection.execute(
+            found = self._connection.execute(
                 "SELECT uid_validity, uid_next, recent_from, modseq FROM mail_box WHERE mailbox_id = ?",
                 (mailbox_id,),
             ).fetchone()
@@ -276,27 +276,27 @@ class IndexChanges:
             header_id, date = row["header_id"] or "", row["internal_date"] or 0
             values.append(
                 (mailbox_id, uid, row_id, row["message_id"] or row_id, header_id, box.modseq, row["flags"],
-                 row["size"] or 0, date, row["zone"] or 0, row["mailbox"], self.now)
+                 row["size"] or 0, date, row["zone"] or 0, row["mailbox"], self._now)
             )  # fmt: skip
             if header_id:
                 wanted.append((header_id, date))
                 self.touched.add(header_id)
-        self.connection.executemany(
+        self._connection.executemany(
             "INSERT INTO mail_index (mailbox_id, uid, row_id, message_id, header_id, modseq, flags, size,"
             " internal_date, zone, place, saved) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
         self._want(wanted)
-        want_texts(self.connection, wanted)
+        want_texts(self._connection, wanted)
 
     def _want(self, headers: Sequence[tuple[str, int]]) -> None:
         """Header records (id, date) that are to be opened, unless they are."""
-        self.connection.execute(_WANT, (json.dumps(headers),))
+        self._connection.execute(_WANT, (json.dumps(headers),))
 
-    def leave(self, row_ids: Sequence[str]) -> None:
+    def _leave(self, row_ids: Sequence[str]) -> None:
         listed = json.dumps(row_ids)
         gone: list[tuple[MailboxId, int, int]] = []
-        for mailbox_id, uid, flags, size, header_id in self.connection.execute(
+        for mailbox_id, uid, flags, size, header_id in self._connection.execute(
             _LEAVING, (listed,)
         ).fetchall():
             box = self.box(mailbox_id)
@@ -306,17 +306,17 @@ class IndexChanges:
             box.unseen -= not is_seen(flags)
             box.size -= size
             gone.append((mailbox_id, box.modseq, uid))
-        self.connection.execute(
+        self._connection.execute(
             "DELETE FROM mail_index WHERE row_id IN (SELECT value FROM json_each(?))", (listed,)
         )
-        self.connection.executemany(
+        self._connection.executemany(
             "INSERT OR IGNORE INTO mail_expunged (mailbox_id, modseq, uid) VALUES (?, ?, ?)", gone
         )
 
     def _reflag(self, mailbox_id: MailboxId, old: str, new: str, row_ids: Sequence[str]) -> None:
         box = self.box(mailbox_id)
         box.unseen += len(row_ids) * (is_seen(old) - is_seen(new))
-        self.connection.execute(
+        self._connection.execute(
             "UPDATE mail_index SET flags = ?, modseq = ? WHERE row_id IN (SELECT value FROM json_each(?))",
             (new, box.modseq, json.dumps(row_ids)),
         )
