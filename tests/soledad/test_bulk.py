@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leap.soledad.changes import ColumnChanged, RowsCopied, RowsDeleted
+from leap.soledad.changes import RowsCopied, RowsDeleted, RowsMoved, SetChanged
 from leap.soledad.errors import SoledadError
 from leap.soledad.rows import RowExists, SetEdit
 from leap.soledad.store import Soledad
@@ -59,7 +59,7 @@ async def test_a_set_changes_as_one_by_one(tmp_path: Path, value: Any) -> None:
     singly, at_once = await filled(tmp_path / "1.db"), await filled(tmp_path / "2.db")
     await singly.transact(lambda tx: tx.update_rows("note", IDS[2:], {"flags": value}))
     asked = [*IDS[2:], IDS[3], "none"]
-    await at_once.transact(lambda tx: tx.change_column("note", asked, "flags", value))
+    await at_once.transact(lambda tx: tx.change_set("note", asked, "flags", value))
     assert await contents(at_once) == await contents(singly)
     await singly.close()
     await at_once.close()
@@ -68,7 +68,7 @@ async def test_a_set_changes_as_one_by_one(tmp_path: Path, value: Any) -> None:
 async def test_places_change_as_one_by_one(tmp_path: Path) -> None:
     singly, at_once = await filled(tmp_path / "1.db"), await filled(tmp_path / "2.db")
     await singly.transact(lambda tx: tx.update_rows("note", IDS[2:], {"folder": "out"}))
-    await at_once.transact(lambda tx: tx.change_column("note", IDS[2:], "folder", "out"))
+    await at_once.transact(lambda tx: tx.move_rows("note", IDS[2:], "out"))
     assert await contents(at_once) == await contents(singly)
     await singly.close()
     await at_once.close()
@@ -130,23 +130,25 @@ async def test_projections_and_the_feed_are_told_of_all_at_once(tmp_path: Path) 
     store.on_change(heard.append)
     follower.told.clear()
     edit = SetEdit(add=frozenset("b"))
-    await store.transact(lambda tx: tx.change_column("note", IDS, "flags", edit))
-    told = [ColumnChanged("note", "flags", "", "b", [IDS[0], IDS[3], IDS[6], IDS[9]])]
+    await store.transact(lambda tx: tx.change_set("note", IDS, "flags", edit))
+    told = [SetChanged("note", "flags", "", "b", [IDS[0], IDS[3], IDS[6], IDS[9]])]
     assert follower.told == told
     assert [(change.bulk, change.rows) for change in heard] == [(told, [])]
     await store.transact(lambda tx: tx.copy_rows("note", IDS[:2], ["x", "y"], "out"))
     await store.transact(lambda tx: tx.delete_many("note", ["y", IDS[0]]))
+    await store.transact(lambda tx: tx.move_rows("note", [IDS[2], "x", IDS[1]], "out"))
     assert [change for one in heard[1:] for change in one.bulk] == [
         RowsCopied("note", "out", 13, ["x", "y"]),
         RowsDeleted("note", ["y", IDS[0]]),
+        RowsMoved("note", "out", [IDS[2], IDS[1]]),
     ]
     heard.clear()
-    await store.transact(lambda tx: tx.change_column("note", IDS, "flags", edit))
+    await store.transact(lambda tx: tx.change_set("note", IDS, "flags", edit))
     await store.transact(lambda tx: tx.delete_many("note", ["y"]))
     await store.transact(lambda tx: tx.copy_rows("note", [], [], "out"))
     assert len(heard) == 0  # nothing changed
     with pytest.raises(ValueError, match="no set"):
-        await store.transact(lambda tx: tx.change_column("note", IDS, "title", "x"))
+        await store.transact(lambda tx: tx.change_set("note", IDS, "title", "x"))
     await store.close()
 
 
@@ -157,14 +159,14 @@ async def test_after_single_changes_it_is_told_in_order(tmp_path: Path) -> None:
 
     def job(tx: Transaction) -> Any:
         tx.update_rows("note", [IDS[0]], {"flags": "x"})
-        changed = tx.change_column("note", IDS[:2], "flags", "y")
+        changed = tx.change_set("note", IDS[:2], "flags", "y")
         tx.copy_rows("note", [IDS[1]], ["x"], "out")
         tx.delete_many("note", [IDS[1]])
         return changed
 
     assert await store.transact(job) == [
-        ColumnChanged("note", "flags", "x", "y", [IDS[0]]),
-        ColumnChanged("note", "flags", "b", "y", [IDS[1]]),
+        SetChanged("note", "flags", "x", "y", [IDS[0]]),
+        SetChanged("note", "flags", "b", "y", [IDS[1]]),
     ]
     told = [
         change.after and (change.after["folder"], change.after["flags"]) for change in follower.told

@@ -19,7 +19,7 @@ from leap.mail.index_changes import (
 )
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS
-from leap.soledad.changes import BulkChange, ColumnChanged, RowsCopied, RowsDeleted
+from leap.soledad.changes import BulkChange, RowsCopied, RowsDeleted, RowsMoved, SetChanged
 from leap.soledad.sqlite import Connection
 
 _COPY = (
@@ -55,9 +55,9 @@ class BulkIndexChanges:
     def follow(self, bulk: Sequence[BulkChange], directory: Directory) -> None:
         for change in bulk:
             match change:
-                case ColumnChanged(column="flags"):
+                case SetChanged(column="flags"):
                     self._reflag(change.old, change.new, change.row_ids)
-                case ColumnChanged(column="mailbox"):
+                case RowsMoved():
                     self._move(change, directory)
                 case RowsCopied():
                     self._copy(change, directory)
@@ -108,8 +108,8 @@ class BulkIndexChanges:
         )
         self._place(change.row_ids, mailbox_id)
 
-    def _move(self, change: ColumnChanged, directory: Directory) -> None:
-        target = directory.place(change.new)
+    def _move(self, change: RowsMoved, directory: Directory) -> None:
+        target = directory.place(change.place)
         uids: dict[MailboxId, list[int]] = defaultdict(list)
         moved: dict[MailboxId, list[str]] = defaultdict(list)
         for mailbox_id, uid, flags, size, header_id, row_id in self._connection.execute(
@@ -133,7 +133,7 @@ class BulkIndexChanges:
                 self._connection.execute(
                     "UPDATE mail_index SET place = ? WHERE mailbox_id = ?"
                     " AND uid IN (SELECT value FROM json_each(?))",
-                    (change.new, mailbox_id, listed),
+                    (change.place, mailbox_id, listed),
                 )
                 continue
             leaving, arriving = self._changes.box(mailbox_id), self._changes.box(target)
@@ -142,7 +142,7 @@ class BulkIndexChanges:
             arriving.recent += len(its)
             self._connection.execute(
                 _MOVE,
-                (target, arriving.uid_next, arriving.modseq, change.new, self._now, listed,
+                (target, arriving.uid_next, arriving.modseq, change.place, self._now, listed,
                  mailbox_id),
             )  # fmt: skip
             self._expunged(mailbox_id, leaving.modseq, listed)

@@ -68,7 +68,7 @@ class MessageChanges:
             if unchanged_since is not None:
                 modified = [Uid(values[2]) for values in found if values[3] > unchanged_since]
                 found = [values for values in found if values[3] <= unchanged_since]
-            changes = tx.change_column(
+            changes = tx.change_set(
                 MAIL_ROWS.name, [values[0] for values in found], "flags", change
             )
             changed = {row_id: one.new for one in changes for row_id in one.row_ids}
@@ -114,7 +114,7 @@ class MessageChanges:
             if mailbox_id == target:
                 renumber(tx, row_ids, directory, int(self._now()))
             else:
-                tx.change_column(MAIL_ROWS.name, row_ids, "mailbox", target)
+                tx.move_rows(MAIL_ROWS.name, row_ids, target)
             return moved
 
         moved = await self._edit(job)

@@ -12,7 +12,7 @@ import contextlib
 from leap.mail.model import MAIL_ROWS
 from leap.mail.search.filling import FEW, MOST_BEHIND, Filling
 from leap.mail.threads.behind import FollowingBehind
-from leap.soledad.changes import BulkChange, ChangeSet, ColumnChanged
+from leap.soledad.changes import BulkChange, ChangeSet, SetChanged
 from leap.soledad.pace import Pace
 from leap.soledad.store import Soledad
 
@@ -37,7 +37,7 @@ class Deriving:
         bulk = [change for change in changes.bulk if change.schema == MAIL_ROWS.name]
         if not rows and not changes.arrived and not bulk:
             return
-        if rows or changes.arrived or not all(map(_is_of_flags, bulk)):
+        if rows or changes.arrived or not all(map(_is_of_a_set, bulk)):
             self.threads.noted()
         if changes.from_sync:
             self.words.rows_arrived()
@@ -71,5 +71,5 @@ class Deriving:
         await self.threads.close()
 
 
-def _is_of_flags(change: BulkChange) -> bool:
-    return isinstance(change, ColumnChanged) and change.column == "flags"
+def _is_of_a_set(change: BulkChange) -> bool:
+    return isinstance(change, SetChanged)

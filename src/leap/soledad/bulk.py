@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from leap.soledad.changes import ColumnChanged, Row, RowChange, RowsCopied, RowsDeleted
+from leap.soledad.changes import Row, RowChange, RowsCopied, RowsDeleted, RowsMoved, SetChanged
 from leap.soledad.errors import SoledadError
 from leap.soledad.rows import RowExists, RowTable, SetEdit, set_text
 from leap.soledad.sqlite import Connection, IntegrityError
@@ -27,22 +27,18 @@ class Here(NamedTuple):
     row_ids: list[str]
 
 
-def change_column(
+def change_set(
     connection: Connection,
     table: RowTable,
     row_ids: Sequence[str],
     column: str,
     value: str | Iterable[str] | SetEdit,
-) -> list[ColumnChanged]:
-    """Changes a set or the place of many rows; rows that do not exist or have it already are passed over."""
+) -> list[SetChanged]:
+    """Changes one set of many rows; rows that do not exist or have it already are passed over."""
     schema = table.schema
-    made: str | None = None
-    if column == schema.place and isinstance(value, str):
-        made = value
-    elif column not in schema.sets:
+    if column not in schema.sets:
         raise ValueError(f"{schema.name} has no set {column!r}")
-    elif not isinstance(value, SetEdit):
-        made = set_text(value)
+    made = "" if isinstance(value, SetEdit) else set_text(value)
     kinds: dict[str, Here] = {}
     for number, row_id, old in connection.execute(
         f"SELECT t.rowid, t.row_id, t.{column} FROM json_each(?) j CROSS JOIN {schema.name} t"  # noqa: S608
@@ -54,18 +50,38 @@ def change_column(
             kind = kinds[old] = Here([], [])
         kind.numbers.append(number)
         kind.row_ids.append(row_id)
-    changed: list[ColumnChanged] = []
+    changed: list[SetChanged] = []
     for old, kind in kinds.items():  # few, among many rows
         new = value.applied(old) if isinstance(value, SetEdit) else made
-        if new is None or new == old:
+        if new == old:
             continue
         connection.execute(
             f"UPDATE {schema.name} SET dirty = 1, {column} = ?"  # noqa: S608
             " WHERE rowid IN (SELECT value FROM json_each(?))",
             (new, json.dumps(kind.numbers)),
         )
-        changed.append(ColumnChanged(schema.name, column, old, new, kind.row_ids))
+        changed.append(SetChanged(schema.name, column, old, new, kind.row_ids))
     return changed
+
+
+def move(
+    connection: Connection, table: RowTable, row_ids: Sequence[str], place: str
+) -> RowsMoved | None:
+    """Puts many rows to another place; those that do not exist or are there are passed over. None when all were."""
+    schema = table.schema
+    found = connection.execute(
+        f"SELECT t.rowid, t.row_id FROM json_each(?) j CROSS JOIN {schema.name} t"  # noqa: S608
+        f" ON t.row_id = j.value WHERE t.deleted = 0 AND t.{schema.place} IS NOT ?",
+        (json.dumps(row_ids), place),
+    ).fetchall()
+    if not found:
+        return None
+    connection.execute(
+        f"UPDATE {schema.name} SET dirty = 1, {schema.place} = ?"  # noqa: S608
+        " WHERE rowid IN (SELECT value FROM json_each(?))",
+        (place, json.dumps([number for number, _ in found])),
+    )
+    return RowsMoved(schema.name, place, [row_id for _, row_id in found])
 
 
 def copy(
@@ -118,15 +134,13 @@ def delete(connection: Connection, table: RowTable, row_ids: Sequence[str]) -> R
     return RowsDeleted(schema.name, [row_id for _, row_id in found])
 
 
-def as_bulk(changes: Iterable[RowChange], column: str) -> list[ColumnChanged]:
+def as_bulk(changes: Iterable[RowChange], column: str) -> list[SetChanged]:
     """The same record of changes that were made one by one."""
     kinds: dict[tuple[str, str, str], list[str]] = {}
     for schema, row_id, before, after in changes:
         old, new = _text(before, column), _text(after, column)
         kinds.setdefault((schema, old, new), []).append(row_id)
-    return [
-        ColumnChanged(schema, column, old, new, ids) for (schema, old, new), ids in kinds.items()
-    ]
+    return [SetChanged(schema, column, old, new, ids) for (schema, old, new), ids in kinds.items()]
 
 
 def _text(row: Row | None, column: str) -> str:

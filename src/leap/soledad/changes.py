@@ -37,13 +37,21 @@ class RowChange(NamedTuple):
     after: Row | None
 
 
-class ColumnChanged(NamedTuple):
-    """A set or the place of many rows went from one text to another, the same in all of them."""
+class SetChanged(NamedTuple):
+    """A set of many rows went from one text to another, the same in all of them."""
 
     schema: str
     column: str
     old: str
     new: str
+    row_ids: Sequence[str]
+
+
+class RowsMoved(NamedTuple):
+    """Many rows have another place, in the order in which they were named."""
+
+    schema: str
+    place: str
     row_ids: Sequence[str]
 
 
@@ -66,7 +74,7 @@ class RowsDeleted(NamedTuple):
     row_ids: Sequence[str]
 
 
-BulkChange = ColumnChanged | RowsCopied | RowsDeleted
+BulkChange = SetChanged | RowsMoved | RowsCopied | RowsDeleted
 
 
 class Rebuilt(NamedTuple):

@@ -16,12 +16,12 @@ from leap.soledad.blobs.sealing import SealedFile
 from leap.soledad.changes import (
     BulkChange,
     ChangeSet,
-    ColumnChanged,
     Content,
     DocChange,
     Projection,
     Row,
     RowChange,
+    SetChanged,
 )
 from leap.soledad.documents import DocumentItem, Stored
 from leap.soledad.errors import DocumentAlreadyDeleted, DocumentDoesNotExist, SoledadError
@@ -198,22 +198,31 @@ class Transaction:
         self._rows.extend(changes)
         return changes
 
-    def change_column(
+    def change_set(
         self,
         schema_name: str,
         row_ids: Iterable[str],
         column: str,
         value: str | Iterable[str] | SetEdit,
-    ) -> list[ColumnChanged]:
-        """Changes the place or one set (its members, or a SetEdit) of thousands of rows; answers what changed, by
-        what it was."""
+    ) -> list[SetChanged]:
+        """Changes one set (its members, or a SetEdit) of thousands of rows; answers what changed, by what it was."""
         wanted = list(dict.fromkeys(row_ids))
         if self._changed_one_by_one(schema_name):
             return bulk.as_bulk(self.update_rows(schema_name, wanted, {column: value}), column)
         table = self.table(schema_name)
-        changed = bulk.change_column(self.connection, table, wanted, column, value)
+        changed = bulk.change_set(self.connection, table, wanted, column, value)
         self._bulk.extend(changed)
         return changed
+
+    def move_rows(self, schema_name: str, row_ids: Iterable[str], place: str) -> None:
+        """Puts thousands of rows to another place; those that do not exist or are there are passed over."""
+        wanted = list(dict.fromkeys(row_ids))
+        table = self.table(schema_name)
+        if self._changed_one_by_one(schema_name):
+            self.update_rows(schema_name, wanted, {table.schema.place: place})
+            return
+        moved = bulk.move(self.connection, table, wanted, place)
+        self._bulk.extend([moved] if moved else [])
 
     def copy_rows(
         self, schema_name: str, sources: Sequence[str], copies: Sequence[str], place: str
