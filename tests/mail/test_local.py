@@ -266,6 +266,19 @@ async def test_a_move_into_the_same_mailbox_gives_new_uids(backend: LocalAccount
     assert await backend.expunged(INBOX, 0) == [1, 2]  # type: ignore[arg-type]
 
 
+async def test_what_is_shown_in_one_mailbox_moves_in_its_order(backend: LocalAccount) -> None:
+    uids = await add(backend, 4)
+    target = (await backend.create_mailbox("target")).mailbox_id
+    rows = {row.uid: row.row_id for row in await backend.rows(INBOX)}
+    elsewhere = {"mailbox": "xnowhere"}  # a mailbox that is not there: shown in INBOX
+    await backend.store.transact(
+        lambda tx: tx.update_rows(MAIL_ROWS.name, [rows[uids[1]], rows[uids[2]]], elsewhere)
+    )
+    done = await backend.move(INBOX, uids, target)
+    assert (done.source, done.target) == ((1, 2, 3, 4), (1, 2, 3, 4))
+    assert [row.row_id for row in await backend.rows(target)] == [rows[uid] for uid in uids]
+
+
 # -- flags
 
 

@@ -12,7 +12,7 @@ import contextlib
 from leap.mail.model import MAIL_ROWS
 from leap.mail.search.filling import FEW, MOST_BEHIND, Filling
 from leap.mail.threads.behind import FollowingBehind
-from leap.soledad.changes import ChangeSet
+from leap.soledad.changes import BulkChange, ChangeSet, SetChanged
 from leap.soledad.pace import Pace
 from leap.soledad.store import Soledad
 
@@ -34,9 +34,11 @@ class Deriving:
     def follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
         rows = [change for change in changes.rows if change.schema == MAIL_ROWS.name]
-        if not rows and not changes.arrived:
+        bulk = [change for change in changes.bulk if change.schema == MAIL_ROWS.name]
+        if not rows and not changes.arrived and not bulk:
             return
-        self.threads.noted()
+        if rows or changes.arrived or not all(map(_is_of_a_set, bulk)):
+            self.threads.noted()
         if changes.from_sync:
             self.words.rows_arrived()
             return
@@ -67,3 +69,7 @@ class Deriving:
         """What is not done yet is done when the account is opened again."""
         await self.words.close()
         await self.threads.close()
+
+
+def _is_of_a_set(change: BulkChange) -> bool:
+    return isinstance(change, SetChanged)

@@ -244,7 +244,7 @@ class IndexChanges:
         )
         return {row_id: _Shown(*values) for row_id, *values in found}
 
-    def _box(self, mailbox_id: MailboxId) -> _Box:
+    def box(self, mailbox_id: MailboxId) -> _Box:
         """The mailbox, its modseq raised once for this call."""
         box = self._boxes.get(mailbox_id)
         if box is None:
@@ -263,12 +263,12 @@ class IndexChanges:
             if row["mailbox"] != place:  # mostly all go to one mailbox
                 place = row["mailbox"]
                 mailbox_id = directory.place(place)
-                box = self._box(mailbox_id)
+                box = self.box(mailbox_id)
             uid = box.uid_next
             box.uid_next += 1
             box.messages += 1
             box.recent += 1
-            box.unseen += not _seen(row["flags"])
+            box.unseen += not is_seen(row["flags"])
             box.size += row["size"] or 0
             row_id = RowId(row["row_id"])
             if tell:
@@ -299,11 +299,11 @@ class IndexChanges:
         for mailbox_id, uid, flags, size, header_id in self._connection.execute(
             _LEAVING, (listed,)
         ).fetchall():
-            box = self._box(mailbox_id)
+            box = self.box(mailbox_id)
             self.touched.add(header_id)
             box.messages -= 1
             box.recent -= uid >= box.recent_from
-            box.unseen -= not _seen(flags)
+            box.unseen -= not is_seen(flags)
             box.size -= size
             gone.append((mailbox_id, box.modseq, uid))
         self._connection.execute(
@@ -314,8 +314,8 @@ class IndexChanges:
         )
 
     def _reflag(self, mailbox_id: MailboxId, old: str, new: str, row_ids: Sequence[str]) -> None:
-        box = self._box(mailbox_id)
-        box.unseen += len(row_ids) * (_seen(old) - _seen(new))
+        box = self.box(mailbox_id)
+        box.unseen += len(row_ids) * (is_seen(old) - is_seen(new))
         self._connection.execute(
             "UPDATE mail_index SET flags = ?, modseq = ? WHERE row_id IN (SELECT value FROM json_each(?))",
             (new, box.modseq, json.dumps(row_ids)),
@@ -359,7 +359,7 @@ def latest(rows: Iterable[RowChange]) -> list[RowChange]:
 
 
 @lru_cache(maxsize=1024)
-def _seen(flags: str) -> bool:
+def is_seen(flags: str) -> bool:
     return "\\Seen" in flags.split()
 
 

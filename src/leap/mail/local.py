@@ -76,7 +76,7 @@ from leap.mail.storing import (
     keep_all,
 )
 from leap.mail.threads.local import LocalThreads
-from leap.soledad.changes import ChangeSet, Projection, Rebuilt, RowChange
+from leap.soledad.changes import ChangeSet, Projection, Rebuilt, RowChange, RowsDeleted
 from leap.soledad.rows import RowSchema
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -434,6 +434,9 @@ class LocalAccount(
         self._reader.forget(
             RowId(change.row_id) for change in changes.rows if _shows_another(change)
         )
+        for many in changes.bulk:
+            if isinstance(many, RowsDeleted):
+                self._reader.forget(map(RowId, many.row_ids))
         if changes.from_sync:
             self._reader.more_arrived()
 

@@ -25,6 +25,12 @@ def new_row_id() -> RowId:
     return RowId(secrets.token_hex(16))
 
 
+def new_row_ids(count: int) -> list[RowId]:
+    """As many, with one question to the system for its randomness."""
+    random = secrets.token_hex(16 * count)
+    return [RowId(random[at : at + 32]) for at in range(0, 32 * count, 32)]
+
+
 def stored_date(date: int) -> int:
     """A date within what INTERNALDATE can say."""
     return min(max(date, EARLIEST), LATEST)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from leap.mail import expunged
+from leap.mail.bulk_index_changes import BulkIndexChanges
 from leap.mail.contract import MailboxId, ModSeq, RowId
 from leap.mail.index_changes import IndexChanges, Placement, latest
 from leap.mail.index_faults import index_faults
@@ -210,7 +211,11 @@ class MailIndex:
         rows: Sequence[RowChange],
         from_sync: bool,
     ) -> None:
-        changes = IndexChanges(tx.connection, tx.drop_blobs, int(self._now()))
+        given = tx.connection, tx.drop_blobs, int(self._now())
+        changes = IndexChanges(*given)
+        bulk = [change for change in tx.bulk if change.schema == MAIL_ROWS.name]
+        if bulk:
+            BulkIndexChanges(changes, *given).follow(bulk, self._directory.read(tx.connection))
         mail = latest(change for change in rows if change.schema == MAIL_ROWS.name)
         mailboxes = [change for change in docs if _is_mailbox(change)]
         # Rows go before their mailbox does: else they would be shown in INBOX for a moment.

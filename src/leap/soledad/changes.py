@@ -37,6 +37,46 @@ class RowChange(NamedTuple):
     after: Row | None
 
 
+class SetChanged(NamedTuple):
+    """A set of many rows went from one text to another, the same in all of them."""
+
+    schema: str
+    column: str
+    old: str
+    new: str
+    row_ids: Sequence[str]
+
+
+class RowsMoved(NamedTuple):
+    """Many rows have another place, in the order in which they were named."""
+
+    schema: str
+    place: str
+    row_ids: Sequence[str]
+
+
+class RowsCopied(NamedTuple):
+    """Many rows came that are copies of others, but for their ids and place.
+
+    In their order they have consecutive numbers in SQLite, from `first_rowid` on.
+    """
+
+    schema: str
+    place: str
+    first_rowid: int
+    row_ids: Sequence[str]
+
+
+class RowsDeleted(NamedTuple):
+    """Many rows went; the table has them as they were, until they are purged."""
+
+    schema: str
+    row_ids: Sequence[str]
+
+
+BulkChange = SetChanged | RowsMoved | RowsCopied | RowsDeleted
+
+
 class Rebuilt(NamedTuple):
     """A tag of the change feed: projections were built anew, and whatever was read of them may be different."""
 
@@ -44,7 +84,8 @@ class Rebuilt(NamedTuple):
 class ChangeSet(NamedTuple):
     """All changes of one transaction; `seq` ascends over the life of the store.
 
-    New rows of the schemas in `arrived` are not listed: sync brought too many of them at once.
+    New rows of the schemas in `arrived` are not listed: sync brought too many of them at once. Rows that were changed
+    many at a time are in `bulk`, and not in `rows`.
     """
 
     seq: int
@@ -53,6 +94,7 @@ class ChangeSet(NamedTuple):
     from_sync: bool
     tags: set[Hashable]
     arrived: frozenset[str] = frozenset()
+    bulk: Sequence[BulkChange] = ()
 
 
 Callback = Callable[[ChangeSet], None]
@@ -75,7 +117,8 @@ class Projection(Protocol):
         """Follows the changes. It may change documents and rows itself; it is then called again with those.
 
         Of a schema in `tx.arrived` there are new rows which are not in `rows`: so many that they would not fit
-        into memory. They are found in the table.
+        into memory. They are found in the table. What was changed many rows at a time is in `tx.bulk` instead; it
+        came before what is in `rows`.
         """
 
 

@@ -10,13 +10,22 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from leap.soledad import document_indexes, documents
+from leap.soledad import bulk, document_indexes, documents
 from leap.soledad.blobs.format import SealedBlob
 from leap.soledad.blobs.sealing import SealedFile
-from leap.soledad.changes import ChangeSet, Content, DocChange, Projection, Row, RowChange
+from leap.soledad.changes import (
+    BulkChange,
+    ChangeSet,
+    Content,
+    DocChange,
+    Projection,
+    Row,
+    RowChange,
+    SetChanged,
+)
 from leap.soledad.documents import DocumentItem, Stored
 from leap.soledad.errors import DocumentAlreadyDeleted, DocumentDoesNotExist, SoledadError
-from leap.soledad.rows import RowTable
+from leap.soledad.rows import RowTable, SetEdit
 from leap.soledad.sqlite import Connection
 
 if TYPE_CHECKING:
@@ -59,7 +68,9 @@ class Transaction:
         self.from_sync = from_sync
         self.tags: set[Hashable] = set()
         self.arrived: frozenset[str] = frozenset()  # for projections, see `Projection.apply`
+        self.bulk: Sequence[BulkChange] = ()  # for projections, too
         self._arrived: set[str] = set()
+        self._bulk: list[BulkChange] = []
         self._tables = tables
         self._blobs = blobs
         self.replica = replica
@@ -187,6 +198,66 @@ class Transaction:
         self._rows.extend(changes)
         return changes
 
+    def change_set(
+        self,
+        schema_name: str,
+        row_ids: Iterable[str],
+        column: str,
+        value: str | Iterable[str] | SetEdit,
+    ) -> list[SetChanged]:
+        """Changes one set (its members, or a SetEdit) of thousands of rows; answers what changed, by what it was."""
+        wanted = list(dict.fromkeys(row_ids))
+        if self._changed_one_by_one(schema_name):
+            return bulk.as_bulk(self.update_rows(schema_name, wanted, {column: value}), column)
+        table = self.table(schema_name)
+        changed = bulk.change_set(self.connection, table, wanted, column, value)
+        self._bulk.extend(changed)
+        return changed
+
+    def move_rows(self, schema_name: str, row_ids: Iterable[str], place: str) -> None:
+        """Puts thousands of rows to another place; those that do not exist or are there are passed over."""
+        wanted = list(dict.fromkeys(row_ids))
+        table = self.table(schema_name)
+        if self._changed_one_by_one(schema_name):
+            self.update_rows(schema_name, wanted, {table.schema.place: place})
+            return
+        moved = bulk.move(self.connection, table, wanted, place)
+        self._bulk.extend([moved] if moved else [])
+
+    def copy_rows(
+        self, schema_name: str, sources: Sequence[str], copies: Sequence[str], place: str
+    ) -> None:
+        """Makes a row like each of `sources`, at `place`, under the ids `copies`.
+
+        Raises RowExists for an id that is taken, SoledadError for a source that does not exist.
+        """
+        if self._changed_one_by_one(schema_name):
+            rows = self.rows(schema_name, sources)
+            if len(rows) < len(sources):
+                raise SoledadError("some of the rows to copy do not exist")
+            here = self.table(schema_name).schema.place
+            made = [{**row, here: place} for row in rows]
+            for row in made:
+                del row["row_id"]
+            self.insert_rows(schema_name, list(zip(copies, made, strict=True)))
+            return
+        table = self.table(schema_name)
+        copied = bulk.copy(self.connection, table, sources, copies, place)
+        self._bulk.extend([copied] if copied else [])
+
+    def delete_many(self, schema_name: str, row_ids: Iterable[str]) -> None:
+        """Deletes thousands of rows; those that do not exist are passed over."""
+        wanted = list(dict.fromkeys(row_ids))
+        if self._changed_one_by_one(schema_name):
+            self.delete_rows(schema_name, wanted)
+            return
+        deleted = bulk.delete(self.connection, self.table(schema_name), wanted)
+        self._bulk.extend([deleted] if deleted else [])
+
+    def _changed_one_by_one(self, schema_name: str) -> bool:
+        """Whether rows were: what follows has to be recorded likewise, to be in order."""
+        return any(change.schema == schema_name for change in self._rows)
+
     def note_row(self, change: RowChange) -> None:
         """Records a change for projections and the feed."""
         self._rows.append(change)
@@ -232,7 +303,7 @@ class Transaction:
     def finish(self, projections: Sequence[Projection]) -> ChangeSet | None:
         """Lets the projections follow; answers all changes, None if there are none."""
         self._project(projections)
-        changed = bool(self._docs or self._rows or self.tags or self._arrived)
+        changed = bool(self._docs or self._rows or self._bulk or self.tags or self._arrived)
         if changed and self._generation is None:
             self.generation()
         if self._generation is not None:
@@ -247,16 +318,18 @@ class Transaction:
             self.from_sync,
             self.tags,
             frozenset(self._arrived),
+            self._bulk,
         )
 
     def _project(self, projections: Sequence[Projection]) -> None:
         self.arrived = frozenset(self._arrived)
-        done_docs, done_rows = 0, 0
+        done_docs, done_rows, done_bulk = 0, 0, 0
         for _ in range(MAX_ROUNDS):
             docs, rows = self._docs[done_docs:], self._rows[done_rows:]
-            if not (docs or rows or self.arrived):
+            self.bulk = self._bulk[done_bulk:]
+            if not (docs or rows or self.arrived or self.bulk):
                 return
-            done_docs, done_rows = len(self._docs), len(self._rows)
+            done_docs, done_rows, done_bulk = len(self._docs), len(self._rows), len(self._bulk)
             for projection in projections:
                 projection.apply(self, docs, rows, self.from_sync)
             self.arrived = frozenset()

@@ -166,15 +166,28 @@ class MailboxView:
             self._own()
             self._rows[number - 1] = row
 
-    def settle(self, rows: Iterable[MessageRow]) -> None:
-        """Takes rows whose flags the client is told of, or knows, by other means."""
-        for row in rows:
-            number = self.find(row.uid)
-            if number is not None and row.modseq >= self._rows[number - 1].modseq:
-                self._own()
+    def settle(self, numbers: Sequence[SeqNum], rows: Sequence[MessageRow]) -> None:
+        """Takes what one change of flags left of the messages of ascending numbers: the client is told of it, or
+        knows."""
+        if not rows:
+            return
+        known = self.rows(numbers)
+        newer = [new if new.modseq >= old.modseq else old for old, new in zip(known, rows)]  # noqa: B905
+        self._own()
+        if numbers[-1] - numbers[0] + 1 == len(numbers):
+            self._rows[numbers[0] - 1 : numbers[-1]] = newer
+        else:
+            for number, row in zip(numbers, newer, strict=True):
                 self._rows[number - 1] = row
-                self._learn_keywords(row.flags)
-                self._changed.discard(row.uid)
+        for flags in {row.flags for row in newer}:  # few, among many messages
+            self._learn_keywords(flags)
+        if self._changed:
+            self._changed.difference_update(
+                row.uid for row, kept in zip(rows, newer, strict=True) if row is kept
+            )
+        # Nothing else has the modseq of a change: with the next one, all there was up to it is known
+        if {row.modseq for row in rows if row.modseq > self.modseq} == {self.modseq + 1}:
+            self.modseq = ModSeq(self.modseq + 1)
 
     def learn_recent(self, status: MailboxStatus) -> None:
         """Takes for recent what nobody claimed, the newest: who only looks takes it from nobody (RFC 3501 6.3.2)."""

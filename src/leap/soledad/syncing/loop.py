@@ -448,7 +448,7 @@ class SyncEngine:
             await asyncio.gather(*others, return_exceptions=True)
 
     def _on_change(self, changes: ChangeSet) -> None:
-        if not changes.from_sync and (changes.docs or changes.rows):
+        if not changes.from_sync and (changes.docs or changes.rows or changes.bulk):
             self._pace.wrote()
             self._notices.wake()
 

@@ -341,8 +341,10 @@ class _Fetcher:
             done = await self.account.store_flags(self.view.mailbox_id, unseen, "add", ["\\Seen"])
         except AccountError:  # a full disk, say: mail can be read all the same
             return set()
-        self.view.settle(done.rows)
-        return {row.uid for row in done.rows}
+        marked = {row.uid for row in done.rows}
+        known = [n for n in numbers if self.view.uid(n) in marked]
+        self.view.settle(known, done.rows)
+        return marked
 
     async def pieces(
         self, row: MessageRow, metadata: dict[RowId, MessageMetadata], content: bytes | None
