@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -59,39 +60,40 @@ class Readers:
         """Returns when all jobs are done; not for the event loop."""
         with self._lock:
             self._closed = True
-            idle = [number for number in self._free if number in self._threads]
-        for number in idle:
+        for number in self._threads:
             self._inboxes[number].put(None)
         for thread in self._threads.values():
             thread.join()
 
     def _work(self, number: int) -> None:
-        entry = self._inboxes[number].get()
-        while entry is not None:
-            _run(*entry)
-            del entry  # else its result is held until the next one comes
-            entry = self._next(number)
+        job = self._inboxes[number].get()
+        while job is not None:
+            tell = _run(*job)
+            # free before it is told: who hears of a result and asks at once is to come here again
+            job = self._next(number)
+            tell()
+            del tell  # else the result is held until the next job comes
+            if job is None:
+                job = self._inboxes[number].get()
 
     def _next(self, number: int) -> _Job | None:
+        """The job that has waited longest; the thread is free when there is none."""
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
-            if self._closed:
-                return None
             self._free.append(number)
             self._free.sort()
-        return self._inboxes[number].get()
+        return None
 
 
 _Job = tuple[Future[Any], Callable[[], Any]]
 
 
-def _run(future: Future[Any], job: Callable[[], Any]) -> None:
+def _run(future: Future[Any], job: Callable[[], Any]) -> Callable[[], None]:
+    """Runs a job; what is answered tells how it went."""
     if not future.set_running_or_notify_cancel():
-        return
+        return lambda: None
     try:
-        result = job()
+        return partial(future.set_result, job())
     except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+        return partial(future.set_exception, error)
