@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from leap.mail import open_mailboxes
+from leap.mail import listing, open_mailboxes
 from leap.mail.contract import INBOX, MailboxId, ModSeq, NewMessage, NoSuchMailbox, Uid
 from leap.mail.listing import read_rows, read_statuses
 from leap.mail.local import LocalAccount, open_mail_store
@@ -119,3 +119,33 @@ async def test_header_fields_an_older_version_did_not_keep_are_kept_when_asked(
     await account.store_flags(INBOX, [Uid(1), Uid(2)], "add", ["\\Deleted"])
     await account.expunge(INBOX)
     assert await store.read(kept) == []
+
+
+async def test_rows_are_read_in_slices_without_a_gap(
+    account: LocalAccount, store: Soledad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uids = await fill(account, 7)
+    await account.store_flags(INBOX, uids[3:4], "add", ["\\Deleted"])
+    await account.store_flags(INBOX, uids[4:5], "add", ["\\Seen", "$Forwarded"])
+    await account.expunge(INBOX)
+    whole = await store.read(lambda c: read_rows(c, INBOX, Uid(1), None, ModSeq(0)))
+    assert [row.uid for row in whole] == uids[:3] + uids[4:]
+    for size in (1, 2, 3, 6, 7):
+        monkeypatch.setattr(listing, "_SLICE", size)
+        assert await store.read(lambda c: read_rows(c, INBOX, Uid(1), None, ModSeq(0))) == whole
+        between = await store.read(lambda c: read_rows(c, INBOX, Uid(2), Uid(5), ModSeq(0)))
+        assert between == [row for row in whole if 2 <= row.uid <= 5]
+
+
+async def test_large_mailboxes_are_read_before_they_are_opened(
+    account: LocalAccount, store: Soledad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_mailboxes, "LARGE", 3)
+    await fill(account, 3)
+    await fill(account, 2, ARCHIVE)
+    other = await LocalAccount.open(store, "alice@example.test")
+    await other._reading_large
+    assert set(other._open_mailboxes._opened) == {INBOX}
+    await fill(account, 1)  # what comes later is seen all the same
+    assert [row.uid for row in await other.rows(INBOX)] == [1, 2, 3, 4]
+    await other.close()

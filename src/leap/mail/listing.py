@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from leap.mail.contract import (
     FoundMessage,
     MailboxId,
@@ -22,8 +24,17 @@ from leap.soledad.sqlite import Connection
 ROW = "i.row_id, i.message_id, i.uid, i.modseq, i.flags, i.size, i.internal_date, i.zone"
 _AMONG = " FROM json_each(?) j CROSS JOIN mail_index i ON i.mailbox_id = ? AND i.uid = j.value"
 _LAST_UID = 2**32 - 1
+_SLICE = 2_000  # rows made in one go: about 2 ms in which no other thread runs Python
 
 RowValues = tuple[Any, ...]  # in the order of `as_row`
+
+# One text of many rows: SQLite makes it without Python's lock, and in half the time of a tuple for each row
+_SLICED = (
+    "SELECT json_group_array(json_array(row_id, message_id, uid, modseq, flags, size, internal_date, zone))"  # noqa: S608
+    f" FROM (SELECT {ROW} FROM mail_index i WHERE i.mailbox_id = ? AND i.uid BETWEEN ? AND ?"
+    " ORDER BY i.uid LIMIT ?)"
+)
+_sliced = msgspec.json.Decoder(list[tuple[str, str, Uid, ModSeq, str, int, int, int]])
 
 
 _STATUS = "SELECT mailbox_id, uid_validity, uid_next, modseq, messages, recent, unseen, size FROM mail_box"
@@ -69,14 +80,29 @@ def read_rows(
     changed_since: ModSeq,
 ) -> list[MessageRow]:
     """Ascending by uid."""
-    # "+" keeps SQLite from the index that does not serve
-    narrow = "i.modseq > ? AND +i.uid" if changed_since else "+i.modseq > ? AND i.uid"
+    end = _LAST_UID if last is None else last
+    if not changed_since:
+        return _read_range(connection, mailbox_id, first, end)
     found = connection.execute(
-        f"SELECT {ROW} FROM mail_index i WHERE i.mailbox_id = ? AND {narrow} BETWEEN ? AND ?"  # noqa: S608
+        # "+" keeps SQLite from the index that does not serve
+        f"SELECT {ROW} FROM mail_index i WHERE i.mailbox_id = ? AND i.modseq > ? AND +i.uid BETWEEN ? AND ?"  # noqa: S608
         " ORDER BY i.uid",
-        (mailbox_id, changed_since, first, _LAST_UID if last is None else last),
+        (mailbox_id, changed_since, first, end),
     )
     return [as_row(*values) for values in found]
+
+
+def _read_range(
+    connection: Connection, mailbox_id: MailboxId, first: int, last: int
+) -> list[MessageRow]:
+    rows: list[MessageRow] = []
+    while True:
+        (text,) = connection.execute(_SLICED, (mailbox_id, first, last, _SLICE)).fetchone()
+        found = _sliced.decode(text)
+        rows += [as_row(*values) for values in found]
+        if len(found) < _SLICE:
+            return rows
+        first = rows[-1].uid + 1
 
 
 def read_rows_of(connection: Connection, message_ids: Sequence[MessageId]) -> list[FoundMessage]:
@@ -169,13 +195,21 @@ def row_ids_in(connection: Connection, mailbox_id: MailboxId) -> list[RowId]:
 
 
 def as_row(
-    row_id: str, message_id: str, uid: int, modseq: int, flags: str, size: int, date: int, zone: int
+    row_id: str,
+    message_id: str,
+    uid: Uid,
+    modseq: ModSeq,
+    flags: str,
+    size: int,
+    date: int,
+    zone: int,
 ) -> MessageRow:
     return MessageRow(
         row_id=RowId(row_id),
-        message_id=MessageId(message_id),
-        uid=Uid(uid),
-        modseq=ModSeq(modseq),
+        # mostly the same: then one text serves for both, where 100,000 rows are kept in memory
+        message_id=MessageId(row_id if message_id == row_id else message_id),
+        uid=uid,
+        modseq=modseq,
         flags=flags_of(flags),
         size=size,
         internal_date=date,

@@ -8,6 +8,8 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ from leap.mail.answers import PartTree, QueryCount
 from leap.mail.changing import MessageChanges
 from leap.mail.contract import (
     INBOX,
+    AccountError,
     AccountUnavailable,
     Appended,
     Change,
@@ -157,6 +160,7 @@ class LocalAccount(
         self._reader.start()
         self.deriving.start()
         self._forgetting.start()
+        self._reading_large = asyncio.create_task(self._read_large(), name="large mailboxes")
 
     @classmethod
     async def open(
@@ -476,9 +480,16 @@ class LocalAccount(
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._feed.end()
+        self._reading_large.cancel()
+        await asyncio.gather(self._reading_large, return_exceptions=True)
         await self._reader.close()
         await self.deriving.close()
         await self._forgetting.close()
+
+    async def _read_large(self) -> None:
+        """In the background: what cannot be read now is read, or fails, when it is asked for."""
+        with contextlib.suppress(AccountError):
+            await self._open_mailboxes.read_large()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -24,6 +24,7 @@ from leap.soledad.sqlite import Connection
 
 T = TypeVar("T")
 KEPT_ROWS = 150_000  # about 350 octets each
+LARGE = 5_000  # messages: smaller mailboxes are read in the time of a blink when they are opened
 
 
 class _Opened(NamedTuple):
@@ -140,6 +141,17 @@ class OpenMailboxes:
             changed = listing.read_rows(connection, mailbox_id, Uid(1), None, known.modseq)
             rows = known.rows.followed(changed, gone)
         return _Opened(rows, validity, modseq, seen)
+
+    async def read_large(self) -> None:
+        """Reads the rows of large mailboxes, the largest first, as many as are kept, before somebody opens them."""
+        statuses = (await self._read(self._read_statuses)).values()
+        left = KEPT_ROWS
+        for status in sorted(statuses, key=lambda one: -one.messages):
+            if status.messages < LARGE:
+                return
+            if status.messages <= left:
+                left -= status.messages
+                await self.rows(status.mailbox_id)
 
     def _make_room(self) -> None:
         total = sum(len(opened.rows) for opened in self._opened.values())

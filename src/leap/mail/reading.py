@@ -55,6 +55,10 @@ _FIELDS = (
     "SELECT j.value, i.header_id, h.fields FROM json_each(?) j LEFT JOIN mail_index i ON i.row_id = j.value"
     " LEFT JOIN mail_header h ON h.header_id = i.header_id"
 )
+_CONTENTS = (
+    "SELECT r.row_id, r.content_id, r.content_sha256, r.content_size FROM json_each(?) j"
+    " CROSS JOIN mail_row r ON r.row_id = j.value WHERE r.deleted = 0"
+)
 _HEADERS = (
     "SELECT DISTINCT r.header_id, r.header_sha256, r.header_size FROM json_each(?) j"
     " CROSS JOIN mail_row r ON r.row_id = j.value"
@@ -109,8 +113,7 @@ class MessageReader:
         """All octets of each, by one hop for those that are here."""
 
         def find(connection: Connection) -> list[Span]:
-            refs = [_content(connection, row_id) for row_id in row_ids]
-            return [Span(ref, 0, ref.size) for ref in refs]
+            return [Span(ref, 0, ref.size) for ref in _contents(connection, row_ids)]
 
         return await self._read_spans(find)
 
@@ -146,7 +149,7 @@ class MessageReader:
         described = await self.metadata(row_ids)
 
         def find(connection: Connection) -> list[Span]:
-            refs = [_content(connection, its.row_id) for its in described]
+            refs = _contents(connection, [its.row_id for its in described])
             sizes = [its.header_size for its in described]
             return [
                 Span(ref, 0, min(size, ref.size)) for ref, size in zip(refs, sizes, strict=True)
@@ -355,6 +358,15 @@ def _content(connection: Connection, row_id: RowId) -> BlobRef:
     if ref is None:
         raise ContentUnavailable("This message has no content.")
     return ref
+
+
+def _contents(connection: Connection, row_ids: Sequence[RowId]) -> list[BlobRef]:
+    """Of all of them, by one question."""
+    found = {
+        row_id: BlobRef(*ref) if ref[0] else None
+        for row_id, *ref in connection.execute(_CONTENTS, (json.dumps(row_ids),))
+    }
+    return [found.get(row_id) or _content(connection, row_id) for row_id in row_ids]
 
 
 def _headers_among(connection: Connection, refs: Sequence[BlobRef]) -> list[BlobRef]:

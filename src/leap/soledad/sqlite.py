@@ -27,7 +27,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -35,6 +35,7 @@ from sqlcipher3 import dbapi2
 
 from leap.soledad.errors import NotOpen, SoledadError, StoreFull, StoreLocked, WrongKey
 from leap.soledad.private_file import sync_folder
+from leap.soledad.readers import Readers
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ class Database:
             self._check_cipher()
             sync_folder(path.parent)
             on_failure.pop_all()
-        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="sqlite-read")
+        self._readers = Readers(readers, "sqlite-read")
         self._thread = threading.Thread(target=self._run, name="sqlite-write", daemon=True)
         self._thread.start()
 
@@ -141,7 +142,7 @@ class Database:
         """Runs `job` on one snapshot in a reader thread; it cannot write. Raises NotOpen."""
         if self._closed:
             raise NotOpen("the store is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
+        return await self._readers.run(partial(self._read, job))
 
     async def apart(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` in a thread on a connection of its own, outside any transaction.
@@ -295,7 +296,7 @@ class Database:
         for entry in late:
             entry.error = NotOpen("the store is closed")
         _answer(late)
-        self._readers.shutdown(wait=True)
+        self._readers.close()
         for connection in self._read_connections:
             connection.close()
         with contextlib.suppress(dbapi2.Error):

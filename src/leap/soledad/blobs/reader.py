@@ -32,6 +32,7 @@ WHOLE_FILE = (
     1024 * 1024
 )  # a file up to here is read at once; of a larger one, the chunks that are asked for
 FEW = 4  # so many times smaller than the blob has a range to be, so that only it is fetched
+TOGETHER = 64  # blobs taken from the database by one question
 MAX_USED = 10_000  # blobs of which the last use is remembered until it is written down
 
 
@@ -93,7 +94,14 @@ class BlobReader:
         """Ranges of blobs which `find` names, in the snapshot in which it names them: one hop for all that are here."""
 
         def job(connection: Connection) -> list[tuple[Span, bytes | Path | None]]:
-            return [(span, self._open(connection, *span)) for span in find(connection)]
+            spans, opened = find(connection), []
+            for first in range(0, len(spans), TOGETHER):
+                some = spans[first : first + TOGETHER]
+                places = self._store.blobs.find_places(
+                    connection, [one.ref.blob_id for one in some]
+                )
+                opened += [(one, self._open(places.get(one.ref.blob_id), *one)) for one in some]
+            return opened
 
         result: list[bytes] = []
         for (ref, start, end), opened in await self._store.read(job):
@@ -108,7 +116,7 @@ class BlobReader:
         small = [ref for ref in refs if ref.size <= LARGE]
 
         def job(connection: Connection) -> dict[BlobRef, bytes | Path | None]:
-            return {ref: self._open(connection, ref, 0, ref.size) for ref in small}
+            return {ref: self._find(connection, ref, 0, ref.size) for ref in small}
 
         found = await store.read(job)
         for ref in found:
@@ -286,7 +294,7 @@ class BlobReader:
 
     async def _local(self, ref: BlobRef, start: int, end: int) -> bytes | None:
         self._note_use(ref)
-        found = await self._store.read(lambda c: self._open(c, ref, start, end))
+        found = await self._store.read(lambda c: self._find(c, ref, start, end))
         if not isinstance(found, Path):
             return found
         try:
@@ -313,11 +321,15 @@ class BlobReader:
             self._store.open_sealed, sealed, ref, start, max(0, end - start)
         )
 
-    def _open(
+    def _find(
         self, connection: Connection, ref: BlobRef, start: int, end: int
     ) -> bytes | Path | None:
+        return self._open(self._store.blobs.find_place(connection, ref.blob_id), ref, start, end)
+
+    def _open(
+        self, place: bytes | Path | None, ref: BlobRef, start: int, end: int
+    ) -> bytes | Path | None:
         """Opens what lies in the database, or is a file small enough; names the file of the others."""
-        place = self._store.blobs.find_place(connection, ref.blob_id)
         if isinstance(place, Path) and ref.size <= WHOLE_FILE:
             try:
                 place = place.read_bytes()
