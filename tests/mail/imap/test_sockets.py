@@ -209,6 +209,21 @@ async def test_a_big_fetch_does_not_keep_others_waiting(
     await other.close()
 
 
+async def test_many_small_commands_in_one_go_do_not_keep_others_waiting(server: ImapServer) -> None:
+    many, other = await Client.connect(server), await Client.connect(server)
+    for client in (many, other):
+        assert b" OK " in await client.command(f"LOGIN {USER} {PASSWORD}".encode())
+    connection = next(iter(server._connections.values()))
+    many.writer.write(b"n NOOP\r\n" * 3000)
+    await many.writer.drain()
+    assert b"t OK" in await other.command(b"NOOP")
+    assert connection._commands.held  # there is more to do for the first one
+    for _ in range(3000):
+        assert await many.line() == b"n OK Nothing done.\r\n"
+    for client in (many, other):
+        await client.close()
+
+
 async def test_idle_over_a_socket_is_told_within_its_time(
     server: ImapServer, account: MemoryAccount
 ) -> None:

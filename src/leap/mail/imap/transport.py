@@ -33,6 +33,7 @@ MAX_STRANGERS = (
 )
 TOGETHER, TOGETHER_OCTETS = 50, 4 * 1024 * 1024  # APPENDs that share a transaction, at most
 ON_ITS_WAY = 0.002  # seconds for more of a command that has begun, before those in front of it are carried out
+TURN = 0.005  # seconds in which one client's commands are answered before the others have a turn
 _READ = 1 << 17
 _HIGH_WATER = 1 << 18
 
@@ -52,6 +53,7 @@ class _Connection:
         writer.transport.set_write_buffer_limits(high=_HIGH_WATER)
         self._commands = CommandReader(limits)
         self.session = make_session(self)
+        self._turn_ends = 0.0
         self._log_in_by = asyncio.get_running_loop().time() + LOGIN_PATIENCE
 
     # -- Output
@@ -71,10 +73,14 @@ class _Connection:
 
     async def run(self) -> None:
         session, commands = self.session, self._commands
+        time = asyncio.get_running_loop().time
         try:
             session.greet()
             await self.drain()
             while not session.ended:
+                if time() > self._turn_ends:  # many small commands in one go wait for nothing
+                    await asyncio.sleep(0)
+                    self._turn_ends = time() + TURN
                 if session.expected_line is not None:
                     line = commands.next_line()
                     if line is not None:
@@ -132,6 +138,7 @@ class _Connection:
             self.session.say_goodbye(f"{said} for too long.")
             return False
         self._commands.feed(data)
+        self._turn_ends = asyncio.get_running_loop().time() + TURN
         return bool(data)
 
     async def _shut(self) -> None:
