@@ -15,6 +15,7 @@ from leap.mail.search.tables import forget_texts, want_texts
 from leap.mail.sorting.tables import forget_sort_keys
 from leap.mail.threads.listed import forget_facts
 from leap.soledad.changes import Row, RowChange
+from leap.soledad.many_rows import insert_rows
 from leap.soledad.sqlite import Connection
 
 ARRIVING = 1_000  # rows taken into the index at a time when there are many
@@ -281,9 +282,10 @@ class IndexChanges:
             if header_id:
                 wanted.append((header_id, date))
                 self.touched.add(header_id)
-        self._connection.executemany(
+        insert_rows(
+            self._connection,
             "INSERT INTO mail_index (mailbox_id, uid, row_id, message_id, header_id, modseq, flags, size,"
-            " internal_date, zone, place, saved) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " internal_date, zone, place, saved)",
             values,
         )
         self._want(wanted)

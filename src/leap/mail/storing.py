@@ -37,6 +37,7 @@ from leap.soledad.errors import (
     UnknownSuite,
     Unreachable,
 )
+from leap.soledad.many_rows import insert_rows
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
@@ -196,9 +197,10 @@ def keep_metadata(
 
     `wanted`: they may be of messages that were listed before.
     """
-    connection.executemany(
+    insert_rows(
+        connection,
         "INSERT OR IGNORE INTO mail_metadata (header_id, envelope, body, body_structure, header_size, subject,"
-        " preview, security) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        " preview, security)",
         [
             (
                 header_id,
@@ -225,9 +227,7 @@ def keep_metadata(
 
 def keep_fields(connection: Connection, fields: Sequence[tuple[str, bytes]]) -> None:
     """Keeps the header fields that lists ask for, of messages by their header records."""
-    connection.executemany(
-        "INSERT OR IGNORE INTO mail_header (header_id, fields) VALUES (?, ?)", fields
-    )
+    insert_rows(connection, "INSERT OR IGNORE INTO mail_header (header_id, fields)", fields)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from typing import Any
 
 from leap.soledad.changes import Row, RowChange
 from leap.soledad.errors import SoledadError
+from leap.soledad.many_rows import insert_rows
 from leap.soledad.sqlite import Connection
 
 PAGE_ROWS = 256  # about 26 kB sealed: small enough to send for one flag, few enough to list
@@ -100,7 +101,8 @@ class RowTable:
         names = ["row_id", "page_id", "synced", "dirty", "deleted", *schema.columns]
         names += [f"base_{name}" for name in schema.mutable]
         marks = ", ".join("?" * len(names))
-        self.insert_sql = f"INSERT INTO {schema.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608
+        self._insert_into = f"INSERT INTO {schema.name} ({', '.join(names)})"
+        self.insert_sql = f"{self._insert_into} VALUES ({marks})"
 
     def create(self, connection: Connection) -> None:
         """Makes the table, or adds columns that a newer version of the program declares."""
@@ -194,7 +196,7 @@ class RowTable:
         if known or len({row_id for row_id, _ in rows}) < len(rows):
             return [self.insert(connection, row_id, values) for row_id, values in rows]
         made = [self._new_row(row_id, values) for row_id, values in rows]
-        connection.executemany(self.insert_sql, [self.packed(row) for row in made])
+        insert_rows(connection, self._insert_into, [self.packed(row) for row in made])
         return [RowChange(self.schema.name, row["row_id"], None, row) for row in made]
 
     def _new_row(self, row_id: str, values: Mapping[str, Any]) -> Row:

@@ -169,3 +169,17 @@ def test_what_is_wrong_in_the_tables_is_found(tables: sqlite3.Connection, statem
     assert thread_faults(tables) == []
     assert tables.execute(statement).rowcount
     assert thread_faults(tables) != []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(MAILS, min_size=2, max_size=12), st.integers(0, 12))
+def test_many_that_come_at_once_are_grouped_as_if_they_came_one_by_one(
+    mails: list[Mail], before: int
+) -> None:
+    mails = [mail._replace(key=f"k{number}") for number, mail in enumerate(mails)]
+    connection = opened()
+    store(connection, *mails[:before])
+    store(connection, *mails[before:])
+    assert stored(connection) == threads_of(mails)
+    assert thread_faults(connection) == []
+    connection.close()

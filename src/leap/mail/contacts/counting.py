@@ -10,21 +10,35 @@ Counting up is done where the counts are; counting down, which is rare, from wha
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from leap.mail.contacts.envelope import Person
 from leap.mail.contacts.model import ContactUse
 from leap.mail.search.folding import fold
+from leap.soledad.many_rows import insert_rows
 from leap.soledad.sqlite import Connection
 
 NOT, RECEIVED, SENT = 0, 1, 2  # how a message counts: `counted` of its facts
 _UNREAD = {"\\Junk", "\\Drafts"}
-_COUNT_UP = """
-    INSERT INTO mail_contact (address, written_to, written_from, last, name, named, found)
-    VALUES (?1, ?2, 1 - ?2, ?3, ?4, iif(?4 = '', 0, ?3), ?5)
-    ON CONFLICT (address) DO UPDATE SET written_to = written_to + ?2, written_from = written_from + 1 - ?2,
-        last = max(last, ?3), found = iif(?4 <> '' AND (name = '' OR (?3, ?4) > (named, name)), ?5, found),
-        named = iif(?4 <> '' AND (name = '' OR (?3, ?4) > (named, name)), ?3, named),
-        name = iif(?4 <> '' AND (name = '' OR (?3, ?4) > (named, name)), ?4, name)"""
+_INTO = "INSERT INTO mail_contact (address, written_to, written_from, last, name, named, found)"
+_LATER_NAME = (
+    "excluded.name <> '' AND (name = '' OR (excluded.named, excluded.name) > (named, name))"
+)
+_ADDED = (
+    "ON CONFLICT (address) DO UPDATE SET written_to = written_to + excluded.written_to,"
+    " written_from = written_from + excluded.written_from, last = max(last, excluded.last),"
+    f" found = iif({_LATER_NAME}, excluded.found, found), named = iif({_LATER_NAME}, excluded.named, named),"
+    f" name = iif({_LATER_NAME}, excluded.name, name)"
+)
+
+
+class Counted(NamedTuple):
+    """A message (by the number of its facts) that counts, how, and for whom; `date` is when it arrived."""
+
+    message: int
+    how: int
+    people: Iterable[Person]
+    date: int
 
 
 def how_it_counts(uses: Collection[str | None], senders: Iterable[Person], own: str) -> int:
@@ -37,20 +51,29 @@ def how_it_counts(uses: Collection[str | None], senders: Iterable[Person], own: 
     return RECEIVED
 
 
-def count(
-    connection: Connection, message: int, how: int, people: Iterable[Person], date: int
-) -> None:
-    """Counts a message that was not counted, for these people; `date` is when it arrived."""
-    sent = int(how == SENT)
-    for person in people:
-        connection.execute(
-            "INSERT INTO mail_contact_use (address, message, sent, date, name) VALUES (?, ?, ?, ?, ?)",
-            (person.address, message, sent, date, person.name),
-        )
-        connection.execute(
-            _COUNT_UP,
-            (person.address, sent, date, person.name, found_by(person.address, person.name)),
-        )
+def count_all(connection: Connection, counted: Iterable[Counted]) -> None:
+    """Counts messages that were not counted."""
+    uses: list[tuple[str, int, int, int, str]] = []
+    sums: dict[str, list[int]] = {}
+    names: dict[str, tuple[int, str]] = {}
+    for message, how, people, date in counted:
+        sent = int(how == SENT)
+        for address, name in people:
+            uses.append((address, message, sent, date, name))
+            to, by, last = sums.get(address, (0, 0, date))
+            sums[address] = [to + sent, by + 1 - sent, max(last, date)]
+            if name:
+                names[address] = max(names.get(address, (date, name)), (date, name))
+    insert_rows(
+        connection,
+        "INSERT INTO mail_contact_use (address, message, sent, date, name)",
+        sorted(uses),
+    )
+    contacts = []
+    for address in sorted(sums):
+        named, name = names.get(address, (0, ""))
+        contacts.append((address, *sums[address], name, named, found_by(address, name)))
+    insert_rows(connection, _INTO, contacts, _ADDED)
 
 
 def uncount(connection: Connection, messages: Iterable[tuple[int, Iterable[Person]]]) -> None:

@@ -23,6 +23,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from leap.mail.search.words import Terms
+from leap.soledad.many_rows import insert_rows
 from leap.soledad.sqlite import Connection
 
 WANTED, INDEXED, PARTIAL = 0, 1, 2
@@ -96,9 +97,10 @@ def drop_search(connection: Connection) -> None:
 def want_texts(connection: Connection, arrived: Iterable[tuple[str, int]]) -> None:
     """Messages (header id, date) came into the index; the words of those that are new are wanted."""
     dates = dict(arrived)
-    connection.executemany(
-        "INSERT INTO mail_text (header_id, internal_date, state) VALUES (?, ?, 0)",
-        [(header_id, dates[header_id]) for header_id in _unknown(connection, dates)],
+    insert_rows(
+        connection,
+        "INSERT INTO mail_text (header_id, internal_date, state)",
+        [(header_id, dates[header_id], WANTED) for header_id in _unknown(connection, dates)],
     )
 
 
@@ -131,10 +133,8 @@ def keep_terms(connection: Connection, messages: Sequence[tuple[str, Terms]]) ->
             words.append((number, terms.text))
             heads.append((number, terms.head))
     connection.executemany("UPDATE mail_text SET state = ? WHERE number = ?", seen)
-    connection.executemany("INSERT INTO mail_words (rowid, terms) VALUES (?, ?)", words)
-    connection.executemany(
-        "INSERT OR REPLACE INTO mail_head (number, signature) VALUES (?, ?)", heads
-    )
+    insert_rows(connection, "INSERT INTO mail_words (rowid, terms)", words)
+    insert_rows(connection, "INSERT OR REPLACE INTO mail_head (number, signature)", heads)
     _vocabulary.learn(connection, set().union(*(text.split() for _, text in words)))
 
 
@@ -223,7 +223,7 @@ class _Vocabulary:
             "INSERT OR IGNORE INTO mail_term (term) SELECT value FROM json_each(?) RETURNING id, term",
             (json.dumps(sorted(new)),),
         ).fetchall()
-        connection.executemany("INSERT INTO mail_term_parts (rowid, term) VALUES (?, ?)", added)
+        insert_rows(connection, "INSERT INTO mail_term_parts (rowid, term)", added)
         known.terms |= new
         known.last = max(added) if added else last
 

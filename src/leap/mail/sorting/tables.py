@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 
 from leap.mail.sorting.keys import SortKeys
+from leap.soledad.many_rows import insert_rows
 from leap.soledad.sqlite import Connection
 
 _TABLE = """CREATE TABLE IF NOT EXISTS mail_sort (
@@ -40,9 +41,10 @@ def create_sorting(connection: Connection) -> None:
 
 def keep_sort_keys(connection: Connection, found: Sequence[tuple[str, SortKeys]]) -> None:
     """Each beside the id of its header record."""
-    connection.executemany(
+    insert_rows(
+        connection,
         "INSERT OR IGNORE INTO mail_sort (header_id, sent, subject, reply, sender, recipient, copied, shown_sender,"
-        " shown_recipient, ids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " shown_recipient, ids)",
         [(header_id, *keys) for header_id, keys in found],
     )
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from leap.mail.threads.facts import Facts, ids_of
 from leap.mail.threads.grouping import Member, age, group, near, root_number
+from leap.soledad.many_rows import insert_rows
 from leap.soledad.sqlite import Connection
 
 _MEMBER = "f.header_id, f.ids, f.date, f.subject, f.orphan"
@@ -26,6 +27,13 @@ _LATER = (
     " AND f.date IS NOT NULL AND f.subject = ? AND (f.date, f.header_id) > (?, ?)"
     " ORDER BY f.date, f.header_id LIMIT 1"
 )
+# A message came into a thread: (thread, root number, oldest, its id, arrived).
+JOINED = (
+    "UPDATE mail_thread SET messages = messages + 1, newest = max(newest, ?5),"
+    " root = iif((?3, ?4) < (oldest, oldest_id), ?2, root),"
+    " oldest_id = iif((?3, ?4) < (oldest, oldest_id), ?4, oldest_id), oldest = min(oldest, ?3)"
+    " WHERE number = ?1"
+)
 
 
 class Arriving(NamedTuple):
@@ -38,8 +46,9 @@ class Arriving(NamedTuple):
 
 def keep_facts(connection: Connection, found: Iterable[tuple[str, Facts]]) -> None:
     """Keeps what was found in header records; a message is in a thread when it is listed and `join` was called."""
-    connection.executemany(
-        "INSERT OR IGNORE INTO mail_facts (header_id, ids, date, subject, orphan, people) VALUES (?, ?, ?, ?, ?, ?)",
+    insert_rows(
+        connection,
+        "INSERT OR IGNORE INTO mail_facts (header_id, ids, date, subject, orphan, people)",
         [
             (
                 header_id,
@@ -77,11 +86,7 @@ def join(connection: Connection, one: Arriving) -> None:
         ).lastrowid
     else:
         connection.execute(
-            "UPDATE mail_thread SET messages = messages + 1, newest = max(newest, ?5),"
-            " root = iif((?3, ?4) < (oldest, oldest_id), ?2, root),"
-            " oldest_id = iif((?3, ?4) < (oldest, oldest_id), ?4, oldest_id), oldest = min(oldest, ?3)"
-            " WHERE number = ?1",
-            (thread, root_number(member.ids), oldest, oldest_id, one.arrived),
+            JOINED, (thread, root_number(member.ids), oldest, oldest_id, one.arrived)
         )
     connection.execute(
         "UPDATE mail_facts SET thread = ?, arrived = ? WHERE number = ?",

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from leap.keymanager.canonical import canonical
-from leap.mail.contacts.counting import NOT, SENT, count, how_it_counts, uncount
+from leap.mail.contacts.counting import NOT, SENT, Counted, count_all, how_it_counts, uncount
 from leap.mail.contacts.envelope import Person
 from leap.mail.mailboxes import Directory
 from leap.mail.threads.facts import ids_of, people_in
-from leap.mail.threads.following import Arriving, join, leave
+from leap.mail.threads.following import Arriving, leave
 from leap.mail.threads.grouping import Member
+from leap.mail.threads.joining import join_all
 from leap.soledad.material import address_in
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import MATERIAL
@@ -100,26 +101,26 @@ def _follow(
         uses.add(info.special_use if info else None)
         dates.append(date)
     uncounted: list[tuple[int, Iterable[Person]]] = []
-    counting: list[tuple[int, int, Iterable[Person], int]] = []
+    counting: list[Counted] = []
+    arriving: list[Arriving] = []
+    counts: list[tuple[int, int]] = []
     for number, values in found.items():
         key, ids, sent_at, subject, orphan, people, thread, counted, arrived = values
         uses, dates = places[number]
         if thread is None:
             arrived = max(dates)
             member = Member(key, ids_of(ids), sent_at, subject, bool(orphan))
-            join(connection, Arriving(number, member, arrived))
+            arriving.append(Arriving(number, member, arrived))
         how = how_it_counts(uses, people_in(people)[0], own)
         if how != counted:
             if counted != NOT:
                 uncounted.append((number, _counted(people, counted)))
-            counting.append((number, how, _counted(people, how), arrived))
+            counting.append(Counted(number, how, _counted(people, how), arrived))
+            counts.append((how, number))
+    join_all(connection, arriving)
     uncount(connection, uncounted)
-    for number, how, persons, arrived in counting:
-        count(connection, number, how, persons, arrived)
-    connection.executemany(
-        "UPDATE mail_facts SET counted = ? WHERE number = ?",
-        [(how, number) for number, how, _, _ in counting],
-    )
+    count_all(connection, counting)
+    connection.executemany("UPDATE mail_facts SET counted = ? WHERE number = ?", counts)
 
 
 def _counted(people: bytes, how: int) -> Sequence[Person]:

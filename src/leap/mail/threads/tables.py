@@ -38,6 +38,8 @@ _FACTS = (
     "CREATE INDEX IF NOT EXISTS mail_facts_thread ON mail_facts (thread) WHERE thread IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS mail_facts_subject ON mail_facts (subject, date, header_id, orphan, thread)"
     " WHERE thread IS NOT NULL AND subject <> 0 AND date IS NOT NULL",
+    # Few: so that of most messages it is known at once that no subject makes them belong anywhere.
+    "CREATE INDEX IF NOT EXISTS mail_facts_orphan ON mail_facts (subject) WHERE orphan = 1 AND thread IS NOT NULL",
 )
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS mail_thread (

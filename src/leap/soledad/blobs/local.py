@@ -17,6 +17,7 @@ from pathlib import Path
 from leap.soledad.blobs.files import BlobFiles
 from leap.soledad.blobs.format import BlobRef, SealedBlob
 from leap.soledad.blobs.sealing import SealedFile
+from leap.soledad.many_rows import insert_rows
 from leap.soledad.sqlite import Connection
 
 FILE_SIZE = 256 * 1024  # from here on a file costs less than writing the pages to WAL and database
@@ -59,21 +60,24 @@ class LocalBlobs:
     def put_all(self, connection: Connection, blobs: Iterable[SealedBlob]) -> None:
         """Keeps new blobs, none of which the provider has."""
         new = {blob.ref.blob_id: blob for blob in blobs}
-        for blob_id in list(new):
-            if connection.execute("SELECT 1 FROM blob WHERE blob_id = ?", (blob_id,)).fetchone():
-                del new[blob_id]
+        for (blob_id,) in connection.execute(
+            "SELECT b.blob_id FROM json_each(?) j CROSS JOIN blob b ON b.blob_id = j.value",
+            (json.dumps(list(new)),),
+        ).fetchall():
+            del new[blob_id]
         for blob in new.values():
             if len(blob.sealed) >= FILE_SIZE:
                 self.files.write(blob.ref.blob_id, blob.sealed)
-        connection.executemany(
-            "INSERT INTO blob (blob_id, sha256, size, sealed) VALUES (?, ?, ?, ?)",
+        insert_rows(
+            connection,
+            "INSERT INTO blob (blob_id, sha256, size, sealed)",
             [
                 (ref.blob_id, ref.sha256, ref.size, None if len(sealed) >= FILE_SIZE else sealed)
                 for ref, sealed in ((blob.ref, blob.sealed) for blob in new.values())
             ],
         )
-        connection.executemany(
-            "INSERT INTO blob_unsent (blob_id) VALUES (?)", [(blob_id,) for blob_id in new]
+        insert_rows(
+            connection, "INSERT INTO blob_unsent (blob_id)", [(blob_id,) for blob_id in new]
         )
 
     def find(self, connection: Connection, blob_id: str) -> bytes | None:
