@@ -39,7 +39,7 @@ nitpick_ignore_regex = [
     ("py:class", r"leap\.keymanager\.openpgp\.secret_material\.\w+"),
     (
         "py:class",
-        r"Connection|Row|RowTable|LocalBlobs|Content|Authentication|Advice|Peer",
+        r"Connection|Row|RowTable|LocalBlobs|Content|Authentication|Advice|Peer|BulkChange",
     ),  # aliases, written as such
     ("py:class", r"leap\.(\w+\.)+T"),  # type variables
     (
