@@ -386,3 +386,21 @@ async def test_what_went_comes_back_when_everything_is_to_be_kept_again(account:
     assert [len(body) for body in await laptop.store.read_blobs([two[1] for two in refs])] == [
         SIZE
     ] * 5
+
+
+async def test_who_decides_to_keep_everything_while_contents_go_keeps_them(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laptop, _ = await pair(account)
+    await filled(laptop, 6)
+    await laptop.sync()
+    await budget(laptop, 0)
+    before, ask = await here(laptop), laptop.remote.find_listed
+
+    async def decided_meanwhile(blob_ids: Any) -> Any:
+        await laptop.store.set_policy(ContentsPolicy())
+        return await ask(blob_ids)
+
+    monkeypatch.setattr(laptop.remote, "find_listed", decided_meanwhile)
+    assert await evict(laptop) == 0
+    assert await here(laptop) == before

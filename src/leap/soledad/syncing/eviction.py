@@ -22,11 +22,13 @@ from itertools import islice
 
 from leap.soledad.blobs.format import CHUNK, BlobRef
 from leap.soledad.blobs.holdings import note_evicted, size_here
+from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, decode_policy
 from leap.soledad.errors import ProviderLies
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.syncing.remote import SyncRemote
 from leap.soledad.syncing.transfer import Transfer
+from leap.soledad.transaction import find_setting
 
 LOT = 200  # blobs that go together
 SAMPLES = (
@@ -61,7 +63,8 @@ class Eviction:
 
     async def run_once(self) -> int:
         """Brings the contents here below the budget; answers how many blobs went. Raises Unreachable, Refused."""
-        budget = self._store.policy.keep_bytes
+        policy = self._store.policy
+        budget = policy.keep_bytes
         if budget is None:
             return 0
         await self._note_used()
@@ -70,7 +73,7 @@ class Eviction:
             return 0
         goal, count = budget - budget // LEEWAY, 0
         passed_over: set[str] = set()
-        while size > goal:
+        while size > goal and self._store.policy == policy:
             ranks = await self._store.read(lambda c: self._choose(c, passed_over))
             lot = _enough(list(ranks), size - goal)
             if not lot:
@@ -79,11 +82,13 @@ class Eviction:
             if safe is None:
                 break
             passed_over.update(ref.blob_id for ref in lot if ref not in safe)
-            freed = await self._store.write(partial(self._evict, safe=safe, ranks=ranks))
+            freed = await self._store.write(
+                partial(self._evict, safe=safe, ranks=ranks, policy=policy)
+            )
             if safe and not freed:  # sent again or dropped at this moment
                 passed_over.update(ref.blob_id for ref in safe)
             size -= freed
-            count += len(safe)
+            count += len(safe) if freed else 0
         await self._store.empty_trash()
         return count
 
@@ -164,8 +169,15 @@ class Eviction:
             await self._store.write(lambda c: self._store.blobs.send_again(c, ref.blob_id))
 
     def _evict(
-        self, connection: Connection, safe: Sequence[BlobRef], ranks: Mapping[BlobRef, int]
+        self,
+        connection: Connection,
+        safe: Sequence[BlobRef],
+        ranks: Mapping[BlobRef, int],
+        policy: ContentsPolicy,
     ) -> int:
+        # Whoever decided meanwhile that more stays has what went fetched again: nothing may go after that
+        if decode_policy(find_setting(connection, CONTENTS)) != policy:
+            return 0
         query = "SELECT 1 FROM blob WHERE blob_id = ?1" + _AT_HOME.format(id="?1")  # noqa: S608
         still = [
             ref.blob_id
