@@ -100,6 +100,7 @@ class Draft:
         self._place: Place | None = None
         self._unsure = False  # whether a save may have succeeded unheard
         self._pending = False
+        self._sent = False
         self._about: tuple[Message, str] | None = None  # what it answers, and the flag that says so
         self._turn = asyncio.Lock()
 
@@ -175,7 +176,7 @@ class Draft:
 
         `not_before` (with a time zone) is when it may leave; without it, it leaves after the account's delay.
         Raises NotPermitted when policy forbids it (then it stays a draft), when nobody is named, and when an earlier
-        `send` may have succeeded, unless `again` says to send it all the same. Raises TooLarge, StorageFull.
+        `send` succeeded or may have, unless `again` says to send it all the same. Raises TooLarge, StorageFull.
         """
         at = seconds_of(not_before)
         async with self._turn:
@@ -186,6 +187,8 @@ class Draft:
                 raise NotPermitted(f"{incomplete[0]} is no mail address.")
             if self._pending and not again:
                 raise NotPermitted(_INTERRUPTED)
+            if self._sent and not again:
+                raise NotPermitted("This draft was sent already.")
             raw = await self._compose()
             await self._keep(raw, pending=True, again=again)
             try:
@@ -279,11 +282,16 @@ class Draft:
                         found.mailbox_id, found.row.uid, found.row.row_id, found.row.message_id
                     )
         mailbox_id = await special_mailbox(self._backend, "\\Drafts", "Drafts")
-        rows = (await self._backend.rows(mailbox_id))[::-1]
-        for first in range(0, len(rows), LOOKED_AT):
-            if row := await self._among(rows[first : first + LOOKED_AT]):
-                return Place(mailbox_id, row.uid, row.row_id, row.message_id)
-        return None
+        for _ in range(5):  # one that goes while it is looked at may be this one's former version
+            rows = (await self._backend.rows(mailbox_id))[::-1]
+            try:
+                for first in range(0, len(rows), LOOKED_AT):
+                    if row := await self._among(rows[first : first + LOOKED_AT]):
+                        return Place(mailbox_id, row.uid, row.row_id, row.message_id)
+            except NoSuchMessage:
+                continue
+            return None
+        raise NotPermitted("Other programs change drafts just now; try again.")
 
     async def _among(self, rows: Sequence[MessageRow]) -> MessageRow | None:
         """The first row with our Message-ID."""
@@ -310,7 +318,7 @@ class Draft:
             await self._backend.replace(place.mailbox_id, place.uid, message, sent)
         except NoSuchMessage:  # deleted meanwhile: it was sent all the same
             await self._backend.append(sent, [message])
-        self._place, self._pending = None, False
+        self._place, self._pending, self._sent = None, False, True
         if self._about is not None:
             about, flag = self._about
             try:

@@ -152,7 +152,7 @@ class Draft(Twin[AsyncDraft]):
 
         `not_before` (with a time zone) is when it may leave; without it, it leaves after the account's delay.
         Raises NotPermitted when policy forbids it (then it stays a draft), when nobody is named, and when an earlier
-        `send` may have succeeded, unless `again` says to send it all the same. Raises TooLarge, StorageFull.
+        `send` succeeded or may have, unless `again` says to send it all the same. Raises TooLarge, StorageFull.
         """
         return run(self.asyncio.send(again=again, not_before=not_before))
 
