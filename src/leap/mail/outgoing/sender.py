@@ -186,10 +186,9 @@ class Sender:
                 entry = await self._outbox.load(outbox_id)
                 if entry is not None:
                     await self._later(entry, "something failed on this device")
-            except Exception:
-                await asyncio.sleep(
-                    FIRST_RETRY
-                )  # not even that could be noted: the disk is full, perhaps
+            except Exception as second:  # not even that could be noted: the disk is full, perhaps
+                logger.warning("a mail that waits could not be noted: %s", type(second).__name__)
+                await asyncio.sleep(FIRST_RETRY)
         finally:
             self._under_way.pop(outbox_id, None)
             self.wake()
