@@ -78,13 +78,53 @@ class MessageRow(
 
 
 class SignatureVerdict(Value, frozen=True, kw_only=True):
-    """One signature: `state` is its truth, `fingerprint` the signing key when known."""
+    """One signature: `state` is its truth, `fingerprint` the signing key when known.
+
+    `level`: how well the key was known as the sender's when the mail came, a word of `leap.keymanager.trust.Level`;
+    empty when it was not known as theirs.
+    """
 
     state: Literal["good", "bad", "unknown-key", "expired", "revoked", "weak", "not-from"]
     fingerprint: str = ""
     signer: str = ""
     created: int = 0
     reason: str = ""
+    level: str = ""
+
+
+class PartSecurity(Value, frozen=True, kw_only=True):
+    """What a layer below the top of a message covers: one part and what it holds, and nothing beside it.
+
+    `section` names the part in the message as it is served, as BODY[section] does (RFC 9051 6.4.5.1).
+    """
+
+    section: str
+    encryption: Literal["end-to-end", "undecryptable", "none"]
+    signatures: tuple[SignatureVerdict, ...] = ()
+    note: str = ""
+
+
+class DkimCheck(Value, frozen=True, kw_only=True):
+    """One DKIM signature as the provider judged it: a result of RFC 8601 2.7.1, and who signed (d=)."""
+
+    result: str
+    domain: str = ""
+
+
+class ProviderChecks(Value, frozen=True, kw_only=True):
+    """What the provider says it found when it took a mail in; its word only ("according to your provider").
+
+    Results are those of RFC 8601 2.7: "pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy".
+    """
+
+    spf: str = "none"
+    spf_domain: str = ""
+    dkim: tuple[DkimCheck, ...] = ()
+    dmarc: str = "none"
+    dmarc_domain: str = ""
+    policy: str = (
+        ""  # what the From's domain asks for when DMARC fails: "none", "quarantine", "reject"
+    )
 
 
 class SecurityStatus(Value, frozen=True, kw_only=True):
@@ -92,11 +132,18 @@ class SecurityStatus(Value, frozen=True, kw_only=True):
 
     `encryption`: "end-to-end" (OpenPGP, by the sender), "provider" (sealed on arrival only: received through
     the provider, unauthenticated), "undecryptable", "local" (put here by the person: APPEND, import), "none".
+    `signatures` are those that cover all that is shown; what layers further in cover is in `parts`.
+    `headers_differ`: lower-case names of protected header fields which said something else outside.
+    `html`: the encrypted content has HTML, which a mail program should show without loading anything.
     """
 
     encryption: Literal["end-to-end", "provider", "undecryptable", "local", "none"]
     signatures: tuple[SignatureVerdict, ...] = ()
     note: str = ""
+    parts: tuple[PartSecurity, ...] = ()
+    headers_differ: tuple[str, ...] = ()
+    html: bool = False
+    provider: ProviderChecks | None = None
 
 
 class MessageMetadata(Value, frozen=True, kw_only=True, gc=False):
