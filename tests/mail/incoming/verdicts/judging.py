@@ -35,6 +35,13 @@ class Covered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signatures: list[str] = []
 
 
+class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is said of a part."""
+
+    encryption: str
+    signatures: list[str] = []
+
+
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One mail and its expected verdict; docs in tests/mail/incoming/attacks/README.md."""
 
@@ -48,6 +55,9 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     served_from: list[str] | None = None
     covered: list[Covered] = []
     undecryptable_parts: int | None = None
+    parts: list[Said] | None = None
+    autocrypt: str | None = None
+    setup_message: bool = False
     uncovered: list[str] = []
     unsigned: list[str] = []
     hidden: list[str] = []
@@ -136,6 +146,10 @@ def _differences(opened: Opened, row: Row) -> Iterator[str]:
         closed = sum(part.encryption == "undecryptable" for part in status.parts)
         if closed != row.undecryptable_parts:
             yield f"{closed} parts undecryptable, not {row.undecryptable_parts}"
+    if row.parts is not None:
+        said = [Said(part.encryption, states(part.signatures)) for part in _in_order(status.parts)]
+        if said != row.parts:
+            yield f"parts {said}, not {row.parts}"
     leaves = list(texts(message))
     for covered in row.covered:
         yield from _of_covered(leaves, status, covered)
@@ -174,6 +188,10 @@ def _of_covered(leaves: Sequence[Leaf], status: SecurityStatus, covered: Covered
                 f"{covered.text!r} in {leaf.section} is {encryption} {signatures}, "
                 f"not {covered.encryption} {covered.signatures}"
             )
+
+
+def _in_order(several: Sequence[PartSecurity]) -> list[PartSecurity]:
+    return sorted(several, key=lambda part: [int(number) for number in part.section.split(".")])
 
 
 def states(signatures: Sequence[object]) -> list[str]:
