@@ -114,7 +114,8 @@ class DkimCheck(Value, frozen=True, kw_only=True):
 class ProviderChecks(Value, frozen=True, kw_only=True):
     """What the provider says it found when it took a mail in; its word only ("according to your provider").
 
-    Results are those of RFC 8601 2.7: "pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy".
+    Words of RFC 8601 2.7: "pass", "fail", "softfail", "neutral", "none", "policy", "temperror", "permerror".
+    `submitter`: the account of the same provider that wrote the mail, logged in; such mail is not checked further.
     """
 
     spf: str = "none"
@@ -125,6 +126,7 @@ class ProviderChecks(Value, frozen=True, kw_only=True):
     policy: str = (
         ""  # what the From's domain asks for when DMARC fails: "none", "quarantine", "reject"
     )
+    submitter: str = ""
 
 
 class SecurityStatus(Value, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ from leap.mail.outgoing.field_lines import (
 from leap.mail.outgoing.header_protection import restore
 from leap.mail.outgoing.names import GUARD, TRACE_FIELDS, USER_FACING_FIELDS
 
-_MOST_OF_OURS = MAX_SIGNATURES + 2  # fields that are put in front of what is assembled here
+_MOST_OF_OURS = MAX_SIGNATURES + 3  # fields that are put in front of what is assembled here
 
 
 @dataclass(frozen=True, slots=True)

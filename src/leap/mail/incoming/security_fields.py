@@ -11,7 +11,8 @@ each signature (or one saying "none").
 
 Invariants:
 * No X-Leap-* field of a sender or relay survives, however its line begins or ends (see `field_lines`), and
-  no Authentication-Results field that speaks in our provider's name (RFC 8601 5): it writes none.
+  no Authentication-Results field that speaks in our provider's name (RFC 8601 5): the one it wrote is read by
+  `provider_checks`, and written anew behind ours.
 * No byte from a mail gets into our fields except a signer's address of a closed form.
 """
 
@@ -20,9 +21,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from leap.mail.authentication_results import results_field, without_spoken_for
 from leap.mail.contract import SecurityStatus, SignatureVerdict
 from leap.mail.outgoing.field_lines import (
-    RESERVED_PREFIX,
     Field,
     begins_with_continuation,
     drop_fields,
@@ -41,9 +42,6 @@ _ENCRYPTION_WORDS = {
     "none": "none",
 }
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
-_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*+\)")
-_MAX_NESTING = 4  # comments in comments
-_HOST = re.compile(rb"[^\s\"();,=/@]+")
 _FINGERPRINT = re.compile(r"[0-9A-F]{16,64}")
 
 
@@ -56,43 +54,25 @@ def without_forged(message: bytes, own_domain: str = "") -> bytes:
 
 def drop_forged(fields: Sequence[Field], own_domain: str) -> list[Field]:
     """The fields but for those which only we or the provider of `own_domain` ("": nobody) may write."""
-    marked = [
-        Field(RESERVED_PREFIX, one.raw) if _speaks_for(one, own_domain) else one for one in fields
-    ]
-    return drop_fields(marked, is_reserved)
+    return drop_fields(without_spoken_for(fields, own_domain), is_reserved)
 
 
-def _speaks_for(field: Field, domain: str) -> bool:
-    """Whether it is an Authentication-Results field of the provider of `domain`, or passes for one.
-
-    authres-header-field = "Authentication-Results:" [CFWS] authserv-id [CFWS version] *(";" ...)   ; RFC 8601 2.2
-    """
-    if not domain or field.name != "authentication-results":
-        return False
-    text = field.value
-    for _ in range(_MAX_NESTING):
-        text = _COMMENT.sub(b" ", text)
-    head = text.partition(b";")[0]
-    if b"(" in head or b")" in head:
-        head = field.value  # comments beyond sense: in doubt, whoever is named anywhere
-    own = domain.lower().encode("utf-8")
-    hosts = (one.rstrip(b".") for one in _HOST.findall(head.lower()))
-    return any(host == own or host.endswith(b"." + own) for host in hosts)
-
-
-def security_fields(status: SecurityStatus) -> bytes:
-    """Our fields for a status, CRLF at the end of each."""
+def security_fields(status: SecurityStatus, own_domain: str = "") -> bytes:
+    """Our fields for a status, CRLF at the end of each; the last one is what the provider of `own_domain` says."""
     lines = [f"{ENCRYPTION_FIELD}: {_ENCRYPTION_WORDS[status.encryption]}"]
     lines += [f"{SIGNATURE_FIELD}: {_signature(one)}" for one in status.signatures[:MAX_SIGNATURES]]
     if not status.signatures:
         lines.append(f"{SIGNATURE_FIELD}: none")
-    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+    ours = "".join(f"{line}\r\n" for line in lines).encode("ascii")
+    if status.provider is None or not own_domain:
+        return ours
+    return ours + results_field(own_domain, status.provider)
 
 
-def with_security_fields(status: SecurityStatus, message: bytes) -> bytes:
+def with_security_fields(status: SecurityStatus, message: bytes, own_domain: str = "") -> bytes:
     """What is served: our fields, then the message exactly; it must have lost forged ones already."""
     guard = GUARD if begins_with_continuation(message) else b""
-    return b"".join([security_fields(status), guard, message])
+    return b"".join([security_fields(status, own_domain), guard, message])
 
 
 def _signature(verdict: SignatureVerdict) -> str:
