@@ -158,7 +158,7 @@ async def test_forged_verdict_fields_leave_every_layer(
     first, second, rest = one.served.split(b"\r\n", 2)
     assert first.startswith(b"X-Leap-Encryption: ")
     assert second == b"X-Leap-Signature: none"
-    header = rest.partition(b"\r\n\r\n")[0]
+    header = rest.partition(b"\r\n\r\n")[0].removeprefix(b"X-Leap-Differs: subject\r\n")
     for line in header.replace(b"\r", b"\n").split(b"\n"):
         assert b"leap-" not in line.lower(), line
 

@@ -19,7 +19,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from leap.mail.incoming.differences import differing, hp_outer_of, protection_of
-from leap.mail.incoming.security_fields import MAX_SIGNATURES, drop_forged, without_forged
+from leap.mail.incoming.security_fields import MAX_FIELDS as MAX_OURS
+from leap.mail.incoming.security_fields import drop_forged, without_forged
 from leap.mail.message.addresses import parse_addresses
 from leap.mail.message.header import MAX_FIELDS, iter_fields
 from leap.mail.message.header_lines import begins_field, header_end
@@ -35,8 +36,6 @@ from leap.mail.outgoing.field_lines import (
 )
 from leap.mail.outgoing.header_protection import restore
 from leap.mail.outgoing.names import GUARD, TRACE_FIELDS, USER_FACING_FIELDS
-
-_MOST_OF_OURS = MAX_SIGNATURES + 3  # fields that are put in front of what is assembled here
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def from_address_of(message: bytes) -> str | None:
     if strict is None:
         return None
     body_start, _ = header_end(message, 0, len(message))
-    fields = islice(iter_fields(message, 0, body_start), MAX_FIELDS - _MOST_OF_OURS)
+    fields = islice(iter_fields(message, 0, body_start), MAX_FIELDS - MAX_OURS)
     shown = [one for one in fields if one.key == "from"]
     if len(shown) != 1 or shown[0].raw[:5].lower() != b"from:":
         return None  # a space before the colon ends the header for some

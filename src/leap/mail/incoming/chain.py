@@ -26,6 +26,7 @@ from leap.keymanager.openpgp import (
     decrypt,
     read_signed,
 )
+from leap.mail.contract import SignatureVerdict
 from leap.mail.incoming.assembly import (
     Assembled,
     assemble,
@@ -46,7 +47,7 @@ from leap.mail.incoming.splicing import (
     text_entity,
     with_content,
 )
-from leap.mail.incoming.verdicts import Judge, sentence
+from leap.mail.incoming.verdicts import Judge, Judged, sentence
 from leap.mail.message.header_lines import empty_line
 from leap.mail.message.scanner import Part, scan
 from leap.mail.outgoing.field_lines import header_fields
@@ -101,6 +102,9 @@ class Chain:
             )
         if top.block is not None and may_open:
             return self._block(message, root, top, top.block)
+        if top.fault:
+            bad = SignatureVerdict(state="bad", reason=top.fault)
+            return Layered(message, signatures=(bad,))
         if (signed := signed_in(message, root)) is not None:
             return self._signed(message, root, signed, depth, inside=inside)
         return self._deeper(message, root, shown_sender(message), depth, may_open=may_open)
@@ -214,18 +218,18 @@ class Chain:
         if signed.content.subtype == "encrypted" and signed.content.is_multipart:
             return self._signed_ciphertext(message, signed, depth)
         sender = shown_sender(message)
-        judged = self.judge.detached(signed.signed, signed.signature, sender)
+        judged = self._all_signatures(message, signed, sender)
         differ: tuple[str, ...] = ()
         if (protected := with_signed_header(message, signed.signed, inside=inside)) is not None:
             theirs = shown_sender(protected.message)
             again = judged
             if theirs != sender:
-                again = self.judge.detached(signed.signed, signed.signature, theirs)
+                again = self._all_signatures(message, signed, theirs)
             differ = protected.differ
             if again.good or (inside and theirs.address == sender.address):
                 message, judged, sender = protected.message, again, theirs
                 root = scan(message)
-        made = self._deeper(message, root, sender, depth, may_open=True, top=True)
+        made = self._deeper(message, root, sender, depth, may_open=True, signed=True)
         return replace(
             made,
             signatures=judged.verdicts,
@@ -233,6 +237,19 @@ class Chain:
             from_address=sender.address,
             attached_signer=judged.attached_signer,
         )
+
+    def _all_signatures(self, message: bytes, signed: SignedParts, sender: ShownSender) -> Judged:
+        """Of a signed message whose content may be signed again, the outermost first."""
+        judged = self.judge.detached(signed.signed, signed.signature, sender)
+        verdicts, signer = judged.verdicts, judged.attached_signer
+        for _ in range(MAX_DEPTH):
+            within = signed_in(message, signed.content)
+            if within is None:
+                break
+            signed = within
+            more = self.judge.detached(signed.signed, signed.signature, sender)
+            verdicts = (*verdicts, *more.verdicts)
+        return Judged(verdicts, signer)
 
     def _signed_ciphertext(self, message: bytes, signed: SignedParts, depth: int) -> Layered:
         header = b"".join(
@@ -257,12 +274,14 @@ class Chain:
         depth: int,
         *,
         may_open: bool,
-        top: bool = False,
+        signed: bool = False,
     ) -> Layered:
-        """`top`: the message is signed as a whole, and its own layer was judged."""
+        """`signed`: the message is so as a whole, and that was judged."""
         if not self._parts:
             return Layered(message)
-        return Deeper(message, self, sender, depth).open(root, may_open=may_open, judged=top)
+        while signed and signed_in(message, root) is not None:
+            root = root.children[0]
+        return Deeper(message, self, sender, depth).open(root, may_open=may_open)
 
 
 def _sender(assembled: Assembled) -> ShownSender:

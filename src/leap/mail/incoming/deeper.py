@@ -37,7 +37,7 @@ from leap.mail.incoming.splicing import (
 from leap.mail.incoming.verdicts import Judge
 from leap.mail.message.decoding import decode_body
 from leap.mail.message.header_lines import begins_field
-from leap.mail.message.scanner import Part
+from leap.mail.message.scanner import Part, scan
 from leap.mail.outgoing.field_lines import header_fields, join_fields
 
 _SHOWN = frozenset({"from", "to", "cc", "date", "subject"})
@@ -72,18 +72,26 @@ class Deeper:
         self._marks: list[Mark] = []
         self._html = False
 
-    def open(self, root: Part, *, may_open: bool, judged: bool) -> Layered:
-        """The message whose tree is `root`, its parts opened; `judged`: its own signature was."""
-        if judged:
-            self._visit(root.children[0], (boundary_of(root),), may_open)
-            made = splice(self._message, self._edits, self._marks)
-        elif not root.children and (entity := self._text(root, (), may_open)) is not None:
+    def open(self, root: Part, *, may_open: bool) -> Layered:
+        """The message, the part `root` of it and those below opened."""
+        whole = root.header_start == 0 and not root.children
+        if whole and (entity := self._text(root, (), may_open)) is not None:
             made = with_content(self._message, entity)
         else:
-            self._visit(root, (), may_open)
+            around = self._boundaries_around(root)
+            self._visit(root, around, may_open)
             made = splice(self._message, self._edits, self._marks)
         changed = made.octets != self._message
         return Layered(made.octets, marks=made.marks, html=self._html, changed=changed)
+
+    def _boundaries_around(self, root: Part) -> list[bytes]:
+        """Those of the multiparts in which `root` is the first part."""
+        found: list[bytes] = []
+        part = scan(self._message)
+        while part.header_start != root.header_start and part.children:
+            found.append(boundary_of(part))
+            part = part.children[0]
+        return found
 
     def _visit(self, part: Part, boundaries: Sequence[bytes], may_open: bool) -> None:
         """The scanner bounds the depth of this recursion."""

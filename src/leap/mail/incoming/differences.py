@@ -15,7 +15,7 @@ from leap.mail.outgoing.names import USER_FACING_FIELDS
 from leap.mail.outgoing.pgp_mime import content_type_of
 
 _ADDRESSES = frozenset({"from", "sender", "to", "cc", "reply-to"})
-# What programs of before RFC 9788 put in the place of a subject (protected-headers="v1")
+# What stands in the place of a hidden subject (RFC 9788 3.2.1, and programs of before it, which tell nothing)
 _PLACEHOLDERS = frozenset({"...", "[...]", "encrypted message", "encrypted", "(...)"})
 
 
@@ -45,17 +45,15 @@ def differing(
     """Lower-case names of fields whose outer value is neither the protected one nor `meant` to stand there.
 
     `meant` is None where the sender's program does not tell (before RFC 9788). A name that does not stand outside is
-    passed over.
+    passed over, and so is a subject that is only hidden.
     """
     found = []
     for name in sorted(USER_FACING_FIELDS & {one.name for one in protected}):
         outside = values_of(outer, name)
         if not outside or _same(name, outside, values_of(protected, name)):
             continue
-        if meant is None:
-            intended = name == "subject" and _text(outside).casefold() in _PLACEHOLDERS
-        else:
-            intended = _same(name, outside, meant.get(name, ()))
+        hidden = name == "subject" and _text(outside).casefold() in _PLACEHOLDERS
+        intended = hidden or (meant is not None and _same(name, outside, meant.get(name, ())))
         if not intended:
             found.append(name)
     return tuple(found)

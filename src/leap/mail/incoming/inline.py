@@ -70,6 +70,18 @@ def only_block(text: bytes) -> Piece | None:
     return shown[0] if len(shown) == 1 and shown[0].kind != "text" else None
 
 
+def damaged_cleartext(text: bytes) -> str:
+    """Why a text that begins as a cleartext-signed one is none; empty when it does not, or is one."""
+    start = len(text) - len(text.lstrip())
+    if not has_blocks(text) or not text.startswith(b"-----BEGIN PGP SIGNED MESSAGE-----", start):
+        return ""
+    try:
+        read_cleartext(text, start)
+    except OpenPGPError as error:
+        return str(error)
+    return ""
+
+
 def is_blank(text: bytes, piece: Piece) -> bool:
     return not text[piece.start : piece.end].strip()
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from leap.mail.incoming.inline import Piece, only_block
+from leap.mail.incoming.inline import Piece, damaged_cleartext, only_block
 from leap.mail.message.attachments import disposition
 from leap.mail.message.decoding import decode_body
 from leap.mail.message.scanner import Part, scan
@@ -37,7 +37,7 @@ class Top:
     block: Piece | None = None
     text: bytes = field(default=b"", repr=False)  # decoded; what `block` stands in
     smime: bool = False
-    note: str = ""  # why a layer that seems to be there is none
+    fault: str = ""  # of a text that begins as a cleartext-signed one, and is none
 
 
 def top_of(message: bytes, root: Part) -> Top:
@@ -53,9 +53,11 @@ def top_of(message: bytes, root: Part) -> Top:
         return Top()
     if is_smime_encrypted(message):
         return Top(smime=True)
-    if (text := readable(message, root)) is not None and (block := only_block(text)) is not None:
-        return Top(block=block, text=text)
-    return Top()
+    text = readable(message, root)
+    if text is None:
+        return Top()
+    block = only_block(text)
+    return Top(block=block, text=text) if block else Top(fault=damaged_cleartext(text))
 
 
 def readable(message: bytes, part: Part) -> bytes | None:

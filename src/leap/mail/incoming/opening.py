@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from leap.keymanager.openpgp import SecretKey
-from leap.mail.contract import PartSecurity, ProviderChecks, SecurityStatus
+from leap.mail.contract import PartSecurity, SecurityStatus
 from leap.mail.incoming.chain import Chain
 from leap.mail.incoming.layered import Layered, Mark
+from leap.mail.incoming.provider_checks import provider_checks
 from leap.mail.incoming.replayed import note_of_age
 from leap.mail.incoming.security_fields import with_security_fields, without_forged
 from leap.mail.incoming.senders import Senders, SendersWanted
@@ -69,8 +70,10 @@ def open_mail(
 def unopened(raw: bytes, own_domain: str) -> Opened:
     """The mail as it came, for one that this version fails at."""
     note = "This version could not open it; it is kept as it came."
-    status = SecurityStatus(encryption="undecryptable", note=note)
-    return Opened(with_security_fields(status, without_forged(raw, own_domain)), status, None)
+    provider = provider_checks(raw, own_domain)
+    status = SecurityStatus(encryption="undecryptable", note=note, provider=provider)
+    message = without_forged(raw, own_domain)
+    return Opened(with_security_fields(status, message, own_domain), status, None)
 
 
 def _opened(raw: bytes, layered: Layered, own_domain: str) -> Opened | None:
@@ -81,14 +84,14 @@ def _opened(raw: bytes, layered: Layered, own_domain: str) -> Opened | None:
         note=layered.noting(note_of_age(layered.message, layered.signatures)).note,
         headers_differ=layered.differ,
         html=layered.html,
-        provider=_provider(raw, own_domain),
+        provider=provider_checks(raw, own_domain),
     )
     if layered.marks:
         parts = _numbered(layered.message, layered.marks)
         if parts is None:
             return None
         status = msgspec.structs.replace(status, parts=parts)
-    served = with_security_fields(status, layered.message)
+    served = with_security_fields(status, layered.message, own_domain)
     if layered.marks:
         lead = len(served) - len(layered.message)
         if _numbered(served, [one.moved(lead) for one in layered.marks]) != status.parts:
@@ -117,7 +120,3 @@ def _numbered(message: bytes, marks: Sequence[Mark]) -> tuple[PartSecurity, ...]
             return None
         found.append(msgspec.structs.replace(one.status, section=number))
     return tuple(found)
-
-
-def _provider(raw: bytes, own_domain: str) -> ProviderChecks | None:
-    return None

@@ -4,6 +4,10 @@
     signature  = "X-Leap-Signature:" SP ("none" / state *(";" SP name "=" value)) CRLF
     state      = "valid" / "bad" / "unknown-key" / "expired" / "revoked" / "weak" / "not-from"
     name       = "fingerprint" / "signer" / "created"
+    html       = "X-Leap-Html:" SP "encrypted" CRLF
+    differs    = "X-Leap-Differs:" SP field-name *("," SP field-name) CRLF
+    part       = "X-Leap-Part:" SP "section=" number "; encryption=" word "; signature=" states CRLF
+    states     = "none" / state *("," state)
 
 "decrypted" and "valid" are the words of the original leap_mail, which filters and programs know: it was
 encrypted end to end, and the signature is good. There is one encryption field, and one signature field for
@@ -22,7 +26,7 @@ import re
 from collections.abc import Sequence
 
 from leap.mail.authentication_results import results_field, without_spoken_for
-from leap.mail.contract import SecurityStatus, SignatureVerdict
+from leap.mail.contract import PartSecurity, SecurityStatus, SignatureVerdict
 from leap.mail.outgoing.field_lines import (
     Field,
     begins_with_continuation,
@@ -31,9 +35,19 @@ from leap.mail.outgoing.field_lines import (
     is_reserved,
     with_fields,
 )
-from leap.mail.outgoing.names import ENCRYPTION_FIELD, GUARD, SIGNATURE_FIELD
+from leap.mail.outgoing.names import (
+    DIFFERS_FIELD,
+    ENCRYPTION_FIELD,
+    GUARD,
+    HTML_FIELD,
+    PART_FIELD,
+    SIGNATURE_FIELD,
+    USER_FACING_FIELDS,
+)
 
 MAX_SIGNATURES = 8  # shown; a mail with more is made to be long
+MAX_PARTS = 16  # shown likewise
+MAX_FIELDS = MAX_SIGNATURES + MAX_PARTS + 4  # of ours, what the provider says included
 _ENCRYPTION_WORDS = {
     "end-to-end": "decrypted",
     "provider": "provider",
@@ -63,6 +77,11 @@ def security_fields(status: SecurityStatus, own_domain: str = "") -> bytes:
     lines += [f"{SIGNATURE_FIELD}: {_signature(one)}" for one in status.signatures[:MAX_SIGNATURES]]
     if not status.signatures:
         lines.append(f"{SIGNATURE_FIELD}: none")
+    if status.html:
+        lines.append(f"{HTML_FIELD}: encrypted")
+    if differ := [one for one in status.headers_differ if one in USER_FACING_FIELDS]:
+        lines.append(f"{DIFFERS_FIELD}: {', '.join(differ)}")
+    lines += [f"{PART_FIELD}: {_part(one)}" for one in status.parts[:MAX_PARTS]]
     ours = "".join(f"{line}\r\n" for line in lines).encode("ascii")
     if status.provider is None or not own_domain:
         return ours
@@ -84,3 +103,11 @@ def _signature(verdict: SignatureVerdict) -> str:
     if verdict.created > 0:
         text += f"; created={verdict.created}"
     return text
+
+
+def _part(known: PartSecurity) -> str:
+    """A part by its number, and a word for each of its signatures: who made them is in the status."""
+    words = ["valid" if one.state == "good" else one.state for one in known.signatures]
+    signed = ",".join(words[:MAX_SIGNATURES]) or "none"
+    encryption = _ENCRYPTION_WORDS[known.encryption]
+    return f"section={known.section}; encryption={encryption}; signature={signed}"
