@@ -74,9 +74,10 @@ class Deeper:
 
     def open(self, root: Part, *, may_open: bool) -> Layered:
         """The message, the part `root` of it and those below opened."""
-        whole = root.header_start == 0 and not root.children
-        if whole and (entity := self._text(root, (), may_open)) is not None:
-            made = with_content(self._message, entity)
+        if root.header_start == 0 and not root.children:
+            entity = self._text(root, (), may_open)
+            plain = Entity(self._message, tuple(self._marks))
+            made = plain if entity is None else with_content(self._message, entity)
         else:
             around = self._boundaries_around(root)
             self._visit(root, around, may_open)
@@ -87,6 +88,8 @@ class Deeper:
     def _boundaries_around(self, root: Part) -> list[bytes]:
         """Those of the multiparts in which `root` is the first part."""
         found: list[bytes] = []
+        if root.header_start == 0:
+            return found
         part = scan(self._message)
         while part.header_start != root.header_start and part.children:
             found.append(boundary_of(part))
@@ -185,7 +188,8 @@ class Deeper:
                 ]
                 header = join_fields(fields) + b"\r\n"
             moved = tuple(one.moved(len(header)) for one in opened.marks)
-            entity = Entity(header + opened.message, (status, *moved))
+            own = (status,) if _says_something(status) else ()
+            entity = Entity(header + opened.message, (*own, *moved))
             if fits(opened.message, boundaries):
                 self._html = self._html or opened.html
                 self._edits.append(Edit(part.header_start, part.end, entity))
@@ -193,7 +197,7 @@ class Deeper:
             status = mark(0, part.content_type, "undecryptable", note=_DOES_NOT_FIT)
         elif plain:
             self._marks += (one.moved(child.header_start) for one in opened.marks)
-        if status.status.encryption != "none" or status.status.signatures:
+        if _says_something(status):
             self._mark(part, status)
 
     def _text(self, part: Part, boundaries: Sequence[bytes], may_open: bool) -> Entity | None:
@@ -235,3 +239,7 @@ class Deeper:
             known = mark(0, "text/plain", "undecryptable", note=opened.note)
             return text_entity(octets, charset, [known])
         return self._decrypted(opened)
+
+
+def _says_something(known: Mark) -> bool:
+    return known.status.encryption != "none" or bool(known.status.signatures)

@@ -9,6 +9,7 @@ Nothing here decrypts; nothing raises.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -25,6 +26,7 @@ from leap.mail.outgoing.pgp_mime import (
 )
 
 MAX_TEXT = 4 * 1024 * 1024  # octets of a text, still encoded, in which blocks are looked for
+_HTML = re.compile(rb"/x?html", re.IGNORECASE)
 # Where a part is one of several that are shown one below the other; of others a program shows one, or joins them
 SIDE_BY_SIDE = frozenset({"mixed", "signed", "digest", "parallel", "report"})
 
@@ -95,8 +97,8 @@ def ciphertext_of(message: bytes, part: Part) -> bytes | None:
 
 def has_html(message: bytes) -> bool:
     """Whether a mail program could show HTML of it."""
-    if b"html" not in message and b"HTML" not in message.upper():
-        return False
+    if _HTML.search(message) is None:
+        return False  # a cheap look
     return any(
         one.content_type in ("text/html", "application/xhtml+xml") for one in scan(message).walk()
     )

@@ -94,7 +94,9 @@ def _opened(raw: bytes, layered: Layered, own_domain: str) -> Opened | None:
     served = with_security_fields(status, layered.message, own_domain)
     if layered.marks:
         lead = len(served) - len(layered.message)
-        if _numbered(served, [one.moved(lead) for one in layered.marks]) != status.parts:
+        # the message itself begins with our fields then
+        moved = [one.moved(lead) if one.offset else one for one in layered.marks]
+        if _numbered(served, moved) != status.parts:
             return None
     return Opened(
         served,
