@@ -38,7 +38,7 @@ from leap.mail.incoming.inline import Piece
 from leap.mail.incoming.layered import Layered
 from leap.mail.incoming.layers import Top, has_html, top_of
 from leap.mail.incoming.security_fields import without_forged
-from leap.mail.incoming.shown_sender import ShownSender, shown_sender
+from leap.mail.incoming.shown_sender import ShownSender, sender_with, shown_sender
 from leap.mail.incoming.signed import SignedParts, signed_in
 from leap.mail.incoming.splicing import (
     charset_of,
@@ -107,7 +107,7 @@ class Chain:
             return Layered(message, signatures=(bad,))
         if (signed := signed_in(message, root)) is not None:
             return self._signed(message, root, signed, depth, inside=inside)
-        return self._deeper(message, root, shown_sender(message), depth, may_open=may_open)
+        return self._deeper(message, root, None, depth, may_open=may_open)
 
     # -- encrypted
 
@@ -120,7 +120,11 @@ class Chain:
         payload = opened.plaintext
         assembled = assemble(outer, payload, self._own_domain)
         judged = self.judge.signatures(
-            payload, opened.signatures, _sender(assembled), entity=assembled.message, encrypted=True
+            payload,
+            opened.signatures,
+            sender_with(assembled.message, assembled.from_address),
+            entity=assembled.message,
+            encrypted=True,
         )
         inner = self.message(assembled.message, depth + 1, inside=True)
         signatures, signer = judged.verdicts, judged.attached_signer
@@ -270,7 +274,7 @@ class Chain:
         self,
         message: bytes,
         root: Part,
-        sender: ShownSender,
+        sender: ShownSender | None,
         depth: int,
         *,
         may_open: bool,
@@ -282,12 +286,6 @@ class Chain:
         while signed and signed_in(message, root) is not None:
             root = root.children[0]
         return Deeper(message, self, sender, depth).open(root, may_open=may_open)
-
-
-def _sender(assembled: Assembled) -> ShownSender:
-    if assembled.from_address is None:
-        return ShownSender(None, "the mail does not say beyond doubt who it is from")
-    return shown_sender(assembled.message)
 
 
 def _from_differs(assembled: Assembled) -> bool:

@@ -15,12 +15,13 @@ Invariants (docs/decisions/0012):
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 from leap.mail.incoming.inline import Piece, has_blocks, is_blank, pieces
 from leap.mail.incoming.layered import Layered, Mark, mark
 from leap.mail.incoming.layers import SIDE_BY_SIDE, ciphertext_of, halves, readable
-from leap.mail.incoming.shown_sender import ShownSender
+from leap.mail.incoming.shown_sender import ShownSender, shown_sender
 from leap.mail.incoming.signed import signed_in
 from leap.mail.incoming.splicing import (
     Edit,
@@ -62,15 +63,21 @@ class Opener(Protocol):
 class Deeper:
     """Goes through the parts of one message."""
 
-    def __init__(self, message: bytes, opener: Opener, sender: ShownSender, depth: int) -> None:
-        """`sender` is whom the From of the message names."""
+    def __init__(
+        self, message: bytes, opener: Opener, sender: ShownSender | None, depth: int
+    ) -> None:
+        """`sender` is whom the From of the message names, if that was looked for already."""
         self._message = message
         self._opener = opener
-        self._sender = sender
+        self._known_sender = sender
         self._depth = depth
         self._edits: list[Edit] = []
         self._marks: list[Mark] = []
         self._html = False
+
+    @cached_property
+    def _sender(self) -> ShownSender:
+        return self._known_sender or shown_sender(self._message)
 
     def open(self, root: Part, *, may_open: bool) -> Layered:
         """The message, the part `root` of it and those below opened."""

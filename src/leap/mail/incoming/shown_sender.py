@@ -44,13 +44,15 @@ class ShownSender:
 
 def shown_sender(message: bytes) -> ShownSender:
     """Whom the From of a message names, as it will be served."""
-    address = from_address_of(message)
-    if address is None:
+    return sender_with(message, from_address_of(message))
+
+
+def sender_with(message: bytes, address: str | None) -> ShownSender:
+    """The same when the one address of its one From is known already, or None."""
+    values = values_of(header_fields(message), "from") if address is not None else []
+    if address is None or len(values) != 1 or len(values[0]) > _MAX_VALUE:
         return ShownSender(None, _NOBODY)
-    [value] = values_of(header_fields(message), "from")
-    if len(value) > _MAX_VALUE:
-        return ShownSender(address, _NOBODY)
-    if _names_another(value, address):
+    if _names_another(values[0], address):
         return ShownSender(address, _ANOTHER)
     return ShownSender(address, _LOOKALIKE if looks_like_another(address) else "")
 
