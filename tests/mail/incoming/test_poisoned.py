@@ -1,4 +1,4 @@
-"""Mail that brings down or holds up what opens it is set aside, whatever it does, and what follows is not kept waiting."""
+"""Mail that brings down or holds up what opens it is set aside, and what follows is not kept waiting."""
 
 from __future__ import annotations
 
