@@ -345,6 +345,10 @@ class AccountBackend(OutboxBackend, Protocol):
     async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
         """Octets of the message as served (CRLF line ends kept as stored)."""
 
+    async def read_original(self, row_id: RowId) -> bytes | None:
+        """The mail as it came, of one in which something was opened, and the source of an import with mixed line ends;
+        None: what is served is what came. Raises NoSuchMessage, ContentUnavailable."""
+
     async def structure(self, row_id: RowId) -> PartTree:
         """Where the parts of a message lie; no content is read. Raises NoSuchMessage, ContentUnavailable."""
 
