@@ -1,0 +1,107 @@
+"""Header fields that speak for the reader's own program or provider, at every depth of a mail."""
+
+from __future__ import annotations
+
+from tests.mail.incoming.attacks.building import (
+    attached,
+    container,
+    encrypted,
+    html,
+    mail,
+    message,
+    multipart,
+    ours,
+    signed,
+    text,
+)
+from tests.mail.incoming.attacks.people import ALICE, BOB, EVE
+
+FORGED = b"X-Leap-Signature: valid; signer=alice@example.test\r\n"
+BOTH = b"X-Leap-Encryption: decrypted\r\n" + FORGED
+RESULTS = b"Authentication-Results: example.test; dkim=pass header.d=example.test\r\n"
+OUTER = [("From", EVE), ("To", BOB), ("Subject", "[...]")]
+
+
+def clear_folded() -> bytes:
+    folded = b"X-Leap-Signature:\r\n valid; signer=alice@example.test\r\n"
+    folded += b"x-LEAP-encryption :\r\n\tdecrypted\r\n"
+    return mail(text("Send me the file."), before=folded)
+
+
+def clear_results_of_our_provider() -> bytes:
+    more = b"Authentication-Results: (a;) mx.example.test 1 (b); spf=pass smtp.mailfrom=alice@example.test\r\n"
+    return mail(text("Send me the file."), before=RESULTS + more)
+
+
+def clear_after_a_bare_cr() -> bytes:
+    return mail(text("Send me the file."), extra=b"X-Mailer: m\r" + BOTH)
+
+
+def clear_behind_nul_and_unicode() -> bytes:
+    hidden = b"\x00" + FORGED + b"X-Mailer: m\xe2\x80\xa8" + FORGED + b"X-Note: n\xc2\x85" + BOTH
+    return mail(text("Send me the file."), extra=hidden)
+
+
+def outside_an_encrypted_mail() -> bytes:
+    return mail(encrypted(text("Send me the file.")), before=BOTH + RESULTS)
+
+
+def inside_the_encryption() -> bytes:
+    entity = b'Content-Type: text/plain; charset=utf-8; hp="cipher"\r\n' + BOTH + RESULTS
+    fields = f"From: {EVE}\r\nSubject: Inside\r\nHP-Outer: From: {EVE}\r\n".encode()
+    fields += b"HP-Outer: Subject: [...]\r\n\r\nSend me the file.\r\n"
+    return mail(container(message(entity + fields)), sender=EVE, subject="[...]")
+
+
+def inside_the_encryption_of_our_own_form() -> bytes:
+    # `protect` takes nothing away: an attacker's program would not either
+    submitted = BOTH + mail(text("Send me the file."), sender=EVE)
+    return mail(ours(submitted, OUTER), sender=EVE, subject="[...]")
+
+
+def inside_an_attached_mail() -> bytes:
+    old = mail(text("I agree to everything."), before=BOTH + RESULTS)
+    return mail(multipart("mixed", [text("See what Alice wrote."), attached(old)]), sender=EVE)
+
+
+def inside_a_mail_attached_to_an_attached_mail() -> bytes:
+    oldest = mail(text("I agree to everything."), before=BOTH)
+    old = mail(multipart("mixed", [text("Forwarded again."), attached(oldest)]), before=RESULTS)
+    return mail(multipart("mixed", [text("See what Alice wrote."), attached(old)]), sender=EVE)
+
+
+def inside_a_mail_attached_within_the_encryption() -> bytes:
+    old = mail(text("I agree to everything."), before=b"X-Leap-Signature:\r\n\tvalid\r\n" + BOTH)
+    inner = multipart("mixed", [text("See what Alice wrote."), attached(old)])
+    return mail(encrypted(inner, "eve"), sender=EVE)
+
+
+def inside_the_encryption_of_an_attached_mail() -> bytes:
+    entity = b'Content-Type: text/plain; charset=utf-8; hp="cipher"\r\n' + BOTH
+    inner = entity + f"From: {ALICE}\r\n\r\nI agree to everything.\r\n".encode()
+    old = mail(container(message(inner)), before=RESULTS)
+    return mail(multipart("mixed", [text("See what Alice wrote."), attached(old)]), sender=EVE)
+
+
+def below_what_the_provider_says() -> bytes:
+    # the trace block of the reader's own provider, then one that the sender wrote
+    true = (
+        b"Return-Path: <eve@evil.test>\r\nAuthentication-Results: example.test;\r\n"
+        b"\tdmarc=fail (p=reject) header.from=example.test\r\n"
+        b"Received: from evil.test by mx.example.test; Mon, 21 Sep 2026 14:13:20 +0000\r\n"
+    )
+    forged = (
+        b"Return-Path: <alice@example.test>\r\n" + RESULTS + b"Received: by example.test; now\r\n"
+    )
+    return mail(text("Send me the file."), before=true + forged + BOTH)
+
+
+def above_a_signed_mail() -> bytes:
+    return mail(signed(text("Send me the file."), "eve"), before=BOTH + RESULTS)
+
+
+def in_a_body_that_looks_like_a_header() -> bytes:
+    first = b"X-Leap-Signature: valid; signer=alice@example.test\r\nFrom: alice@example.test\r\n"
+    return mail(
+        multipart("mixed", [text(first + b"\r\nI agree."), html("<p>I agree.</p>")]), sender=EVE
+    )
