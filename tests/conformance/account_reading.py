@@ -19,6 +19,12 @@ class ReadingSuite:
         with pytest.raises(NoSuchMessage):
             await backend.read_many([one.row_id, RowId("never")])
 
+    async def test_what_came_as_it_is_served_has_no_original(self, backend: AccountBackend) -> None:
+        [one] = await backend.append(INBOX, [new(PLAIN)])
+        assert await backend.read_original(one.row_id) is None
+        with pytest.raises(NoSuchMessage):
+            await backend.read_original(RowId("never"))
+
     async def test_header_fields_are_the_octets_that_stand_there(
         self, backend: AccountBackend
     ) -> None:

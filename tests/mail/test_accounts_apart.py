@@ -180,6 +180,7 @@ CASES: dict[str, Case] = {
     "AccountBackend.header_fields": lambda w: w.backend.header_fields(
         [w.message.row_id], [b"Subject"]
     ),
+    "AccountBackend.read_original": lambda w: w.backend.read_original(w.message.row_id),
     "AccountBackend.structure": lambda w: w.backend.structure(w.message.row_id),
     "AccountBackend.rows_of": lambda w: w.backend.rows_of([w.message.id]),
     "AccountBackend.append": lambda w: w.backend.append(INBOX, [NewMessage(raw=mail("alice"))]),
@@ -305,6 +306,7 @@ CASES: dict[str, Case] = {
     "Message.security": lambda w: w.message.security(),
     "Message.envelope": lambda w: w.message.envelope(),
     "Message.raw": lambda w: w.message.raw(),
+    "Message.original": lambda w: w.message.original(),
     "Message.stream": lambda w: drained(w.message.stream()),
     "Message.headers": lambda w: w.message.headers(),
     "Message.header": lambda w: w.message.header("Subject"),

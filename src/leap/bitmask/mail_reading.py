@@ -111,11 +111,22 @@ async def show_mail(home: Home, address: str, beginning: str) -> dict[str, Any]:
 
 
 async def read_mail(
-    home: Home, address: str, beginning: str, *, headers: bool = False, part: str | None = None
+    home: Home,
+    address: str,
+    beginning: str,
+    *,
+    headers: bool = False,
+    part: str | None = None,
+    original: bool = False,
 ) -> bytes:
-    """The exact octets of a message, of its header, or the content of one part (numbered as IMAP does)."""
+    """The exact octets of a message, of its header, or the content of one part (numbered as IMAP does).
+
+    `original`: the message as it came, still encrypted if it was.
+    """
     async with opened(home, address) as account:
         message = await _find(account, beginning)
+        if original:
+            return await message.original() or await message.raw()
         if headers:
             return await message.raw(0, (await message.metadata()).header_size)
         if part is None:

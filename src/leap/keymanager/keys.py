@@ -83,6 +83,14 @@ class KeyManager:
         """See `Finding.find_bound`."""
         return await self.finding.find_bound(address, seconds=seconds, issuers=issuers)
 
+    async def level_of(self, address: str) -> str:
+        """The word of the level of the key that stands for an address (`trust.Level`); empty without one."""
+        address = canonical(address)
+        if address == self.address:
+            return Level.KNOWN_KEY.word if await self.own_keys() else ""
+        bound = await self.keyring.find(address)
+        return "" if bound is None or bound.blocked else bound.level.word
+
     async def find_signers(self, issuers: Iterable[str]) -> list[Certificate]:
         """Certificates with a key of any of these fingerprints or key ids, one's own among them."""
         wanted = {issuer.upper() for issuer in issuers}

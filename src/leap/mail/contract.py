@@ -114,7 +114,8 @@ class DkimCheck(Value, frozen=True, kw_only=True):
 class ProviderChecks(Value, frozen=True, kw_only=True):
     """What the provider says it found when it took a mail in; its word only ("according to your provider").
 
-    Results are those of RFC 8601 2.7: "pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy".
+    Words of RFC 8601 2.7: "pass", "fail", "softfail", "neutral", "none", "policy", "temperror", "permerror".
+    `submitter`: the account of the same provider that wrote the mail, logged in; such mail is not checked further.
     """
 
     spf: str = "none"
@@ -125,6 +126,7 @@ class ProviderChecks(Value, frozen=True, kw_only=True):
     policy: str = (
         ""  # what the From's domain asks for when DMARC fails: "none", "quarantine", "reject"
     )
+    submitter: str = ""
 
 
 class SecurityStatus(Value, frozen=True, kw_only=True):
@@ -342,6 +344,10 @@ class AccountBackend(OutboxBackend, Protocol):
 
     async def read(self, row_id: RowId, start: int = 0, length: int | None = None) -> bytes:
         """Octets of the message as served (CRLF line ends kept as stored)."""
+
+    async def read_original(self, row_id: RowId) -> bytes | None:
+        """The mail as it came, of one in which something was opened, and the source of an import with mixed line ends;
+        None: what is served is what came. Raises NoSuchMessage, ContentUnavailable."""
 
     async def structure(self, row_id: RowId) -> PartTree:
         """Where the parts of a message lie; no content is read. Raises NoSuchMessage, ContentUnavailable."""

@@ -106,7 +106,6 @@ class LocalReading:
         return await self._reader.header_fields(row_ids, names)
 
     async def read_original(self, row_id: RowId) -> bytes | None:
-        """The mail as it came, of one that is served decrypted or was imported with mixed line ends; else None."""
         self._check_open()
         ref = await self._reader.content_ref(row_id, "original")
         if ref is None:

@@ -125,6 +125,10 @@ class MemoryMessages(MemoryMailboxes):
         saved = self._find(mailbox_id).saved
         return [saved.get(uid) for uid in uids]
 
+    async def read_original(self, row_id: RowId) -> bytes | None:
+        self._raw(row_id)
+        return None  # nothing arrives here
+
     async def structure(self, row_id: RowId) -> PartTree:
         return part_tree(Message(self._raw(row_id)).root)
 

@@ -146,6 +146,12 @@ class Message:
             length = max(0, min(length, self.size - start))
         return await self._backend.read(self.row.row_id, start, length)
 
+    async def original(self) -> bytes | None:
+        """The mail as it came, of one in which something was decrypted or taken apart, so that it can be looked at
+        again with any program; of an import with mixed line ends its source. None: what is served is what came, but
+        for header fields."""
+        return await self._backend.read_original(self.row.row_id)
+
     async def stream(self, chunk: int = CHUNK) -> AsyncIterator[bytes]:
         """The exact octets, `chunk` of them at a time, in constant memory."""
         step = max(1, chunk)
@@ -213,6 +219,7 @@ class Message:
         view = outline.message
         names = {id(part): name for name, part in view.attachments(nested=True)}
         numbers = {id(place): number for number, place in (await self.structure()).numbered()}
+        security = await self.security()
         wanted = {id(part) for part in chosen}
         return [
             MessagePart(
@@ -223,6 +230,7 @@ class Message:
                 view.header(part),
                 part,
                 names.get(id(part)),
+                security,
             )
             for part in view.root.walk()
             if id(part) in wanted

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from leap.mail.answers import PartTree
-from leap.mail.contract import RowId
+from leap.mail.contract import PartSecurity, RowId, SecurityStatus
+from leap.mail.covered import security_of_part
 from leap.mail.message import Message as MessageView
 from leap.mail.message import Part
 from leap.mail.message.attachments import safe_name
@@ -35,6 +36,7 @@ class MessagePart:
         header: bytes,
         part: Part,
         attachment_name: str | None,
+        security: SecurityStatus,
     ) -> None:
         self.number = number
         self.attachment_name = attachment_name
@@ -43,6 +45,7 @@ class MessagePart:
         self._place = place
         self._header = header
         self._part = part
+        self._security = security
 
     def __repr__(self) -> str:
         return f"MessagePart({self.number!r}, {self.content_type!r}, {self.size} octets)"
@@ -62,6 +65,11 @@ class MessagePart:
     def name(self) -> str:
         """A name for a file of it: one component of a path on any system, never empty."""
         return safe_name(self.attachment_name or "")
+
+    @property
+    def security(self) -> PartSecurity:
+        """What covers this part: the innermost layer around it, else what covers the whole message."""
+        return security_of_part(self._security, self.number)
 
     @property
     def encoding(self) -> str:

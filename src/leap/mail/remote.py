@@ -157,6 +157,10 @@ class RemoteAccount(
         counted: QueryCount = await self._call("count", query)
         return counted
 
+    async def read_original(self, row_id: RowId) -> bytes | None:
+        original: bytes | None = await self._call("read_original", row_id)
+        return original
+
     async def structure(self, row_id: RowId) -> PartTree:
         tree: PartTree = await self._call("structure", row_id)
         return tree

@@ -151,6 +151,7 @@ METHODS: dict[str, Method] = {
     "search_header": Method(tuple[MailboxId, list[Uid], str, str], list[Uid]),
     "search": Method(tuple[str, int, int], SearchResult),
     "count": Method(tuple[str], QueryCount),
+    "read_original": Method(tuple[RowId], bytes | None),
     "structure": Method(tuple[RowId], PartTree),
     "rows_of": Method(tuple[list[MessageId]], list[FoundMessage]),
     "replace": Method(tuple[MailboxId, Uid, NewMessage, MailboxId | None], Appended),

@@ -10,7 +10,7 @@ import pytest
 from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import Certificate, SecretKey, encrypt, generate
 from leap.keymanager.trust import Level
-from leap.mail.incoming import opening
+from leap.mail.incoming import verdicts
 from leap.mail.incoming.opening import Opened
 from leap.mail.incoming.senders import Senders, SendersWanted, look_up
 from leap.mail.outgoing.header_protection import protect
@@ -127,13 +127,13 @@ async def test_a_hostile_certificate_is_not_judged_on_the_event_loop(
 ) -> None:
     """And once judged, it is not judged anew."""
     threads: list[int] = []
-    real = opening.verify_signatures
+    real = verdicts.verify_signatures
 
     def noted(*arguments: object, **named: object) -> object:
         threads.append(threading.get_ident())
         return real(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(opening, "verify_signatures", noted)
+    monkeypatch.setattr(verdicts, "verify_signatures", noted)
     for index in range(40):
         mallory = with_user_id(mallory, f"Mallory {index}", at=int(NOW) - 80)
     directory.keys[MALLORY] = mallory.certificate.binary

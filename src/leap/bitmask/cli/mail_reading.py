@@ -93,6 +93,7 @@ def _query(words: tuple[str, ...]) -> str:
 @click.option("--account", "address", type=ADDRESS, help="In which account.")
 @click.option("--headers", is_flag=True, help="Print the exact header.")
 @click.option("--raw", is_flag=True, help="Print the exact message.")
+@click.option("--original", is_flag=True, help="Print the message as it came, still encrypted.")
 @click.option("--part", metavar="N", help="Print the content of part N, as 2 or 1.2.")
 @json_option
 @pass_home
@@ -102,20 +103,25 @@ def show(
     address: str | None,
     headers: bool,
     raw: bool,
+    original: bool,
     part: str | None,
     as_json: bool,
 ) -> None:
     """Show a MESSAGE, by the id which `bitmask mail search` prints or the beginning of it."""
-    if headers + raw + (part is not None) + as_json > 1:
-        raise click.UsageError("--headers, --raw, --part and --json exclude each other.")
+    if headers + raw + original + (part is not None) + as_json > 1:
+        raise click.UsageError(
+            "--headers, --raw, --original, --part and --json exclude each other."
+        )
 
-    if headers or raw or part is not None:
+    if headers or raw or original or part is not None:
 
         async def octets() -> bytes:
             from leap.bitmask.mail_reading import read_mail
 
             chosen = _chosen(home, address)
-            return await read_mail(home, chosen, message, headers=headers, part=part)
+            return await read_mail(
+                home, chosen, message, headers=headers, part=part, original=original
+            )
 
         sys.stdout.buffer.write(run(octets()))
         sys.stdout.buffer.flush()
@@ -129,7 +135,8 @@ def show(
     def words(result: dict[str, Any]) -> None:
         for name, text in result["fields"].items():
             click.echo(f"{name}: {plain(text)}")
-        click.echo(f"Security: {_security(result['security'])}")
+        for line in _security(result["security"]):
+            click.echo(line)
         click.echo()
         click.echo(plain(result["text"], keep="\n\t").rstrip())
         files = [one for one in result["parts"] if one["name"] is not None]
@@ -144,16 +151,40 @@ def show(
     answer(run(work()), as_json=as_json, words=words)
 
 
-def _security(security: dict[str, Any]) -> str:
-    said = {
-        "end-to-end": "encrypted end to end",
-        "provider": "not encrypted by its sender",
-        "undecryptable": "encrypted, but not for a key that is here",
-        "local": "put here by you",
-        "none": "not encrypted",
-    }[security["encryption"]]
+_ENCRYPTION = {
+    "end-to-end": "encrypted end to end",
+    "provider": "not encrypted by its sender",
+    "undecryptable": "encrypted, but not for a key that is here",
+    "local": "put here by you",
+    "none": "not encrypted",
+}
+
+
+def _security(security: dict[str, Any]) -> list[str]:
+    """What may be believed of a message, as lines."""
+    lines = [f"Security: {_covering(security)}"]
+    if security["note"]:
+        lines.append(f"Note: {plain(security['note'])}")
+    if security["headers_differ"]:
+        lines.append(f"Outside it said something else: {', '.join(security['headers_differ'])}")
+    lines += [f"Part {one['section']}: {_covering(one)}" for one in security["parts"]]
+    if (checks := security["provider"]) is not None:
+        lines.append(f"According to your provider: {_checks(checks)}")
+    return lines
+
+
+def _covering(covered: dict[str, Any]) -> str:
     signatures = [
-        f"{one['state']} signature" + (f" of {plain(one['signer'])}" if one["signer"] else "")
-        for one in security["signatures"]
+        f"{one['state']} signature"
+        + (f" of {plain(one['signer'])}" if one["signer"] else "")
+        + (f", a {one['level'].replace('-', ' ')} key" if one["level"] else "")
+        for one in covered["signatures"]
     ]
-    return "; ".join([said, *signatures])
+    return "; ".join([_ENCRYPTION[covered["encryption"]], *signatures])
+
+
+def _checks(checks: dict[str, Any]) -> str:
+    if checks["submitter"]:
+        return f"written by its account {plain(checks['submitter'])}"
+    said = [f"DMARC {checks['dmarc']}"] + [f"DKIM {one['result']}" for one in checks["dkim"]]
+    return plain(", ".join([*said, f"SPF {checks['spf']}"]))

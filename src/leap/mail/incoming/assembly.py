@@ -14,10 +14,13 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import NamedTuple
 
-from leap.mail.incoming.security_fields import MAX_SIGNATURES, drop_forged, without_forged
+from leap.mail.incoming.differences import differing, hp_outer_of, protection_of
+from leap.mail.incoming.security_fields import MAX_FIELDS as MAX_OURS
+from leap.mail.incoming.security_fields import drop_forged, without_forged
 from leap.mail.message.addresses import parse_addresses
 from leap.mail.message.header import MAX_FIELDS, iter_fields
 from leap.mail.message.header_lines import begins_field, header_end
@@ -29,12 +32,10 @@ from leap.mail.outgoing.field_lines import (
     join_fields,
     split_header,
     values_of,
+    with_fields,
 )
 from leap.mail.outgoing.header_protection import restore
 from leap.mail.outgoing.names import GUARD, TRACE_FIELDS, USER_FACING_FIELDS
-from leap.mail.outgoing.pgp_mime import content_type_of
-
-_MOST_OF_OURS = MAX_SIGNATURES + 2  # fields that are put in front of what is assembled here
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,15 @@ class Assembled:
     """`message` lacks only our security fields; the addresses are None when not beyond doubt.
 
     `from_address` is whom the served From names, `outer_from` whom the outer one named;
-    `headers_protected` tells whether the served From comes from inside.
+    `headers_protected` tells whether the served From comes from inside. `differ` names protected fields which said
+    something else outside.
     """
 
     message: bytes = field(repr=False)
     from_address: str | None
     outer_from: str | None
     headers_protected: bool
+    differ: tuple[str, ...] = ()
 
 
 def from_address_of(message: bytes) -> str | None:
@@ -61,7 +64,7 @@ def from_address_of(message: bytes) -> str | None:
     if strict is None:
         return None
     body_start, _ = header_end(message, 0, len(message))
-    fields = islice(iter_fields(message, 0, body_start), MAX_FIELDS - _MOST_OF_OURS)
+    fields = islice(iter_fields(message, 0, body_start), MAX_FIELDS - MAX_OURS)
     shown = [one for one in fields if one.key == "from"]
     if len(shown) != 1 or shown[0].raw[:5].lower() != b"from:":
         return None  # a space before the colon ends the header for some
@@ -79,24 +82,54 @@ def assemble(outer: bytes, payload: bytes, own_domain: str = "") -> Assembled:
         trace = _joined(one for one in outer_fields if one.name in TRACE_FIELDS)
         guard = GUARD if begins_with_continuation(theirs) else b""
         message = b"".join([trace, restored.added, guard, theirs])
-        return Assembled(message, from_address_of(message), outer_from, True)
+        inner = header_fields(b"".join((restored.added, theirs)))
+        differ = differing(outer_fields, inner, hp_outer_of(header_fields(payload)))
+        return Assembled(message, from_address_of(message), outer_from, True, differ)
     fields, body = _entity(payload, own_domain)
-    kind = content_type_of(fields)
-    protection = None
-    if kind is not None:
-        protection = kind.parameters.get("hp") or kind.parameters.get("protected-headers")
-    if protection is None:
+    protection = protection_of(fields)
+    if not protection:
         return _unprotected(outer_fields, fields, body, outer_from)
     inner = [one for one in fields if one.name != "hp-outer"]
+    hp = protection in ("cipher", "clear")
+    differ = differing(outer_fields, inner, hp_outer_of(fields) if hp else None)
     names = {one.name for one in inner}
-    hidden = USER_FACING_FIELDS if protection in ("cipher", "clear") else frozenset()
+    hidden = USER_FACING_FIELDS if hp else frozenset()
     kept = [
         one
         for one in outer_fields
         if not one.name.startswith("content-") and one.name not in names and one.name not in hidden
     ]
     header = _joined(kept) + _joined(inner)
-    return _served(header, body, outer_from, headers_protected="from" in names)
+    made = _served(header, body, outer_from, headers_protected="from" in names)
+    return replace(made, differ=differ)
+
+
+class SignedHeader(NamedTuple):
+    """A signed message with the fields its content protects in front, and the names of those that said something
+    else outside."""
+
+    message: bytes
+    differ: tuple[str, ...]
+
+
+def with_signed_header(message: bytes, content: bytes, *, inside: bool) -> SignedHeader | None:
+    """The header of a signed message as its content protects it (RFC 9788); None when it protects none.
+
+    `message` is served but for our fields; `content` is the signed entity in it. `inside`: both are inside an
+    encryption, where a program of before RFC 9788 leaves a placeholder outside.
+    """
+    fields = header_fields(content)
+    protection = protection_of(fields)
+    if not protection:
+        return None
+    hp = protection in ("cipher", "clear")
+    inner = [one for one in fields if one.name in USER_FACING_FIELDS and begins_field(one.raw)]
+    outer = header_fields(message)
+    meant = hp_outer_of(fields) if hp and inside else None
+    differ = differing(outer, inner, meant)
+    names = {one.name for one in inner}
+    kept = [one for one in outer if one.name not in names]
+    return SignedHeader(with_fields([*inner, *kept], message), differ)
 
 
 def assemble_unprotected(outer: bytes, payload: bytes, own_domain: str = "") -> Assembled:

@@ -42,6 +42,10 @@ class SignerKeys(Protocol):
         """Those that stand for an address; looked up for at most `seconds` when none is of the `issuers`."""
         ...
 
+    async def level_of(self, address: str) -> str:
+        """How well the key that stands for an address is known, a word of `leap.keymanager.trust.Level`, or ""."""
+        ...
+
 
 class Lesson(Protocol):
     """What mails teach of keys (`leap.keymanager.lesson.Lesson`)."""
@@ -64,20 +68,33 @@ class MailLearner(Protocol):
 
 
 class SendersWanted(Exception):
-    """A mail can be judged only when these were looked up: its From address (None: nobody's), its issuers."""
+    """A mail can be judged only when these were looked up: its From address (None: nobody's), its issuers.
 
-    def __init__(self, from_address: str | None, issuers: frozenset[str]) -> None:
-        super().__init__(from_address, issuers)
+    `others` are wanted for further layers of the same mail.
+    """
+
+    def __init__(
+        self,
+        from_address: str | None,
+        issuers: frozenset[str],
+        others: tuple[SendersWanted, ...] = (),
+    ) -> None:
+        super().__init__(from_address, issuers, others)
         self.from_address = from_address
         self.issuers = issuers
+        self.others = others
 
 
 @dataclass(frozen=True)
 class Senders:
-    """Certificates by From address, and by the fingerprints and key ids that signatures name."""
+    """Certificates by From address, and by the fingerprints and key ids that signatures name.
+
+    `levels`: how well the key of a From address is known, a word of `leap.keymanager.trust.Level`.
+    """
 
     bound: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
     by_issuers: Mapping[frozenset[str], tuple[Certificate, ...]] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
 
     def of(
         self, from_address: str | None, issuers: Collection[str]
@@ -97,20 +114,23 @@ async def look_up(
 ) -> Senders:
     """`senders` and what is wanted of the ring. Raises only what the key manager's store raises."""
     bound, by_issuers = dict(senders.bound), dict(senders.by_issuers)
-    all_wanted = list(wanted)
+    levels = dict(senders.levels)
+    all_wanted = [each for one in wanted for each in (one, *one.others)]
     names = {one.from_address: one for one in all_wanted if one.from_address is not None}
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def find(name: str, one: SendersWanted) -> None:
         async with gate:
             bound[name] = await _bound(one, keys, own_domain)
+            if bound[name]:
+                levels[name] = await _level(one, keys, own_domain)
 
     # together: a directory that is silent is waited for once, not for every sender
     await asyncio.gather(*(find(name, one) for name, one in names.items() if name not in bound))
     for one in all_wanted:
         if one.issuers not in by_issuers:
             by_issuers[one.issuers] = tuple(await keys.find_signers(one.issuers))
-    return Senders(bound, by_issuers)
+    return Senders(bound, by_issuers, levels)
 
 
 def key_name(from_address: str, own_domain: str) -> str:
@@ -131,3 +151,12 @@ async def _bound(
         # Then the verdict is "unknown-key" or "not-from": nobody said that it is the sender's key.
         logger.info("a sender's key could not be looked up: %s", type(error).__name__)
         return ()
+
+
+async def _level(wanted: SendersWanted, keys: SignerKeys, own_domain: str) -> str:
+    assert wanted.from_address is not None
+    try:
+        return await keys.level_of(key_name(wanted.from_address, own_domain))
+    except Exception as error:
+        logger.info("how a sender's key is known could not be read: %s", type(error).__name__)
+        return ""

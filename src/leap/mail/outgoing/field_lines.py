@@ -31,13 +31,16 @@ _LINE_ENDS = re.compile(rb"\r\n|\n|\r")
 # What only some programs take for a line end (Python's str.splitlines, in Latin-1 or UTF-8): it counts where a
 # name that matters for safety follows at once, and is text elsewhere.
 _ODD_LINE_END = re.compile(
-    rb"(?:[\x0b\x0c\x1c-\x1e\x85]|\xe2\x80[\xa8\xa9])(?=x-leap-|(?:from|bcc)[ \t]*:)", re.IGNORECASE
+    rb"(?:[\x0b\x0c\x1c-\x1e\x85]|\xe2\x80[\xa8\xa9])(?=x-leap-|(?:from|bcc|authentication-results)[ \t]*:)",
+    re.IGNORECASE,
 )
 # A field which every program reads as the same field: no space before the colon (RFC 5322 4.5), no line end
 # but CRLF or LF, no blank continuation, which some take for the empty line.
 _PLAIN = re.compile(
     rb"[!-9;-~]++:[^\r\n\0\x0b\x0c]*+(?:\r?\n[ \t]++[^\s\0][^\r\n\0\x0b\x0c]*+)*+\r?\n"
 )
+
+_READ_ANYWHERE = ("from", "bcc", "authentication-results")
 
 RESERVED_PREFIX = "x-leap-"  # fields that speak for this program; nobody else's survive
 
@@ -112,7 +115,7 @@ def _disguised(raw: bytes) -> str:
         return ""
     bare = _NOT_IN_NAMES.sub(b"", before.lower()).decode("ascii")
     # Only names that matter for safety are read so; all other odd lines stay what they are.
-    return bare if bare in ("from", "bcc") or bare.startswith(RESERVED_PREFIX) else ""
+    return bare if bare in _READ_ANYWHERE or bare.startswith(RESERVED_PREFIX) else ""
 
 
 def is_plain(fields: Iterable[Field]) -> bool:

@@ -12,7 +12,10 @@ ADDED_ON_SENDING = ("Autocrypt",)  # in front of mail that leaves in clear and h
 
 ENCRYPTION_FIELD = "X-Leap-Encryption"
 SIGNATURE_FIELD = "X-Leap-Signature"
-ADDED_ON_ARRIVAL = (ENCRYPTION_FIELD, SIGNATURE_FIELD)
+HTML_FIELD = "X-Leap-Html"  # what was encrypted has HTML
+DIFFERS_FIELD = "X-Leap-Differs"  # protected fields that said something else outside
+PART_FIELD = "X-Leap-Part"  # what is known of one part
+ADDED_ON_ARRIVAL = (ENCRYPTION_FIELD, SIGNATURE_FIELD, HTML_FIELD, DIFFERS_FIELD, PART_FIELD)
 
 PAYLOAD_FIELD = "X-Leap-Payload"  # inside the encrypted payload only: how to undo header protection
 POLICY_FIELD = "X-Leap-Encrypt"  # said by the mail program for one message: require or never

@@ -119,6 +119,13 @@ class Message(Twin[AsyncMessage]):
         """The exact octets, or a range of them."""
         return run(self.asyncio.raw(start, length))
 
+    def original(self) -> Deferred[bytes | None]:
+        """The mail as it came, of one in which something was decrypted or taken apart, so that it can be looked at
+        again with any program; of an import with mixed line ends its source. None: what is served is what came, but
+        for header fields.
+        """
+        return run(self.asyncio.original())
+
     def stream(self, chunk: int = CHUNK) -> Stream[bytes]:
         """The exact octets, `chunk` of them at a time, in constant memory."""
         return Stream(same, self.asyncio.stream(chunk))

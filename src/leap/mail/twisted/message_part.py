@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from leap.mail.contract import PartSecurity
 from leap.mail.parts import MessagePart as AsyncMessagePart
 from leap.mail.twisted.bridge import run
 from leap.mail.twisted.stream import Stream, same
@@ -45,6 +46,11 @@ class MessagePart(Twin[AsyncMessagePart]):
     def name(self) -> str:
         """A name for a file of it: one component of a path on any system, never empty."""
         return self.asyncio.name
+
+    @property
+    def security(self) -> PartSecurity:
+        """What covers this part: the innermost layer around it, else what covers the whole message."""
+        return self.asyncio.security
 
     @property
     def encoding(self) -> str:
