@@ -229,7 +229,8 @@ class Chain:
             again = judged
             if theirs != sender:
                 again = self._all_signatures(message, signed, theirs)
-            differ = protected.differ
+            forged = any(one.state == "bad" for one in again.verdicts)
+            differ = () if forged and not again.good else protected.differ
             if again.good or (inside and theirs.address == sender.address):
                 message, judged, sender = protected.message, again, theirs
                 root = scan(message)

@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from leap.mail.message.words import decode_words
 from leap.mail.outgoing.addresses import mentioned_addresses
 from leap.mail.outgoing.field_lines import Field, values_of
-from leap.mail.outgoing.names import USER_FACING_FIELDS
 from leap.mail.outgoing.pgp_mime import content_type_of
 
 _ADDRESSES = frozenset({"from", "sender", "to", "cc", "reply-to"})
 # What stands in the place of a hidden subject (RFC 9788 3.2.1, and programs of before it, which tell nothing)
-_PLACEHOLDERS = frozenset({"...", "[...]", "encrypted message", "encrypted", "(...)"})
+_PLACEHOLDERS = frozenset(
+    {"...", "[...]", "(...)", "encrypted message", "encrypted", "subject unavailable", "p≡p", "pep"}
+)
+# What a person sees; a Message-ID, which relays write anew, is none of it
+_COMPARED = frozenset({"from", "sender", "reply-to", "to", "cc", "subject", "date"})
 
 
 def protection_of(fields: Sequence[Field]) -> str:
@@ -48,12 +51,14 @@ def differing(
     passed over, and so is a subject that is only hidden.
     """
     found = []
-    for name in sorted(USER_FACING_FIELDS & {one.name for one in protected}):
+    for name in sorted(_COMPARED & {one.name for one in protected}):
         outside = values_of(outer, name)
         if not outside or _same(name, outside, values_of(protected, name)):
             continue
         hidden = name == "subject" and _text(outside).casefold() in _PLACEHOLDERS
-        intended = hidden or (meant is not None and _same(name, outside, meant.get(name, ())))
+        # nobody means to be another outside
+        told = meant is not None and name != "from"
+        intended = hidden or (told and _same(name, outside, (meant or {}).get(name, ())))
         if not intended:
             found.append(name)
     return tuple(found)

@@ -85,7 +85,7 @@ def halves(message: bytes, children: Sequence[Part]) -> tuple[int, bytes] | None
             continue
         if decode_body(message, control).split() != [b"Version:", b"1"]:  # RFC 3156 4
             continue
-        if (ciphertext := _armored(decode_body(message, content))) is not None:
+        if (ciphertext := _openpgp_message(decode_body(message, content))) is not None:
             return at, ciphertext
     return None
 
@@ -104,7 +104,9 @@ def has_html(message: bytes) -> bool:
     )
 
 
-def _armored(data: bytes) -> bytes | None:
+def _openpgp_message(data: bytes) -> bytes | None:
+    if data[:1] >= b"\x80":
+        return data  # packets without armor, as the other part said what they are
     start, end = data.find(ARMOR_HEAD), data.rfind(ARMOR_TAIL)
     if start < 0 or end < start or data[:start].strip() or data[end + len(ARMOR_TAIL) :].strip():
         return None

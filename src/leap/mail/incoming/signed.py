@@ -19,6 +19,7 @@ from leap.mail.message.scanner import Part, scan
 from leap.mail.outgoing.field_lines import header_fields, is_plain, values_of
 from leap.mail.outgoing.pgp_mime import content_type_of
 
+_SIGNATURE_TYPE = "application/pgp-signature"
 _SIGNATURE_HEAD = b"-----BEGIN PGP SIGNATURE-----"
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")  # RFC 2046 5.1.1, less the space
 _IDENTITY = frozenset({b"7bit", b"8bit", b"binary"})  # RFC 2045 6.4: no other for a multipart
@@ -48,7 +49,8 @@ def signed_in(message: bytes, part: Part) -> SignedParts | None:
     kind = content_type_of(fields)
     if kind is None or kind.media_type != "multipart/signed" or not kind.plain:
         return None
-    if kind.parameters.get("protocol", "").lower() != "application/pgp-signature":
+    # RFC 1847 2.1 asks for the parameter, which some leave out; the second part must be of that type anyway
+    if kind.parameters.get("protocol", _SIGNATURE_TYPE).lower() != _SIGNATURE_TYPE:
         return None
     boundary = kind.parameters.get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary) or not is_plain(fields):
@@ -64,7 +66,7 @@ def signed_in(message: bytes, part: Part) -> SignedParts | None:
     if len(delimiter.findall(message, part.body_start - 1, part.end)) != 3:
         return None
     content, signature = part.children
-    if signature.content_type != "application/pgp-signature":
+    if signature.content_type != _SIGNATURE_TYPE:
         return None
     armored = decode_body(message, signature)
     if _SIGNATURE_HEAD not in armored:
