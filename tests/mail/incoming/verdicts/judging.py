@@ -104,10 +104,23 @@ def lies(opened: Opened) -> list[str]:
         if RESERVED.search(rest):
             found.append(f"a reserved field is in header {number}: {RESERVED.search(rest)}")
     sections = {section for section, _, _ in parts(message.root)}
+    leaves = list(texts(message))
     for part in status.parts:
         if part.section not in sections:
             found.append(f"there is no section {part.section}")
+        if part.encryption == "end-to-end":
+            found += _merged(part, leaves)
     return found
+
+
+def _merged(part: PartSecurity, leaves: Sequence[Leaf]) -> Iterator[str]:
+    """Where what a layer keeps secret would be shown in one document with something beside it (EFAIL)."""
+    within = [leaf for leaf in leaves if _holds(part, leaf)]
+    beside = [leaf for leaf in leaves if not _holds(part, leaf)]
+    for one in within:
+        for other in beside:
+            if not are_apart(one, other):
+                yield f"decrypted {one.section} is shown with {other.section}"
 
 
 def false_good(opened: Opened, row: Row) -> list[str]:
@@ -259,12 +272,12 @@ def headers(message: Message) -> Iterator[bytes]:
 
 def around(leaf: Leaf, status: SecurityStatus) -> list[PartSecurity]:
     """The parts with a verdict of their own that hold a leaf, innermost last."""
-    holding = [
-        part
-        for part in status.parts
-        if leaf.section == part.section or leaf.section.startswith(part.section + ".")
-    ]
+    holding = [part for part in status.parts if _holds(part, leaf)]
     return sorted(holding, key=lambda part: part.section.count("."))
+
+
+def _holds(part: PartSecurity, leaf: Leaf) -> bool:
+    return leaf.section == part.section or leaf.section.startswith(part.section + ".")
 
 
 def encryption_of(leaf: Leaf, status: SecurityStatus) -> str:
