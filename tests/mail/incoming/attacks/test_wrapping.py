@@ -6,7 +6,8 @@ import pytest
 
 from leap.mail.message import Message
 from tests.mail.incoming.attacks.inserting import MARK, vouched
-from tests.mail.incoming.attacks.test_attacks import FOLDER, ROWS, ring
+from tests.mail.incoming.attacks.test_attacks import FOLDER, ring
+from tests.mail.incoming.attacks.test_inserting import SMALL
 from tests.mail.incoming.attacks.wrapping import WRAPPERS, wrapped, wrapped_by_eve
 from tests.mail.incoming.look_ups import open_with_look_ups
 from tests.mail.incoming.verdicts.judging import around, encryption_of, lies, signatures_of, texts
@@ -14,7 +15,7 @@ from tests.mail.incoming.verdicts.judging import around, encryption_of, lies, si
 
 @pytest.mark.parametrize("how", WRAPPERS)
 async def test_nothing_vouches_for_what_stands_beside_it(how: str) -> None:
-    for row in ROWS:
+    for row in SMALL:
         raw = (FOLDER / row.file).read_bytes()
         one = await open_with_look_ups(wrapped(raw, how), ring())
         assert vouched(one) + lies(one) == [], row.file
@@ -22,7 +23,7 @@ async def test_nothing_vouches_for_what_stands_beside_it(how: str) -> None:
 
 @pytest.mark.parametrize("how", ["mixed", "attached", "related"])
 async def test_nor_when_it_is_wrapped_twice(how: str) -> None:
-    for number, row in enumerate(ROWS):
+    for number, row in enumerate(SMALL):
         raw = (FOLDER / row.file).read_bytes()
         within = list(WRAPPERS)[number % len(WRAPPERS)]
         one = await open_with_look_ups(wrapped(wrapped(raw, within), how), ring())
@@ -32,7 +33,7 @@ async def test_nor_when_it_is_wrapped_twice(how: str) -> None:
 @pytest.mark.parametrize("how", ["signed", "encrypted"])
 async def test_what_eve_signs_around_it_is_hers_alone(how: str) -> None:
     """Her text beside the mail has her good signature; what she could not read has its own verdict."""
-    for row in ROWS:
+    for row in SMALL:
         one = await open_with_look_ups(
             wrapped_by_eve((FOLDER / row.file).read_bytes(), how), ring()
         )
