@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from leap.keymanager.openpgp import SecretKey
-from leap.mail.contract import PartSecurity, SecurityStatus
+from leap.mail.contract import PartSecurity, ProviderChecks, SecurityStatus
 from leap.mail.incoming.chain import Chain
 from leap.mail.incoming.layered import Layered, Mark
 from leap.mail.incoming.provider_checks import provider_checks
@@ -47,9 +47,17 @@ class Opened:
 
 
 def open_mail(
-    raw: bytes, own_keys: Sequence[SecretKey], senders: Senders, *, own_domain: str, now: float
+    raw: bytes,
+    own_keys: Sequence[SecretKey],
+    senders: Senders,
+    *,
+    own_domain: str,
+    now: float,
+    checks: ProviderChecks | None = None,
 ) -> Opened:
     """Opens a mail that came out of its inbox seal; `now` is in seconds since 1970.
+
+    `checks`: what the provider said of a mail that is opened again, if it does not stand in `raw` any more.
 
     Raises SendersWanted when `senders` does not say whose key may have signed it, and nothing else. CPU: 1 ms,
     and 20 ms a megabyte, in steps of a few milliseconds.
@@ -61,7 +69,7 @@ def open_mail(
         if judge.asked:
             first, *others = judge.asked
             raise SendersWanted(first.from_address, first.issuers, tuple(others))
-        opened = _opened(raw, layered, own_domain)
+        opened = _opened(raw, layered, own_domain, provider_checks(raw, own_domain) or checks)
         if opened is not None:
             return opened
     return unopened(raw, own_domain)
@@ -76,7 +84,9 @@ def unopened(raw: bytes, own_domain: str) -> Opened:
     return Opened(with_security_fields(status, message, own_domain), status, None)
 
 
-def _opened(raw: bytes, layered: Layered, own_domain: str) -> Opened | None:
+def _opened(
+    raw: bytes, layered: Layered, own_domain: str, checks: ProviderChecks | None
+) -> Opened | None:
     """What is stored of it; None when its parts are not where they should be."""
     status = SecurityStatus(
         encryption="provider" if layered.encryption == "none" else layered.encryption,
@@ -84,7 +94,7 @@ def _opened(raw: bytes, layered: Layered, own_domain: str) -> Opened | None:
         note=layered.noting(note_of_age(layered.message, layered.signatures)).note,
         headers_differ=layered.differ,
         html=layered.html,
-        provider=provider_checks(raw, own_domain),
+        provider=checks,
     )
     if layered.marks:
         parts = _numbered(layered.message, layered.marks)
