@@ -229,9 +229,9 @@ def _numbered(
 
 
 def texts(message: Message) -> Iterator[Leaf]:
-    """The leaves that hold text, whatever their type says."""
+    """The leaves that hold text, whatever their type says; signatures are not shown."""
     for section, part, around in parts(message.root):
-        if not part.children:
+        if not part.children and part.content_type != "application/pgp-signature":
             shown = message.text_of(part) if part.type == "text" else ""
             content = shown or message.content(part).decode("utf-8", "replace")
             holding = (*around, part)
