@@ -24,7 +24,9 @@ from leap.mail.incoming.replayed import note_of_age
 from leap.mail.incoming.security_fields import with_security_fields, without_forged
 from leap.mail.incoming.senders import Senders, SendersWanted
 from leap.mail.incoming.verdicts import Judge
+from leap.mail.message.header_lines import header_end
 from leap.mail.message.scanner import part_tree, scan
+from leap.mail.outgoing.names import GUARD
 
 MAX_PARTS = 64  # told about; a mail with more is made to be long
 
@@ -62,10 +64,11 @@ def open_mail(
     Raises SendersWanted when `senders` does not say whose key may have signed it, and nothing else. CPU: 1 ms,
     and 20 ms a megabyte, in steps of a few milliseconds.
     """
+    came = _led(raw)
     for parts in (True, False):
         readers = [one for key in own_keys for one in key.certificate.fingerprints]
         judge = Judge(senders, readers, now)
-        layered = Chain(own_keys, judge, own_domain, parts=parts).message(raw, 0)
+        layered = Chain(own_keys, judge, own_domain, parts=parts).message(came, 0)
         if judge.asked:
             first, *others = judge.asked
             raise SendersWanted(first.from_address, first.issuers, tuple(others))
@@ -80,8 +83,17 @@ def unopened(raw: bytes, own_domain: str) -> Opened:
     note = "This version could not open it; it is kept as it came."
     provider = provider_checks(raw, own_domain)
     status = SecurityStatus(encryption="undecryptable", note=note, provider=provider)
-    message = without_forged(raw, own_domain)
+    message = without_forged(_led(raw), own_domain)
     return Opened(with_security_fields(status, message, own_domain), status, None)
+
+
+def _led(raw: bytes) -> bytes:
+    """A mail as it is looked at: with a field in front where it begins with text in place of one.
+
+    By itself that text would be its body; behind our fields its header goes on over it.
+    """
+    empty = raw.startswith((b"\r\n", b"\n"))
+    return raw if empty or header_end(raw, 0, len(raw))[0] else GUARD + raw
 
 
 def _opened(
