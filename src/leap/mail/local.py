@@ -327,6 +327,7 @@ class LocalAccount(
         self.deriving.follow(changes)
         if Rebuilt() in changes.tags:
             self._open_mailboxes.forget()
+            self._feed.announce("mailboxes")
         if MailboxListChanged() in changes.tags:
             self._open_mailboxes.list_changed()
             self._feed.announce("mailboxes")

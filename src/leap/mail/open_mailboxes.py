@@ -139,7 +139,10 @@ class OpenMailboxes:
         seen = self._changes
         statuses: dict[MailboxId, MailboxStatus] = await self._read(self._read_statuses)
         for one, status in statuses.items():
-            if self._last_change(one) <= seen:
+            kept = self._statuses.get(one)  # from another snapshot, while this one was read
+            if self._last_change(one) <= seen and not (
+                kept and kept.highest_modseq > status.highest_modseq
+            ):
                 self._statuses[one] = status
         if mailbox_id not in statuses:
             raise NoSuchMailbox("There is no such mailbox.")
@@ -167,19 +170,18 @@ class OpenMailboxes:
         """Rows and status of one moment, of a mailbox that is open. Raises NoSuchMailbox."""
         if mailbox_id not in self._opened:
             return None
-        rows, status = await self.rows(mailbox_id), await self.status(mailbox_id)
+        await self.rows(mailbox_id)
+        await self.status(mailbox_id)
         opened = self._current(mailbox_id)
-        if opened is None or opened.rows is not rows:
-            return None
-        same = (opened.uid_validity, opened.modseq) == (status.uid_validity, status.highest_modseq)
-        return (rows, status) if same else None
+        return None if opened is None else (opened.rows, self._statuses[mailbox_id])
 
     def _current(self, mailbox_id: MailboxId) -> _Opened | None:
-        """What is kept of a mailbox, when it is as the mailbox is now."""
-        opened = self._opened.get(mailbox_id)
-        return (
-            opened if opened is not None and opened.seen >= self._last_change(mailbox_id) else None
-        )
+        """What is kept of a mailbox, when nothing newer was answered of it, nor told."""
+        opened, status = self._opened.get(mailbox_id), self._statuses.get(mailbox_id)
+        if opened is None or status is None or opened.seen < self._last_change(mailbox_id):
+            return None
+        same = (opened.uid_validity, opened.modseq) == (status.uid_validity, status.highest_modseq)
+        return opened if same else None
 
     def find_changed(self, mailbox_id: MailboxId, since: ModSeq) -> list[MessageRow] | None:
         """The rows that changed since a modseq, ascending by uid; None when they have to be read."""
