@@ -86,7 +86,9 @@ class MessageChanges:
 
         def answer() -> Stored:
             rows = _as_changed(found, changed, modseq)
-            return Stored(rows=tuple(rows), modified=tuple(modified))
+            return Stored(
+                rows=tuple(rows), modified=tuple(modified), modseq=modseq if changed else ModSeq(0)
+            )
 
         return answer() if len(found) < 1000 else await asyncio.to_thread(answer)
 

@@ -4,7 +4,7 @@ Mail programs ask for the status of a mailbox with every NOOP, and for the rows 
 sessions of one mailbox share its rows.
 
 Invariants:
-* An answer is as new as every change that was committed, and told of, before the question.
+* An answer is as new as every change that was committed, and told of, before the question; and as every answer before.
 * What was read while a change came is answered, but not kept.
 * Rows follow changes by what changed; at most `KEPT_ROWS` are kept, those of the mailbox opened last in any case.
 """
@@ -64,6 +64,8 @@ class OpenMailboxes:
         self._list_changed = 0
         self._mailboxes: dict[MailboxId, MailboxInfo] | None = None
         self._statuses: dict[MailboxId, MailboxStatus] = {}
+        # The highest that was answered of each: a reader may see a commit before it is told of here
+        self._answered: dict[MailboxId, ModSeq] = {}
         self._opened: dict[MailboxId, _Opened] = {}  # the one asked for last comes last
         self._turns: dict[MailboxId, asyncio.Lock] = {}
 
@@ -115,6 +117,7 @@ class OpenMailboxes:
         """Everything may be different."""
         self.list_changed()
         self._opened.clear()
+        self._answered.clear()
 
     def _last_change(self, mailbox_id: MailboxId) -> int:
         return max(self._list_changed, self._changed.get(mailbox_id, 0))
@@ -139,11 +142,11 @@ class OpenMailboxes:
         seen = self._changes
         statuses: dict[MailboxId, MailboxStatus] = await self._read(self._read_statuses)
         for one, status in statuses.items():
-            kept = self._statuses.get(one)  # from another snapshot, while this one was read
-            if self._last_change(one) <= seen and not (
-                kept and kept.highest_modseq > status.highest_modseq
-            ):
-                self._statuses[one] = status
+            newest = status.highest_modseq >= self._answered.get(one, 0)
+            if newest:
+                self._answered[one] = status.highest_modseq
+                if self._last_change(one) <= seen:
+                    self._statuses[one] = status
         if mailbox_id not in statuses:
             raise NoSuchMailbox("There is no such mailbox.")
         return statuses[mailbox_id]
@@ -178,10 +181,15 @@ class OpenMailboxes:
     def _current(self, mailbox_id: MailboxId) -> _Opened | None:
         """What is kept of a mailbox, when nothing newer was answered of it, nor told."""
         opened, status = self._opened.get(mailbox_id), self._statuses.get(mailbox_id)
-        if opened is None or status is None or opened.seen < self._last_change(mailbox_id):
+        if opened is None or status is None or not self._is_newest(opened, mailbox_id):
             return None
         same = (opened.uid_validity, opened.modseq) == (status.uid_validity, status.highest_modseq)
         return opened if same else None
+
+    def _is_newest(self, opened: _Opened, mailbox_id: MailboxId) -> bool:
+        return opened.seen >= self._last_change(mailbox_id) and opened.modseq >= self._answered.get(
+            mailbox_id, 0
+        )
 
     def find_changed(self, mailbox_id: MailboxId, since: ModSeq) -> list[MessageRow] | None:
         """The rows that changed since a modseq, ascending by uid; None when they have to be read."""
@@ -201,7 +209,7 @@ class OpenMailboxes:
         turn = self._turns.setdefault(mailbox_id, asyncio.Lock())
         async with turn:
             opened = self._opened.pop(mailbox_id, None)
-            if opened is None or opened.seen < self._last_change(mailbox_id):
+            if opened is None or not self._is_newest(opened, mailbox_id):
                 seen = self._changes
                 opened = await self._read(lambda c: self._follow(c, mailbox_id, opened, seen))
             self._opened[mailbox_id] = opened

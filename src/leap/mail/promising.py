@@ -135,7 +135,7 @@ class Promising:
         after = replace(status, unseen=status.unseen + unseen, highest_modseq=modseq)
         made = PromiseMade(mailbox_id, hand.rows, hand.rows.replaced(hand.places, rows), after)
         kept = await self._promise(hand.change("store", op=op, flags=sorted(flags)), made)
-        return Stored(rows=tuple(rows)) if kept else None
+        return Stored(rows=tuple(rows), modseq=modseq) if kept else None
 
     async def transfer(
         self,
