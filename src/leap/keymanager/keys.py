@@ -67,6 +67,10 @@ class KeyManager:
         """Every key of this account, the one in use first, then the newest first."""
         return await self.own.keys()
 
+    def on_own_keys(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls `callback` when an own key came, or changed, here or by sync; answers how to end that."""
+        return self.own.on_change(callback)
+
     # --- keys of others ---------------------------------------------------------------------
 
     async def find_certificate(self, address: str) -> Found | None:

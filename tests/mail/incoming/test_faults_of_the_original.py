@@ -139,7 +139,7 @@ async def test_plaintext_accepted_where_ciphertext_is_due(bob: Person) -> None:
     bob.provider.put(BOB, bob.store.material.inbox_keys[0].public.key_id, mail())
     await bob.incoming.process_once()
     assert await bob.messages() == []
-    assert len(await bob.incoming.quarantined()) == 1
+    assert len(await bob.incoming.quarantined.items()) == 1
     labelled = wrap(
         OUTER, None, b"-----BEGIN PGP MESSAGE-----\n\nSGk=\n-----END PGP MESSAGE-----\n", "b"
     )

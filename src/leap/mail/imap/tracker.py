@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from itertools import chain
 from typing import NewType, cast
 
-from leap.mail.contract import MailboxId, MailboxStatus, MessageRow, ModSeq, Uid
+from leap.mail.contract import MailboxId, MailboxStatus, MessageRow, ModSeq, Stored, Uid
 from leap.mail.imap.wire.numbers import NumberSet
 from leap.mail.row_list import RowList
 
@@ -166,9 +166,10 @@ class MailboxView:
             self._own()
             self._rows[number - 1] = row
 
-    def settle(self, numbers: Sequence[SeqNum], rows: Sequence[MessageRow]) -> None:
+    def settle(self, numbers: Sequence[SeqNum], done: Stored) -> None:
         """Takes what one change of flags left of the messages of ascending numbers: the client is told of it, or
         knows."""
+        rows = done.rows
         if not rows:
             return
         known = self.rows(numbers)
@@ -186,8 +187,8 @@ class MailboxView:
                 row.uid for row, kept in zip(rows, newer, strict=True) if row is kept
             )
         # Nothing else has the modseq of a change: with the next one, all there was up to it is known
-        if {row.modseq for row in rows if row.modseq > self.modseq} == {self.modseq + 1}:
-            self.modseq = ModSeq(self.modseq + 1)
+        if done.modseq == self.modseq + 1:
+            self.modseq = done.modseq
 
     def learn_recent(self, status: MailboxStatus) -> None:
         """Takes for recent what nobody claimed, the newest: who only looks takes it from nobody (RFC 3501 6.3.2)."""

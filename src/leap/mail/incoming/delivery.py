@@ -99,6 +99,20 @@ class Delivery:
         self, made: Sequence[tuple[Item, Ready]], also: Callable[[Transaction], None]
     ) -> None:
         """Stores mails, runs `also`, and keeps what they say of keys, all in one transaction."""
+        await self._store_and_learn(made, [_arrived(item, ready) for item, ready in made], also)
+
+    async def replace_and_learn(
+        self, item: Item, ready: Ready, replace: Callable[[Transaction], None]
+    ) -> None:
+        """The same of a stored mail that was opened again, which `replace` puts into the place of what it was."""
+        await self._store_and_learn([(item, ready)], [], replace)
+
+    async def _store_and_learn(
+        self,
+        made: Sequence[tuple[Item, Ready]],
+        arrived: Sequence[Arrived],
+        also: Callable[[Transaction], None],
+    ) -> None:
         lesson = await self._study(made)
 
         def job(tx: Transaction) -> None:
@@ -106,7 +120,7 @@ class Delivery:
             if lesson is not None:
                 _keep(lesson, tx)
 
-        await self._account.deliver_all([_arrived(item, ready) for item, ready in made], job)
+        await self._account.deliver_all(arrived, job)
         await self._note_signed(made)
         if lesson is not None:
             try:

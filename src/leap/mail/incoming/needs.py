@@ -22,6 +22,10 @@ class Remote(Protocol):
 class Keys(SignerKeys, MailLearner, Protocol):
     """What receiving needs of `leap.keymanager.keys.KeyManager`."""
 
+    def on_own_keys(self, callback: Callable[[], None], /) -> Callable[[], None]:
+        """Calls it when an own key came or changed; answers how to end that."""
+        ...
+
 
 class Mailbox(Protocol):
     """What receiving needs of `leap.mail.local.LocalAccount`."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from leap.keymanager.openpgp import SecretKey
-from leap.mail.contract import PartSecurity, SecurityStatus
+from leap.mail.contract import PartSecurity, ProviderChecks, SecurityStatus
 from leap.mail.incoming.chain import Chain
 from leap.mail.incoming.layered import Layered, Mark
 from leap.mail.incoming.provider_checks import provider_checks
@@ -24,7 +24,9 @@ from leap.mail.incoming.replayed import note_of_age
 from leap.mail.incoming.security_fields import with_security_fields, without_forged
 from leap.mail.incoming.senders import Senders, SendersWanted
 from leap.mail.incoming.verdicts import Judge
+from leap.mail.message.header_lines import header_end
 from leap.mail.message.scanner import part_tree, scan
+from leap.mail.outgoing.names import GUARD
 
 MAX_PARTS = 64  # told about; a mail with more is made to be long
 
@@ -47,21 +49,30 @@ class Opened:
 
 
 def open_mail(
-    raw: bytes, own_keys: Sequence[SecretKey], senders: Senders, *, own_domain: str, now: float
+    raw: bytes,
+    own_keys: Sequence[SecretKey],
+    senders: Senders,
+    *,
+    own_domain: str,
+    now: float,
+    checks: ProviderChecks | None = None,
 ) -> Opened:
     """Opens a mail that came out of its inbox seal; `now` is in seconds since 1970.
+
+    `checks`: what the provider said of a mail that is opened again, if it does not stand in `raw` any more.
 
     Raises SendersWanted when `senders` does not say whose key may have signed it, and nothing else. CPU: 1 ms,
     and 20 ms a megabyte, in steps of a few milliseconds.
     """
+    came = _led(raw)
     for parts in (True, False):
         readers = [one for key in own_keys for one in key.certificate.fingerprints]
         judge = Judge(senders, readers, now)
-        layered = Chain(own_keys, judge, own_domain, parts=parts).message(raw, 0)
+        layered = Chain(own_keys, judge, own_domain, parts=parts).message(came, 0)
         if judge.asked:
             first, *others = judge.asked
             raise SendersWanted(first.from_address, first.issuers, tuple(others))
-        opened = _opened(raw, layered, own_domain)
+        opened = _opened(raw, layered, own_domain, provider_checks(raw, own_domain) or checks)
         if opened is not None:
             return opened
     return unopened(raw, own_domain)
@@ -72,11 +83,22 @@ def unopened(raw: bytes, own_domain: str) -> Opened:
     note = "This version could not open it; it is kept as it came."
     provider = provider_checks(raw, own_domain)
     status = SecurityStatus(encryption="undecryptable", note=note, provider=provider)
-    message = without_forged(raw, own_domain)
+    message = without_forged(_led(raw), own_domain)
     return Opened(with_security_fields(status, message, own_domain), status, None)
 
 
-def _opened(raw: bytes, layered: Layered, own_domain: str) -> Opened | None:
+def _led(raw: bytes) -> bytes:
+    """A mail as it is looked at: with a field in front where it begins with text in place of one.
+
+    By itself that text would be its body; behind our fields its header goes on over it.
+    """
+    empty = raw.startswith((b"\r\n", b"\n"))
+    return raw if empty or header_end(raw, 0, len(raw))[0] else GUARD + raw
+
+
+def _opened(
+    raw: bytes, layered: Layered, own_domain: str, checks: ProviderChecks | None
+) -> Opened | None:
     """What is stored of it; None when its parts are not where they should be."""
     status = SecurityStatus(
         encryption="provider" if layered.encryption == "none" else layered.encryption,
@@ -84,7 +106,7 @@ def _opened(raw: bytes, layered: Layered, own_domain: str) -> Opened | None:
         note=layered.noting(note_of_age(layered.message, layered.signatures)).note,
         headers_differ=layered.differ,
         html=layered.html,
-        provider=provider_checks(raw, own_domain),
+        provider=checks,
     )
     if layered.marks:
         parts = _numbered(layered.message, layered.marks)

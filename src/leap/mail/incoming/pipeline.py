@@ -40,6 +40,7 @@ from leap.mail.incoming.lots import Item, Lot, in_lots
 from leap.mail.incoming.needs import Engine, Keys, Mailbox, Remote
 from leap.mail.incoming.quarantined_mail import QuarantinedMail
 from leap.mail.incoming.ready import Ready, Refused
+from leap.mail.incoming.reopening import Reopening
 from leap.mail.incoming.workshop import Workshop
 from leap.mail.outgoing.addresses import domain_of
 from leap.soledad.changes import ChangeSet
@@ -87,6 +88,8 @@ class IncomingMail:
         self.workshop = Workshop(store, keymanager, own_domain, now)
         self._delivery = Delivery(account, store, keymanager, own_domain, self._note_stored)
         self.quarantined = QuarantinedMail(store, self.workshop, self._delivery)
+        self.reopening = Reopening(store, keymanager, self.workshop, self._delivery)
+        self._keymanager = keymanager
         self._looks = Looks(clock)
         self._news = 0  # items of the last batch that were not stored before
         self._woken = asyncio.Event()
@@ -102,6 +105,7 @@ class IncomingMail:
     async def run(self) -> None:
         """Receives until cancelled."""
         unsubscribe = self._store.on_change(self._follow)
+        forget_keys = self._keymanager.on_own_keys(self.wake)
         failures = 0
         try:
             while True:
@@ -110,6 +114,7 @@ class IncomingMail:
                 try:
                     if self._retry_quarantine or self._keys_tried != self._key_ids():
                         await self._open_quarantined()
+                    await self.reopening.retry()
                     await self._look()
                     failures = 0
                 except Exception as error:
@@ -125,6 +130,7 @@ class IncomingMail:
                         await self._woken.wait()
         finally:
             unsubscribe()
+            forget_keys()
             if self._pushing is not None:
                 self._pushing.cancel()
 

@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 from leap.keymanager.mail_material import KeyMaterial
 from leap.keymanager.openpgp import SecretKey
-from leap.mail.contract import TooLarge
+from leap.mail.contract import SecurityStatus, TooLarge
 from leap.mail.incoming.assembly import from_address_of
 from leap.mail.incoming.key_material import find_key_material
 from leap.mail.incoming.opening import Opened, open_mail, unopened
+from leap.mail.incoming.security_fields import security_fields
 from leap.mail.incoming.senders import Senders, SendersWanted
 from leap.mail.model import HeaderRecord
+from leap.mail.outgoing.names import GUARD
 from leap.mail.storing import MAX_SERVED_BYTES, Prepared, check_size, prepare_now
 from leap.soledad.envelope import Epoch
 from leap.soledad.errors import ProviderLies
@@ -102,6 +104,61 @@ def make_ready(sealed: bytes, desk: Desk) -> Outcome:
 def make_all_ready(items: Sequence[bytes], desk: Desk) -> list[Outcome]:
     """`make_ready` for each."""
     return [make_ready(sealed, desk) for sealed in items]
+
+
+class Closed(NamedTuple):
+    """A stored mail in which something could not be opened: what is served, what came if that was kept, and what was
+    said of it."""
+
+    served: bytes
+    original: bytes | None
+    security: SecurityStatus
+
+    def __repr__(self) -> str:
+        return "Closed()"
+
+
+def make_all_reopened(items: Sequence[Closed], desk: Desk) -> list[Outcome]:
+    """Each opened again; Refused when that shows no more than before."""
+    return [_reopened(item, desk) for item in items]
+
+
+def _reopened(item: Closed, desk: Desk) -> Outcome:
+    raw = item.original or as_it_came(item.served, item.security, desk.own_domain)
+    try:
+        opened = open_mail(
+            raw,
+            desk.own_keys,
+            desk.senders,
+            own_domain=desk.own_domain,
+            now=desk.now,
+            checks=item.security.provider,
+        )
+        if closed_parts(opened.security) >= closed_parts(item.security):
+            return Refused("it opens no further")
+        check_size(opened.served, MAX_SERVED_BYTES)
+        prepared = _prepared(opened, desk)
+        return Ready(prepared, "", _signed_by(opened), _key_material(raw, opened, prepared.record))
+    except SendersWanted as wanted:
+        return wanted
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # then it stays as it is
+        return Refused(f"this version cannot open it ({type(error).__name__})")
+
+
+def closed_parts(status: SecurityStatus) -> int:
+    """How much of a mail could not be opened."""
+    closed = sum(one.encryption == "undecryptable" for one in status.parts)
+    return closed + (status.encryption == "undecryptable")
+
+
+def as_it_came(served: bytes, status: SecurityStatus, own_domain: str) -> bytes:
+    """A mail that is served as it came without the fields that are ours."""
+    ours = security_fields(status, own_domain)
+    if not served.startswith(ours):
+        return served  # of an older version: its fields fall as any forged ones
+    return served[len(ours) :].removeprefix(GUARD)
 
 
 def _opened(raw: bytes, desk: Desk) -> tuple[Opened, str]:

@@ -49,8 +49,8 @@ def signed_in(message: bytes, part: Part) -> SignedParts | None:
     kind = content_type_of(fields)
     if kind is None or kind.media_type != "multipart/signed" or not kind.plain:
         return None
-    # RFC 1847 2.1 asks for the parameter, which some leave out; the second part must be of that type anyway
-    if kind.parameters.get("protocol", _SIGNATURE_TYPE).lower() != _SIGNATURE_TYPE:
+    # RFC 1847 2.1 asks for it; without, programs differ in whether this is a signature
+    if kind.parameters.get("protocol", "").lower() != _SIGNATURE_TYPE:
         return None
     boundary = kind.parameters.get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary) or not is_plain(fields):

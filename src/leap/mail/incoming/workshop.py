@@ -12,13 +12,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from leap.keymanager.openpgp import offload
 from leap.mail.incoming.apart import Stopped, run_apart
-from leap.mail.incoming.ready import Desk, Outcome, Ready, Refused, make_all_ready
+from leap.mail.incoming.ready import (
+    Closed,
+    Desk,
+    Outcome,
+    Ready,
+    Refused,
+    make_all_ready,
+    make_all_reopened,
+)
 from leap.mail.incoming.senders import Senders, SendersWanted, SignerKeys, look_up
 from leap.soledad.errors import SoledadError
 from leap.soledad.store import Soledad
+
+T = TypeVar("T")
+Work = Callable[[Sequence[T], Desk], list[Outcome]]
 
 MANY = 200  # items for which it is worth starting a process, which takes a quarter of a second
 PATIENCE = 120.0  # seconds for a lot, which takes one or two at most where nothing is wrong
@@ -48,9 +60,23 @@ class Workshop:
 
         Raises what the store raises, MemoryError, OSError.
         """
+        return await self._make(make_all_ready, items, apart=apart)
+
+    async def open_again(self, items: Sequence[Closed]) -> list[Ready | Refused]:
+        """The outcome of mails that are stored already. Raises as `make` does."""
+        self.begin_batch(len(items))
+        return await self._make(make_all_reopened, items, apart=False)
+
+    async def _make(
+        self,
+        work: Work[T],
+        items: Sequence[T],
+        *,
+        apart: bool,
+    ) -> list[Ready | Refused]:
         run = self._run_apart if apart else self._run
         desk = await self._desk()
-        outcomes = await run(items, desk)
+        outcomes = await run(work, items, desk)
         while wanted := {
             at: one for at, one in enumerate(outcomes) if isinstance(one, SendersWanted)
         }:
@@ -58,7 +84,7 @@ class Workshop:
                 self._senders, wanted.values(), self._keys, self._own_domain
             )
             desk = replace(desk, senders=self._senders)
-            again = await run([items[at] for at in wanted], desk)
+            again = await run(work, [items[at] for at in wanted], desk)
             for at, outcome in zip(wanted, again, strict=True):
                 outcomes[at] = outcome
         return [one for one in outcomes if not isinstance(one, SendersWanted)]
@@ -77,21 +103,21 @@ class Workshop:
             senders=self._senders,
         )
 
-    async def _run(self, items: Sequence[bytes], desk: Desk) -> list[Outcome]:
+    async def _run(self, work: Work[T], items: Sequence[T], desk: Desk) -> list[Outcome]:
         """Never in place: a small mail can unpack to much, and its signer's certificate can be large."""
         try:
             async with asyncio.timeout(PATIENCE):
                 if len(items) == 1 or not self._many:
-                    return await asyncio.to_thread(make_all_ready, items, desk)
-                return await offload.run_batch(make_all_ready, items, desk)
+                    return await asyncio.to_thread(work, items, desk)
+                return await offload.run_batch(work, items, desk)
         except TimeoutError:
-            return await self._run_apart(items, desk)
+            return await self._run_apart(work, items, desk)
 
-    async def _run_apart(self, items: Sequence[bytes], desk: Desk) -> list[Outcome]:
+    async def _run_apart(self, work: Work[T], items: Sequence[T], desk: Desk) -> list[Outcome]:
         """All in one process, and when that has to be stopped, each in its own."""
         try:
-            return await asyncio.to_thread(run_apart, make_all_ready, items, desk, seconds=APART)
+            return await asyncio.to_thread(run_apart, work, items, desk, seconds=APART)
         except Stopped as stopped:
             if len(items) == 1:
                 return [Refused(f"opening it was stopped: {stopped}", poisoned=True)]
-        return [(await self._run_apart([one], desk))[0] for one in items]
+        return [(await self._run_apart(work, [one], desk))[0] for one in items]
