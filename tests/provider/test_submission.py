@@ -91,6 +91,7 @@ async def test_mail_between_users_arrives_sealed_and_names_no_client(desk: Desk)
     (opened,) = desk.drop.opened(BOB)
     assert re.fullmatch(
         rb"Return-Path: <alice@example\.test>\r\n"
+        rb"Authentication-Results: example\.test;\r\n\tauth=pass smtp\.auth=alice@example\.test\r\n"
         rb"Received: by mx\.example\.test with ESMTPSA id [0-9a-f]{16};\r\n\t[^\r\n]+\r\n"
         + re.escape(MAIL),
         opened,

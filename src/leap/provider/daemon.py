@@ -31,6 +31,7 @@ from aiohttp import web
 from leap.provider.app import create_app
 from leap.provider.contract import Endpoint, MailServers, StartMail
 from leap.provider.folder import BadFolder, FolderState, prepare_folder, save_state
+from leap.provider.mx.authentication import MailChecks
 from leap.provider.provider import Provider
 from leap.provider.storage.schema import NewerStore
 from leap.provider.tls import BadTlsFiles, self_made_context, server_context
@@ -64,6 +65,9 @@ class ServeOptions:
     routes: Mapping[str, Endpoint] = field(default_factory=lambda: MappingProxyType({}))
     public_name: str | None = None
     signup_open: bool = True
+    check_mail: bool = True
+    dns_servers: tuple[Endpoint, ...] = ()  # none: those of the system
+    refuse_disowned: bool = False
     ready_fd: int | None = None
     ready_file: Path | None = None
 
@@ -142,10 +146,20 @@ async def _start_mail(
             tls=tls,
             mx=mx,
             submission=submission,
+            checks=_mail_checks(options),
+            refuse_disowned=options.refuse_disowned,
         )
     except OSError as error:
         in_use = [port for host, port in (mx, submission) if port and not _free(host, port)]
         raise _cannot_listen(error, options.host, in_use[0] if in_use else mx[1]) from None
+
+
+def _mail_checks(options: ServeOptions) -> MailChecks | None:
+    if not options.check_mail:
+        return None
+    from leap.provider.mx.authentication.resolver import DnsResolver
+
+    return MailChecks(DnsResolver(options.dns_servers or None))
 
 
 async def _start_api(

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from leap.mail.authentication_results import results_field
 from leap.mail.smtp import Envelope, Limits, Reply, Session, SmtpConfig
 from leap.mail.smtp.address import split_address
 from leap.provider.contract import MailDrop, normal_address
@@ -30,7 +31,9 @@ from leap.provider.mx.arrival import (
     deliver_mail,
     find_recipient,
     reply_to_failure,
+    without_forged_results,
 )
+from leap.provider.mx.authentication import submitted_by
 from leap.provider.mx.handler import LOOP, NO_SUCH_USER, new_mail_id
 from leap.provider.queue.routes import Routes
 from leap.provider.submission.author import bears_own_name, is_own
@@ -140,7 +143,8 @@ class SubmissionHandler:
         )
         local = [self._local[one] for one in envelope.recipients if one in self._local]
         remote = [one for one in envelope.recipients if one not in self._local]
-        path = trace.return_path(envelope.sender)
+        top = trace.return_path(envelope.sender)
+        top += results_field(self._domain, submitted_by(session.principal or ""))
         try:
             if remote:
                 await self._queue.add(
@@ -152,9 +156,8 @@ class SubmissionHandler:
                     smtputf8=envelope.smtputf8,
                 )
             if local:
-                await deliver_mail(
-                    self._drop, local, lambda _: path + received + raw, scoped, self._seal
-                )
+                mail = top + received + await without_forged_results(raw, self._domain)
+                await deliver_mail(self._drop, local, lambda _: mail, scoped, self._seal)
         except Exception as error:
             return reply_to_failure(error)
         return SENT
