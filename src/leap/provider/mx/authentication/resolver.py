@@ -157,6 +157,7 @@ def _resolver(servers: Sequence[Endpoint] | None) -> dns.asyncresolver.Resolver 
     made.timeout = TIMEOUT
     made.lifetime = LIFETIME
     made.cache = None
+    made.use_edns(0, 0, 1232)  # a key of 2048 bits in one datagram; DNS flag day 2020
     return made
 
 
