@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from leap.provider.dkim_cli import dkim
+
 _DOMAIN = re.compile(
     r"^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$"
 )
@@ -36,6 +38,9 @@ class _OneLine(logging.Formatter):
 @click.version_option(package_name="leap-mail", prog_name="leap-provider")
 def main() -> None:
     """Runs a provider of encrypted mail: accounts, sync, mail in and out."""
+
+
+main.add_command(dkim)
 
 
 @main.command()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from leap.provider.mx.authentication import MailChecks
+    from leap.provider.submission.dkim_signing import DkimSigner
     from leap.soledad.inbox_seal import InboxKey
     from leap.soledad.sqlite import Database
 
@@ -95,7 +96,8 @@ class StartMail(Protocol):
     """The signature of `leap.provider.mail_servers.start_mail`, which the daemon calls.
 
     `routes` maps a foreign domain to the MX that takes its mail. `checks` judges who sent mail from outside; without it
-    nothing is said of that. A port 0 means any free one. Raises OSError when a port cannot be bound.
+    nothing is said of that. `signer` signs outgoing mail. A port 0 means any free one. Raises OSError when a port
+    cannot be bound.
     """
 
     async def __call__(
@@ -110,6 +112,7 @@ class StartMail(Protocol):
         submission: Endpoint,
         checks: MailChecks | None = None,
         refuse_disowned: bool = False,
+        signer: DkimSigner | None = None,
     ) -> MailServers: ...
 
 

@@ -34,6 +34,7 @@ from leap.provider.folder import BadFolder, FolderState, prepare_folder, save_st
 from leap.provider.mx.authentication import MailChecks
 from leap.provider.provider import Provider
 from leap.provider.storage.schema import NewerStore
+from leap.provider.submission.dkim_keys import BadDkimKey, DkimKeys
 from leap.provider.tls import BadTlsFiles, self_made_context, server_context
 from leap.soledad.errors import SoledadError, StoreLocked, WrongKey
 from leap.soledad.private_file import write_private
@@ -79,7 +80,7 @@ def serve(options: ServeOptions, start_mail: StartMail | None = None) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(options, start_mail or _find_start_mail()))
-    except (BadFolder, BadTlsFiles, NewerStore) as error:
+    except (BadFolder, BadTlsFiles, BadDkimKey, NewerStore) as error:
         raise CannotServe(str(error)) from None
     except StoreLocked:
         raise CannotServe(f"another leap-provider is running on {options.data}") from None
@@ -137,6 +138,7 @@ async def _start_mail(
         options.host,
         _port(options.host, options.submission_port, state.ports.get("submission")),
     )
+    signer = await asyncio.to_thread(DkimKeys(options.data, options.domain).signer)
     try:
         return await start_mail(
             provider,
@@ -148,6 +150,7 @@ async def _start_mail(
             submission=submission,
             checks=_mail_checks(options),
             refuse_disowned=options.refuse_disowned,
+            signer=signer,
         )
     except OSError as error:
         in_use = [port for host, port in (mx, submission) if port and not _free(host, port)]

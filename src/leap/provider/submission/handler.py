@@ -37,6 +37,7 @@ from leap.provider.mx.authentication import submitted_by
 from leap.provider.mx.handler import LOOP, NO_SUCH_USER, new_mail_id
 from leap.provider.queue.routes import Routes
 from leap.provider.submission.author import bears_own_name, is_own
+from leap.provider.submission.dkim_signing import DkimSigner
 from leap.soledad.inbox_seal import seal_to_inbox
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
@@ -92,7 +93,9 @@ class SubmissionHandler:
         now: Callable[[], float] = time.time,
         mail_id: Callable[[], str] = new_mail_id,
         seal: Seal = seal_to_inbox,
+        signer: DkimSigner | None = None,
     ) -> None:
+        """`signer` signs what goes to other servers (RFC 6376); without it nothing is signed."""
         self._drop = drop
         self._queue = queue
         self._domain = normal_address(domain)
@@ -101,6 +104,7 @@ class SubmissionHandler:
         self._now = now
         self._mail_id = mail_id
         self._seal = seal
+        self._signer = signer
         self._local: dict[str, Recipient] = {}
 
     async def authenticate(self, user: str, password: str) -> str | None:
@@ -151,7 +155,7 @@ class SubmissionHandler:
                     mail_id=mail_id,
                     sender=envelope.sender,
                     recipients=remote,
-                    raw=received + raw,
+                    raw=await self._signature(raw) + received + raw,
                     submission=scoped,
                     smtputf8=envelope.smtputf8,
                 )
@@ -161,6 +165,14 @@ class SubmissionHandler:
         except Exception as error:
             return reply_to_failure(error)
         return SENT
+
+    async def _signature(self, raw: bytes) -> bytes:
+        """The field that signs the mail as it leaves; a large one is hashed beside the loop."""
+        if self._signer is None:
+            return b""
+        if len(raw) <= SEAL_INLINE:
+            return self._signer.signature_field(raw, self._now())
+        return await asyncio.to_thread(self._signer.signature_field, raw, self._now())
 
     async def _bears_own_name(self, raw: bytes, session: Session) -> bool:
         if len(raw) <= SEAL_INLINE:
