@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import smtplib
 import time
@@ -50,6 +51,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> DkimKeys:
     return made
 
 
+@functools.cache  # reading an RSA key checks it, for some time
 def signer(keys: DkimKeys, selector: str = "one") -> DkimSigner:
     keys.use(selector)
     made = keys.signer()
