@@ -179,10 +179,12 @@ class NewMessage(Value, frozen=True, kw_only=True):
 
 class Stored(Value, frozen=True, kw_only=True):
     """What `store_flags` did: the rows it was carried out on, as they are now, and the uids it left alone because
-    they changed after `unchanged_since` (RFC 7162 3.1.3, MODIFIED); both ascending by uid."""
+    they changed after `unchanged_since` (RFC 7162 3.1.3, MODIFIED); both ascending by uid. `modseq` is that of this
+    change, which nothing else has; 0 when all was so already."""
 
     rows: tuple[MessageRow, ...]
     modified: tuple[Uid, ...] = ()
+    modseq: ModSeq = ModSeq(0)
 
 
 class Transferred(Value, frozen=True, kw_only=True):
