@@ -6,7 +6,7 @@
     cleartext-signed text in a text      -> the text in pieces; the signed one is a part of its own
     message/rfc822                       -> opened as a message of its own, reserved fields of its header gone
 
-Invariants (docs/decisions/0012):
+Invariants (docs/decisions/0013):
 * Decrypted and clear text never stand in one document: what is decrypted below the top is an attached message.
 * Where a program shows one of several parts, or makes a page of them (alternative, related), nothing is decrypted.
 * What is not replaced stays octet for octet. What does not fit into its place stays as it came.
@@ -153,7 +153,7 @@ class Deeper:
         """A layer which begins with the part `first` and ends at `end`."""
         note = HIDDEN
         if may_open:
-            opened = self._opener.encrypted(self._outer(), ciphertext, self._depth + 1)
+            opened = self._opener.encrypted(self._outer, ciphertext, self._depth + 1)
             note = opened.note
             if opened.encryption == "end-to-end":
                 entity = self._decrypted(opened)
@@ -169,6 +169,7 @@ class Deeper:
         own = mark(0, "message/rfc822", opened.encryption, opened.signatures, opened.note)
         return Entity(entity.octets, (own, *entity.marks))
 
+    @cached_property
     def _outer(self) -> bytes:
         """What of the header of the message around it a decrypted part is shown with."""
         fields = header_fields(self._message)
@@ -241,7 +242,7 @@ class Deeper:
             )
             known = mark(0, "text/plain", "none", judged.verdicts)
             return text_entity(signed + b"\r\n", charset, [known])
-        opened = self._opener.inline(self._outer(), octets, charset)
+        opened = self._opener.inline(self._outer, octets, charset)
         if opened.encryption == "undecryptable":
             known = mark(0, "text/plain", "undecryptable", note=opened.note)
             return text_entity(octets, charset, [known])
