@@ -69,7 +69,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "new Message-ID per recipient": (f"{SENDING}::test_new_message_id_per_recipient",),
     "250 OK to the MUA with no durable queue": (
         f"{SENDING}::test_250_ok_to_the_mua_with_no_durable_queue",
-        "tests/scenarios/test_kills.py::test_a_hundred_mails_survive_kills_of_daemon_and_provider",
+        "tests/scenarios/test_kills.py::test_every_mail_survives_kills_on_its_way",
     ),
     "expired key at send time falls back to clear text silently": (
         f"{SENDING}::test_expired_key_at_send_time_falls_back_to_clear_text_silently",

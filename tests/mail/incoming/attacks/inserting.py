@@ -35,7 +35,12 @@ def insertions(raw: bytes) -> list[bytes]:
             delimiter + b"\r\n" + text,
             delimiter + b"\r\n" + page + delimiter + b"\r\n",
             delimiter + b"--\r\n" + word + b"\r\n",
-            b"Content-Type: multipart/mixed; boundary=" + boundary + b"\r\n\r\n" + delimiter + b"\r\n" + text,
+            b"Content-Type: multipart/mixed; boundary="
+            + boundary
+            + b"\r\n\r\n"
+            + delimiter
+            + b"\r\n"
+            + text,
         ]
     return made
 

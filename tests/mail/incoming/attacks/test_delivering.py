@@ -1,0 +1,56 @@
+"""All attack mails through the whole of receiving: each is there once, stops no other, and is not believed too much."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from leap.mail.contract import INBOX
+from tests.mail.incoming.attacks import people
+from tests.mail.incoming.attacks.test_attacks import FOLDER, ROWS
+from tests.mail.incoming.verdicts.judging import states
+from tests.mail.travel import FakeProvider, Person, open_person
+
+
+@pytest.fixture
+async def reader(provider: FakeProvider, tmp_path: Path) -> AsyncIterator[Person]:
+    """Bob with the key that the mails are for; the directory knows what his ring knows in the table."""
+    person = await open_person(provider, tmp_path / "bob", "bob", with_key=False)
+    await person.keys.own.add(people.bob())
+    for name in people.KNOWN - {"bob"}:
+        provider.certificates[people.ADDRESSES[name]] = people.certificate_of(name).binary
+    yield person
+    await person.close()
+
+
+async def test_each_is_delivered_once_with_no_better_verdict_than_is_due(reader: Person) -> None:
+    for row in ROWS:
+        reader.provider.deliver(people.BOB, (FOLDER / row.file).read_bytes())
+    while await reader.incoming.process_once():
+        pass
+    assert reader.provider.waiting(people.BOB) == 0
+    rows = await reader.account.rows(INBOX)
+    assert len(rows) == len(ROWS)
+    kept = await reader.account.metadata([row.row_id for row in rows])
+    for row, one in zip(ROWS, kept, strict=True):
+        told = states(one.security.signatures)
+        assert one.security.encryption == row.encryption, row.file
+        assert told.count("good") == row.signatures.count("good"), row.file
+        assert len(told) == len(row.signatures), row.file
+
+
+async def test_none_of_them_teaches_a_key_of_alice(reader: Person) -> None:
+    """Mallory's key comes attached and in an Autocrypt field; the directory's stays hers."""
+    hers = people.certificate_of("alice").fingerprint
+    before = await reader.keys.find_certificate(people.ALICE)
+    for row in ROWS:
+        if row.kind in ("others-keys", "key-ids", "from-tricks"):
+            reader.provider.deliver(people.BOB, (FOLDER / row.file).read_bytes())
+    while await reader.incoming.process_once():
+        pass
+    after = await reader.keys.find_certificate(people.ALICE)
+    assert before is not None
+    assert after is not None
+    assert (before.certificate.fingerprint, after.certificate.fingerprint) == (hers, hers)
