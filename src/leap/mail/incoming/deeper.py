@@ -29,6 +29,7 @@ from leap.mail.incoming.splicing import (
     attached_message,
     boundary_of,
     charset_of,
+    covered_charset,
     fits,
     mixed_entity,
     splice,
@@ -124,7 +125,7 @@ class Deeper:
             ciphertext = ciphertext_of(self._message, part)
             if ciphertext is not None:
                 self._encrypted(part, part.end, ciphertext, around, may_open)
-            return
+                return
         may_open = may_open and part.subtype in SIDE_BY_SIDE
         if part.subtype == "mixed" and (pair := halves(self._message, children)) is not None:
             first, ciphertext = pair
@@ -241,7 +242,7 @@ class Deeper:
                 signed, piece.cleartext.signatures, self._sender, entity=None
             )
             known = mark(0, "text/plain", "none", judged.verdicts)
-            return text_entity(signed + b"\r\n", charset, [known])
+            return text_entity(signed + b"\r\n", covered_charset(signed, charset), [known])
         opened = self._opener.inline(self._outer, octets, charset)
         if opened.encryption == "undecryptable":
             known = mark(0, "text/plain", "undecryptable", note=opened.note)
