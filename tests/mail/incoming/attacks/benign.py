@@ -23,7 +23,7 @@ from tests.mail.incoming.attacks.building import (
     signed,
     text,
 )
-from tests.mail.incoming.attacks.people import ALICE, BOB, EVE, GRACE
+from tests.mail.incoming.attacks.people import ALICE, BOB, EVE, GRACE, IVAN
 
 NOTE = text("HONEST words.")
 LIST = b"List-Id: Friends <friends.lists.test>\r\nSender: friends-bounces@lists.test\r\n"
@@ -88,6 +88,19 @@ def from_the_tag_of_alice() -> bytes:
 
 def whose_name_is_its_own_address() -> bytes:
     return mail(encrypted(NOTE, "alice"), sender=f'"{ALICE}" <{ALICE}>')
+
+
+def from_an_address_in_cyrillic_letters() -> bytes:
+    name = "\u0418\u0432\u0430\u043d"
+    return mail(encrypted(NOTE, "ivan"), sender=f"From: {name} <{IVAN}>\r\n".encode())
+
+
+def whose_name_has_a_title_and_a_company() -> bytes:
+    return mail(signed(NOTE), sender=f'"Dr. Alice O\'Neill (Example, Inc.) via phone" <{ALICE}>')
+
+
+def address_in_capitals() -> bytes:
+    return mail(signed(NOTE), sender="Alice <Alice@EXAMPLE.test>")
 
 
 def protected_header_of_the_old_form() -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.mail.incoming.attacks.building import encrypted, mail, ours, signed, text
-from tests.mail.incoming.attacks.people import ALICE, BOB, EVE
+from tests.mail.incoming.attacks.people import ALICE, BOB, EVE, LOOKS
 
 ORDER = text("Pay the bill today.")
 
@@ -60,6 +60,31 @@ def comment_with_an_address() -> bytes:
 
 def cyrillic_letter_in_the_domain() -> bytes:
     return _by_eve("From: Alice <alice@ex\u0430mple.test>\r\n".encode())
+
+
+def domain_that_looks_alike_with_a_key_of_its_own() -> bytes:
+    return mail(signed(ORDER, "looks"), sender=f"From: Alice <{LOOKS}>\r\n".encode())
+
+
+def domain_that_looks_alike_in_ascii() -> bytes:
+    ascii_form = LOOKS.rpartition("@")[2].encode("idna").decode()
+    return mail(encrypted(ORDER, "looks"), sender=f"From: Alice <alice@{ascii_form}>\r\n".encode())
+
+
+def name_that_turns_the_order_of_letters() -> bytes:
+    return _by_eve("From: \u202etset.elpmaxe@ecila\u202c <eve@example.test>\r\n".encode())
+
+
+def name_with_a_wide_at_sign() -> bytes:
+    return _by_eve("From: alice\uff20example.test <eve@example.test>\r\n".encode())
+
+
+def route_with_alice_in_it() -> bytes:
+    return mail(encrypted(ORDER, "eve"), sender=f"From: <@{ALICE}:{EVE}>\r\n".encode())
+
+
+def alice_as_a_quoted_local_part() -> bytes:
+    return _by_eve(b'From: "alice@example.test"@eve.test\r\n')
 
 
 def no_break_space_after_the_address() -> bytes:

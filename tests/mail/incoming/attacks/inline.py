@@ -77,6 +77,38 @@ def encrypted_that_is_a_mail_with_its_header() -> bytes:
     return mail(text(message(inner)), sender=EVE)
 
 
+def signed_and_shown_in_another_charset() -> bytes:
+    # what alice signed is "GENUINE +...-"; as UTF-7 the same octets say something else
+    signed = cleartext(b"GENUINE words, 1 +AAo-ADDED+ACE- 2\r\n")
+    return mail(text(signed, "text/plain; charset=utf-7"))
+
+
+def signed_in_ebcdic() -> bytes:
+    return mail(text(cleartext(GENUINE), "text/plain; charset=cp037"))
+
+
+def encrypted_and_shown_in_another_charset() -> bytes:
+    secret = message(b"SECRET +ADw-b+AD4- words\r\n")
+    return mail(text(secret, "text/plain; charset=utf-7"))
+
+
+def signed_with_text_among_the_headers_of_its_signature() -> bytes:
+    block = cleartext(GENUINE)
+    begin = b"-----BEGIN PGP SIGNATURE-----\r\n"
+    return mail(text(block.replace(begin, begin + b"Comment: ADDED: pay to another account.\r\n")))
+
+
+def signed_with_dashes_that_were_not_signed() -> bytes:
+    body = cleartext(GENUINE).replace(b"GENUINE", b"- ADDED: pay to another account.\r\nGENUINE")
+    return mail(text(body))
+
+
+def signed_and_said_to_be_another_type() -> bytes:
+    return mail(
+        text(cleartext(b"GENUINE <b>words</b> of Alice.\r\n"), "text/x-html; charset=utf-8")
+    )
+
+
 def signed_in_two_encodings() -> bytes:
     body = quopri.encodestring(ADDED + cleartext(GENUINE)).replace(b"\r\n", b"\n")
     quoted = body.replace(b"\n", b"\r\n")

@@ -9,6 +9,8 @@ dave        a friend whose key was revoked: it was stolen
 eve         an attacker whose key the ring knows as eve's; it calls itself alice, too
 victor      an attacker whose key has alice's signing key as a subkey, without alice's word for it
 mallory     an attacker whose key, which calls itself alice, the ring does not know
+ivan        a friend whose address is not in Latin letters
+looks       an attacker with a domain that looks like alice's; the key ring has that key for that address, rightly
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ ALICE, BOB, CAROL, DAVE, EVE, FRANK, MALLORY, VICTOR = (
     for name in ("alice", "bob", "carol", "dave", "eve", "frank", "mallory", "victor")
 )
 GRACE = "grace@elsewhere.test"
+IVAN = "\u0438\u0432\u0430\u043d@\u043f\u043e\u0447\u0442\u0430.test"  # ivan@pochta in Cyrillic letters
+LOOKS = "alice@ex\u0430mple.test"  # with U+0430 for the a of "example"
 ADDRESSES = {
     "alice": ALICE,
     "bob": BOB,
@@ -50,6 +54,8 @@ ADDRESSES = {
     "eve": EVE,
     "frank": FRANK,
     "grace": GRACE,
+    "ivan": IVAN,
+    "looks": LOOKS,
     "mallory": MALLORY,
     "victor": VICTOR,
 }

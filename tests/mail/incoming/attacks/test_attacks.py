@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from leap.keymanager.canonical import canonical
 from leap.mail.incoming.opening import Opened
 from tests.mail.incoming.attacks import make_attacks, people
 from tests.mail.incoming.look_ups import open_with_look_ups
@@ -27,7 +28,9 @@ BENIGN = "benign"
 
 
 def ring() -> Ring:
-    bound = {people.ADDRESSES[name]: [people.certificate_of(name)] for name in people.KNOWN}
+    bound = {
+        canonical(people.ADDRESSES[name]): [people.certificate_of(name)] for name in people.KNOWN
+    }
     return Ring([people.bob()], bound)
 
 

@@ -1,4 +1,4 @@
-"""All attack mails through the whole of receiving: each is there once, none stops another or is believed too much."""
+"""All attack mails through the whole of receiving: each is there once, stops no other, and is not believed too much."""
 
 from __future__ import annotations
 
