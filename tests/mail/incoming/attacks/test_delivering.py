@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from leap.keymanager.canonical import canonical
 from leap.mail.contract import INBOX
 from tests.mail.incoming.attacks import people
 from tests.mail.incoming.attacks.test_attacks import FOLDER, ROWS
@@ -20,7 +21,9 @@ async def reader(provider: FakeProvider, tmp_path: Path) -> AsyncIterator[Person
     person = await open_person(provider, tmp_path / "bob", "bob", with_key=False)
     await person.keys.own.add(people.bob())
     for name in people.KNOWN - {"bob"}:
-        provider.certificates[people.ADDRESSES[name]] = people.certificate_of(name).binary
+        provider.certificates[canonical(people.ADDRESSES[name])] = people.certificate_of(
+            name
+        ).binary
     yield person
     await person.close()
 
@@ -37,6 +40,8 @@ async def test_each_is_delivered_once_with_no_better_verdict_than_is_due(reader:
     for row, one in zip(ROWS, kept, strict=True):
         told = states(one.security.signatures)
         assert one.security.encryption == row.encryption, row.file
+        if row.any_signatures:
+            continue
         assert told.count("good") == row.signatures.count("good"), row.file
         assert len(told) == len(row.signatures), row.file
 

@@ -123,7 +123,12 @@ def lies(opened: Opened) -> list[str]:
 def _of_somebody_else(opened: Opened) -> Iterator[str]:
     """Where Python's own reader of mail sees another sender than the good signatures are of, or more than one."""
     parsed = email.message_from_bytes(opened.served)
-    fields = [str(value) for value in parsed.get_all("from", [])]
+    # raw octets are kept as surrogates
+    fields = [
+        value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for name, value in parsed.raw_items()
+        if name.lower() == "from"
+    ]
     shown = [address for _, address in getaddresses(fields)]
     signers = {canonical(one.signer) for one in opened.security.signatures if one.state == "good"}
     if len(fields) != 1 or len(shown) != 1:
