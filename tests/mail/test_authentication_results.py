@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,11 +36,7 @@ FIELD = (
     b"\tdkim=fail header.d=list.test;\r\n"
     b"\tdmarc=pass header.from=else.test policy.dmarc=reject\r\n"
 )
-SUBMITTED = (
-    b"Authentication-Results: example.test;\r\n"
-    b"\tauth=pass smtp.auth=alice@example.test;\r\n"
-    b"\tspf=none;\r\n\tdkim=none;\r\n\tdmarc=none\r\n"
-)
+SUBMITTED = b"Authentication-Results: example.test;\r\n\tauth=pass smtp.auth=alice@example.test\r\n"
 
 
 def test_the_field_is_written_as_rfc_8601_has_it() -> None:
@@ -67,7 +64,6 @@ _WORDS = st.sampled_from(sorted(RESULTS))
         dmarc=_WORDS,
         dmarc_domain=_DOMAINS,
         policy=st.sampled_from(sorted(POLICIES)),
-        submitter=st.just("") | st.just("alice@example.test"),
     )
 )
 def test_any_value_comes_back(checks: ProviderChecks) -> None:
@@ -76,6 +72,7 @@ def test_any_value_comes_back(checks: ProviderChecks) -> None:
     again = read_results_field(field, OWN)
     assert again is not None
     assert again.dkim == (() if checks.dkim == nothing else checks.dkim)
+    assert again == msgspec.structs.replace(checks, dkim=again.dkim)
     assert results_field(OWN, again) == field
 
 

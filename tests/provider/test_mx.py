@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from leap.mail.contract import ProviderChecks
+from leap.mail.incoming.provider_checks import provider_checks
 from leap.mail.smtp import SmtpServer, serve_smtp
 from leap.provider.mx import MxHandler, mx_config
+from leap.provider.mx.authentication import MailChecks
 from leap.provider.mx.trace import MAX_HOPS
 from leap.soledad.errors import BadKeyset, StoreFull
 from leap.soledad.inbox_seal import InboxKey, seal_to_inbox
 from leap.soledad.sqlite import Database
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 from tests.provider.mail_drop import MemoryMailDrop
+from tests.provider.zone import Zone
 
 MAIL = b"Subject: x\r\nX-8: \xff\r\n\r\n.dot\r\nmarker-of-this-mail\r\n"
 
@@ -251,3 +255,107 @@ async def test_junk_under_a_known_id_keeps_nothing_from_arriving(drop: MemoryMai
                 sent = await mx.send("bob@example.test", mail=mail, options=options)
                 assert sent == [250, 250, 250]
         assert [one.endswith(true) for one in drop.opened("bob@example.test")] == [False, True]
+
+
+# --- who sent it ------------------------------------------------------------------------------
+
+DOMAIN = "example.test"
+FROM_EVE = b"From: eve@else.test\r\nSubject: x\r\n\r\nhello\r\n"
+
+
+def checks() -> MailChecks:
+    """else.test sends from here and nowhere else; bank.test from elsewhere."""
+    return MailChecks(
+        Zone(
+            {
+                "else.test": [("TXT", "v=spf1 ip4:127.0.0.1 -all")],
+                "_dmarc.else.test": [("TXT", "v=DMARC1; p=reject")],
+                "bank.test": [("TXT", "v=spf1 -all")],
+                "_dmarc.bank.test": [("TXT", "v=DMARC1; p=reject")],
+            }
+        )
+    )
+
+
+async def test_what_the_mx_found_is_sealed_with_the_mail(drop: MemoryMailDrop) -> None:
+    async with running(drop, checks=checks()) as mx:
+        assert await mx.send("bob@example.test", mail=FROM_EVE) == [250, 250, 250]
+    (opened,) = drop.opened("bob@example.test")
+    assert opened.startswith(
+        b"Return-Path: <eve@else.test>\r\nAuthentication-Results: example.test;\r\n"
+        b"\tspf=pass smtp.mailfrom=else.test;\r\n\tdkim=none;\r\n"
+        b"\tdmarc=pass header.from=else.test policy.dmarc=reject\r\nReceived: from client.test"
+    )
+    assert opened.endswith(b"\r\n" + FROM_EVE)
+    assert provider_checks(opened, DOMAIN) == ProviderChecks(
+        spf="pass",
+        spf_domain="else.test",
+        dmarc="pass",
+        dmarc_domain="else.test",
+        policy="reject",
+    )
+
+
+FORGED = b"Authentication-Results: example.test; dmarc=pass header.from=bank.test\r\n"
+TRACE = (
+    b"Return-Path: <ceo@bank.test>\r\nAuthentication-Results: example.test;\r\n"
+    b"\tspf=pass smtp.mailfrom=bank.test;\r\n\tdkim=none;\r\n\tdmarc=pass header.from=bank.test\r\n"
+    b"Received: from bank.test ([192.0.2.1])\r\n\tby mx.example.test with ESMTP id 1;\r\n\tnow\r\n"
+)
+
+
+@pytest.mark.parametrize("with_checks", [True, False])
+@pytest.mark.parametrize(
+    "forged",
+    [
+        FORGED,
+        FORGED.lower(),
+        FORGED.replace(b": ", b" : ("),
+        FORGED.replace(b": ", b":\r\n\t"),
+        FORGED.replace(b"example", b"MX.example"),
+        TRACE,
+        b"X: y\x0b" + FORGED,
+    ],
+)
+async def test_what_a_sender_writes_in_our_name_is_gone(
+    drop: MemoryMailDrop, forged: bytes, with_checks: bool
+) -> None:
+    mail = forged + b"From: ceo@bank.test\r\n\r\nhello\r\n"
+    async with running(drop, **({"checks": checks()} if with_checks else {})) as mx:
+        codes = await mx.send("bob@example.test", sender="ceo@bank.test", mail=mail)
+        assert codes == [250, 250, 250]
+    (opened,) = drop.opened("bob@example.test")
+    header = opened.partition(b"\r\n\r\n")[0].lower()
+    assert header.count(b"authentication-results") == with_checks
+    assert b"dmarc=pass" not in header
+    found = provider_checks(opened, DOMAIN)
+    assert (found is not None) is with_checks
+    assert found is None or (found.spf, found.dmarc) == ("fail", "fail")
+
+
+async def test_a_sender_that_looks_like_fields_writes_none(drop: MemoryMailDrop) -> None:
+    sender = '"x> authentication-results: example.test; dmarc=pass"@else.test'
+    async with running(drop, checks=checks()) as mx:
+        await mx.send("bob@example.test", sender=sender, mail=FROM_EVE)
+    for opened in drop.opened("bob@example.test"):
+        assert provider_checks(opened, DOMAIN) is not None
+
+
+async def test_disowned_mail_is_refused_where_the_operator_wants_it(drop: MemoryMailDrop) -> None:
+    mail = FROM_EVE.replace(b"eve@else", b"ceo@bank")
+    async with running(drop, checks=checks(), refuse_disowned=True) as mx:
+        assert await mx.send("bob@example.test", mail=mail) == [250, 250, 550]
+        assert drop.inbox == []
+        assert await mx.send("bob@example.test", mail=FROM_EVE) == [250, 250, 250]
+    async with running(drop, checks=checks()) as mx:
+        assert await mx.send("bob@example.test", mail=mail) == [250, 250, 250]
+
+
+async def test_a_dns_that_does_not_answer_loses_no_mail(drop: MemoryMailDrop) -> None:
+    dns = Zone({"else.test": [("FAIL", "")], "_dmarc.else.test": [("FAIL", "")]})
+    async with running(drop, checks=MailChecks(dns), refuse_disowned=True) as mx:
+        assert await mx.send("bob@example.test", mail=FROM_EVE) == [250, 250, 250]
+    (opened,) = drop.opened("bob@example.test")
+    found = provider_checks(opened, DOMAIN)
+    assert found is not None
+    assert (found.spf, found.dmarc) == ("temperror", "temperror")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from leap.mail.contract import ProviderChecks
+from leap.mail.incoming.provider_checks import provider_checks
 from leap.mail.smtp import SmtpServer, serve_smtp
 from leap.provider.queue import QueueStorage, Routes
 from leap.provider.submission import SubmissionHandler, submission_config
@@ -91,11 +93,24 @@ async def test_mail_between_users_arrives_sealed_and_names_no_client(desk: Desk)
     (opened,) = desk.drop.opened(BOB)
     assert re.fullmatch(
         rb"Return-Path: <alice@example\.test>\r\n"
+        rb"Authentication-Results: example\.test;\r\n\tauth=pass smtp\.auth=alice@example\.test\r\n"
         rb"Received: by mx\.example\.test with ESMTPSA id [0-9a-f]{16};\r\n\t[^\r\n]+\r\n"
         + re.escape(MAIL),
         opened,
     ), opened
     assert await desk.queue.waiting() == 0
+
+
+async def test_what_a_user_writes_in_the_providers_name_is_gone(desk: Desk) -> None:
+    forged = (
+        b"Authentication-Results: example.test; auth=pass smtp.auth=bob@example.test\r\n" + MAIL
+    )
+    assert await desk.send(BOB, mail=forged) == [250, 250, 250]
+    (opened,) = desk.drop.opened(BOB)
+    assert opened.count(b"Authentication-Results") == 1
+    assert opened.endswith(b"\r\n" + MAIL)
+    found = provider_checks(opened, "example.test")
+    assert found == ProviderChecks(submitter=ALICE)
 
 
 async def test_nothing_goes_without_encryption(desk: Desk) -> None:

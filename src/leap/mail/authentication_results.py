@@ -1,10 +1,11 @@
 """Authentication-Results (RFC 8601): the field in which the own provider says what it found, and who else speaks so.
 
-    field  = "Authentication-Results:" SP domain 1*(";" CRLF HTAB result) CRLF
-    result = "auth=pass smtp.auth=" address
-           / "spf=" word [SP "smtp.mailfrom=" domain]
-           / "dkim=" word [SP "header.d=" domain]
-           / "dmarc=" word [SP "header.from=" domain] [SP "policy.dmarc=" policy]
+    field   = "Authentication-Results:" SP domain (login / checks) CRLF
+    login   = sep "auth=pass smtp.auth=" address              ; submitted here, and nothing else was looked at
+    checks  = sep "spf=" word [SP "smtp.mailfrom=" domain]
+              1*8(sep "dkim=" word [SP "header.d=" domain])
+              sep "dmarc=" word [SP "header.from=" domain] [SP "policy.dmarc=" policy]
+    sep     = ";" CRLF HTAB
 
 The MX writes it on top of each mail it takes in, and receiving writes it anew at the top of what is served. Of all that
 RFC 8601 allows this one form is read; whatever differs says nothing.
@@ -56,21 +57,25 @@ _HOST = re.compile(rb"[^\s\"();,=/@]+")
 
 def results_field(own_domain: str, checks: ProviderChecks) -> bytes:
     """The field of the provider of `own_domain`, CRLF at the end; what is not of a closed form is left out."""
-    lines = []
     if _IS_ADDRESS.fullmatch(checks.submitter):
-        lines.append(f"auth=pass smtp.auth={checks.submitter}")
-    lines.append(f"spf={_word(checks.spf)}" + _property("smtp.mailfrom", checks.spf_domain))
-    lines += [
-        f"dkim={_word(one.result)}" + _property("header.d", one.domain)
-        for one in checks.dkim[:MAX_DKIM] or (DkimCheck(result="none"),)
-    ]
+        return _written(own_domain, [f"auth=pass smtp.auth={checks.submitter}"])
     policy = f" policy.dmarc={checks.policy}" if checks.policy in POLICIES - {""} else ""
-    lines.append(
-        f"dmarc={_word(checks.dmarc)}" + _property("header.from", checks.dmarc_domain) + policy
+    return _written(
+        own_domain,
+        [
+            f"spf={_word(checks.spf)}{_property('smtp.mailfrom', checks.spf_domain)}",
+            *(
+                f"dkim={_word(one.result)}{_property('header.d', one.domain)}"
+                for one in checks.dkim[:MAX_DKIM] or (DkimCheck(result="none"),)
+            ),
+            f"dmarc={_word(checks.dmarc)}{_property('header.from', checks.dmarc_domain)}{policy}",
+        ],
     )
-    return "".join(
-        [f"Authentication-Results: {own_domain}", *(f";\r\n\t{one}" for one in lines), "\r\n"]
-    ).encode("ascii")
+
+
+def _written(own_domain: str, results: Sequence[str]) -> bytes:
+    text = "".join(f";\r\n\t{one}" for one in results)
+    return f"Authentication-Results: {own_domain}{text}\r\n".encode("ascii")
 
 
 def read_results_field(field: bytes, own_domain: str) -> ProviderChecks | None:

@@ -7,9 +7,12 @@ import logging
 import re
 import sys
 import traceback
+from ipaddress import ip_address
 from pathlib import Path
 
 import click
+
+from leap.provider.dkim_cli import dkim
 
 _DOMAIN = re.compile(
     r"^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$"
@@ -37,6 +40,9 @@ def main() -> None:
     """Runs a provider of encrypted mail: accounts, sync, mail in and out."""
 
 
+main.add_command(dkim)
+
+
 @main.command()
 @click.option(
     "--data",
@@ -60,6 +66,23 @@ def main() -> None:
 )
 @click.option("--public-name", help="The host name clients know this provider by.")
 @click.option("--signup/--no-signup", default=True, help="Whether new accounts are taken.")
+@click.option(
+    "--check-mail/--no-check-mail",
+    default=True,
+    help="Whether the senders of mail from outside are checked (SPF, DKIM, DMARC).",
+)
+@click.option(
+    "--dns-server",
+    "dns_servers",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Ask this resolver, by its address, instead of the system's; may be repeated.",
+)
+@click.option(
+    "--refuse-disowned/--no-refuse-disowned",
+    default=False,
+    help="Refuse mail that fails DMARC where the domain in From asks for it (p=reject).",
+)
 @click.option("--ready-fd", type=click.IntRange(0), help="Write a JSON line here when all listen.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="The same, into a file.")
 def serve(
@@ -74,6 +97,9 @@ def serve(
     routes: tuple[str, ...],
     public_name: str | None,
     signup: bool,
+    check_mail: bool,
+    dns_servers: tuple[str, ...],
+    refuse_disowned: bool,
     ready_fd: int | None,
     ready_file: Path | None,
 ) -> None:
@@ -98,6 +124,9 @@ def serve(
         routes=dict(_route(route) for route in routes),
         public_name=None if public_name is None else _domain(public_name, "--public-name"),
         signup_open=signup,
+        check_mail=check_mail,
+        dns_servers=tuple(_dns_server(server) for server in dns_servers),
+        refuse_disowned=refuse_disowned,
         ready_fd=ready_fd,
         ready_file=ready_file,
     )
@@ -144,6 +173,25 @@ def _domain(text: str, option: str) -> str:
             param_hint=option,
         )
     return domain
+
+
+def _dns_server(text: str) -> tuple[str, int]:
+    host, port = text, "53"
+    if text.startswith("["):
+        host, _, behind = text[1:].partition("]")
+        port = behind.removeprefix(":") or "53"
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        address = None
+    if address is None or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise click.BadParameter(
+            f"{text!r} is not an address, as in 192.0.2.53 or [2001:db8::53]:5353",
+            param_hint="--dns-server",
+        )
+    return str(address), int(port)
 
 
 def _route(text: str) -> tuple[str, tuple[str, int]]:

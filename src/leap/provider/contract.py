@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from leap.provider.mx.authentication import MailChecks
+    from leap.provider.submission.dkim_signing import DkimSigner
     from leap.soledad.inbox_seal import InboxKey
     from leap.soledad.sqlite import Database
 
@@ -93,8 +95,9 @@ class MailServers(Protocol):
 class StartMail(Protocol):
     """The signature of `leap.provider.mail_servers.start_mail`, which the daemon calls.
 
-    `routes` maps a foreign domain to the MX that takes its mail. A port 0 means any free one. Raises
-    OSError when a port cannot be bound.
+    `routes` maps a foreign domain to the MX that takes its mail. `checks` judges who sent mail from outside; without it
+    nothing is said of that. `signer` signs outgoing mail. A port 0 means any free one. Raises OSError when a port
+    cannot be bound.
     """
 
     async def __call__(
@@ -107,6 +110,9 @@ class StartMail(Protocol):
         tls: ssl.SSLContext | None,
         mx: Endpoint,
         submission: Endpoint,
+        checks: MailChecks | None = None,
+        refuse_disowned: bool = False,
+        signer: DkimSigner | None = None,
     ) -> MailServers: ...
 
 

@@ -31,8 +31,10 @@ from aiohttp import web
 from leap.provider.app import create_app
 from leap.provider.contract import Endpoint, MailServers, StartMail
 from leap.provider.folder import BadFolder, FolderState, prepare_folder, save_state
+from leap.provider.mx.authentication import MailChecks
 from leap.provider.provider import Provider
 from leap.provider.storage.schema import NewerStore
+from leap.provider.submission.dkim_keys import BadDkimKey, DkimKeys
 from leap.provider.tls import BadTlsFiles, self_made_context, server_context
 from leap.soledad.errors import SoledadError, StoreLocked, WrongKey
 from leap.soledad.private_file import write_private
@@ -64,6 +66,9 @@ class ServeOptions:
     routes: Mapping[str, Endpoint] = field(default_factory=lambda: MappingProxyType({}))
     public_name: str | None = None
     signup_open: bool = True
+    check_mail: bool = True
+    dns_servers: tuple[Endpoint, ...] = ()  # none: those of the system
+    refuse_disowned: bool = False
     ready_fd: int | None = None
     ready_file: Path | None = None
 
@@ -75,7 +80,7 @@ def serve(options: ServeOptions, start_mail: StartMail | None = None) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(options, start_mail or _find_start_mail()))
-    except (BadFolder, BadTlsFiles, NewerStore) as error:
+    except (BadFolder, BadTlsFiles, BadDkimKey, NewerStore) as error:
         raise CannotServe(str(error)) from None
     except StoreLocked:
         raise CannotServe(f"another leap-provider is running on {options.data}") from None
@@ -133,6 +138,7 @@ async def _start_mail(
         options.host,
         _port(options.host, options.submission_port, state.ports.get("submission")),
     )
+    signer = await asyncio.to_thread(DkimKeys(options.data, options.domain).signer)
     try:
         return await start_mail(
             provider,
@@ -142,10 +148,21 @@ async def _start_mail(
             tls=tls,
             mx=mx,
             submission=submission,
+            checks=_mail_checks(options),
+            refuse_disowned=options.refuse_disowned,
+            signer=signer,
         )
     except OSError as error:
         in_use = [port for host, port in (mx, submission) if port and not _free(host, port)]
         raise _cannot_listen(error, options.host, in_use[0] if in_use else mx[1]) from None
+
+
+def _mail_checks(options: ServeOptions) -> MailChecks | None:
+    if not options.check_mail:
+        return None
+    from leap.provider.mx.authentication.resolver import DnsResolver
+
+    return MailChecks(DnsResolver(options.dns_servers or None))
 
 
 async def _start_api(

@@ -22,7 +22,7 @@ STATE_FILE = "provider.json"
 _VERSION = 1
 # what a first start that was interrupted may have left
 _OURS = re.compile(
-    r"^(?:\.?provider\.json\.[0-9a-f]+(?:\.new)?|provider\.sqlite.*|blobs|tls|lost\+found)$"
+    r"^(?:\.?provider\.json\.[0-9a-f]+(?:\.new)?|provider\.sqlite.*|blobs|tls|dkim|lost\+found)$"
 )
 
 
@@ -51,19 +51,27 @@ def prepare_folder(folder: Path, domain: str) -> FolderState:
             save_state(folder, state)
             return state
         folder.chmod(0o700)
-        data = state_file.read_bytes()
+        state = load_state(folder)
     except FileExistsError:
         raise BadFolder(f"{folder} is a file, not a folder") from None
     except OSError as error:
         raise BadFolder(f"cannot use {folder}: {error.strerror}") from None
+    if state.domain != domain:
+        raise BadFolder(f"{folder} is the folder of {state.domain}, not of {domain}")
+    return state
+
+
+def load_state(folder: Path) -> FolderState:
+    """What a provider's folder says of itself. Raises BadFolder, OSError."""
+    state_file = folder / STATE_FILE
     try:
-        state = msgspec.json.decode(data, type=FolderState)
+        state = msgspec.json.decode(state_file.read_bytes(), type=FolderState)
+    except FileNotFoundError:
+        raise BadFolder(f"{folder} is not the folder of a provider") from None
     except (msgspec.MsgspecError, ValueError):
         raise BadFolder(f"{state_file} is damaged") from None
     if state.version != _VERSION:
         raise BadFolder(f"{folder} was written by another version of leap-provider")
-    if state.domain != domain:
-        raise BadFolder(f"{folder} is the folder of {state.domain}, not of {domain}")
     return state
 
 

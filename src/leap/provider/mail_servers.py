@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from leap.mail.smtp import SmtpServer, serve_smtp
 from leap.provider.contract import Endpoint, MailDrop
 from leap.provider.mx import MxHandler, mx_config
+from leap.provider.mx.authentication import MailChecks
 from leap.provider.queue import QueueStorage, QueueWorker, Routes
 from leap.provider.queue.schedule import Schedule
 from leap.provider.submission import SubmissionHandler, submission_config
+from leap.provider.submission.dkim_signing import DkimSigner
 
 
 class MailServers:
@@ -81,12 +83,16 @@ async def start_mail(
     verify: Mapping[str, ssl.SSLContext] | None = None,
     schedule: Schedule | None = None,
     now: Callable[[], float] = time.time,
+    checks: MailChecks | None = None,
+    refuse_disowned: bool = False,
+    signer: DkimSigner | None = None,
 ) -> MailServers:
     """Opens the queue, then both ports; a port 0 means any free one.
 
     `queue_key` (32 octets) seals queued mail; without it one is kept beside the database. `verify` gives
-    a TLS context for foreign domains whose certificate must be right. Raises OSError when a port
-    cannot be bound; then nothing is left running.
+    a TLS context for foreign domains whose certificate must be right. `checks` judges the senders of mail from
+    outside, and with `refuse_disowned` mail is refused where the domain in From asks for it. `signer` signs what
+    leaves. Raises OSError when a port cannot be bound; then nothing is left running.
     """
     table = Routes(routes)
     storage = await QueueStorage.open(provider.db, queue_key, now)
@@ -103,11 +109,24 @@ async def start_mail(
     queue = _WakingQueue(storage, worker)
 
     def mx_handler() -> MxHandler:
-        return MxHandler(provider, domain=domain, hostname=hostname, now=now)
+        return MxHandler(
+            provider,
+            domain=domain,
+            hostname=hostname,
+            now=now,
+            checks=checks,
+            refuse_disowned=refuse_disowned,
+        )
 
     def submission_handler() -> SubmissionHandler:
         return SubmissionHandler(
-            provider, queue, domain=domain, hostname=hostname, routes=table, now=now
+            provider,
+            queue,
+            domain=domain,
+            hostname=hostname,
+            routes=table,
+            now=now,
+            signer=signer,
         )
 
     mx_server = await serve_smtp(mx_handler, mx_config(hostname, tls), *mx)

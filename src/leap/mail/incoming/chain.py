@@ -42,8 +42,8 @@ from leap.mail.incoming.shown_sender import ShownSender, sender_with, shown_send
 from leap.mail.incoming.signed import SignedParts, signed_in
 from leap.mail.incoming.splicing import (
     charset_of,
+    covered_charset,
     crlf,
-    decrypted_charset,
     text_entity,
     with_content,
 )
@@ -182,7 +182,7 @@ class Chain:
                 encryption = "none"
         except OpenPGPError as error:
             return Layered(outer, "undecryptable", note=sentence(error))
-        named = decrypted_charset(plaintext, charset)
+        named = covered_charset(plaintext, charset)
         made = with_content(outer, text_entity(crlf(plaintext), named))
         judged = self.judge.signatures(
             plaintext,
@@ -205,7 +205,12 @@ class Chain:
             ciphertext = top.text[block.start : block.end]
             opened = self.inline(message, ciphertext, charset)
             return opened if opened.changed else replace(opened, message=message)
-        made = with_content(message, text_entity(block.cleartext.text + b"\r\n", charset))
+        made = with_content(
+            message,
+            text_entity(
+                block.cleartext.text + b"\r\n", covered_charset(block.cleartext.text, charset)
+            ),
+        )
         judged = self.judge.signatures(
             block.cleartext.text,
             block.cleartext.signatures,

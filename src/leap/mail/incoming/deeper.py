@@ -6,7 +6,7 @@
     cleartext-signed text in a text      -> the text in pieces; the signed one is a part of its own
     message/rfc822                       -> opened as a message of its own, reserved fields of its header gone
 
-Invariants (docs/decisions/0012):
+Invariants (docs/decisions/0013):
 * Decrypted and clear text never stand in one document: what is decrypted below the top is an attached message.
 * Where a program shows one of several parts, or makes a page of them (alternative, related), nothing is decrypted.
 * What is not replaced stays octet for octet. What does not fit into its place stays as it came.
@@ -29,6 +29,7 @@ from leap.mail.incoming.splicing import (
     attached_message,
     boundary_of,
     charset_of,
+    covered_charset,
     fits,
     mixed_entity,
     splice,
@@ -124,7 +125,7 @@ class Deeper:
             ciphertext = ciphertext_of(self._message, part)
             if ciphertext is not None:
                 self._encrypted(part, part.end, ciphertext, around, may_open)
-            return
+                return
         may_open = may_open and part.subtype in SIDE_BY_SIDE
         if part.subtype == "mixed" and (pair := halves(self._message, children)) is not None:
             first, ciphertext = pair
@@ -153,7 +154,7 @@ class Deeper:
         """A layer which begins with the part `first` and ends at `end`."""
         note = HIDDEN
         if may_open:
-            opened = self._opener.encrypted(self._outer(), ciphertext, self._depth + 1)
+            opened = self._opener.encrypted(self._outer, ciphertext, self._depth + 1)
             note = opened.note
             if opened.encryption == "end-to-end":
                 entity = self._decrypted(opened)
@@ -169,6 +170,7 @@ class Deeper:
         own = mark(0, "message/rfc822", opened.encryption, opened.signatures, opened.note)
         return Entity(entity.octets, (own, *entity.marks))
 
+    @cached_property
     def _outer(self) -> bytes:
         """What of the header of the message around it a decrypted part is shown with."""
         fields = header_fields(self._message)
@@ -240,8 +242,8 @@ class Deeper:
                 signed, piece.cleartext.signatures, self._sender, entity=None
             )
             known = mark(0, "text/plain", "none", judged.verdicts)
-            return text_entity(signed + b"\r\n", charset, [known])
-        opened = self._opener.inline(self._outer(), octets, charset)
+            return text_entity(signed + b"\r\n", covered_charset(signed, charset), [known])
+        opened = self._opener.inline(self._outer, octets, charset)
         if opened.encryption == "undecryptable":
             known = mark(0, "text/plain", "undecryptable", note=opened.note)
             return text_entity(octets, charset, [known])

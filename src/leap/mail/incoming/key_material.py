@@ -5,6 +5,8 @@
     served message  From, To, Cc, Reply-To, Date, Message-ID, application/pgp-keys parts
 
 Invariants:
+* What DKIM vouches for lies under the signature: where a field that brings a key, or says how the parts lie, was left
+  out of it, anybody may have put it there.
 * Gossip counts only from inside the encryption; a field of that name outside is anybody's.
 * Nothing here raises for what a mail holds, and what comes out is bounded.
 * A mail that says nothing of keys costs some microseconds: its header is looked through, its body is not parsed.
@@ -13,26 +15,36 @@ Invariants:
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from leap.keymanager.autocrypt.gossip import MAX_GOSSIP
 from leap.keymanager.autocrypt.header import MAX_FIELD, MAX_FIELDS
 from leap.keymanager.mail_material import (
+    DKIM_PASS,
     MAX_URL,
     SIGNATURE_GOOD,
     SIGNED_BY_ATTACHED,
     Authentication,
     KeyMaterial,
 )
+from leap.mail.contract import ProviderChecks
 from leap.mail.incoming.assembly import from_address_of
 from leap.mail.incoming.attached_keys import CONTENT_TYPE, attached_keys
 from leap.mail.incoming.opening import Opened
+from leap.mail.incoming.provider_checks import is_disowned, signs_for, vouches_for
+from leap.mail.message.dkim_signature import FIELD as SIGNATURE_FIELD
+from leap.mail.message.dkim_signature import all_cover
 from leap.mail.message.words import unfold
 from leap.mail.model import HeaderRecord
 from leap.mail.outgoing.addresses import mentioned_addresses, normal
+from leap.mail.outgoing.field_lines import header_fields, values_of
 
 _MAX_HEADER = 256 * 1024  # octets looked through
 _MAX_RECIPIENTS = 256
 _MAX_ID = 1000  # characters
+
+# From itself always is (RFC 6376 5.4); with another Content-Type, the same octets are other parts
+_COVERED = ("from", "autocrypt", "openpgp", "content-type", "content-transfer-encoding")
 
 _URL = re.compile(
     rb"(?:^|;)[ \t]*url[ \t]*=[ \t]*\"?(https://[!-~]+?)\"?[ \t]*(?:;|$)", re.IGNORECASE
@@ -106,13 +118,13 @@ def find_key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMa
     if opened.inner_header is None and not (
         attached or outer.has(b"autocrypt") or outer.has(b"openpgp")
     ):
-        return _of_plain_mail(outer, record)
+        return _of_plain_mail(outer, record, is_disowned(opened.security.provider))
     sender = opened.from_address or from_address_of(opened.served)
     if sender is None:
         return None
     served = _Header(opened.served)
     inside = _Header(opened.inner_header or b"")
-    authentication, keys = _vouched_for(opened)
+    authentication, keys = _vouched_for(raw, opened, sender)
     vouched = bool(authentication)
     gossip = inside.keys(b"autocrypt-gossip", MAX_GOSSIP)
     return KeyMaterial(
@@ -130,21 +142,43 @@ def find_key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMa
         else inside.url or ("" if vouched else outer.url),
         authentication=authentication,
         is_report=outer.is_report or served.is_report,
-        is_spam=outer.is_spam,
+        is_spam=outer.is_spam or is_disowned(opened.security.provider),
     )
 
 
-def _vouched_for(opened: Opened) -> tuple[Authentication, tuple[bytes, ...]]:
+def _vouched_for(
+    raw: bytes, opened: Opened, sender: str
+) -> tuple[Authentication, tuple[bytes, ...]]:
     """What vouches for the mail, and the attached keys that are worth a look then."""
     if any(one.state == "good" for one in opened.security.signatures):
         return SIGNATURE_GOOD, attached_keys(opened.served)
+    if _provider_vouches(raw, opened.security.provider, sender):
+        return DKIM_PASS, attached_keys(opened.served)
     if opened.attached_signer is not None:
         # the signature speaks for the key that made it, and for no other that is attached
         return SIGNED_BY_ATTACHED, (opened.attached_signer,)
     return "", attached_keys(opened.served)
 
 
-def _of_plain_mail(outer: _Header, record: HeaderRecord) -> KeyMaterial | None:
+def _provider_vouches(raw: bytes, checks: ProviderChecks | None, sender: str) -> bool:
+    """Whether the provider says that the sender's domain stands behind what the mail says of keys."""
+    # who is From inside the encryption must be who the domain let write the mail
+    if checks is None or from_address_of(raw) != sender:
+        return False
+    if checks.submitter:
+        return vouches_for(checks, sender)
+    domains = signs_for(checks, sender)
+    if not domains:
+        return False
+    fields = header_fields(raw)
+    count = Counter(one.name for one in fields)
+    signatures = values_of(fields, SIGNATURE_FIELD)
+    return all(
+        all_cover(signatures, domains, name, count[name]) for name in _COVERED if count[name]
+    )
+
+
+def _of_plain_mail(outer: _Header, record: HeaderRecord, disowned: bool) -> KeyMaterial | None:
     """Of mail without any key: all it can tell is that its sender, if known, wrote without one."""
     froms = outer.values(b"from")
     addresses: list[bytes] = _ADDRESS.findall(froms[0]) if len(froms) == 1 else []
@@ -155,7 +189,7 @@ def _of_plain_mail(outer: _Header, record: HeaderRecord) -> KeyMaterial | None:
         from_address=normal(addresses[0].decode("utf-8", "replace")),
         date=record.date,
         is_report=outer.is_report,
-        is_spam=outer.is_spam,
+        is_spam=outer.is_spam or disowned,
     )
 
 

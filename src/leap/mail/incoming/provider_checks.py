@@ -52,6 +52,23 @@ def vouches_for(checks: ProviderChecks | None, from_address: str) -> bool:
     return checks.dmarc == "pass" and checks.dmarc_domain == domain_of(from_address)
 
 
+def signs_for(checks: ProviderChecks | None, from_address: str) -> frozenset[str]:
+    """The domains whose DKIM signatures passed and which answer for an address: its own, or one that is above it.
+
+    None counts where the domain's policy is not met: with "adkim=s" a parent's signature is no word of the child.
+    """
+    if checks is None or checks.dmarc not in ("pass", "none"):
+        return frozenset()
+    domain = domain_of(from_address)
+    return frozenset(
+        one.domain
+        for one in checks.dkim
+        if one.result == "pass"
+        and "." in one.domain
+        and (domain == one.domain or domain.endswith(f".{one.domain}"))
+    )
+
+
 def is_disowned(checks: ProviderChecks | None) -> bool:
     """Whether the domain that From names says that this mail is not its own (RFC 9989: a DMARC failure under a policy
     other than "none")."""

@@ -22,6 +22,7 @@ from leap.mail.outgoing.field_lines import begins_with_continuation, split_heade
 from leap.mail.outgoing.names import GUARD
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,40}")
+_EIGHT_BIT = re.compile(r"(?:iso-8859-|windows-125|cp125|koi8-)[0-9a-z]{1,3}", re.IGNORECASE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
@@ -135,14 +136,18 @@ def charset_of(part: Part) -> str:
     return named if _TOKEN.fullmatch(named) and codec_of(named) is not None else ""
 
 
-def decrypted_charset(text: bytes, named: str) -> str:
-    """The charset of a text from inside an inline block: RFC 9580 5.9 has UTF-8, and old programs that of the mail."""
+def covered_charset(text: bytes, named: str) -> str:
+    """The charset of what an inline block covers; `named` is that of the part around it, which nobody signed.
+
+    RFC 9580 5.9 has UTF-8. Old programs wrote in the charset of the mail: that is believed of text which is no UTF-8,
+    where it is one in which ASCII stays ASCII: in others, words can be spelled that nobody wrote.
+    """
     if text.isascii():
         return "us-ascii"
     try:
         text.decode("utf-8")
     except UnicodeDecodeError:
-        return named or "windows-1252"
+        return named if _EIGHT_BIT.fullmatch(named) else "windows-1252"
     return "utf-8"
 
 

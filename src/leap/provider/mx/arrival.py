@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from leap.mail.authentication_results import strip_spoken_for
 from leap.mail.smtp import Reply
 from leap.mail.smtp.address import split_address
 from leap.provider.contract import Delivery, LocalAccount, MailDrop, normal_address
@@ -76,6 +77,13 @@ async def deliver_mail(
     size = len(mail_for(recipients[0])) * len(recipients) if recipients else 0
     deliveries = seal_all() if size <= SEAL_INLINE else await asyncio.to_thread(seal_all)
     await drop.deliver(deliveries)
+
+
+async def without_forged_results(raw: bytes, domain: str) -> bytes:
+    """The mail without header fields that speak in this provider's name (RFC 8601 5)."""
+    if len(raw) <= SEAL_INLINE:
+        return strip_spoken_for(raw, domain)
+    return await asyncio.to_thread(strip_spoken_for, raw, domain)
 
 
 def reply_to_failure(error: Exception) -> Reply:

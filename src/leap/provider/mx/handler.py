@@ -2,6 +2,8 @@
 
 Invariants:
 * It relays nothing: an address outside `domain` is refused at RCPT.
+* What it found about the sender stands in the second line of what it seals, in this provider's name, and nothing that
+  came with the mail says so elsewhere (RFC 8601 5).
 * 250 comes after every recipient's sealed copy is on disk. What cannot be sealed or stored gets 4xx,
   and the sending server keeps the mail.
 """
@@ -13,6 +15,8 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 
+from leap.mail.authentication_results import results_field
+from leap.mail.contract import ProviderChecks
 from leap.mail.smtp import Envelope, Limits, Reply, Session, SmtpConfig
 from leap.mail.smtp.address import split_address
 from leap.provider.contract import MailDrop, normal_address
@@ -24,7 +28,9 @@ from leap.provider.mx.arrival import (
     find_recipient,
     reply_to_failure,
     submission_of_stranger,
+    without_forged_results,
 )
+from leap.provider.mx.authentication import MailChecks
 from leap.soledad.inbox_seal import seal_to_inbox
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
@@ -33,6 +39,11 @@ NO_SUCH_USER = Reply(550, "5.1.1", "There is no such mailbox here.")
 LOOP = Reply(
     554, "5.4.6", f"The mail went through {trace.MAX_HOPS} servers: it goes round in a loop."
 )
+DISOWNED = Reply(
+    550,
+    "5.7.26",
+    "The domain of the From address asks to refuse mail which it did not authenticate.",
+)  # RFC 7372 3.5
 TAKEN = Reply(250, "2.0.0", "Mail sealed and stored.")
 
 
@@ -65,8 +76,13 @@ class MxHandler:
         now: Callable[[], float] = time.time,
         mail_id: Callable[[], str] = new_mail_id,
         seal: Seal = seal_to_inbox,
+        checks: MailChecks | None = None,
+        refuse_disowned: bool = False,
     ) -> None:
+        """Without `checks` nothing is said about the sender. `refuse_disowned` obeys p=reject of DMARC."""
         self._drop = drop
+        self._checks = checks
+        self._refuse_disowned = refuse_disowned
         self._domain = normal_address(domain)
         self._hostname = hostname
         self._now = now
@@ -97,8 +113,14 @@ class MxHandler:
     async def message(self, session: Session, envelope: Envelope, raw: bytes) -> Reply:
         if trace.hops(raw) >= trace.MAX_HOPS:
             return LOOP
+        found = await self._found_about(session, envelope.sender, raw)
+        if found is not None and self._refuse_disowned and _is_to_be_refused(found):
+            return DISOWNED
         mail_id, now = self._mail_id(), self._now()
-        path = trace.return_path(envelope.sender)
+        top = trace.return_path(envelope.sender)
+        if found is not None:
+            top += results_field(self._domain, found)
+        rest = await without_forged_results(raw, self._domain)
 
         def mail_for(recipient: Recipient) -> bytes:
             received = trace.received(
@@ -109,7 +131,7 @@ class MxHandler:
                 recipient=recipient.address,
                 smtputf8=envelope.smtputf8,
             )
-            return path + received + raw
+            return top + received + rest
 
         try:
             submission = await submission_of_stranger(envelope.sender, envelope.submission_id, raw)
@@ -123,6 +145,19 @@ class MxHandler:
         except Exception as error:
             return reply_to_failure(error)
         return TAKEN
+
+    async def _found_about(
+        self, session: Session, sender: str, raw: bytes
+    ) -> ProviderChecks | None:
+        if self._checks is None:
+            return None
+        return await self._checks.check(
+            peer=session.peer, helo=session.helo, sender=sender, raw=raw
+        )
+
+
+def _is_to_be_refused(found: ProviderChecks) -> bool:
+    return found.dmarc == "fail" and found.policy == "reject"
 
 
 def _one_each(recipients: list[Recipient]) -> list[Recipient]:

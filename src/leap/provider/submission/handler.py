@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from leap.mail.authentication_results import results_field
 from leap.mail.smtp import Envelope, Limits, Reply, Session, SmtpConfig
 from leap.mail.smtp.address import split_address
 from leap.provider.contract import MailDrop, normal_address
@@ -30,10 +31,13 @@ from leap.provider.mx.arrival import (
     deliver_mail,
     find_recipient,
     reply_to_failure,
+    without_forged_results,
 )
+from leap.provider.mx.authentication import submitted_by
 from leap.provider.mx.handler import LOOP, NO_SUCH_USER, new_mail_id
 from leap.provider.queue.routes import Routes
 from leap.provider.submission.author import bears_own_name, is_own
+from leap.provider.submission.dkim_signing import DkimSigner
 from leap.soledad.inbox_seal import seal_to_inbox
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
@@ -89,7 +93,9 @@ class SubmissionHandler:
         now: Callable[[], float] = time.time,
         mail_id: Callable[[], str] = new_mail_id,
         seal: Seal = seal_to_inbox,
+        signer: DkimSigner | None = None,
     ) -> None:
+        """`signer` signs what goes to other servers (RFC 6376); without it nothing is signed."""
         self._drop = drop
         self._queue = queue
         self._domain = normal_address(domain)
@@ -98,6 +104,7 @@ class SubmissionHandler:
         self._now = now
         self._mail_id = mail_id
         self._seal = seal
+        self._signer = signer
         self._local: dict[str, Recipient] = {}
 
     async def authenticate(self, user: str, password: str) -> str | None:
@@ -140,24 +147,32 @@ class SubmissionHandler:
         )
         local = [self._local[one] for one in envelope.recipients if one in self._local]
         remote = [one for one in envelope.recipients if one not in self._local]
-        path = trace.return_path(envelope.sender)
+        top = trace.return_path(envelope.sender)
+        top += results_field(self._domain, submitted_by(session.principal or ""))
         try:
             if remote:
                 await self._queue.add(
                     mail_id=mail_id,
                     sender=envelope.sender,
                     recipients=remote,
-                    raw=received + raw,
+                    raw=await self._signature(raw) + received + raw,
                     submission=scoped,
                     smtputf8=envelope.smtputf8,
                 )
             if local:
-                await deliver_mail(
-                    self._drop, local, lambda _: path + received + raw, scoped, self._seal
-                )
+                mail = top + received + await without_forged_results(raw, self._domain)
+                await deliver_mail(self._drop, local, lambda _: mail, scoped, self._seal)
         except Exception as error:
             return reply_to_failure(error)
         return SENT
+
+    async def _signature(self, raw: bytes) -> bytes:
+        """The field that signs the mail as it leaves; a large one is hashed beside the loop."""
+        if self._signer is None:
+            return b""
+        if len(raw) <= SEAL_INLINE:
+            return self._signer.signature_field(raw, self._now())
+        return await asyncio.to_thread(self._signer.signature_field, raw, self._now())
 
     async def _bears_own_name(self, raw: bytes, session: Session) -> bool:
         if len(raw) <= SEAL_INLINE:
