@@ -68,7 +68,6 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     gone: list[str] = []
     apart: list[list[str]] = []
     good_if_shown: list[str] = []
-    any_signatures: bool = False
     note: bool = False
 
     @property
@@ -167,7 +166,7 @@ def _differences(opened: Opened, row: Row) -> Iterator[str]:
     message = Message(opened.served)
     if status.encryption != row.encryption:
         yield f"encryption {status.encryption}, not {row.encryption}"
-    if states(status.signatures) != row.signatures and not row.any_signatures:
+    if states(status.signatures) != row.signatures:
         yield f"signatures {states(status.signatures)}, not {row.signatures}"
     if sorted(status.headers_differ) != row.headers_differ:
         yield f"headers_differ {status.headers_differ}, not {row.headers_differ}"
