@@ -37,6 +37,7 @@ from leap.mail.deriving import Deriving
 from leap.mail.feed import ChangeFeed
 from leap.mail.flags import checked_flags, flags_text
 from leap.mail.local_reading import LocalReading
+from leap.mail.local_sent import LocalSent
 from leap.mail.mailboxes import Directory
 from leap.mail.model import (
     MAIL_ROWS,
@@ -116,6 +117,7 @@ class LocalAccount(
     LocalSaveDates,
     LocalSpace,
     LocalAnnotations,
+    LocalSent,
 ):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
@@ -206,7 +208,13 @@ class LocalAccount(
 
     # -- adding
 
-    async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
+    async def _append(
+        self,
+        mailbox_id: MailboxId,
+        messages: Sequence[NewMessage],
+        drop: Callable[[Transaction], None],
+    ) -> list[Appended]:
+        """See `AccountBackend.append`; `drop` runs in the same transaction."""
         flags = [flags_text(checked_flags(message.flags)) for message in messages]
         if not messages:
             await self._look(mailbox_id, lambda _: None)
@@ -236,6 +244,7 @@ class LocalAccount(
                     )
                 ],
             )
+            drop(tx)
 
         await self._edit(job)
         placed = (report.placed[row_id] for row_id in row_ids)

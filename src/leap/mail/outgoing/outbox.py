@@ -47,13 +47,16 @@ class Store(Protocol):
 
     async def transact(self, job: Callable[[Any], T], durable: bool = False) -> T: ...
     async def read(self, job: Callable[[Connection], T]) -> T: ...
+    async def setting(self, name: str) -> Any: ...
+    async def get_doc(self, doc_id: str, /) -> Any: ...
+    def row_key(self, name: bytes, /) -> str: ...
 
 
 class Outbox:
     """The outbox of one account on this device."""
 
     def __init__(self, store: Store, *, now: Callable[[], float] = time.time) -> None:
-        self._store = store
+        self.store = store
         self._now = now
         self._prepared = False
         self._listeners: list[Callable[[], None]] = []
@@ -116,9 +119,12 @@ class Outbox:
                 (new.outbox_id, new.message),
             )
             db.executemany(
-                "INSERT INTO outbox_recipient (outbox_id, position, address, state, code, reply)"
-                " VALUES (?, ?, ?, 'waiting', 0, '')",
-                [(new.outbox_id, at, address) for at, address in enumerate(new.recipients)],
+                "INSERT INTO outbox_recipient (outbox_id, position, address, state, code, reply, how)"
+                " VALUES (?, ?, ?, 'waiting', 0, '', ?)",
+                [
+                    (new.outbox_id, at, address, "encrypted" if address in new.encrypted else "")
+                    for at, address in enumerate(new.recipients)
+                ],
             )
             return new.outbox_id
 
@@ -174,9 +180,10 @@ class Outbox:
                     message,
                     json.loads(keys),
                     made,
+                    how,
                 )
-                for name, message, keys, made in db.execute(
-                    "SELECT submission_id, message, keys, made FROM outbox_copy"
+                for name, message, keys, made, how in db.execute(
+                    "SELECT submission_id, message, keys, made, how FROM outbox_copy"
                     " WHERE outbox_id = ? ORDER BY rowid",
                     (outbox_id,),
                 ).fetchall()
@@ -233,13 +240,21 @@ class Outbox:
             )
             for copy in copies:
                 db.execute(
-                    "INSERT INTO outbox_copy (submission_id, outbox_id, message, keys, made)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    (copy.name, outbox_id, copy.message, json.dumps(dict(copy.keys)), now),
+                    "INSERT INTO outbox_copy (submission_id, outbox_id, message, keys, made, how)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        copy.name,
+                        outbox_id,
+                        copy.message,
+                        json.dumps(dict(copy.keys)),
+                        now,
+                        copy.how,
+                    ),
                 )
                 db.executemany(
-                    "UPDATE outbox_recipient SET submission_id = ? WHERE outbox_id = ? AND address = ?",
-                    [(copy.name, outbox_id, address) for address in copy.recipients],
+                    "UPDATE outbox_recipient SET submission_id = ?, how = ?"
+                    " WHERE outbox_id = ? AND address = ?",
+                    [(copy.name, copy.how, outbox_id, address) for address in copy.recipients],
                 )
             db.execute(
                 "UPDATE outbox SET state = 'sending', protection = ? WHERE outbox_id = ?",
@@ -345,6 +360,18 @@ class Outbox:
         """All entries that are remembered, newest first; or the one of this id."""
         return await self._read(lambda db: read_entries(db, outbox_id))
 
+    async def named(self, message_id: str) -> list[str]:
+        """The entries that left with this Message-ID (angle brackets included), as far as they are remembered."""
+
+        def job(db: Connection) -> list[str]:
+            rows = db.execute(
+                "SELECT outbox_id FROM outbox WHERE message_id = ? AND state <> 'cancelled'",
+                (message_id,),
+            )
+            return [row[0] for row in rows.fetchall()]
+
+        return await self._read(job)
+
     async def delay(self) -> int:
         """Seconds a new mail waits before it leaves."""
         return int(await self._read(lambda db: find_setting(db, DELAY)) or 0)
@@ -362,13 +389,13 @@ class Outbox:
 
     async def _write(self, job: Callable[[Any], T], *, durable: bool = True) -> T:
         await self._prepare()
-        return await self._store.transact(job, durable)
+        return await self.store.transact(job, durable)
 
     async def _read(self, job: Callable[[Connection], T]) -> T:
         await self._prepare()
-        return await self._store.read(job)
+        return await self.store.read(job)
 
     async def _prepare(self) -> None:
         if not self._prepared:
-            await self._store.transact(lambda tx: create_tables(tx.connection), durable=True)
+            await self.store.transact(lambda tx: create_tables(tx.connection), durable=True)
             self._prepared = True

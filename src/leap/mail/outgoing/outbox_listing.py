@@ -13,13 +13,13 @@ from leap.soledad.sqlite import Connection
 def read_recipients(db: Connection, outbox_id: str) -> tuple[RecipientState, ...]:
     """Where each recipient of an entry stands, in the order of the envelope."""
     rows = db.execute(
-        "SELECT address, submission_id, state, code, reply, in_hand FROM outbox_recipient"
+        "SELECT address, submission_id, state, code, reply, in_hand, how FROM outbox_recipient"
         " WHERE outbox_id = ? ORDER BY position",
         (outbox_id,),
     )
     return tuple(
-        RecipientState(address, copy, state, code, reply, bool(in_hand))
-        for address, copy, state, code, reply, in_hand in rows
+        RecipientState(address, copy, state, code, reply, bool(in_hand), how)
+        for address, copy, state, code, reply, in_hand, how in rows
     )
 
 
@@ -59,6 +59,7 @@ def _listed(row: Sequence[Any], recipients: Sequence[RecipientState]) -> OutboxE
                 code=one.code,
                 words=one.reply or (reason if one.state == "waiting" else ""),
                 in_hand=one.in_hand,
+                how=one.how,
             )
             for one in recipients
         ),

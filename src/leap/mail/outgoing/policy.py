@@ -33,7 +33,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -161,6 +161,13 @@ def decide(
             tuple(r.address for r in usable), tuple(r.address for r in clear), signed=signed
         )
     return Clear(signed=all(r.sign for r in recipients))
+
+
+def clear_of(decision: Decision, recipients: Collection[str]) -> frozenset[str]:
+    """Who of the recipients gets clear text by a decision."""
+    if isinstance(decision, Clear):
+        return frozenset(recipients)
+    return frozenset(decision.clear) if isinstance(decision, Split) else frozenset()
 
 
 def _gets_clear(one: Recipient) -> bool:

@@ -69,7 +69,7 @@ def wish_of(fields: Sequence[Field]) -> Wish:
 
 
 def take_subject_tag(fields: Sequence[Field]) -> tuple[list[Field], EncryptWish]:
-    """The fields with the tag of the one Subject taken off, and what it asks for; the same fields when there is none."""
+    """The fields with the tag of the one Subject taken off, and what it asks for; without one the same fields."""
     places = [at for at, field in enumerate(fields) if field.name == "subject"]
     if len(places) != 1:
         return list(fields), ""
