@@ -5,7 +5,7 @@ Invariant: a decision is never changed by what sources say; only by the person, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -56,7 +56,7 @@ class Contacts:
         found = await self._several(addresses)
         return {one.address: one.sign for one in found if one.sign in SIGNING}
 
-    async def _several(self, addresses: Iterable[str]) -> list[Contact]:
+    async def _several(self, addresses: Iterable[str]) -> Sequence[Contact]:
         ids = [self.document_id(address) for address in set(addresses)]
         documents = await self._store.get_docs(ids, False)
         return [value_of(d.content, Contact) for d in documents if d.content is not None]

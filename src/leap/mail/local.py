@@ -47,6 +47,7 @@ from leap.mail.new_rows import Arrived as Arrived
 from leap.mail.new_rows import new_row_id, row_values, was_there
 from leap.mail.open_mailboxes import OpenMailboxes
 from leap.mail.outbox_access import OutboxAccess, Outgoing
+from leap.mail.outgoing.rules import SENDING_TYPE
 from leap.mail.projection import (
     DirectoryReader,
     MailboxChanged,
@@ -101,7 +102,12 @@ async def open_mail_store(
         key,
         rows=(MAIL_ROWS, *rows),
         projections=(MailIndex(now=now), *projections),
-        merges={MAILBOX_TYPE: "fields", ANNOTATIONS_TYPE: "fields", **KEY_MERGES},
+        merges={
+            MAILBOX_TYPE: "fields",
+            ANNOTATIONS_TYPE: "fields",
+            SENDING_TYPE: "fields",
+            **KEY_MERGES,
+        },
         schema=schema,
         now=now,
     )

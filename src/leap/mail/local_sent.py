@@ -116,7 +116,7 @@ class LocalSent:
             for value in values_of(header_fields(raw), "message-id")
             for one in message_ids(value)
         ]
-        return await self._outbox.sent_copies(f"<{ids[0]}>") if len(ids) == 1 else []
+        return await self._outbox.sent_copies(ids[0]) if len(ids) == 1 else []
 
 
 def _present(

@@ -21,6 +21,14 @@ LONGEST_DELAY = (
 LONGEST_WAIT = 366 * 24 * 3600  # seconds; a time further ahead is in the wrong unit
 
 
+def checked_rules(rules: SendingRules) -> SendingRules:
+    """The rules. Raises NotPermitted when one of them has a value that there is not."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(rules), SendingRules)
+    except msgspec.ValidationError as error:
+        raise NotPermitted(f"There is no such rule: {error}.") from error
+
+
 class Outgoing(Protocol):
     """The way out of an account: `leap.mail.outgoing`, or `leap.mail.memory_outbox`."""
 
@@ -109,11 +117,7 @@ class OutboxAccess:
         return await self._sending().sending_rules()
 
     async def set_sending_rules(self, rules: SendingRules) -> None:
-        try:
-            msgspec.convert(msgspec.to_builtins(rules), SendingRules)
-        except msgspec.ValidationError as error:
-            raise NotPermitted(f"There is no such rule: {error}.") from error
-        await self._sending().set_sending_rules(rules)
+        await self._sending().set_sending_rules(checked_rules(rules))
 
     async def addresses(self) -> list[str]:
         return await self._sending().addresses()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from leap.mail.outbox_access import checked_rules
 from leap.mail.outbox_contract import OutboxEntry, SendingRules
 from leap.mail.rpc_frames import INLINE_BODY
 
@@ -47,7 +48,7 @@ class RemoteOutbox:
         return rules
 
     async def set_sending_rules(self, rules: SendingRules) -> None:
-        await self._call("set_sending_rules", rules)
+        await self._call("set_sending_rules", checked_rules(rules))
 
     async def addresses(self) -> list[str]:
         found: list[str] = await self._call("addresses")

@@ -57,7 +57,9 @@ class Outgoing:
         self.address = normal(address)
         self.identities = Identities(outbox.store, address)
         self.rules = Rules(outbox.store)
-        self.deciding = Deciding(keys, self.rules, Answered(outbox.store), address)
+        self.deciding = Deciding(
+            keys, self.rules, Answered(outbox.store, outbox.went_encrypted), address
+        )
         self._keys = keys
         self._now = now
         self._new_id = new_id

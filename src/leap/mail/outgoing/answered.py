@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -38,10 +38,6 @@ _FOUND = """
         JOIN wanted w ON hex(substr(f.ids, 1, 8)) = w.own
         JOIN mail_metadata m ON m.header_id = f.header_id
 """
-_SENT = """
-    SELECT 1 FROM outbox o JOIN outbox_recipient r USING (outbox_id)
-        WHERE r.how = 'encrypted' AND o.message_id IN (SELECT value FROM json_each(?)) LIMIT 1
-"""
 
 
 class Store(Protocol):
@@ -59,15 +55,20 @@ def answered_ids(fields: Sequence[Field]) -> list[str]:
 class Answered:
     """Knows of the mail of one account how it came and went."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, went_encrypted: Callable[[Sequence[str]], Awaitable[bool]]
+    ) -> None:
+        """`went_encrypted` knows whether mail of one of these Message-IDs left encrypted (`Outbox`)."""
         self._store = store
+        self._went_encrypted = went_encrypted
 
     async def encrypted(self, fields: Sequence[Field]) -> bool:
         """Whether a mail with this header answers encrypted mail."""
         ids = answered_ids(fields)
         if not ids:
             return False
-        return await self._store.read(lambda db: _came(db, ids) or _went(db, ids))
+        came = await self._store.read(lambda db: _came(db, ids))
+        return came or await self._went_encrypted(ids)
 
 
 def _came(db: Connection, ids: Sequence[str]) -> bool:
@@ -75,11 +76,8 @@ def _came(db: Connection, ids: Sequence[str]) -> bool:
     wanted = json.dumps([(one, struct.pack(">Q", one).hex().upper()) for one in numbers])
     for (octets,) in db.execute(_FOUND, (wanted,)).fetchall():
         status = msgspec.msgpack.decode(octets, type=SecurityStatus)
-        if any(one.encryption == "end-to-end" for one in (status, *status.parts)):
+        if status.encryption == "end-to-end":
+            return True
+        if any(part.encryption == "end-to-end" for part in status.parts):
             return True
     return False
-
-
-def _went(db: Connection, ids: Sequence[str]) -> bool:
-    wanted = json.dumps([one if one.startswith("<") else f"<{one}>" for one in ids])
-    return db.execute(_SENT, (wanted,)).fetchone() is not None

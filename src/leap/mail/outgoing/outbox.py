@@ -23,7 +23,13 @@ from typing import Any, Protocol, TypeVar
 from leap.mail.outbox_contract import OutboxEntry
 from leap.mail.outgoing import outbox_settling as settling
 from leap.mail.outgoing.outbox_entries import Copy, Entry, NewEntry, Protection, RecipientState
-from leap.mail.outgoing.outbox_listing import read_entries, read_recipients
+from leap.mail.outgoing.outbox_listing import (
+    read_entries,
+    read_entry,
+    read_named,
+    read_recipients,
+    read_whether_encrypted,
+)
 from leap.mail.outgoing.outbox_settling import Taken
 from leap.mail.outgoing.outbox_tables import create_tables
 from leap.soledad.sqlite import Connection
@@ -162,52 +168,7 @@ class Outbox:
 
     async def load(self, outbox_id: str) -> Entry | None:
         """A mail on its way with all that sending it needs; None when it ended or was cancelled."""
-
-        def job(db: Connection) -> Entry | None:
-            row = db.execute(
-                "SELECT sender, subject, message, added, message_id, protection, policy, attempts, created,"
-                " expires, reason FROM outbox JOIN outbox_message USING (outbox_id)"
-                " WHERE outbox_id = ? AND state IN ('queued', 'sending')",
-                (outbox_id,),
-            ).fetchone()
-            if row is None:
-                return None
-            recipients = read_recipients(db, outbox_id)
-            copies = tuple(
-                Copy(
-                    name,
-                    tuple(one.address for one in recipients if one.copy == name),
-                    message,
-                    json.loads(keys),
-                    made,
-                    how,
-                )
-                for name, message, keys, made, how in db.execute(
-                    "SELECT submission_id, message, keys, made, how FROM outbox_copy"
-                    " WHERE outbox_id = ? ORDER BY rowid",
-                    (outbox_id,),
-                ).fetchall()
-            )
-            sender, subject, message, added, message_id, protection, policy = row[:7]
-            attempts, created, expires, reason = row[7:]
-            return Entry(
-                outbox_id=outbox_id,
-                sender=sender,
-                subject=subject,
-                message=message,
-                added=tuple(line.encode("ascii") for line in json.loads(added)),
-                message_id=message_id,
-                protection=protection,
-                policy=policy,
-                attempts=attempts,
-                created=created,
-                expires=expires,
-                reason=reason,
-                recipients=recipients,
-                copies=copies,
-            )
-
-        return await self._read(job)
+        return await self._read(lambda db: read_entry(db, outbox_id))
 
     async def keep_copies(
         self,
@@ -362,15 +323,11 @@ class Outbox:
 
     async def named(self, message_id: str) -> list[str]:
         """The entries that left with this Message-ID (angle brackets included), as far as they are remembered."""
+        return await self._read(lambda db: read_named(db, message_id))
 
-        def job(db: Connection) -> list[str]:
-            rows = db.execute(
-                "SELECT outbox_id FROM outbox WHERE message_id = ? AND state <> 'cancelled'",
-                (message_id,),
-            )
-            return [row[0] for row in rows.fetchall()]
-
-        return await self._read(job)
+    async def went_encrypted(self, message_ids: Sequence[str]) -> bool:
+        """Whether mail with one of these Message-IDs was encrypted to somebody, as far as is remembered."""
+        return await self._read(lambda db: read_whether_encrypted(db, message_ids))
 
     async def delay(self) -> int:
         """Seconds a new mail waits before it leaves."""

@@ -1,12 +1,13 @@
-"""What the outbox shows of its entries, read from its tables."""
+"""What the outbox knows of its entries, read from its tables: for people, and for sending them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from leap.mail.outbox_contract import OutboxEntry, RecipientResult
-from leap.mail.outgoing.outbox_entries import RecipientState
+from leap.mail.outgoing.outbox_entries import Copy, Entry, RecipientState
 from leap.soledad.sqlite import Connection
 
 
@@ -21,6 +22,71 @@ def read_recipients(db: Connection, outbox_id: str) -> tuple[RecipientState, ...
         RecipientState(address, copy, state, code, reply, bool(in_hand), how)
         for address, copy, state, code, reply, in_hand, how in rows
     )
+
+
+def read_entry(db: Connection, outbox_id: str) -> Entry | None:
+    """A mail on its way with all that sending it needs; None when it ended."""
+    row = db.execute(
+        "SELECT sender, subject, message, added, message_id, protection, policy, attempts, created,"
+        " expires, reason FROM outbox JOIN outbox_message USING (outbox_id)"
+        " WHERE outbox_id = ? AND state IN ('queued', 'sending')",
+        (outbox_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    recipients = read_recipients(db, outbox_id)
+    copies = tuple(
+        Copy(
+            name,
+            tuple(one.address for one in recipients if one.copy == name),
+            message,
+            json.loads(keys),
+            made,
+            how,
+        )
+        for name, message, keys, made, how in db.execute(
+            "SELECT submission_id, message, keys, made, how FROM outbox_copy"
+            " WHERE outbox_id = ? ORDER BY rowid",
+            (outbox_id,),
+        ).fetchall()
+    )
+    sender, subject, message, added, message_id, protection, policy = row[:7]
+    attempts, created, expires, reason = row[7:]
+    return Entry(
+        outbox_id=outbox_id,
+        sender=sender,
+        subject=subject,
+        message=message,
+        added=tuple(line.encode("ascii") for line in json.loads(added)),
+        message_id=message_id,
+        protection=protection,
+        policy=policy,
+        attempts=attempts,
+        created=created,
+        expires=expires,
+        reason=reason,
+        recipients=recipients,
+        copies=copies,
+    )
+
+
+def read_named(db: Connection, message_id: str) -> list[str]:
+    """The ids of the entries with this Message-ID that were not cancelled."""
+    rows = db.execute(
+        "SELECT outbox_id FROM outbox WHERE message_id = ? AND state <> 'cancelled'",
+        (message_id,),
+    )
+    return [row[0] for row in rows.fetchall()]
+
+
+def read_whether_encrypted(db: Connection, message_ids: Sequence[str]) -> bool:
+    """Whether one of these Message-IDs is of a mail that was encrypted to somebody."""
+    found = db.execute(
+        "SELECT 1 FROM outbox o JOIN outbox_recipient r USING (outbox_id)"
+        " WHERE r.how = 'encrypted' AND o.message_id IN (SELECT value FROM json_each(?)) LIMIT 1",
+        (json.dumps(list(message_ids)),),
+    )
+    return found.fetchone() is not None
 
 
 def read_entries(db: Connection, outbox_id: str | None = None) -> list[OutboxEntry]:

@@ -47,28 +47,18 @@ _NAMES = frozenset(
         "x-account-key",
         "x-uidl",
         "x-imapbase",
-        "x-evolution-identity",
-        "x-evolution-fcc",
-        "x-evolution-transport",
-        "x-evolution-source",
-        "x-kmail-identity",
-        "x-kmail-transport",
-        "x-kmail-fcc",
-        "x-claws-account-id",
         "x-uniform-type-identifier",
         "x-universally-unique-identifier",
-        "x-apple-base-url",
-        "x-apple-mail-signature",
-        "x-apple-auto-saved",
-        "x-apple-mail-remote-attachments",
         "x-has-attach",
         "thread-index",  # holds the time at which the conversation began (MS-OXOMSG 2.2.1.3)
         "msip_labels",
     }
 )
 # Whole families: Thunderbird's and Enigmail's state, Outlook's and Exchange's.
-_PREFIXES = ("x-mozilla-", "x-enigmail-", "x-ms-", "x-exchange-", "x-kmail-", "x-evolution-")
-_PREFIXES += ("x-claws-", "x-sylpheed-", "x-k9mail-", "x-balsa-", "x-geary-", "x-apple-")
+_PREFIXES = (
+    *("x-mozilla-", "x-enigmail-", "x-ms-", "x-exchange-", "x-kmail-", "x-evolution-"),
+    *("x-claws-", "x-sylpheed-", "x-k9mail-", "x-balsa-", "x-geary-", "x-apple-"),
+)
 
 
 def is_telltale(name: str) -> bool:
