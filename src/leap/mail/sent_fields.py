@@ -44,9 +44,8 @@ def sent_fields(results: Iterable[RecipientResult]) -> bytes:
             continue
         code = f"; code={one.code:03}" if 0 < one.code < 1000 else ""
         address = _CONTROL.sub(" ", one.address)
-        lines.append(
-            f"{SENT_FIELD}: state={one.state}; how={one.how or 'none'}{code}; to={address}\r\n"
-        )
+        how = "none" if one.state == "cancelled" else one.how or "none"
+        lines.append(f"{SENT_FIELD}: state={one.state}; how={how}{code}; to={address}\r\n")
     return "".join(lines).encode("utf-8", "replace")
 
 

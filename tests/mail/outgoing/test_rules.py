@@ -1,4 +1,4 @@
-"""The rules of sending are one document of the account, and a document that cannot be read forbids rather than allows."""
+"""The rules of sending are one document of the account; one that cannot be read forbids rather than allows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ async def test_fields_of_a_newer_version_are_kept(alice: Person) -> None:
     assert await rules.load() == SendingRules(sign=True)
     await rules.save(SendingRules())
     document = await alice.store.get_doc("mail-sending")
-    assert document is not None and document.content is not None
+    assert document is not None
+    assert document.content is not None
     assert document.content["newer"] == 1
 
 

@@ -33,6 +33,8 @@ _ELSEWHERE = {
     "search": ("leap.bitmask.cli.mail_reading", "search"),
     "queue": ("leap.bitmask.cli.mail_queue", "queue"),
     "show": ("leap.bitmask.cli.mail_reading", "show"),
+    "sending": ("leap.bitmask.cli.mail_sending", "sending"),
+    "addresses": ("leap.bitmask.cli.mail_sending", "addresses"),
 }
 
 

@@ -130,6 +130,8 @@ def show(
         for name, text in result["fields"].items():
             click.echo(f"{name}: {plain(text)}")
         click.echo(f"Security: {_security(result['security'])}")
+        for one in result["sent_to"]:
+            click.echo(f"Sent: {plain(_sent(one))}")
         click.echo()
         click.echo(plain(result["text"], keep="\n\t").rstrip())
         files = [one for one in result["parts"] if one["name"] is not None]
@@ -157,3 +159,16 @@ def _security(security: dict[str, Any]) -> str:
         for one in security["signatures"]
     ]
     return "; ".join([said, *signatures])
+
+
+def _sent(one: dict[str, Any]) -> str:
+    """How a mail in Sent went to one recipient."""
+    how = {
+        "encrypted": "encrypted",
+        "signed": "readable, signed",
+        "clear": "readable",
+        "as-is": "encrypted by the mail program",
+    }.get(one["how"], "")
+    state = {"sent": "handed on", "failed": "not delivered", "cancelled": "called back"}
+    said = ", ".join(part for part in (state.get(one["state"], one["state"]), how) if part)
+    return f"{one['address']}: {said}" + (f" ({one['code']})" if one["state"] == "failed" else "")

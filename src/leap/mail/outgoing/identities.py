@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from leap.mail.outgoing.addresses import normal, without_tag
 
 T = TypeVar("T")
-_ALIASES = "mail.aliases"  # a setting of this device
+_ALIASES = "mail.aliases"  # a setting of this device: addresses with a space between them
 
 
 class _Transaction(Protocol):
@@ -35,18 +35,18 @@ class Identities:
 
     async def load(self) -> list[str]:
         """In the form in which addresses are compared, the account's own first."""
-        found = await self._store.setting(_ALIASES)
-        aliases = [one for one in found or () if isinstance(one, str)]
-        return list(dict.fromkeys([self.address, *map(normal, aliases)]))
+        kept: str = await self._store.setting(_ALIASES) or ""
+        return [self.address, *kept.split()]
 
     async def keep_aliases(self, aliases: Iterable[str]) -> bool:
         """Keeps what the provider said; whether that is new."""
-        known = sorted(set(map(normal, aliases)) - {self.address})
+        known = sorted({normal(one) for one in aliases if not set(one) & set(" \t\r\n")})
+        known = [one for one in known if one != self.address]
         if known == (await self.load())[1:]:
             return False
 
         def job(tx: _Transaction) -> None:
-            tx.set_setting(_ALIASES, known)
+            tx.set_setting(_ALIASES, " ".join(known))
 
         await self._store.transact(job)
         return True
