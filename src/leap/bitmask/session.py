@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from leap.bitmask.alias_care import AliasCare
 from leap.bitmask.app_password import app_password, matches, new_seed
 from leap.bitmask.home import Lock
 from leap.bitmask.key_care import KeyCare
@@ -93,6 +94,7 @@ class AccountSession:
         self.incoming = IncomingMail(
             self.account, store, self.keys, client, self.engine, may_claim=self._settled
         )
+        self.alias_care = AliasCare(client.aliases, self.outgoing.identities.keep_aliases)
         self.key_care = KeyCare(self.keys, self._settled, self.engine.sync_log)
         self._seed = b""
         self._tasks: list[asyncio.Task[None]] = []
@@ -124,6 +126,7 @@ class AccountSession:
             ("sending", self.sender.run),
             ("receiving", self.incoming.run),
             ("keys", self.key_care.run),
+            ("addresses", self.alias_care.run),
             ("refreshing keys", self.refresh.run),
             ("settling changes", self._settle_changes),
         ):
@@ -160,6 +163,7 @@ class AccountSession:
             logger.info("sync of %s: %s", self.address, error)
         else:
             self.rejected = False
+            await self.alias_care.look()
 
     async def sync_status(self) -> SyncStatus:
         status = await self.engine.refresh_status()
@@ -328,6 +332,7 @@ class AccountSession:
         online = status.online and not status.provisional
         if online and not self._was_online:
             self.key_care.wake()
+            self.alias_care.wake()
             self.incoming.wake()
             self._tasks.append(asyncio.create_task(self.sender.came_online()))
         self._was_online = online

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from leap.provider.alias_commands import alias
+
 _DOMAIN = re.compile(
     r"^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$"
 )
@@ -134,6 +136,9 @@ def compact(data: Path, as_json: bool) -> None:
     else:
         given = max(0, freed.before - freed.after)
         click.echo(f"{given} bytes were given back; {freed.after} are in use.")
+
+
+main.add_command(alias)
 
 
 def _domain(text: str, option: str) -> str:
