@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from leap.keymanager.openpgp import Certificate, generate
+from leap.keymanager.openpgp.editing import add_user_id
+from leap.keymanager.wkd_names import wkd_hash
 from leap.mail.smtp import Envelope, Session
 from leap.provider.aliases import MOST, Alias, NotAnAlias, add_alias
 from leap.provider.cli import main
-from leap.provider.errors import AddressTaken
+from leap.provider.errors import AddressTaken, BadRequest, NotFound
 from leap.provider.folder import STATE_FILE
 from leap.provider.mx.handler import MxHandler
 from leap.provider.provider import Provider
@@ -161,3 +165,35 @@ async def test_the_operator_gives_lists_and_takes_them_while_the_provider_runs(
     )
     assert other.exit_code == 1
     assert "is not the folder of a provider" in other.output
+
+
+async def test_the_key_of_an_alias_is_found_and_nobody_hears_of_the_other_address(
+    https: Served,
+) -> None:
+    provider = https.provider
+    number = await account(provider, "alice")
+    await provider.aliases.add(DOMAIN, SALES, ALICE)
+    key = add_user_id(generate(ALICE), f"Sales <{SALES}>", now=time.time() + 1)
+    await provider.directory.put(number, ALICE, key.certificate.binary)
+    for address in (ALICE, SALES):
+        found = Certificate.from_bytes((await provider.directory.find(address)).certificate)
+        assert found.fingerprint == key.fingerprint
+        assert found.addresses == (address,)
+        assert found.can_encrypt(time.time() + 2)
+        hashed = wkd_hash(address.partition("@")[0])
+        assert await provider.directory.find_by_wkd_hash(hashed) == found.binary
+    await provider.aliases.remove(SALES)
+    with pytest.raises(NotFound):
+        await provider.directory.find(SALES)
+    with pytest.raises(NotFound):
+        await provider.directory.find_by_wkd_hash(wkd_hash("sales"))
+    with pytest.raises(BadRequest, match="another address"):
+        await provider.directory.put(number, ALICE, key.certificate.binary)
+
+
+async def test_a_key_without_the_alias_is_not_given_out_for_it(provider: Provider) -> None:
+    number = await account(provider, "alice")
+    await provider.aliases.add(DOMAIN, SALES, ALICE)
+    await provider.directory.put(number, ALICE, generate(ALICE).certificate.binary)
+    with pytest.raises(NotFound):
+        await provider.directory.find(SALES)

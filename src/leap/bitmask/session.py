@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class AccountSession:
         self.incoming = IncomingMail(
             self.account, store, self.keys, client, self.engine, may_claim=self._settled
         )
-        self.alias_care = AliasCare(client.aliases, self.outgoing.identities.keep_aliases)
+        self.alias_care = AliasCare(client.aliases, self._keep_aliases)
         self.key_care = KeyCare(self.keys, self._settled, self.engine.sync_log)
         self._seed = b""
         self._tasks: list[asyncio.Task[None]] = []
@@ -114,6 +114,7 @@ class AccountSession:
         """Begins all work; returns at once."""
         await self._load_app_password()
         await self.key_sources.load()
+        await self._name_aliases()
         self.account.attach_sync(self)
         await self.engine.refresh_status()
         self._unsubscribe = [
@@ -314,6 +315,17 @@ class AccountSession:
         return len(await self.incoming.quarantined())
 
     # -- in the background --------------------------------------------------------------------
+
+    async def _keep_aliases(self, aliases: Iterable[str]) -> bool:
+        new = await self.outgoing.identities.keep_aliases(aliases)
+        if new:
+            await self._name_aliases()
+            self.key_care.wake()
+        return new
+
+    async def _name_aliases(self) -> None:
+        """The own key is to be found under them too."""
+        self.keys.publishing.aliases = tuple((await self.outgoing.identities.load())[1:])
 
     def _settled(self) -> bool:
         """A device that has not finished its first pull shows, but neither claims the inbox nor sends."""
