@@ -1,4 +1,4 @@
-"""What came encrypted does not get out by an answer (EFAIL): nothing mixed is quoted, nothing quoted leaves readable."""
+"""What came encrypted stays so in answers (EFAIL): nothing mixed is quoted, and nothing quoted leaves readable."""
 
 from __future__ import annotations
 
