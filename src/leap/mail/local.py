@@ -274,9 +274,11 @@ class LocalAccount(
         mailbox: MailboxId = INBOX,
         flags: Sequence[str] = (),
         also: Callable[[Transaction], None] | None = None,
+        durable: bool = True,
     ) -> bool:
         """Stores incoming mail durably under an id the caller computed; False if it was there before, or was
-        and has been deleted. `also` runs in the same transaction when the mail is stored.
+        and has been deleted. Not `durable`: a crash may undo it. `also` runs in the same transaction when the mail is
+        stored.
 
         Raises TooLarge, StorageFull; then nothing was stored.
         """
@@ -298,7 +300,7 @@ class LocalAccount(
                 also(tx)
             return True
 
-        return await self._edit(job, durable=True)
+        return await self._edit(job, durable=durable)
 
     async def deliver_all(
         self, arrived: Sequence[Arrived], also: Callable[[Transaction], None]

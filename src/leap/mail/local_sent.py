@@ -85,6 +85,25 @@ class LocalSent:
                     continue
         return await self._replace(mailbox_id, uid, message, into, nothing)
 
+    async def find_named(
+        self, mailbox_id: MailboxId, message_id: str, newest: int
+    ) -> list[tuple[Uid, RowId]]:
+        """Which of the newest so many messages of a mailbox have this Message-ID, in their order."""
+        end = (
+            f'"{message_id}")'.encode()
+        )  # RFC 9051 7.5.2: the Message-ID is the last of an envelope
+
+        def job(connection: Connection) -> list[tuple[Uid, RowId]]:
+            rows = connection.execute(
+                "SELECT i.uid, i.row_id FROM mail_index i JOIN mail_metadata m ON m.header_id = i.header_id"
+                " WHERE i.mailbox_id = ?1 AND i.uid > (SELECT coalesce(max(uid), 0) FROM mail_index"
+                " WHERE mailbox_id = ?1) - ?2 AND substr(m.envelope, -?3) = ?4 ORDER BY i.uid",
+                (mailbox_id, newest, len(end), end),
+            )
+            return [(Uid(uid), RowId(row_id)) for uid, row_id in rows.fetchall()]
+
+        return await self._read(job)
+
     async def _joined(self, mailbox_id: MailboxId, message: NewMessage) -> tuple[NewMessage, Drop]:
         """The message with the fields of the outbox's copy of it, and what takes that copy away."""
         candidates = await self._candidates(mailbox_id, message.raw)

@@ -75,6 +75,9 @@ class SentMailbox(Mailboxes, Protocol):
         target: MailboxId | None = None,
     ) -> Appended: ...
     async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid]) -> object: ...
+    async def find_named(
+        self, mailbox_id: MailboxId, message_id: str, newest: int
+    ) -> list[tuple[Uid, RowId]]: ...
     async def deliver(
         self,
         served: bytes,
@@ -86,6 +89,7 @@ class SentMailbox(Mailboxes, Protocol):
         zone: int = 0,
         mailbox: MailboxId,
         flags: Sequence[str] = (),
+        durable: bool = True,
     ) -> bool: ...
 
 
@@ -126,31 +130,34 @@ async def keep_sent_copy(account: SentMailbox, left: Left) -> None:
         internal_date=left.ended,
         mailbox=sent,
         flags=("\\Seen", SUBMITTED),
+        durable=False,  # what ends the mail in the outbox comes after it, and a crash before that does it again
     )
     if await _mark(account, sent, left):  # one came meanwhile
-        ours = [
-            row.uid
-            for row in await _copies(account, sent, left.message_id)
-            if row.row_id == left.row_id
-        ]
+        found = await account.find_named(sent, left.message_id, LOOKED_AT)
+        ours = [uid for uid, row_id in found if row_id == left.row_id]
         await account.store_flags(sent, ours, "add", ["\\Deleted"])
         await account.expunge(sent, ours)
 
 
 async def _mark(account: SentMailbox, sent: MailboxId, left: Left) -> bool:
     """Puts the fields in front of the newest copy that is not the outbox's own; whether there is one."""
-    for row in reversed(await _copies(account, sent, left.message_id)):
-        if row.row_id == left.row_id:
+    found = await account.find_named(sent, left.message_id, LOOKED_AT) if left.message_id else []
+    for uid, row_id in reversed(found):
+        if row_id == left.row_id:
             continue
         try:
-            raw = await account.read(row.row_id)
+            raw = await account.read(row_id)
             marked = joined_sent_fields(raw, left.fields)
             if marked != raw:
+                rows = await account.rows(sent, first=uid, last=uid)
+                if not rows:
+                    continue
+                [row] = rows
                 flags = tuple(flag for flag in row.flags if flag != "\\Recent")
                 message = NewMessage(
                     raw=marked, flags=flags, internal_date=row.internal_date, zone=row.zone
                 )
-                await account.replace(sent, row.uid, message)
+                await account.replace(sent, uid, message)
         except NoSuchMessage:
             continue  # deleted meanwhile, or changed by another program
         except ContentUnavailable:
