@@ -19,7 +19,7 @@ from leap.mail.contract import (
     NoSuchMessage,
     NotPermitted,
 )
-from leap.mail.outbox_contract import OutboxEntry
+from leap.mail.outbox_contract import OutboxEntry, SendingRules
 from tests.conformance.account_making import PATIENCE, PLAIN, close_stream
 
 SENT, DRAFTS = MailboxId("sent"), MailboxId("drafts")
@@ -147,6 +147,21 @@ class OutboxSuite:
             with pytest.raises(NotPermitted, match="3600"):
                 await backend.set_send_delay(seconds)
         assert await backend.send_delay() == 30
+
+    async def test_rules_of_sending_hold_until_they_are_changed(
+        self, backend: AccountBackend
+    ) -> None:
+        assert await backend.sending_rules() == SendingRules()
+        rules = SendingRules(encrypt="require", sign=True, mixed="split", subject_tags=True)
+        await backend.set_sending_rules(rules)
+        assert await backend.sending_rules() == rules
+        for wrong in ({"encrypt": "sometimes"}, {"mixed": ""}, {"replies": "quote"}, {"sign": 2}):
+            with pytest.raises(NotPermitted, match="no such rule"):
+                await backend.set_sending_rules(SendingRules(**wrong))  # type: ignore[arg-type]
+        assert await backend.sending_rules() == rules
+
+    async def test_its_own_address_is_the_first_it_sends_as(self, backend: AccountBackend) -> None:
+        assert await backend.addresses() == [backend.address]
 
     async def test_the_feed_tells_of_each_entry(self, backend: AccountBackend) -> None:
         stream = backend.changes()

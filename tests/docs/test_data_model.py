@@ -9,7 +9,9 @@ import sqlite3
 from leap.mail.contract import MailboxInfo
 from leap.mail.incoming import consumed, quarantine
 from leap.mail.model import MAIL_ROWS, HeaderRecord, PartRecord, mailbox_content
+from leap.mail.outbox_contract import SendingRules
 from leap.mail.outgoing.outbox_tables import create_tables
+from leap.mail.outgoing.rules import SENDING_TYPE
 from tests.conftest import ROOT
 
 _TABLE = re.compile(r"CREATE (?:VIRTUAL )?TABLE IF NOT EXISTS (mail_\w+)")
@@ -67,6 +69,10 @@ def test_the_outbox() -> None:
         assert f"**{table}**" in text, table
         for row in database.execute(f"PRAGMA table_info({table})"):
             assert row[1] in named("outbox.md"), f"{table}.{row[1]}"
+
+
+def test_the_rules_of_sending() -> None:
+    assert {*SendingRules.__struct_fields__, SENDING_TYPE} <= named("outbox.md")
 
 
 def test_derived_tables() -> None:

@@ -26,6 +26,7 @@ from leap.mail import (
     MessagePart,
     NewMessage,
     Outbox,
+    SendingRules,
 )
 from leap.mail.contract import INBOX, AccountBackend, MailboxId, ModSeq, Uid
 from leap.mail.local import LocalAccount, open_mail_store
@@ -216,6 +217,11 @@ CASES: dict[str, Case] = {
     "AccountBackend.retry": lambda w: w.backend.retry(),
     "AccountBackend.send_delay": lambda w: w.backend.send_delay(),
     "AccountBackend.set_send_delay": lambda w: w.backend.set_send_delay(0),
+    "AccountBackend.sending_rules": lambda w: w.backend.sending_rules(),
+    "AccountBackend.set_sending_rules": lambda w: w.backend.set_sending_rules(
+        SendingRules(mixed="split")
+    ),
+    "AccountBackend.addresses": lambda w: w.backend.addresses(),
     "AccountBackend.thread_ids": lambda w: w.backend.thread_ids([w.message.row_id]),
     "AccountBackend.threads": lambda w: w.backend.threads(),
     "AccountBackend.thread_rows": lambda w: _thread_rows(w),
@@ -255,6 +261,10 @@ CASES: dict[str, Case] = {
     "Outbox.retry": lambda w: w.alice.outbox.retry(),
     "Outbox.delay": lambda w: w.alice.outbox.delay(),
     "Outbox.set_delay": lambda w: w.alice.outbox.set_delay(0),
+    "Outbox.rules": lambda w: w.alice.outbox.rules(),
+    "Outbox.set_rules": lambda w: w.alice.outbox.set_rules(SendingRules(sign=True)),
+    "Outbox.addresses": lambda w: w.alice.outbox.addresses(),
+    "Message.sent_to": lambda w: w.message.sent_to(),
     "Account.sync": lambda w: w.alice.sync(),
     "Account.sync_status": lambda w: w.alice.sync_status(),
     "Account.close": lambda w: closed(w.alice),

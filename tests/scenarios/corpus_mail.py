@@ -15,6 +15,7 @@ from email import message_from_bytes
 from pathlib import Path
 
 from leap.mail.outgoing.names import DROPPED_ON_SUBMISSION, OUR_FIELDS, TRACE_FIELDS
+from leap.mail.outgoing.telltale import is_telltale
 
 MAX_LINE = 998  # octets without CRLF, RFC 5322 2.1.1
 _FIELD = re.compile(rb"[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
@@ -114,7 +115,8 @@ def select(corpus: Path, count: int, sender: str, seed: str) -> Selection:
 def difference(sent: bytes, served: bytes) -> str | None:
     """None if `served` is `sent`, in order and to the octet, but for fields listed by name.
 
-    Those are: fields which we or the transport add, and fields which are dropped on submission.
+    Those are: fields which we or the transport add, and fields which are dropped on submission; of mail which its
+    program signed or encrypted the tell-tale ones may be there, as they were.
     """
     added = {name.lower().encode() for name in (*OUR_FIELDS, *TRACE_FIELDS)}
     dropped = {name.lower().encode() for name in DROPPED_ON_SUBMISSION}
@@ -122,12 +124,14 @@ def difference(sent: bytes, served: bytes) -> str | None:
     served_header, served_rest = split(served)
     if sent_rest != served_rest:
         return f"body: {len(sent_rest)} octets sent, {len(served_rest)} served"
-    expected = [line for line in header_lines(sent_header) if field_name(line) not in dropped]
+    lines = [line for line in header_lines(sent_header) if field_name(line) not in dropped]
+    telltale = [line for line in lines if is_telltale(field_name(line).decode("latin-1"))]
+    expected = [line for line in lines if line not in telltale]
     position = 0
     for line in header_lines(served_header):
         if position < len(expected) and line == expected[position]:
             position += 1
-        elif field_name(line) not in added:
+        elif field_name(line) not in added and line not in telltale:
             return f"header field added or out of place: {line[:200]!r}"
     if position < len(expected):
         return f"header field lost or changed: {expected[position][:200]!r}"

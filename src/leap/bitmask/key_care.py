@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from leap.bitmask.sentences import sentence
 from leap.keymanager.errors import KeyManagerError
@@ -78,6 +78,9 @@ class KeyCare:
             await self._keys.own.ensure()
             if await self._keys.own_changes.is_due() and await self._has_synced():
                 await self._keys.own_changes.extend_if_due()
+            aliases = self._keys.publishing.aliases
+            if aliases and await self._lacks(aliases) and await self._has_synced():
+                await self._keys.own_changes.name_aliases(aliases)
         except (
             KeyManagerError
         ) as error:  # for a person: the key that is there is published all the same
@@ -89,6 +92,11 @@ class KeyCare:
         else:
             self.problem = ""
         return await self.publish()
+
+    async def _lacks(self, aliases: Sequence[str]) -> bool:
+        """Whether the key in use has no user id of one of these."""
+        known = (await self._keys.own.certificate()).addresses
+        return any(one not in known for one in aliases)
 
     async def _has_synced(self) -> bool:
         try:

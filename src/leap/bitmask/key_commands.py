@@ -188,7 +188,16 @@ class KeyCommands:
             if policy not in ("prefer", "require", "never", "default"):
                 raise CommandRefused("bad-request", f"There is no policy {policy!r}.")
             contact = await keys.contacts.set_policy(of, "" if policy == "default" else policy)
-        return {"address": of, "policy": contact.policy or "default"}
+        sign = text_or_none(arguments, "sign")
+        if sign is not None:
+            if sign not in ("on", "off", "default"):
+                raise CommandRefused("bad-request", f"Mail is signed or not, not {sign!r}.")
+            contact = await keys.contacts.set_signing(of, "" if sign == "default" else sign)
+        return {
+            "address": of,
+            "policy": contact.policy or "default",
+            "sign": contact.sign or "default",
+        }
 
     async def keys_block(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Without a `fingerprint` the key that stands is meant."""

@@ -105,6 +105,7 @@ async def show_mail(home: Home, address: str, beginning: str) -> dict[str, Any]:
             "fields": _fields(view),
             "flags": list(message.flags),
             "security": msgspec.to_builtins(await message.security()),
+            "sent_to": [one._asdict() for one in await message.sent_to()],
             "text": view.body_text,
             "parts": parts,
         }

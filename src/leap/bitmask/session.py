@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from leap.bitmask.alias_care import AliasCare
 from leap.bitmask.app_password import app_password, matches, new_seed
 from leap.bitmask.home import Lock
 from leap.bitmask.key_care import KeyCare
@@ -93,6 +94,7 @@ class AccountSession:
         self.incoming = IncomingMail(
             self.account, store, self.keys, client, self.engine, may_claim=self._settled
         )
+        self.alias_care = AliasCare(client.aliases, self._keep_aliases)
         self.key_care = KeyCare(self.keys, self._settled, self.engine.sync_log)
         self._seed = b""
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,6 +114,7 @@ class AccountSession:
         """Begins all work; returns at once."""
         await self._load_app_password()
         await self.key_sources.load()
+        await self._name_aliases()
         self.account.attach_sync(self)
         await self.engine.refresh_status()
         self._unsubscribe = [
@@ -124,6 +127,7 @@ class AccountSession:
             ("sending", self.sender.run),
             ("receiving", self.incoming.run),
             ("keys", self.key_care.run),
+            ("addresses", self.alias_care.run),
             ("refreshing keys", self.refresh.run),
             ("settling changes", self._settle_changes),
         ):
@@ -160,6 +164,7 @@ class AccountSession:
             logger.info("sync of %s: %s", self.address, error)
         else:
             self.rejected = False
+            await self.alias_care.look()
 
     async def sync_status(self) -> SyncStatus:
         status = await self.engine.refresh_status()
@@ -311,6 +316,17 @@ class AccountSession:
 
     # -- in the background --------------------------------------------------------------------
 
+    async def _keep_aliases(self, aliases: Iterable[str]) -> bool:
+        new = await self.outgoing.identities.keep_aliases(aliases)
+        if new:
+            await self._name_aliases()
+            self.key_care.wake()
+        return new
+
+    async def _name_aliases(self) -> None:
+        """The own key is to be found under them too."""
+        self.keys.publishing.aliases = tuple((await self.outgoing.identities.load())[1:])
+
     def _settled(self) -> bool:
         """A device that has not finished its first pull shows, but neither claims the inbox nor sends."""
         return not self.engine.status.provisional
@@ -328,6 +344,7 @@ class AccountSession:
         online = status.online and not status.provisional
         if online and not self._was_online:
             self.key_care.wake()
+            self.alias_care.wake()
             self.incoming.wake()
             self._tasks.append(asyncio.create_task(self.sender.came_online()))
         self._was_online = online

@@ -5,7 +5,7 @@ Invariant: a decision is never changed by what sources say; only by the person, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from leap.keymanager.documents import (
 )
 
 POLICIES = ("prefer", "require", "never")
+SIGNING = ("on", "off")
 
 
 class Contacts:
@@ -47,10 +48,18 @@ class Contacts:
 
     async def policies(self, addresses: Iterable[str]) -> dict[str, str]:
         """What was decided about encrypting to each of these ("prefer", "require", "never"); others are left out."""
+        found = await self._several(addresses)
+        return {one.address: one.policy for one in found if one.policy in POLICIES}
+
+    async def signing(self, addresses: Iterable[str]) -> dict[str, str]:
+        """What was decided about signing readable mail to each of these ("on", "off"); others are left out."""
+        found = await self._several(addresses)
+        return {one.address: one.sign for one in found if one.sign in SIGNING}
+
+    async def _several(self, addresses: Iterable[str]) -> Sequence[Contact]:
         ids = [self.document_id(address) for address in set(addresses)]
         documents = await self._store.get_docs(ids, False)
-        found = [value_of(d.content, Contact) for d in documents if d.content is not None]
-        return {one.address: one.policy for one in found if one.policy in POLICIES}
+        return [value_of(d.content, Contact) for d in documents if d.content is not None]
 
     def read(self, tx: DocumentTransaction, address: str) -> Contact:
         """The same as `find`, within a transaction."""
@@ -73,6 +82,16 @@ class Contacts:
 
         def job(tx: DocumentTransaction) -> Contact:
             return self.edit(tx, address, lambda c: msgspec.structs.replace(c, policy=policy))
+
+        return await self._store.transact(job, durable=True)
+
+    async def set_signing(self, address: str, sign: str) -> Contact:
+        """Sets "on" or "off" for readable mail to an address; "" goes back to the account's."""
+        if sign and sign not in SIGNING:
+            raise ValueError(f"mail is signed or not, not {sign!r}")
+
+        def job(tx: DocumentTransaction) -> Contact:
+            return self.edit(tx, address, lambda c: msgspec.structs.replace(c, sign=sign))
 
         return await self._store.transact(job, durable=True)
 

@@ -142,10 +142,14 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
-    """What the person decided about an address. `policy`: "prefer", "require", "never", or "" for the account's."""
+    """What the person decided about an address. `policy`: "prefer", "require", "never", or "" for the account's.
+
+    `sign`: whether readable mail to it is signed: "on", "off", or "" for the account's.
+    """
 
     address: str
     policy: str = ""
+    sign: str = ""
     blocked: tuple[Block, ...] = ()
     type: Literal["openpgp-contact"] = CONTACT
 

@@ -213,7 +213,8 @@ def part_words(part: KeyPart) -> str:
 
 def policy_words(contact: Contact) -> str:
     """The policy for mail to somebody, as a sentence."""
-    return _POLICIES.get(contact.policy, _POLICIES["prefer"] + " (nothing else was set)") + "."
+    default = "Mail to it is encrypted as `bitmask mail sending` says (nothing else was set)"
+    return _POLICIES.get(contact.policy, default) + "."
 
 
 def reasons_of(bound: Bound) -> list[str]:

@@ -161,6 +161,10 @@ class KeyManager:
         """See `Contacts.policies`."""
         return await self.contacts.policies(canonical(address) for address in addresses)
 
+    async def signing(self, addresses: Iterable[str]) -> dict[str, str]:
+        """See `Contacts.signing`."""
+        return await self.contacts.signing(canonical(address) for address in addresses)
+
     # --- for people -------------------------------------------------------------------------
 
     async def list_keys(self) -> list[KeyInfo]:

@@ -24,6 +24,7 @@ from leap.keymanager.openpgp.component import address_of
 from leap.keymanager.openpgp.editing import (
     RevocationReason,
     add_encryption_subkey,
+    add_user_id,
     apply_revocation,
     certify,
     extend,
@@ -70,6 +71,21 @@ class OwnKeyChanges:
         if longer is key:
             return False
         await self._own.add(longer, source="extended here")
+        return True
+
+    async def name_aliases(self, aliases: Sequence[str]) -> bool:
+        """Gives the key in use a user id of each further address of the account; True if it lacked one.
+
+        A user id that is there stays when the address is the account's no more: it is not published then. Raises
+        NoOwnKey, KeyRefused.
+        """
+        key = await self._own.key()
+        known = key.certificate.addresses
+        missing = [one for one in aliases if one not in known]
+        if not missing or key.certificate.revoked:
+            return False
+        change = partial(_with_names, key, missing, self._own.address, self._own.now())
+        await self._own.add(await self._changed(key, change), source="named here")
         return True
 
     async def rotate_subkey(self, *, post_quantum: bool = False) -> SecretKey:
@@ -209,6 +225,13 @@ def _stranger(old: SecretKey, kind: KeyKind, address: str, at: float) -> SecretK
         version=kind.version,
         post_quantum=kind.post_quantum,
     )
+
+
+def _with_names(key: SecretKey, addresses: Sequence[str], own: str, at: float) -> SecretKey:
+    name = _name_on(key.certificate, own)
+    for address in addresses:
+        key = add_user_id(key, f"{name} <{address}>" if name else address, now=at)
+    return key
 
 
 def _name_on(certificate: Certificate, address: str) -> str:

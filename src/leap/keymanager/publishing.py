@@ -23,6 +23,7 @@ from leap.keymanager.documents import (
     value_of,
 )
 from leap.keymanager.openpgp import Certificate
+from leap.keymanager.openpgp.component import address_in
 from leap.keymanager.openpgp.packets import Tag
 from leap.keymanager.openpgp.parts import with_signatures
 from leap.keymanager.openpgp.self_signatures import read_signatures_on
@@ -48,6 +49,9 @@ class Publishing:
         self._address = own.address
         self._directory = directory
         self._now = now
+        self.aliases: tuple[
+            str, ...
+        ] = ()  # further addresses which the directory knows to be the account's
 
     async def publish(
         self, *, synced: Callable[[], Awaitable[object]] | None = None, look: bool = False
@@ -71,20 +75,30 @@ class Publishing:
 
     async def _certificate(self) -> bytes:
         """The one in use, then former ones which were revoked: who has one of those must hear of it."""
+        return await self._form(self._address, self.aliases)
+
+    async def _form(self, address: str, aliases: Sequence[str] = ()) -> bytes:
+        """What is published under these addresses; of each key that has the first of them."""
         in_use = await self._own.certificate()
         others = [key.certificate for key in (await self._own.keys())[1:]]
         former = [c for c in others if c.revoked and self._address in c.addresses]
         return b"".join(
-            published_form(certificate, self._address, others).binary
+            published_form(certificate, address, others, aliases).binary
             for certificate in (in_use, *former[:MAX_FORMER])
+            if address in certificate.addresses
         )
 
     async def _give(self, certificate: bytes) -> str:
         """Answers the digest of what the directory has now."""
         if self._directory is None:
             raise ConnectionError("offline, there is no directory to publish to")
-        if await self._directory.find_certificate(self._address) != certificate:
-            await self._directory.put_certificate(certificate)
+        for address in (self._address, *self.aliases):
+            # The directory answers with the names of what is asked for only.
+            if (await self._directory.find_certificate(address) or b"") != await self._form(
+                address
+            ):
+                await self._directory.put_certificate(certificate)
+                break
         return _digest(certificate)
 
     async def is_current(self) -> bool:
@@ -127,13 +141,18 @@ class Publishing:
 
 
 def published_form(
-    certificate: Certificate, address: str, vouching: Sequence[Certificate]
+    certificate: Certificate,
+    address: str,
+    vouching: Sequence[Certificate],
+    aliases: Sequence[str] = (),
 ) -> Certificate:
-    """What goes out of a certificate: what its owner says of it now, with no name but that of the address.
+    """What goes out of a certificate: what its owner says of it now, with no names but the address and its aliases.
 
-    Of what others signed only the word of one's own other keys, by which programs take a new key for the old one's.
+    The directory gives it to whoever asks with the name that was asked for only. Of what others signed only the word
+    of one's own other keys, by which programs take a new key for the old one's.
     """
-    whole = certificate.of_address(address)
+    named = {"", address, *aliases}
+    whole = certificate.without_user_ids(lambda body: address_in(body) not in named)
     current = whole.current()
     words = {
         component.body: [

@@ -54,9 +54,10 @@ if TYPE_CHECKING:
     from leap.mail.found_messages import FoundMessages
     from leap.mail.message.new_message import File
     from leap.mail.messages import Message
-    from leap.mail.outbox_contract import RecipientResult
+    from leap.mail.outbox_contract import RecipientResult, SendingRules
     from leap.mail.parts import MessagePart
     from leap.mail.sending import Outbox, OutboxProgress, SyncProgress
+    from leap.mail.sent_fields import SentTo
     from leap.mail.threads.model import ThreadId, ThreadSummary
 
 _MODULES = {
@@ -70,8 +71,9 @@ _MODULES = {
     "messages": ("Message",),
     "parts": ("MessagePart",),
     "contacts.model": ("ContactUse",),
-    "outbox_contract": ("RecipientResult",),
+    "outbox_contract": ("RecipientResult", "SendingRules"),
     "sending": ("Outbox", "OutboxProgress", "SyncProgress"),
+    "sent_fields": ("SentTo",),
     "threads.model": ("ThreadId", "ThreadSummary"),
 }  # all others: `contract`
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
@@ -118,6 +120,8 @@ __all__ = [
     "RowId",
     "SearchResult",
     "SecurityStatus",
+    "SendingRules",
+    "SentTo",
     "SignatureVerdict",
     "StorageFull",
     "SyncDevice",

@@ -37,6 +37,7 @@ from leap.mail.deriving import Deriving
 from leap.mail.feed import ChangeFeed
 from leap.mail.flags import checked_flags, flags_text
 from leap.mail.local_reading import LocalReading
+from leap.mail.local_sent import LocalSent
 from leap.mail.mailboxes import Directory
 from leap.mail.model import (
     MAIL_ROWS,
@@ -46,6 +47,7 @@ from leap.mail.new_rows import Arrived as Arrived
 from leap.mail.new_rows import new_row_id, row_values, was_there
 from leap.mail.open_mailboxes import OpenMailboxes
 from leap.mail.outbox_access import OutboxAccess, Outgoing
+from leap.mail.outgoing.rules import SENDING_TYPE
 from leap.mail.projection import (
     DirectoryReader,
     MailboxChanged,
@@ -101,7 +103,12 @@ async def open_mail_store(
         key,
         rows=(MAIL_ROWS, *rows),
         projections=(MailIndex(now=now), *projections),
-        merges={MAILBOX_TYPE: "fields", ANNOTATIONS_TYPE: "fields", **KEY_MERGES},
+        merges={
+            MAILBOX_TYPE: "fields",
+            ANNOTATIONS_TYPE: "fields",
+            SENDING_TYPE: "fields",
+            **KEY_MERGES,
+        },
         promised={promised.KIND: promised.keep},
         schema=schema,
         now=now,
@@ -118,6 +125,7 @@ class LocalAccount(
     LocalSaveDates,
     LocalSpace,
     LocalAnnotations,
+    LocalSent,
 ):
     """One account on this machine (`leap.mail.contract.AccountBackend`)."""
 
@@ -209,7 +217,13 @@ class LocalAccount(
 
     # -- adding
 
-    async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
+    async def _append(
+        self,
+        mailbox_id: MailboxId,
+        messages: Sequence[NewMessage],
+        drop: Callable[[Transaction], None],
+    ) -> list[Appended]:
+        """See `AccountBackend.append`; `drop` runs in the same transaction."""
         flags = [flags_text(checked_flags(message.flags)) for message in messages]
         if not messages:
             await self._look(mailbox_id, lambda _: None)
@@ -239,6 +253,7 @@ class LocalAccount(
                     )
                 ],
             )
+            drop(tx)
 
         await self._edit(job)
         placed = (report.placed[row_id] for row_id in row_ids)
@@ -259,9 +274,11 @@ class LocalAccount(
         mailbox: MailboxId = INBOX,
         flags: Sequence[str] = (),
         also: Callable[[Transaction], None] | None = None,
+        durable: bool = True,
     ) -> bool:
         """Stores incoming mail durably under an id the caller computed; False if it was there before, or was
-        and has been deleted. `also` runs in the same transaction when the mail is stored.
+        and has been deleted. Not `durable`: a crash may undo it. `also` runs in the same transaction when the mail is
+        stored.
 
         Raises TooLarge, StorageFull; then nothing was stored.
         """
@@ -283,7 +300,7 @@ class LocalAccount(
                 also(tx)
             return True
 
-        return await self._edit(job, durable=True)
+        return await self._edit(job, durable=durable)
 
     async def deliver_all(
         self, arrived: Sequence[Arrived], also: Callable[[Transaction], None]

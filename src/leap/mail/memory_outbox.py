@@ -9,7 +9,7 @@ import msgspec
 
 from leap.mail.contract import NotPermitted, RowId, SecurityStatus, TooLarge
 from leap.mail.message.metadata import message_metadata
-from leap.mail.outbox_contract import OutboxEntry, RecipientResult
+from leap.mail.outbox_contract import OutboxEntry, RecipientResult, SendingRules
 from leap.mail.outgoing.field_lines import header_fields, values_of
 
 MAX_MESSAGE = 50 * 1024 * 1024  # as the real one
@@ -23,6 +23,7 @@ class MemoryOutbox:
         self._now = now
         self._entries: dict[str, OutboxEntry] = {}
         self._delay = 0
+        self._rules = SendingRules()
         self._followers: list[Callable[[str], None]] = []
 
     def on_progress(self, follower: Callable[[str], None]) -> Callable[[], None]:
@@ -98,6 +99,18 @@ class MemoryOutbox:
 
     async def set_delay(self, seconds: int) -> None:
         self._delay = seconds
+
+    async def sending_rules(self) -> SendingRules:
+        return self._rules
+
+    async def set_sending_rules(self, rules: SendingRules) -> None:
+        self._rules = rules
+
+    async def addresses(self) -> list[str]:
+        return [self._address]
+
+    async def sent_copies(self, message_id: str) -> list[RowId]:
+        return []
 
     def _keep(self, entry: OutboxEntry) -> None:
         self._entries[entry.outbox_id] = entry

@@ -28,6 +28,7 @@ from leap.mail.message import Part
 from leap.mail.moments import moment
 from leap.mail.outline import INLINE, Outline, read_outline
 from leap.mail.parts import CHUNK, MessagePart
+from leap.mail.sent_fields import SentTo, read_sent_fields
 from leap.mail.tags import keyword_of, tag_of, tags_of
 from leap.mail.threads.model import ThreadId
 
@@ -166,6 +167,10 @@ class Message:
         """The decoded value of the first header field of that name."""
         field = (await self._header_view()).field(name)
         return field.text if field else None
+
+    async def sent_to(self) -> list[SentTo]:
+        """How a mail in Sent went to each recipient; nothing for other messages, and while it waits."""
+        return read_sent_fields(await self.raw(0, (await self.metadata()).header_size))
 
     async def structure(self) -> PartTree:
         """Where its parts lie; no content is read for it."""

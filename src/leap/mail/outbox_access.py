@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from leap.mail.contract import AccountError, NoSuchMessage, NotPermitted
+import msgspec
+
+from leap.mail.contract import AccountError, NoSuchMessage, NotPermitted, RowId
 from leap.mail.message.compose import is_address
-from leap.mail.outbox_contract import OutboxEntry
+from leap.mail.outbox_contract import OutboxEntry, SendingRules
 from leap.mail.sent_copy import return_to_drafts
 
 logger = logging.getLogger(__name__)
@@ -17,6 +19,14 @@ LONGEST_DELAY = (
     3600  # seconds; whoever wants a mail to leave later than that says so for this one mail
 )
 LONGEST_WAIT = 366 * 24 * 3600  # seconds; a time further ahead is in the wrong unit
+
+
+def checked_rules(rules: SendingRules) -> SendingRules:
+    """The rules. Raises NotPermitted when one of them has a value that there is not."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(rules), SendingRules)
+    except msgspec.ValidationError as error:
+        raise NotPermitted(f"There is no such rule: {error}.") from error
 
 
 class Outgoing(Protocol):
@@ -34,6 +44,12 @@ class Outgoing(Protocol):
 
     async def delay(self) -> int: ...
     async def set_delay(self, seconds: int) -> None: ...
+    async def sending_rules(self) -> SendingRules: ...
+    async def set_sending_rules(self, rules: SendingRules) -> None: ...
+    async def addresses(self) -> list[str]: ...
+    async def sent_copies(self, message_id: str) -> list[RowId]:
+        """Under which ids it may have put a mail of this Message-ID (angle brackets included) into Sent."""
+
     def on_progress(self, follower: Callable[[str], None]) -> Callable[[], None]:
         """Calls `follower` on the loop with the id of each entry that changed; answers how to stop."""
 
@@ -96,3 +112,12 @@ class OutboxAccess:
         if not 0 <= seconds <= LONGEST_DELAY:
             raise NotPermitted(f"New mail can wait for 0 to {LONGEST_DELAY} seconds.")
         await self._sending().set_delay(seconds)
+
+    async def sending_rules(self) -> SendingRules:
+        return await self._sending().sending_rules()
+
+    async def set_sending_rules(self, rules: SendingRules) -> None:
+        await self._sending().set_sending_rules(checked_rules(rules))
+
+    async def addresses(self) -> list[str]:
+        return await self._sending().addresses()

@@ -18,12 +18,15 @@ import msgspec
 
 EntryState = Literal["queued", "sending", "sent", "failed", "cancelled"]
 ResultState = Literal["waiting", "sent", "failed", "cancelled"]
+Handling = Literal["", "encrypted", "signed", "clear", "as-is"]
 
 
 class RecipientResult(msgspec.Struct, frozen=True, kw_only=True):
     """Where one recipient stands: `code` and `words` are the last answer heard, 0 and "" before there is one.
 
     `in_hand`: the mail may have reached the provider for this recipient, so that it cannot be cancelled for them now.
+    `how` it goes to them: "encrypted", "signed" or "clear", "as-is" when the mail program encrypted it, "" while that
+    is not decided.
     """
 
     address: str
@@ -31,6 +34,27 @@ class RecipientResult(msgspec.Struct, frozen=True, kw_only=True):
     code: int = 0
     words: str = ""
     in_hand: bool = False
+    how: Handling = ""
+
+
+class SendingRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What the person decided about all mail they send; a contact, and a single mail, may say otherwise.
+
+    `encrypt`: "prefer" encrypts whenever all have a key, "require" sends nothing readable, "never" encrypts nothing.
+    `sign`: whether what leaves readable is signed; what is encrypted always is.
+    `mixed`: when some recipients have a key and some have none: "refuse", "clear" to all, or "split": encrypted to the
+    ones, readable to the others.
+    `replies`: whether a mail that answers encrypted mail may leave readable: "refuse", "allow".
+    `subject_tags`: whether [encrypt], [clear] and [split] in a subject speak for that mail, and are taken off.
+    `sent_copies`: whether a mail that left is put into Sent, unless the mail program did that.
+    """
+
+    encrypt: Literal["prefer", "require", "never"] = "prefer"
+    sign: bool = False
+    mixed: Literal["refuse", "clear", "split"] = "refuse"
+    replies: Literal["refuse", "allow"] = "refuse"
+    subject_tags: bool = False
+    sent_copies: bool = True
 
 
 class OutboxEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,3 +115,12 @@ class OutboxBackend(Protocol):
 
     async def set_send_delay(self, seconds: int) -> None:
         """Decides it for the mail that comes from now on. Raises NotPermitted for what is no such time."""
+
+    async def sending_rules(self) -> SendingRules:
+        """What the person decided about all mail they send, on whatever device."""
+
+    async def set_sending_rules(self, rules: SendingRules) -> None:
+        """Decides it for all devices, from the next mail on."""
+
+    async def addresses(self) -> list[str]:
+        """The addresses this account may send as, its own first, then the aliases its provider gave it."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from leap.mail.outbox_contract import OutboxEntry
+from leap.mail.outbox_access import checked_rules
+from leap.mail.outbox_contract import OutboxEntry, SendingRules
 from leap.mail.rpc_frames import INLINE_BODY
 
 
@@ -41,3 +42,14 @@ class RemoteOutbox:
 
     async def set_send_delay(self, seconds: int) -> None:
         await self._call("set_send_delay", seconds)
+
+    async def sending_rules(self) -> SendingRules:
+        rules: SendingRules = await self._call("sending_rules")
+        return rules
+
+    async def set_sending_rules(self, rules: SendingRules) -> None:
+        await self._call("set_sending_rules", checked_rules(rules))
+
+    async def addresses(self) -> list[str]:
+        found: list[str] = await self._call("addresses")
+        return found

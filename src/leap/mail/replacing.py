@@ -33,14 +33,15 @@ class Replacing:
         """Refuses before anything is sealed what cannot be."""
         await self._edit(lambda tx, directory: _find(tx, directory, mailbox_id, uid))
 
-    async def replace(
+    async def _replace(
         self,
         mailbox_id: MailboxId,
         uid: Uid,
         message: NewMessage,
-        target: MailboxId | None = None,
+        into: MailboxId,
+        drop: Callable[[Transaction], None],
     ) -> Appended:
-        into = mailbox_id if target is None else target
+        """See `AccountBackend.replace`; `drop` runs in the same transaction."""
         flags = flags_text(checked_flags(message.flags))
         await self._check_replaced(mailbox_id, uid)
         with account_errors():
@@ -57,6 +58,7 @@ class Replacing:
             values = row_values(row_id, fixed, into, flags, date, message.zone)
             tx.insert_row(MAIL_ROWS.name, row_id, values)
             tx.delete_rows(MAIL_ROWS.name, [old])
+            drop(tx)
 
         await self._edit(job, durable=True)
         placed = report.placed[row_id]

@@ -47,6 +47,7 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
+from leap.mail.outbox_contract import SendingRules
 from leap.mail.sorting.model import SortKey, ThreadAlgorithm, ThreadLine
 from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.soledad.wire import MAX_MESSAGE_BYTES
@@ -161,6 +162,9 @@ METHODS: dict[str, Method] = {
     "retry": Method(tuple[str | None], None),
     "send_delay": Method(tuple[()], int),
     "set_send_delay": Method(tuple[int], None),
+    "sending_rules": Method(tuple[()], SendingRules),
+    "set_sending_rules": Method(tuple[SendingRules], None),
+    "addresses": Method(tuple[()], list[str]),
     "thread_ids": Method(tuple[list[RowId]], list[ThreadId]),
     "save_dates": Method(tuple[MailboxId, list[Uid]], list[int | None]),
     "space": Method(tuple[()], AccountSpace),

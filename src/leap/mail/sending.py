@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Protocol, get_args
 
 from leap.mail.contract import AccountBackend, Change, NotPermitted, SyncStatus, Topic
-from leap.mail.outbox_contract import OutboxEntry
+from leap.mail.outbox_contract import OutboxEntry, SendingRules
 from leap.mail.outgoing.addresses import strict_addresses
 from leap.mail.outgoing.field_lines import header_fields, values_of
 
@@ -92,6 +92,18 @@ class Outbox:
     async def set_delay(self, seconds: int) -> None:
         """Decides it for the mail that comes from now on. Raises NotPermitted for less than 0 or over an hour."""
         await self._backend.set_send_delay(seconds)
+
+    async def rules(self) -> SendingRules:
+        """What the person decided about all mail they send, the same on all devices."""
+        return await self._backend.sending_rules()
+
+    async def set_rules(self, rules: SendingRules) -> None:
+        """Decides it, from the next mail on. Raises NotPermitted for a rule that there is not."""
+        await self._backend.set_sending_rules(rules)
+
+    async def addresses(self) -> list[str]:
+        """The addresses this account may send as, its own first, then the aliases its provider gave it."""
+        return await self._backend.addresses()
 
 
 class Sending:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from leap.mail.collection import MessageCollection
-from leap.mail.contract import AccountBackend, MailboxInfo
+from leap.mail.contract import AccountBackend, MailboxInfo, NotPermitted, SecurityStatus
 from leap.mail.draft import Draft, special_mailbox
 from leap.mail.envelope import Person
 from leap.mail.message import quoting
@@ -68,10 +68,12 @@ class Writing:
     ) -> Draft:
         """The beginning of a reply to a message: to whom, about what, with what its writer wrote as a quotation.
 
-        Once it is sent, the message is marked as answered. Raises NoSuchMessage, ContentUnavailable.
+        Of a message of which some parts came encrypted and others did not nothing is quoted. Once it is sent, the
+        message is marked as answered. Raises NoSuchMessage, ContentUnavailable.
         """
+        quote = not _is_of_several_layers(await message.security())
         view = (await message.outline(texts=True)).message
-        write = partial(quoting.reply, view, own=[self.backend.address], everyone=everyone)
+        write = partial(quoting.reply, view, own=await self._own(), everyone=everyone, quote=quote)
         begun = await asyncio.to_thread(write) if len(view.raw) > INLINE else write()
         draft = Draft(
             self.backend,
@@ -84,6 +86,13 @@ class Writing:
             references=begun.references,
         )
         return draft.answering(message, ANSWERED)
+
+    async def _own(self) -> list[str]:
+        """The addresses that are one's own in an answer."""
+        try:
+            return await self.backend.addresses()
+        except NotPermitted:  # an account that only reads
+            return [self.backend.address]
 
     async def forward(
         self, message: Message, *, as_attachment: bool = False, sender_name: str = ""
@@ -99,11 +108,12 @@ class Writing:
         else:
             view = (await message.outline(texts=True)).message
             long = len(view.raw) > INLINE
-            quoted = (
-                (await asyncio.to_thread(quoting.forwarded, view))
-                if long
-                else quoting.forwarded(view)
+            write = partial(
+                quoting.forwarded,
+                view,
+                quote=not _is_of_several_layers(await message.security()),
             )
+            quoted = (await asyncio.to_thread(write)) if long else write()
             text = f"\n\n{quoted}"
             files = [
                 File(part.attachment_name or "", part.content_type, await part.content())
@@ -118,3 +128,10 @@ class Writing:
             references=quoting.references(view),
         )
         return draft.answering(message, FORWARDED)
+
+
+def _is_of_several_layers(security: SecurityStatus) -> bool:
+    """Whether some parts of a message came encrypted and others did not."""
+    return security.encryption != "end-to-end" and any(
+        part.encryption == "end-to-end" for part in security.parts
+    )

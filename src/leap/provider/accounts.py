@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from leap.keymanager.wkd_names import wkd_hash
+from leap.provider.aliases import find_alias
 from leap.provider.contract import LocalAccount, normal_address
 from leap.provider.errors import (
     AddressTaken,
@@ -112,6 +113,8 @@ class Accounts:
                 if row[1] == signup_hash:
                     return int(row[0])
                 raise AddressTaken(f"{signup.address} is taken")
+            if find_alias(connection, signup.address) is not None:
+                raise AddressTaken(f"{signup.address} is taken")
             try:
                 cursor = connection.execute(
                     "INSERT INTO account (account_id, address, wkd_hash, created, signup_hash,"
@@ -140,8 +143,16 @@ class Accounts:
         return await self._db.write(job, durable=True)
 
     async def find(self, address: str) -> LocalAccount | None:
-        """Where mail for an address goes, or None when it is not one of ours."""
+        """Where mail for an address goes, or None when it is not one of ours; of an alias the account's own address."""
         address = normal_address(address)
+        found = await self._find(address)
+        if found is not None:
+            return found
+        # Not remembered: an operator takes an alias away in another process, and that holds at once.
+        alias = await self._db.read(lambda connection: find_alias(connection, address))
+        return None if alias is None else await self._find(alias.account)
+
+    async def _find(self, address: str) -> LocalAccount | None:
         found = self._found.get(address)
         if found is not None:
             return found

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from leap.provider.alias_commands import alias
 from leap.provider.dkim_cli import dkim
 
 _DOMAIN = re.compile(
@@ -163,6 +164,9 @@ def compact(data: Path, as_json: bool) -> None:
     else:
         given = max(0, freed.before - freed.after)
         click.echo(f"{given} bytes were given back; {freed.after} are in use.")
+
+
+main.add_command(alias)
 
 
 def _domain(text: str, option: str) -> str:

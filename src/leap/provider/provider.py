@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from leap.provider.accounts import Accounts
+from leap.provider.aliases import Aliases, create_alias_table
 from leap.provider.contract import Delivery, LocalAccount
 from leap.provider.events import Events
 from leap.provider.inbox import MAX_LEASE, Inbox
@@ -69,6 +70,7 @@ class Provider:
         self._now = now
         self.domain = domain
         self.accounts = Accounts(db, domain, room, signup_open=signup_open, now=now)
+        self.aliases = Aliases(db, now=now)
         self.tokens = Tokens(db, now=now)
         self.login = LoginDesk(self.accounts, self.tokens, secret)
         self.signups = Budget(SIGNUP_BURST, SIGNUP_RATE, "sign-ups")
@@ -229,6 +231,7 @@ class Provider:
 def _prepare(connection: Connection) -> bytes:
     """Makes the tables; answers the secret from which answers to unknown addresses are drawn."""
     create_tables(connection)
+    create_alias_table(connection)
     connection.execute(
         "INSERT INTO setting (name, value) VALUES ('login secret', ?) ON CONFLICT DO NOTHING",
         (secrets.token_bytes(32),),

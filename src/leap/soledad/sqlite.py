@@ -449,3 +449,25 @@ def _named_errors() -> Iterator[None]:
         if error.errno in _FULL_ERRNOS:
             raise StoreFull("the disk is full; nothing was changed") from error
         raise
+
+
+@contextlib.contextmanager
+def opened_beside(path: Path) -> Iterator[Connection]:
+    """One durable transaction on a plain file which another process may have open; undone when it raises.
+
+    For short edits: the other one waits meanwhile. Raises what opening a `Database` raises, but for StoreLocked.
+    """
+    with _named_errors():
+        connection = dbapi2.connect(str(path), isolation_level=None, timeout=10.0)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        finally:
+            connection.close()

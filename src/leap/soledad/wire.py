@@ -334,6 +334,12 @@ class CertificateReply(Body, frozen=True, kw_only=True):
     certificate: bytes
 
 
+class AliasesReply(Body, frozen=True, kw_only=True):
+    """The addresses an account has beside the one it was signed up with."""
+
+    addresses: list[Name]
+
+
 class ProviderInfo(Body, frozen=True, kw_only=True):
     """What `GET /provider` says to anyone."""
 

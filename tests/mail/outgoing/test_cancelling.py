@@ -293,6 +293,8 @@ async def test_what_the_former_version_may_have_handed_over_cannot_be_cancelled(
         create_tables(db)
         db.execute("ALTER TABLE outbox DROP COLUMN not_before")
         db.execute("ALTER TABLE outbox_recipient DROP COLUMN in_hand")
+        db.execute("ALTER TABLE outbox_recipient DROP COLUMN how")
+        db.execute("ALTER TABLE outbox_copy DROP COLUMN how")
         for outbox_id, copy in (("tried", "c1"), ("new", None)):
             db.execute(
                 "INSERT INTO outbox VALUES (?, ?, 'Of before', 10, 'open', '', '[]', '<1@x>',"

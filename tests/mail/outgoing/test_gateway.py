@@ -76,6 +76,16 @@ async def test_another_sender_is_refused_at_mail_from_with_the_right_address(
     assert (await talk(server, lambda c: (c.ehlo(), c.mail("alice+x@example.test"))[1]))[0] == 250
 
 
+async def test_an_alias_is_accepted_at_mail_from_and_another_sender_hears_all_addresses(
+    server: SmtpServer, alice: Person
+) -> None:
+    await alice.outgoing.identities.keep_aliases(["sales@example.test"])
+    assert (await talk(server, lambda c: (c.ehlo(), c.mail("sales+x@example.test"))[1]))[0] == 250
+    code, reply = await talk(server, lambda c: (c.ehlo(), c.mail(BOB))[1])
+    assert code == 550
+    assert reply.endswith(b"sends as alice@example.test and sales@example.test only.")
+
+
 async def test_another_from_is_refused_with_the_right_address(server: SmtpServer) -> None:
     with pytest.raises(smtplib.SMTPDataError) as refusal:
         await talk(server, lambda c: c.sendmail(ALICE, [BOB], mail(sender=BOB)))

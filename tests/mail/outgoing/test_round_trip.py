@@ -16,8 +16,10 @@ from leap.mail.outgoing.field_lines import drop_fields, is_reserved, join_fields
 from leap.mail.outgoing.header_protection import protect, restore
 from leap.mail.outgoing.names import DROPPED_ON_SUBMISSION
 from leap.mail.outgoing.outer_header import outer_fields
-from leap.mail.outgoing.pgp_mime import find_ciphertext, wrap
+from leap.mail.outgoing.pgp_mime import find_ciphertext, is_encrypted, wrap
+from leap.mail.outgoing.signed_mail import is_signed
 from leap.mail.outgoing.submitted import Submitted, read_submission
+from leap.mail.outgoing.telltale import is_telltale
 from tests.mail.travel import DOMAIN, NOW, own_key
 
 ALICE = f"alice@{DOMAIN}"
@@ -36,7 +38,16 @@ def expected(raw: bytes) -> bytes:
     """The submitted bytes without what is dropped by name."""
     dropped = {name.lower() for name in DROPPED_ON_SUBMISSION}
     fields, rest = split_header(raw)
-    return join_fields(drop_fields(fields, lambda n: n in dropped or is_reserved(n))) + rest
+    untouched = is_signed(raw) or is_encrypted(raw)
+    return (
+        join_fields(
+            drop_fields(
+                fields,
+                lambda n: n in dropped or is_reserved(n) or (is_telltale(n) and not untouched),
+            )
+        )
+        + rest
+    )
 
 
 def travel(raw: bytes) -> tuple[bytes, bytes]:
@@ -89,7 +100,7 @@ SHAPES = {
     "no end of line": b"Subject: x\r\n\r\nbody",
     "quotes our marker": b"Subject: x\r\n\r\nX-Leap-Payload: v=1; content-type=fresh; added=2\r\n",
     "own HP-Outer": b"HP-Outer: Subject: y\r\nSubject: x\r\nContent-Type: text/plain\r\n\r\nb\r\n",
-    "trace fields": b"Received: a\r\nReturn-Path: <b>\r\nReceived: c\r\nSubject: d\r\n\r\nb\r\n",
+    "trace fields": b"Delivered-To: a\r\nReturn-Path: <b>\r\nARC-Seal: c\r\nSubject: d\r\n\r\nb\r\n",
     "binary": b"Content-Type: application/octet-stream\r\n\r\n" + bytes(range(256)),
 }
 

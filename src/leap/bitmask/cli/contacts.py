@@ -115,30 +115,44 @@ def _show(head: str, key: dict[str, Any]) -> None:
 @click.argument(
     "policy", type=click.Choice(["prefer", "require", "never", "default"]), required=False
 )
+@click.option(
+    "--sign",
+    type=click.Choice(["on", "off", "default"]),
+    help="Whether mail that leaves readable is signed.",
+)
 @account_option
 @json_option
 @pass_home
 def policy(
-    home: Home, address: str, policy: str | None, account: str | None, as_json: bool
+    home: Home,
+    address: str,
+    policy: str | None,
+    sign: str | None,
+    account: str | None,
+    as_json: bool,
 ) -> None:
     """Say whether mail to ADDRESS is encrypted: when there is a key, always, or never.
 
-    With "require" it is sent encrypted or not at all. Without a policy the present one is shown.
+    With "require" it is sent encrypted or not at all. Without a policy the present one is shown. "default" is what
+    `bitmask mail sending` says.
     """
 
     async def work() -> Any:
         own = one_account(home, account)
-        return await ask(home, "keys-policy", address=own, of=address, policy=policy)
+        return await ask(home, "keys-policy", address=own, of=address, policy=policy, sign=sign)
 
     def words(result: dict[str, Any]) -> None:
         click.echo(_POLICY_WORDS[result["policy"]].format(address=address))
+        if result["sign"] != "default":
+            negation = "" if result["sign"] == "on" else "not "
+            click.echo(f"What leaves readable to {address} is {negation}signed.")
 
     answer(run(work()), as_json=as_json, words=words)
 
 
 _POLICY_WORDS = {
     "prefer": "Mail to {address} is encrypted whenever a key is found.",
-    "default": "Mail to {address} is encrypted whenever a key is found (nothing else was set).",
+    "default": "Mail to {address} is encrypted as `bitmask mail sending` says (nothing else was set).",
     "require": "Mail to {address} is sent encrypted or not at all.",
     "never": "Mail to {address} is never encrypted.",
 }

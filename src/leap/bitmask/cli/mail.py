@@ -34,6 +34,8 @@ _ELSEWHERE = {
     "queue": ("leap.bitmask.cli.mail_queue", "queue"),
     "quarantine": ("leap.bitmask.cli.mail_quarantine", "quarantine"),
     "show": ("leap.bitmask.cli.mail_reading", "show"),
+    "sending": ("leap.bitmask.cli.mail_sending", "sending"),
+    "addresses": ("leap.bitmask.cli.mail_sending", "addresses"),
 }
 
 

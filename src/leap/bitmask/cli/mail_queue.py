@@ -13,6 +13,12 @@ from leap.bitmask.cli.output import answer, json_option, pass_home, run
 from leap.bitmask.cli.user import ADDRESS
 from leap.bitmask.home import Home
 
+HOW = {
+    "encrypted": "encrypted",
+    "signed": "readable, signed",
+    "clear": "readable",
+    "as-is": "encrypted by the mail program",
+}
 account_option = click.option("--account", "address", type=ADDRESS, help="Of which account.")
 
 
@@ -127,7 +133,10 @@ def _show(entry: dict[str, Any]) -> None:
     for one in entry["recipients_state"]:
         state = "in hand" if one["in_hand"] else one["state"]
         code = f"{one['code']} " if one["code"] else ""
-        click.echo(f"    {state:<9} {plain(one['address'])}  {code}{plain(one['words'])}".rstrip())
+        how = f"  ({HOW[one['how']]})" if one["how"] and state != "cancelled" else ""
+        click.echo(
+            f"    {state:<9} {plain(one['address'])}  {code}{plain(one['words'])}".rstrip() + how
+        )
 
 
 def _span(seconds: int) -> str:

@@ -137,6 +137,8 @@ def show(
             click.echo(f"{name}: {plain(text)}")
         for line in _security(result["security"]):
             click.echo(line)
+        for one in result["sent_to"]:
+            click.echo(f"Sent: {plain(_sent(one))}")
         click.echo()
         click.echo(plain(result["text"], keep="\n\t").rstrip())
         files = [one for one in result["parts"] if one["name"] is not None]
@@ -188,3 +190,16 @@ def _checks(checks: dict[str, Any]) -> str:
         return f"written by its account {plain(checks['submitter'])}"
     said = [f"DMARC {checks['dmarc']}"] + [f"DKIM {one['result']}" for one in checks["dkim"]]
     return plain(", ".join([*said, f"SPF {checks['spf']}"]))
+
+
+def _sent(one: dict[str, Any]) -> str:
+    """How a mail in Sent went to one recipient."""
+    how = {
+        "encrypted": "encrypted",
+        "signed": "readable, signed",
+        "clear": "readable",
+        "as-is": "encrypted by the mail program",
+    }.get(one["how"], "")
+    state = {"sent": "handed on", "failed": "not delivered", "cancelled": "called back"}
+    said = ", ".join(part for part in (state.get(one["state"], one["state"]), how) if part)
+    return f"{one['address']}: {said}" + (f" ({one['code']})" if one["state"] == "failed" else "")

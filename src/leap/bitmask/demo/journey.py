@@ -94,7 +94,7 @@ class Journey:
                 self.accounts.append(await self._account(f"{person}@{DOMAIN}"))
         alice, bob = self.accounts
         secret = f"the treasure is under the old oak, {secrets.token_hex(8)}"
-        await self._carry(
+        first = await self._carry(
             alice,
             bob,
             Letter(alice["address"], bob["address"], "A map", f"Dear bob,\n\n{secret}.\n\nalice\n"),
@@ -107,6 +107,7 @@ class Journey:
                 alice["address"],
                 "Re: A map",
                 f"Dear alice,\n\n> {secret}\n\nFound!\n",
+                answers=first,
             ),
         )
         with self._step("provider searched", "The provider's files hold no word of it"):
@@ -155,7 +156,8 @@ class Journey:
 
     async def _carry(
         self, sender: dict[str, Any], recipient: dict[str, Any], letter: Letter
-    ) -> None:
+    ) -> str:
+        """Answers its Message-ID."""
         names = [account["address"].partition("@")[0] for account in (sender, recipient)]
         told = f"{names[0]}'s mail program sends “{letter.subject}”; {names[1]}'s shows it"
         with self._step(f"{names[0]} to {names[1]}", told):
@@ -165,6 +167,7 @@ class Journey:
         assert received is not None
         self._words.print(f"  [dim]X-Leap-Encryption: {received.encryption}[/]")
         self._words.print(f"  [dim]X-Leap-Signature: {received.signature}[/]")
+        return message_id
 
     def report(self) -> dict[str, Any]:
         """The line that `--json` prints."""

@@ -20,10 +20,13 @@ Server = dict[str, Any]
 
 @dataclass(frozen=True)
 class Letter:
+    """`answers`: the Message-ID of the mail it is an answer to."""
+
     sender: str
     recipient: str
     subject: str
     text: str
+    answers: str = ""
 
     def message(self) -> EmailMessage:
         message = EmailMessage(policy=email.policy.SMTP)
@@ -32,6 +35,8 @@ class Letter:
         message["Subject"] = self.subject
         message["Date"] = email.utils.formatdate(localtime=True)
         message["Message-ID"] = email.utils.make_msgid(domain=self.sender.partition("@")[2])
+        if self.answers:
+            message["In-Reply-To"] = message["References"] = self.answers
         message.set_content(self.text)
         return message
 

@@ -3,7 +3,9 @@
     Reply-To, or From, becomes To; To and Cc become Cc when everyone is answered (RFC 5322 3.6.2, 3.6.3)
     References = parent's References (or its In-Reply-To) and the parent's Message-ID (RFC 5322 3.6.4)
 
-Only what the other person wrote is quoted: what they had quoted themselves, and their signature, stay behind.
+Only what the other person wrote is quoted: what they had quoted themselves, and their signature, stay behind. Of a mail
+of which some parts came encrypted and others did not nothing is quoted: whoever wrote the readable ones may have put
+the others beside them to get them back (EFAIL's replies).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from leap.mail.message.dates import format_date
 from leap.mail.message.view import Message
 
 MAX_REFERENCES = 20  # the first, which names the conversation, and the newest
+NOT_QUOTED = "> [not quoted: parts of it came encrypted, and others did not]"
 # "Re:" as programs of several languages and "Re[2]:" of some write it
 _PREFIX = re.compile(
     r"^\s*(?:(?:re|aw|sv|antw|vs|odp|ynt|rif|res)\s*(?:\[\d{1,3}\])?\s*[:\uff1a]\s*)+",
@@ -42,8 +45,10 @@ class Reply:
     text: str
 
 
-def reply(message: Message, *, own: Collection[str], everyone: bool = False) -> Reply:
-    """The beginning of a reply to `message` by who has the addresses `own`.
+def reply(
+    message: Message, *, own: Collection[str], everyone: bool = False, quote: bool = True
+) -> Reply:
+    """The beginning of a reply to `message` by who has the addresses `own`; `quote`: with its text.
 
     A reply to one's own mail goes to whom that went. Nobody is named twice, and oneself only when nobody else is.
     """
@@ -62,7 +67,7 @@ def reply(message: Message, *, own: Collection[str], everyone: bool = False) -> 
         subject=reply_subject(message.subject),
         in_reply_to=(parent,) if parent else (),
         references=references(message),
-        text=f"{attribution(message)}\n{quoted(message.body_text)}\n",
+        text=f"{attribution(message)}\n{quoted(message.body_text) if quote else NOT_QUOTED}\n",
     )
 
 
@@ -109,13 +114,13 @@ def quoted(text: str) -> str:
     return "\n".join(f"> {line}".rstrip() for line in own.split("\n")) if own.strip() else ""
 
 
-def forwarded(message: Message) -> str:
+def forwarded(message: Message, *, quote: bool = True) -> str:
     """A mail as text inside another, under the fields that people ask about. Its files are not in it."""
     lines = ["---------- Forwarded message ----------"]
     for name in ("From", "Date", "Subject", "To", "Cc"):
         if field := message.field(name):
             lines.append(f"{name}: {field.text}")
-    return "\n".join([*lines, "", message.body_text.rstrip("\n"), ""])
+    return "\n".join([*lines, "", message.body_text.rstrip("\n") if quote else NOT_QUOTED, ""])
 
 
 def _people(addresses: Iterable[Address], seen: set[str]) -> tuple[tuple[str, str], ...]:

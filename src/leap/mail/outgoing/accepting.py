@@ -4,6 +4,7 @@ Invariants:
 * `submit` answers an id only when the mail is on disk in the outbox.
 * A mail that was once decided to be encrypted is kept as "encrypted": no later event sends it in clear.
 * A look-up that failed refuses nothing and decides nothing: the sender decides later.
+* The sender and the one From of a mail are addresses of the account.
 """
 
 from __future__ import annotations
@@ -14,31 +15,22 @@ import time
 from collections.abc import Callable, Sequence
 
 from leap.keymanager.openpgp import ExpiredCertificate
-from leap.mail.contract import NotPermitted, OutboxEntry, StorageFull, TooLarge
+from leap.mail.contract import NotPermitted, OutboxEntry, RowId, StorageFull, TooLarge
 from leap.mail.message.words import decode_words
-from leap.mail.outgoing.addresses import domain_of, normal, without_tag
+from leap.mail.outbox_contract import SendingRules
+from leap.mail.outgoing.addresses import normal
+from leap.mail.outgoing.answered import Answered
+from leap.mail.outgoing.deciding import Deciding
 from leap.mail.outgoing.field_lines import values_of
+from leap.mail.outgoing.identities import Identities, is_one_of, named
 from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.outbox_entries import NewEntry, Protection
 from leap.mail.outgoing.outer_header import message_id_of
-from leap.mail.outgoing.pgp_mime import is_encrypted
-from leap.mail.outgoing.policy import (
-    Encrypt,
-    Policy,
-    Recipient,
-    Refuse,
-    decide,
-    policy_named,
-    stricter,
-)
-from leap.mail.outgoing.recipient_keys import (
-    Keys,
-    Looked,
-    look_up,
-    names_of,
-    own_key_problem,
-    own_key_sentence,
-)
+from leap.mail.outgoing.policy import Clear, Encrypt, Refuse, Split
+from leap.mail.outgoing.recipient_keys import Keys, own_key_problem, own_key_sentence
+from leap.mail.outgoing.rules import Rules
+from leap.mail.outgoing.seven_bit import CannotSign
+from leap.mail.outgoing.signed_mail import cannot_sign_sentence, check_signable
 from leap.mail.outgoing.submitted import Submitted, read_submission
 from leap.soledad.errors import StoreFull
 from leap.soledad.wire import MAX_MESSAGE_BYTES
@@ -63,6 +55,11 @@ class Outgoing:
     ) -> None:
         self.outbox = outbox
         self.address = normal(address)
+        self.identities = Identities(outbox.store, address)
+        self.rules = Rules(outbox.store)
+        self.deciding = Deciding(
+            keys, self.rules, Answered(outbox.store, outbox.went_encrypted), address
+        )
         self._keys = keys
         self._now = now
         self._new_id = new_id
@@ -83,23 +80,26 @@ class Outgoing:
         """
         if len(raw) > MAX_MESSAGE_BYTES:
             raise TooLarge(f"The message is over {MAX_MESSAGE_BYTES // (1024 * 1024)} MiB.")
-        self.check_sender(sender)
+        own = await self.identities.load()
+        if not is_one_of(sender, own):
+            raise NotPermitted(f"This account sends as {named(own)} only.")
         unique = tuple({normal(one): one for one in recipients}.values())
         if not unique:
             raise NotPermitted("The message has no recipients.")
         if len(unique) > MAX_RECIPIENTS:
             raise NotPermitted(f"The message has over {MAX_RECIPIENTS} recipients.")
         now = self._now()
+        tags = (await self.rules.load()).subject_tags
         if len(raw) > _OFF_LOOP:
-            submitted, encrypted = await asyncio.to_thread(self._read, raw, sender, now)
+            submitted = await asyncio.to_thread(self._read, raw, sender, now, tags)
         else:
-            submitted, encrypted = self._read(raw, sender, now)
-        self._check_from(submitted)
-        wishes = await self.wishes(unique, submitted.wish)
+            submitted = self._read(raw, sender, now, tags)
+        _check_from(submitted, own)
         protection: Protection = "as-is"
-        if not encrypted:
-            protection = await self._protection(unique, wishes, now)
-        if protection == "encrypted" and len(submitted.message) > MAX_ENCRYPTED:
+        encrypted: tuple[str, ...] = ()
+        if not submitted.encrypted:
+            protection, encrypted = await self._protection(unique, submitted, now)
+        if encrypted and len(submitted.message) > MAX_ENCRYPTED:
             raise TooLarge(
                 f"The message is over {MAX_ENCRYPTED // (1024 * 1024)} MiB, the limit for encrypted mail."
             )
@@ -113,10 +113,11 @@ class Outgoing:
             message_id=message_id_of(values_of(submitted.fields, "message-id"))
             or submitted.message_id,
             protection=protection,
-            policy=submitted.wish,
+            policy=submitted.wish.text,
             created=now,
             message_id_was_given=all(b"message-id" not in line.lower() for line in submitted.added),
             not_before=not_before,
+            encrypted=encrypted,
         )
         try:
             return await self.outbox.add(entry)
@@ -146,59 +147,64 @@ class Outgoing:
         """See `Outbox.on_progress`."""
         return self.outbox.on_progress(follower)
 
-    def check_sender(self, sender: str) -> None:
-        """Raises NotPermitted unless `sender` is the account's address, with or without a +tag."""
-        if not self._is_own(sender):
-            raise NotPermitted(f"This account sends as {self.address} only.")
+    async def sending_rules(self) -> SendingRules:
+        """What the person decided about all mail they send."""
+        return await self.rules.load()
 
-    async def wishes(self, recipients: Sequence[str], wish: str) -> dict[str, Policy]:
-        """The policy for each recipient of a message that says `wish`, as the person set it last on any device."""
-        own = domain_of(self.address)
-        names = {one: names_of(one, own) for one in recipients}
-        known = await self._keys.policies({name for of in names.values() for name in of})
-        return {
-            one: stricter(policy_named(next((known[n] for n in of if n in known), None)), wish)
-            for one, of in names.items()
-        }
+    async def set_sending_rules(self, rules: SendingRules) -> None:
+        await self.rules.save(rules)
 
-    def _is_own(self, address: str) -> bool:
-        return normal(address) == self.address or without_tag(normal(address)) == self.address
+    async def addresses(self) -> list[str]:
+        """The account's own address, then its aliases."""
+        return await self.identities.load()
 
-    def _read(self, raw: bytes, sender: str, now: float) -> tuple[Submitted, bool]:
-        submitted = read_submission(raw, sender, now=now, new_id=self._new_id)
-        return submitted, is_encrypted(submitted.message)
+    async def sent_copies(self, message_id: str) -> list[RowId]:
+        """Under which ids the outbox may have put a mail of this Message-ID into Sent."""
+        return [self.sent_copy_id(one) for one in await self.outbox.named(message_id)]
 
-    def _check_from(self, submitted: Submitted) -> None:
-        found = submitted.from_address
-        if found is None:
-            raise NotPermitted(
-                f"The message needs one From field with one address; this account sends as {self.address}."
-            )
-        if not self._is_own(found):
-            raise NotPermitted(
-                f"The message's From is not {self.address}; this account sends as that address only."
-            )
+    def sent_copy_id(self, outbox_id: str) -> RowId:
+        """The id of the outbox's own copy of an entry in Sent."""
+        return RowId(self.outbox.store.row_key(b"sent copy " + outbox_id.encode()))
+
+    def _read(self, raw: bytes, sender: str, now: float, subject_tags: bool) -> Submitted:
+        return read_submission(raw, sender, now=now, new_id=self._new_id, subject_tags=subject_tags)
 
     async def _protection(
-        self, recipients: Sequence[str], wishes: dict[str, Policy], now: float
-    ) -> Protection:
-        if all(wish == "never" for wish in wishes.values()):
-            return "open"
-        looked = await look_up(self._keys, recipients, own_domain=domain_of(self.address), now=now)
-        decision = decide(recipients_of(looked, wishes))
+        self, recipients: Sequence[str], submitted: Submitted, now: float
+    ) -> tuple[Protection, tuple[str, ...]]:
+        """How the mail is kept, and to whom it goes encrypted or not at all."""
+        decided = await self.deciding.decide(recipients, submitted.wish, submitted.fields, now=now)
+        decision = decided.decision
         if isinstance(decision, Refuse):
             raise NotPermitted(decision.sentence)
-        if not isinstance(decision, Encrypt):
-            return "open"
-        problem = own_key_problem(await self._keys.own_keys(), now)
-        if problem is not None and not isinstance(problem, ExpiredCertificate):
-            raise NotPermitted(own_key_sentence(problem))
-        return "encrypted"
+        encrypted: tuple[str, ...] = ()
+        if isinstance(decision, Encrypt):
+            encrypted = tuple(recipients)
+        elif isinstance(decision, Split):
+            encrypted = decision.encrypted
+        signed = isinstance(decision, Clear | Split) and decision.signed and not submitted.signed
+        if signed:
+            try:
+                await check_signable(submitted.message, submitted.added)
+            except CannotSign as error:
+                raise NotPermitted(cannot_sign_sentence(error)) from error
+        if encrypted or signed:
+            problem = own_key_problem(await self._keys.own_keys(), now)
+            if problem is not None and not isinstance(problem, ExpiredCertificate):
+                raise NotPermitted(own_key_sentence(problem))
+        return ("encrypted" if len(encrypted) == len(recipients) else "open"), encrypted
 
 
-def recipients_of(looked: Sequence[Looked], wishes: dict[str, Policy]) -> list[Recipient]:
-    """What `decide` asks for."""
-    return [Recipient(one.address, one.state, wishes[one.address]) for one in looked]
+def _check_from(submitted: Submitted, own: Sequence[str]) -> None:
+    found = submitted.from_address
+    if found is None:
+        raise NotPermitted(
+            f"The message needs one From field with one address; this account sends as {named(own)}."
+        )
+    if not is_one_of(found, own):
+        raise NotPermitted(
+            f"The message's From is not {named(own)}; this account sends as nobody else."
+        )
 
 
 def _subject(submitted: Submitted) -> str:

@@ -19,7 +19,7 @@ from leap.mail.contract import (
     StorageFull,
     TooLarge,
 )
-from leap.mail.outgoing.addresses import normal, without_tag
+from leap.mail.outgoing.identities import is_one_of, named
 from leap.mail.smtp.contract import Envelope, Session
 from leap.mail.smtp.wire import Reply
 
@@ -51,12 +51,15 @@ class Gateway:
     async def sender(
         self, session: Session, address: str, params: Mapping[str, str]
     ) -> Reply | None:
-        """Accepts the account's own address, with or without a +tag."""
+        """Accepts the account's own addresses, with or without a +tag."""
         if self._account is None:
             return LOG_IN_FIRST
-        own = normal(self._account.address)
-        if own not in (normal(address), without_tag(normal(address))):
-            return Reply(550, "5.7.1", f"This account sends as {own} only.")
+        try:
+            own = await self._account.addresses()
+        except AccountUnavailable:
+            return LOCKED
+        if not is_one_of(address, own):
+            return Reply(550, "5.7.1", f"This account sends as {named(own)} only.")
         return None
 
     async def recipient(self, session: Session, address: str) -> Reply | None:

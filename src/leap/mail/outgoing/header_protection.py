@@ -77,7 +77,7 @@ def protect(
     theirs = list(fields)
     if place is None:
         how = b"fresh"
-        first = _fresh_content_type(content_type, rest)
+        first = fresh_content_type(content_type, rest)
     else:
         opened = content_type is not None and content_type.open
         how = b"opened" if opened else b"appended"
@@ -159,8 +159,8 @@ def _place(fields: Sequence[Field]) -> tuple[int | None, ContentType | None]:
     return (index if clean else None), first
 
 
-def _fresh_content_type(theirs: ContentType | None, rest: bytes) -> bytes:
-    """A Content-Type by which programs that know nothing of ours show the message as meant."""
+def fresh_content_type(theirs: ContentType | None, rest: bytes, *, hp: str = "cipher") -> bytes:
+    """A Content-Type by which programs that know nothing of ours show the message as meant; no `hp` when it is ""."""
     if theirs is not None:
         parameters = {k: v for k, v in theirs.parameters.items() if k != "hp"}
         text = theirs.media_type
@@ -170,7 +170,7 @@ def _fresh_content_type(theirs: ContentType | None, rest: bytes) -> bytes:
     else:
         # RFC 2045 5.2: no Content-Type means us-ascii text; name the charset when it clearly is not.
         text = "text/plain; charset=" + ("us-ascii" if rest.isascii() else _charset_of(rest))
-    return fold(f"Content-Type: {text}; {HP_CIPHER.decode()}")
+    return fold(f'Content-Type: {text}; hp="{hp}"' if hp else f"Content-Type: {text}")
 
 
 def _charset_of(body: bytes) -> str:

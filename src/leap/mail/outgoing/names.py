@@ -18,7 +18,10 @@ PART_FIELD = "X-Leap-Part"  # what is known of one part
 ADDED_ON_ARRIVAL = (ENCRYPTION_FIELD, SIGNATURE_FIELD, HTML_FIELD, DIFFERS_FIELD, PART_FIELD)
 
 PAYLOAD_FIELD = "X-Leap-Payload"  # inside the encrypted payload only: how to undo header protection
-POLICY_FIELD = "X-Leap-Encrypt"  # said by the mail program for one message: require or never
+# Said by the mail program for one message: require, never or split; yes or no.
+POLICY_FIELD = "X-Leap-Encrypt"
+SIGN_FIELD = "X-Leap-Sign"
+SENT_FIELD = "X-Leap-Sent"  # in front of the copy in Sent, for each recipient: how it went, and what became of it
 
 # A field put before a message whose first line is a continuation line, which would otherwise
 # become part of whatever field is put before it.

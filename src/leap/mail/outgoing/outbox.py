@@ -23,7 +23,13 @@ from typing import Any, Protocol, TypeVar
 from leap.mail.outbox_contract import OutboxEntry
 from leap.mail.outgoing import outbox_settling as settling
 from leap.mail.outgoing.outbox_entries import Copy, Entry, NewEntry, Protection, RecipientState
-from leap.mail.outgoing.outbox_listing import read_entries, read_recipients
+from leap.mail.outgoing.outbox_listing import (
+    read_entries,
+    read_entry,
+    read_named,
+    read_recipients,
+    read_whether_encrypted,
+)
 from leap.mail.outgoing.outbox_settling import Taken
 from leap.mail.outgoing.outbox_tables import create_tables
 from leap.soledad.sqlite import Connection
@@ -47,13 +53,16 @@ class Store(Protocol):
 
     async def transact(self, job: Callable[[Any], T], durable: bool = False) -> T: ...
     async def read(self, job: Callable[[Connection], T]) -> T: ...
+    async def setting(self, name: str) -> Any: ...
+    async def get_doc(self, doc_id: str, /) -> Any: ...
+    def row_key(self, name: bytes, /) -> str: ...
 
 
 class Outbox:
     """The outbox of one account on this device."""
 
     def __init__(self, store: Store, *, now: Callable[[], float] = time.time) -> None:
-        self._store = store
+        self.store = store
         self._now = now
         self._prepared = False
         self._listeners: list[Callable[[], None]] = []
@@ -116,9 +125,12 @@ class Outbox:
                 (new.outbox_id, new.message),
             )
             db.executemany(
-                "INSERT INTO outbox_recipient (outbox_id, position, address, state, code, reply)"
-                " VALUES (?, ?, ?, 'waiting', 0, '')",
-                [(new.outbox_id, at, address) for at, address in enumerate(new.recipients)],
+                "INSERT INTO outbox_recipient (outbox_id, position, address, state, code, reply, how)"
+                " VALUES (?, ?, ?, 'waiting', 0, '', ?)",
+                [
+                    (new.outbox_id, at, address, "encrypted" if address in new.encrypted else "")
+                    for at, address in enumerate(new.recipients)
+                ],
             )
             return new.outbox_id
 
@@ -156,51 +168,7 @@ class Outbox:
 
     async def load(self, outbox_id: str) -> Entry | None:
         """A mail on its way with all that sending it needs; None when it ended or was cancelled."""
-
-        def job(db: Connection) -> Entry | None:
-            row = db.execute(
-                "SELECT sender, subject, message, added, message_id, protection, policy, attempts, created,"
-                " expires, reason FROM outbox JOIN outbox_message USING (outbox_id)"
-                " WHERE outbox_id = ? AND state IN ('queued', 'sending')",
-                (outbox_id,),
-            ).fetchone()
-            if row is None:
-                return None
-            recipients = read_recipients(db, outbox_id)
-            copies = tuple(
-                Copy(
-                    name,
-                    tuple(one.address for one in recipients if one.copy == name),
-                    message,
-                    json.loads(keys),
-                    made,
-                )
-                for name, message, keys, made in db.execute(
-                    "SELECT submission_id, message, keys, made FROM outbox_copy"
-                    " WHERE outbox_id = ? ORDER BY rowid",
-                    (outbox_id,),
-                ).fetchall()
-            )
-            sender, subject, message, added, message_id, protection, policy = row[:7]
-            attempts, created, expires, reason = row[7:]
-            return Entry(
-                outbox_id=outbox_id,
-                sender=sender,
-                subject=subject,
-                message=message,
-                added=tuple(line.encode("ascii") for line in json.loads(added)),
-                message_id=message_id,
-                protection=protection,
-                policy=policy,
-                attempts=attempts,
-                created=created,
-                expires=expires,
-                reason=reason,
-                recipients=recipients,
-                copies=copies,
-            )
-
-        return await self._read(job)
+        return await self._read(lambda db: read_entry(db, outbox_id))
 
     async def keep_copies(
         self,
@@ -233,13 +201,21 @@ class Outbox:
             )
             for copy in copies:
                 db.execute(
-                    "INSERT INTO outbox_copy (submission_id, outbox_id, message, keys, made)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    (copy.name, outbox_id, copy.message, json.dumps(dict(copy.keys)), now),
+                    "INSERT INTO outbox_copy (submission_id, outbox_id, message, keys, made, how)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        copy.name,
+                        outbox_id,
+                        copy.message,
+                        json.dumps(dict(copy.keys)),
+                        now,
+                        copy.how,
+                    ),
                 )
                 db.executemany(
-                    "UPDATE outbox_recipient SET submission_id = ? WHERE outbox_id = ? AND address = ?",
-                    [(copy.name, outbox_id, address) for address in copy.recipients],
+                    "UPDATE outbox_recipient SET submission_id = ?, how = ?"
+                    " WHERE outbox_id = ? AND address = ?",
+                    [(copy.name, copy.how, outbox_id, address) for address in copy.recipients],
                 )
             db.execute(
                 "UPDATE outbox SET state = 'sending', protection = ? WHERE outbox_id = ?",
@@ -345,6 +321,14 @@ class Outbox:
         """All entries that are remembered, newest first; or the one of this id."""
         return await self._read(lambda db: read_entries(db, outbox_id))
 
+    async def named(self, message_id: str) -> list[str]:
+        """The entries that left with this Message-ID (angle brackets included), as far as they are remembered."""
+        return await self._read(lambda db: read_named(db, message_id))
+
+    async def went_encrypted(self, message_ids: Sequence[str]) -> bool:
+        """Whether mail with one of these Message-IDs was encrypted to somebody, as far as is remembered."""
+        return await self._read(lambda db: read_whether_encrypted(db, message_ids))
+
     async def delay(self) -> int:
         """Seconds a new mail waits before it leaves."""
         return int(await self._read(lambda db: find_setting(db, DELAY)) or 0)
@@ -362,13 +346,13 @@ class Outbox:
 
     async def _write(self, job: Callable[[Any], T], *, durable: bool = True) -> T:
         await self._prepare()
-        return await self._store.transact(job, durable)
+        return await self.store.transact(job, durable)
 
     async def _read(self, job: Callable[[Connection], T]) -> T:
         await self._prepare()
-        return await self._store.read(job)
+        return await self.store.read(job)
 
     async def _prepare(self) -> None:
         if not self._prepared:
-            await self._store.transact(lambda tx: create_tables(tx.connection), durable=True)
+            await self.store.transact(lambda tx: create_tables(tx.connection), durable=True)
             self._prepared = True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from leap.mail.outbox_contract import ResultState
+from leap.mail.outbox_contract import Handling, ResultState
 
 Protection = Literal["open", "encrypted", "as-is"]
 
@@ -16,7 +16,7 @@ Protection = Literal["open", "encrypted", "as-is"]
 class RecipientState:
     """`copy` names the one for it, None until the copies are made; `code` and `reply` are the last word heard.
 
-    `in_hand`: it may have been handed over, or is just being.
+    `in_hand`: it may have been handed over, or is just being. `how` it goes: decided once as "encrypted", it stays so.
     """
 
     address: str
@@ -25,6 +25,7 @@ class RecipientState:
     code: int
     reply: str
     in_hand: bool = False
+    how: Handling = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Copy:
     message: bytes = field(repr=False)
     keys: Mapping[str, str] = field(default_factory=dict)
     made: float = 0.0
+    how: Handling = ""
 
     @property
     def submission_id(self) -> str:
@@ -51,7 +53,8 @@ class NewEntry:
     """A mail to keep; `added` are header lines of ours, `message` lacks what must not travel.
 
     `message_id_was_given`: by the mail program, which makes a second submission recognisable. `not_before`: when it may
-    leave, in seconds since 1970, 0 at once; None after the delay that was set.
+    leave, in seconds since 1970, 0 at once; None after the delay that was set. `encrypted`: to whom it goes
+    encrypted or not at all, whatever comes.
     """
 
     outbox_id: str
@@ -66,6 +69,7 @@ class NewEntry:
     created: float
     message_id_was_given: bool = False
     not_before: float | None = None
+    encrypted: Collection[str] = ()
 
     @property
     def digest(self) -> bytes | None:
@@ -102,3 +106,12 @@ class Entry:
     @property
     def waiting(self) -> tuple[str, ...]:
         return tuple(one.address for one in self.recipients if one.state == "waiting")
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """To whom it goes encrypted or not at all."""
+        return frozenset(
+            one.address
+            for one in self.recipients
+            if one.how == "encrypted" or self.protection == "encrypted"
+        )

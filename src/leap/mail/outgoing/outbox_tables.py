@@ -26,6 +26,7 @@ _TABLES = (
     ) STRICT""",
     "CREATE INDEX IF NOT EXISTS outbox_digest ON outbox (digest) WHERE digest IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS outbox_due ON outbox (state, next_attempt)",
+    "CREATE INDEX IF NOT EXISTS outbox_named ON outbox (message_id)",
     """CREATE TABLE IF NOT EXISTS outbox_message (
         outbox_id TEXT PRIMARY KEY, message BLOB NOT NULL
     ) STRICT""",
@@ -34,7 +35,8 @@ _TABLES = (
         outbox_id TEXT NOT NULL,
         message BLOB NOT NULL,
         keys TEXT NOT NULL DEFAULT '{}',
-        made REAL NOT NULL DEFAULT 0
+        made REAL NOT NULL DEFAULT 0,
+        how TEXT NOT NULL DEFAULT ''
     ) STRICT""",
     "CREATE INDEX IF NOT EXISTS outbox_copy_entry ON outbox_copy (outbox_id)",
     """CREATE TABLE IF NOT EXISTS outbox_recipient (
@@ -46,6 +48,7 @@ _TABLES = (
         code INTEGER NOT NULL,
         reply TEXT NOT NULL,
         in_hand INTEGER NOT NULL DEFAULT 0,
+        how TEXT NOT NULL DEFAULT '',
         PRIMARY KEY (outbox_id, position)
     ) STRICT""",
 )
@@ -57,6 +60,8 @@ _LATER_COLUMNS = (
     ("outbox_copy", "made", "REAL NOT NULL DEFAULT 0"),
     ("outbox", "not_before", "REAL NOT NULL DEFAULT 0"),
     ("outbox_recipient", "in_hand", "INTEGER NOT NULL DEFAULT 0"),
+    ("outbox_copy", "how", "TEXT NOT NULL DEFAULT ''"),
+    ("outbox_recipient", "how", "TEXT NOT NULL DEFAULT ''"),
 )
 # What a column that came later says of entries from before it: a mail whose copies were made may have been handed over.
 _OF_BEFORE = {

@@ -8,7 +8,8 @@ they were written, display names too: recipients whose program shows no protecte
 Invariants:
 * All values are ASCII without line breaks, and no word in them is over 900 octets, so that folded lines stay
   under 998 (RFC 5322 2.1.1).
-* The From outside is always the account's own address; nothing of Bcc is ever read here.
+* The From outside is an address of the account, which accepting the mail made sure of; nothing of Bcc is ever read
+  here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from email.header import Header
 from email.utils import formataddr, formatdate, parsedate_to_datetime
 
-from leap.mail.outgoing.addresses import lenient_mailboxes, only_address, without_tag
+from leap.mail.outgoing.addresses import lenient_mailboxes, only_address
 from leap.mail.outgoing.field_lines import Field, values_of
 
 OBSCURED_SUBJECT = "[...]"
@@ -53,7 +54,7 @@ def outer_fields(
 def _from(fields: Sequence[Field], sender: str) -> str:
     values = values_of(fields, "from")
     address = only_address(values)
-    if address is not None and without_tag(address) == without_tag(sender.lower()):
+    if address is not None:
         written = _address_field(values)
         if written:
             return written

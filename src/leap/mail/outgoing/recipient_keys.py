@@ -59,6 +59,10 @@ class Keys(Protocol):
         """What the person set for mail to these: "prefer", "require", "never"; the others are left out."""
         ...
 
+    async def signing(self, addresses: Iterable[str]) -> Mapping[str, str]:
+        """What the person set for readable mail to these: "on", "off"; the others are left out."""
+        ...
+
     async def note_encrypted(self, fingerprints: Mapping[str, str]) -> None:
         """Mail was encrypted to these keys, by address."""
         ...

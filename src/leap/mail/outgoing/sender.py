@@ -27,25 +27,29 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
-from leap.keymanager.openpgp import ExpiredCertificate, OpenPGPError
-from leap.mail.contract import RowId, SecurityStatus
-from leap.mail.outgoing.accepting import Outgoing, recipients_of
-from leap.mail.outgoing.addresses import domain_of
+from leap.keymanager.openpgp import ExpiredCertificate, OpenPGPError, SecretKey
+from leap.mail.contract import INBOX, RowId, SecurityStatus
+from leap.mail.outgoing.accepting import Outgoing
 from leap.mail.outgoing.copies import (
     Addressee,
     autocrypt_address,
-    encrypted_copies,
-    key_of,
-    unchanged_copy,
+    for_other_keys,
+    make_copies,
+    untouched_copy,
 )
 from leap.mail.outgoing.delivery_report import delivery_report
+from leap.mail.outgoing.field_lines import header_fields
 from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.outbox_entries import Copy, Entry, Protection
-from leap.mail.outgoing.policy import Clear, Decision, Refuse, Wait, decide
-from leap.mail.outgoing.recipient_keys import Keys, look_up, own_key_problem, own_key_sentence
+from leap.mail.outgoing.policy import Clear, Refuse, Split, Wait, clear_of
+from leap.mail.outgoing.recipient_keys import Keys, own_key_problem, own_key_sentence
+from leap.mail.outgoing.seven_bit import CannotSign
+from leap.mail.outgoing.signed_mail import cannot_sign_sentence
 from leap.mail.outgoing.submission import Refused, Submission, SubmissionUnavailable
+from leap.mail.outgoing.wish import wish_named
+from leap.mail.sent_copy import Left, SentMailbox, keep_sent_copy
+from leap.mail.sent_fields import sent_fields
 
 logger = logging.getLogger(__name__)
 
@@ -58,20 +62,6 @@ LASTING = 60.0  # seconds after which keys and policy are looked at again before
 IDLE_LOOK = 300.0  # seconds after which the outbox is looked at without being woken
 
 
-class Reports(Protocol):
-    """Where a report goes: `LocalAccount`."""
-
-    async def deliver(
-        self,
-        served: bytes,
-        *,
-        row_id: RowId,
-        security: SecurityStatus,
-        original: bytes | None,
-        internal_date: int,
-    ) -> bool: ...
-
-
 class Sender:
     """Sends what is in one account's outbox."""
 
@@ -80,7 +70,7 @@ class Sender:
         outgoing: Outgoing,
         keys: Keys,
         submission: Submission,
-        reports: Reports,
+        account: SentMailbox,
         *,
         row_key: Callable[[bytes], str],
         may_send: Callable[[], bool] = lambda: True,
@@ -88,12 +78,15 @@ class Sender:
         jitter: Callable[[], float] = random.random,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
-        """`row_key` is the store's; `may_send` says no while the device is provisional; `jitter` gives [0, 1)."""
+        """`account` is where reports and copies of what left go.
+
+        `row_key` is the store's; `may_send` says no while the device is provisional; `jitter` gives [0, 1).
+        """
         self._outgoing = outgoing
         self._outbox: Outbox = outgoing.outbox
         self._keys = keys
         self._submission = submission
-        self._reports = reports
+        self._account = account
         self._row_key = row_key
         self._may_send = may_send
         self._now = now
@@ -210,19 +203,15 @@ class Sender:
         """
         if entry.protection == "as-is":
             # encrypted by the mail program, which speaks for the key it signed with
-            return await self._keep(entry, unchanged_copy(entry, self._new_id), "as-is")
+            return await self._keep(entry, untouched_copy(entry, self._new_id), "as-is")
         now = self._now()
-        looked = await look_up(
-            self._keys,
-            entry.waiting,
-            own_domain=domain_of(self._outgoing.address),
-            now=now,
-            seconds=LOOKUP_SECONDS,
+        fields = header_fields(entry.message)
+        decided = await self._outgoing.deciding.decide(
+            entry.waiting, wish_named(entry.policy), fields, now=now, seconds=LOOKUP_SECONDS
         )
-        # after the look-up, which takes long enough for a person to forbid clear text meanwhile
-        wishes = await self._outgoing.wishes(entry.waiting, entry.policy)
-        decision: Decision = decide(recipients_of(looked, wishes))
-        if isinstance(decision, Clear) and entry.protection == "encrypted":
+        decision = decided.decision
+        in_clear = clear_of(decision, entry.waiting)
+        if in_clear & entry.pinned:
             decision = Refuse(
                 "Not sent: it was to be encrypted, and now the recipients have no keys or are set never to be"
                 " encrypted to."
@@ -233,34 +222,25 @@ class Sender:
         if isinstance(decision, Wait):
             await self._later(entry, decision.sentence)
             return ()
-        if isinstance(decision, Clear):
-            if entry.copies:
-                return entry.copies
-            copies = unchanged_copy(entry, self._new_id, await self._autocrypt(entry))
-            return await self._keep(entry, copies, "open")
         addressees = [
-            Addressee(one.address, one.certificate) for one in looked if one.certificate is not None
+            Addressee(one.address, None if one.address in in_clear else one.certificate)
+            for one in decided.looked
         ]
-        assert len(addressees) == len(looked), "Encrypt means that all have keys"
-        stale = _for_other_keys(entry, addressees, now)
+        stale = for_other_keys(entry, addressees, now)
         if entry.copies and not stale:
             return entry.copies
-        own = await self._keys.own_keys()
-        if not own:
-            await self._later(entry, "this account has no key yet to sign with")
-            return ()
-        problem = own_key_problem(own, now)
-        if isinstance(problem, ExpiredCertificate):
-            await self._later(entry, own_key_sentence(problem))
-            return ()
-        if problem is not None:
-            await self._refuse(entry, own_key_sentence(problem))
-            return ()
+        sign_clear = isinstance(decision, Clear | Split) and decision.signed
+        signer = None
+        if sign_clear or len(in_clear) < len(addressees):
+            signer = await self._signer(entry, now)
+            if signer is None:
+                return ()
         try:
-            copies = await encrypted_copies(
+            copies = await make_copies(
                 entry,
                 addressees,
-                own[0],
+                signer,
+                sign_clear=sign_clear,
                 autocrypt=await self._autocrypt(entry),
                 now=now,
                 new_id=self._new_id,
@@ -269,11 +249,34 @@ class Sender:
         except OpenPGPError as error:
             await self._refuse(entry, f"Not sent: {error}.")
             return ()
-        kept = await self._keep(entry, copies, "encrypted", instead_of=stale)
+        except CannotSign as error:
+            await self._refuse(entry, cannot_sign_sentence(error))
+            return ()
+        kept = await self._keep(entry, copies, "open" if in_clear else "encrypted", stale)
         if kept:
-            used = {one.name: one.certificate.fingerprint for one in looked if one.certificate}
-            await self._keys.note_encrypted(used)
+            used = {
+                looked.name: looked.certificate.fingerprint
+                for looked, one in zip(decided.looked, addressees, strict=True)
+                if looked.certificate is not None and one.certificate is not None
+            }
+            if used:
+                await self._keys.note_encrypted(used)
         return kept
+
+    async def _signer(self, entry: Entry, now: float) -> SecretKey | None:
+        """The key to sign with; None when there is none now, and the entry waits or has ended."""
+        own = await self._keys.own_keys()
+        if not own:
+            await self._later(entry, "this account has no key yet to sign with")
+            return None
+        problem = own_key_problem(own, now)
+        if isinstance(problem, ExpiredCertificate):
+            await self._later(entry, own_key_sentence(problem))
+            return None
+        if problem is not None:
+            await self._refuse(entry, own_key_sentence(problem))
+            return None
+        return own[0]
 
     async def _autocrypt(self, entry: Entry) -> str | None:
         """The value of our Autocrypt field for a mail; None when it should have none."""
@@ -358,21 +361,32 @@ class Sender:
         if failed:
             now = self._now()
             row_id = RowId(self._row_key(b"delivery report " + entry.outbox_id.encode()))
-            await self._reports.deliver(
+            await self._account.deliver(
                 delivery_report(entry, failed, now=now),
                 row_id=row_id,
                 security=SecurityStatus(encryption="local"),
                 original=None,
                 internal_date=int(now),
+                mailbox=INBOX,
             )
+        await self._keep_sent_copy(entry)
         await self._outbox.finish(entry.outbox_id)
 
-
-def _for_other_keys(entry: Entry, addressees: Sequence[Addressee], now: float) -> list[Copy]:
-    """The copies that are not for the keys which those who wait have now."""
-    keys = {one.address: key_of(one.certificate, now) for one in addressees}
-    return [
-        copy
-        for copy in entry.copies
-        if any(one in keys and copy.keys.get(one) != keys[one] for one in copy.recipients)
-    ]
+    async def _keep_sent_copy(self, entry: Entry) -> None:
+        """Sent has what left, with what became of each recipient."""
+        if all(one.state == "cancelled" for one in entry.recipients):
+            return
+        if not (await self._outgoing.rules.load()).sent_copies:
+            return
+        found = await self._outbox.entries(entry.outbox_id)
+        results = [one for found_one in found for one in found_one.recipients_state]
+        await keep_sent_copy(
+            self._account,
+            Left(
+                message_id=entry.message_id,
+                message=b"".join(entry.added) + entry.message,
+                fields=sent_fields(results),
+                row_id=self._outgoing.sent_copy_id(entry.outbox_id),
+                ended=int(self._now()),
+            ),
+        )

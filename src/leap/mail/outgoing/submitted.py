@@ -2,7 +2,9 @@
 
 Invariants:
 * Bcc, Resent-Bcc and X-Leap-* leave it, before anything else looks at it.
-* Message-ID and Date are added only when the message has no such field; nothing is re-written.
+* Tell-tale fields leave it too, unless the mail program signed or encrypted it: then it is `untouched` otherwise.
+* Message-ID and Date are added only when the message has no such field; nothing is re-written, but for a Subject whose
+  tag the person asked to be obeyed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,11 @@ from leap.mail.outgoing.field_lines import (
     split_header,
     values_of,
 )
-from leap.mail.outgoing.names import DROPPED_ON_SUBMISSION, POLICY_FIELD
+from leap.mail.outgoing.names import DROPPED_ON_SUBMISSION
+from leap.mail.outgoing.pgp_mime import is_encrypted
+from leap.mail.outgoing.signed_mail import is_signed
+from leap.mail.outgoing.telltale import is_telltale
+from leap.mail.outgoing.wish import Wish, take_subject_tag, wish_of
 
 _DROPPED = frozenset(name.lower() for name in DROPPED_ON_SUBMISSION)
 
@@ -29,8 +35,9 @@ _DROPPED = frozenset(name.lower() for name in DROPPED_ON_SUBMISSION)
 class Submitted:
     """`message` is what was submitted, less what must not travel; `added` are our field lines.
 
-    `visible` are the addresses its To and Cc name; `wish` is what its X-Leap-Encrypt field said;
-    `from_address` is None unless one From field names one address beyond doubt.
+    `visible` are the addresses its To and Cc name; `wish` is what its fields, or a tag in its subject, asked for;
+    `from_address` is None unless one From field names one address beyond doubt. `encrypted` and `signed`: by the mail
+    program.
     """
 
     message: bytes = field(repr=False)
@@ -39,14 +46,31 @@ class Submitted:
     from_address: str | None
     visible: frozenset[str] = field(repr=False)
     message_id: str
-    wish: str = ""
+    wish: Wish
+    encrypted: bool
+    signed: bool
 
 
-def read_submission(raw: bytes, sender: str, *, now: float, new_id: Callable[[], str]) -> Submitted:
+def read_submission(
+    raw: bytes,
+    sender: str,
+    *,
+    now: float,
+    new_id: Callable[[], str],
+    subject_tags: bool = False,
+) -> Submitted:
     """Takes a submitted message apart as far as sending it asks. Never raises."""
     fields, rest = split_header(raw)
-    wishes = values_of(fields, POLICY_FIELD.lower())
-    kept = drop_fields(fields, lambda name: name in _DROPPED or is_reserved(name))
+    encrypted, signed = is_encrypted(raw), is_signed(raw)
+    untouched = encrypted or signed
+    wish = wish_of(fields)
+    if subject_tags and not untouched:
+        fields, tag = take_subject_tag(fields)
+        wish = wish.with_tag(tag)
+    kept = drop_fields(
+        fields,
+        lambda name: name in _DROPPED or is_reserved(name) or (is_telltale(name) and not untouched),
+    )
     names = {one.name for one in kept}
     message_id = f"<{new_id()}@{domain_of(sender) or 'localhost'}>"
     added = []
@@ -61,5 +85,7 @@ def read_submission(raw: bytes, sender: str, *, now: float, new_id: Callable[[],
         from_address=only_address(values_of(kept, "from")),
         visible=frozenset(mentioned_addresses(values_of(kept, "to") + values_of(kept, "cc"))),
         message_id=message_id,
-        wish=wishes[0].decode("ascii", "replace") if wishes else "",
+        wish=wish,
+        encrypted=encrypted,
+        signed=signed,
     )

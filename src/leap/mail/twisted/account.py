@@ -227,7 +227,8 @@ class Account(ClosingTwin[AsyncAccount]):
     ) -> Deferred[Draft]:
         """The beginning of a reply to a message: to whom, about what, with what its writer wrote as a quotation.
 
-        Once it is sent, the message is marked as answered. Raises NoSuchMessage, ContentUnavailable.
+        Of a message of which some parts came encrypted and others did not nothing is quoted. Once it is sent, the
+        message is marked as answered. Raises NoSuchMessage, ContentUnavailable.
         """
         return run_as(
             Draft, self.asyncio.reply(message.asyncio, everyone=everyone, sender_name=sender_name)

@@ -23,6 +23,7 @@ from leap.mail.message import Message as MessageView
 from leap.mail.messages import Message as AsyncMessage
 from leap.mail.outline import Outline
 from leap.mail.parts import CHUNK
+from leap.mail.sent_fields import SentTo
 from leap.mail.threads.model import ThreadId
 from leap.mail.twisted.bridge import run, run_as
 from leap.mail.twisted.message_part import MessagePart
@@ -137,6 +138,10 @@ class Message(Twin[AsyncMessage]):
     def header(self, name: str) -> Deferred[str | None]:
         """The decoded value of the first header field of that name."""
         return run(self.asyncio.header(name))
+
+    def sent_to(self) -> Deferred[list[SentTo]]:
+        """How a mail in Sent went to each recipient; nothing for other messages, and while it waits."""
+        return run(self.asyncio.sent_to())
 
     def structure(self) -> Deferred[PartTree]:
         """Where its parts lie; no content is read for it."""

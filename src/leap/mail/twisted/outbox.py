@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from leap.mail.outbox_contract import OutboxEntry
+from leap.mail.outbox_contract import OutboxEntry, SendingRules
 from leap.mail.sending import Outbox as AsyncOutbox
 from leap.mail.twisted.bridge import run
 from leap.mail.twisted.twin import Twin
@@ -44,3 +44,15 @@ class Outbox(Twin[AsyncOutbox]):
     def set_delay(self, seconds: int) -> Deferred[None]:
         """Decides it for the mail that comes from now on. Raises NotPermitted for less than 0 or over an hour."""
         return run(self.asyncio.set_delay(seconds))
+
+    def rules(self) -> Deferred[SendingRules]:
+        """What the person decided about all mail they send, the same on all devices."""
+        return run(self.asyncio.rules())
+
+    def set_rules(self, rules: SendingRules) -> Deferred[None]:
+        """Decides it, from the next mail on. Raises NotPermitted for a rule that there is not."""
+        return run(self.asyncio.set_rules(rules))
+
+    def addresses(self) -> Deferred[list[str]]:
+        """The addresses this account may send as, its own first, then the aliases its provider gave it."""
+        return run(self.asyncio.addresses())

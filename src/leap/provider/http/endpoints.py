@@ -25,6 +25,7 @@ from leap.provider.provider import Provider
 from leap.provider.tokens import Principal
 from leap.soledad.wire import (
     API,
+    AliasesReply,
     BlobsDelete,
     BlobsGet,
     BlobsList,
@@ -86,7 +87,12 @@ def value_routes(provider: Provider) -> list[web.RouteDef]:
         who = await authorized(provider, request)
         return answer(await p.accounts.secrets(who.account))
 
+    async def aliases(request: web.Request) -> web.StreamResponse:
+        who = await authorized(provider, request)
+        return answer(AliasesReply(addresses=await p.aliases.of(who.account)))
+
     return [
+        web.get(API + "/aliases", aliases),
         web.post(API + "/signup", anyone(Signup, SIGNUP_BODY, sign_up)),
         web.post(
             API + "/login/start",

@@ -13,7 +13,7 @@ Former keys, which their owner revoked, go along with the new one, so that whoev
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 MAX_CERTIFICATES = 4  # the one in use and the revoked ones
 MAX_CERTIFICATE_BYTES = 256 * 1024  # an ML-KEM certificate has 2 kB, one with a photo some 30 kB
@@ -39,8 +39,8 @@ class NotACertificate(ValueError):
     """What someone wants to publish is not one public key of theirs; the text says why."""
 
 
-def check_certificate(data: bytes, address: str) -> None:
-    """Raise NotACertificate unless `data` is a binary public key with user ids of `address` and of no other.
+def check_certificate(data: bytes, address: str, aliases: Collection[str] = ()) -> None:
+    """Raise NotACertificate unless `data` is a binary public key with user ids of `address`, `aliases` and no other.
 
     After it up to three more of that form may follow that are revoked.
     """
@@ -49,7 +49,7 @@ def check_certificate(data: bytes, address: str) -> None:
     if data.startswith(b"-----"):
         raise NotACertificate("the certificate must be binary, not armored")
     keys: list[list[tuple[int, bytes]]] = []  # the packets of each
-    for tag, body in _packets(data):
+    for tag, body, _ in _packets(data):
         if tag in _SECRET:
             raise NotACertificate("this holds a secret key; only public keys are published")
         if tag not in _ALLOWED:
@@ -62,16 +62,55 @@ def check_certificate(data: bytes, address: str) -> None:
     if not 0 < len(keys) <= MAX_CERTIFICATES:
         raise NotACertificate("this is not one public key, with a few former ones")
     for key in keys:
-        _check_addresses(key, address)
+        _check_addresses(key, address, aliases)
     if not all(_is_revoked(key) for key in keys[1:]):
         raise NotACertificate("only one of the public keys may be one that is not revoked")
 
 
-def _check_addresses(key: list[tuple[int, bytes]], address: str) -> None:
+def named_form(data: bytes, address: str) -> bytes:
+    """The keys which have a user id of `address`, without those of other addresses; b"" when there is none.
+
+    `data` was checked. Who asks for one address of an account does not hear of the others.
+    """
+    out = b""
+    for key in _keys(data):
+        names = {_address_of(body) for tag, body, _ in key if tag == _USER_ID}
+        if address in names:
+            out += b"".join(octets for _, _, octets in _without_others(key, address))
+    return out
+
+
+def _keys(data: bytes) -> Iterator[list[tuple[int, bytes, bytes]]]:
+    """The packets of each key: type, body, all octets."""
+    key: list[tuple[int, bytes, bytes]] = []
+    for packet in _packets(data):
+        if packet[0] == _PUBLIC_KEY and key:
+            yield key
+            key = []
+        key.append(packet)
+    if key:
+        yield key
+
+
+def _without_others(
+    key: list[tuple[int, bytes, bytes]], address: str
+) -> Iterator[tuple[int, bytes, bytes]]:
+    unwanted = False
+    for tag, body, octets in key:
+        if tag == _USER_ID:
+            other = _address_of(body)
+            unwanted = "@" in other and other != address
+        elif tag != _SIGNATURE:
+            unwanted = False
+        if not unwanted:
+            yield tag, body, octets
+
+
+def _check_addresses(key: list[tuple[int, bytes]], address: str, aliases: Collection[str]) -> None:
     addresses = {_address_of(body) for tag, body in key if tag == _USER_ID}
     if address not in addresses:
         raise NotACertificate(f"the certificate has no user id of {address}")
-    if any("@" in other for other in addresses - {address}):
+    if any("@" in other for other in addresses - {address, *aliases}):
         raise NotACertificate(f"the certificate has a user id of another address than {address}")
 
 
@@ -86,13 +125,15 @@ def _address_of(user_id: bytes) -> str:
     return (found[1] if found else text).strip().lower()
 
 
-def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _packets(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Type, body and all octets of each."""
     position = 0
     while position < len(data):
+        start = position
         tag, length, position = _header(data, position)
         if position + length > len(data):
             raise NotACertificate("the certificate is cut short")
-        yield tag, data[position : position + length]
+        yield tag, data[position : position + length], data[start : position + length]
         position += length
 
 

@@ -16,11 +16,10 @@ def is_own(address: str, principal: str | None) -> bool:
     return principal is not None and principal in (normal(address), without_tag(normal(address)))
 
 
-def bears_own_name(raw: bytes, principal: str | None) -> bool:
-    """Whether the mail has one From field with one address, and that one is the account's.
+def author_of(raw: bytes) -> str | None:
+    """The one address of the one From field, in the form in which addresses are compared; None when in doubt.
 
     What two readers could read differently is nobody's (`leap.mail.outgoing.addresses`).
     """
     fields, _ = split_header(raw)
-    author = only_address(values_of(fields, "from"))
-    return author is not None and is_own(author, principal)
+    return only_address(values_of(fields, "from"))

@@ -1,11 +1,11 @@
-"""Submission (RFC 6409): takes mail from this provider's users, under their own address only.
+"""Submission (RFC 6409): takes mail from this provider's users, under their own addresses only.
 
 The password is the device's token, sent inside TLS. Local recipients get the mail at once; for others it
 goes into the queue. A submission id makes a repeated submission do nothing more for the recipients that
 were served the first time.
 
 Invariants:
-* A user's mail bears that user's address, in MAIL FROM and in its only From field.
+* A user's mail bears an address of that user, in MAIL FROM and in its only From field.
 * 250 comes after everything is durable, inboxes and queue; any failure before gives 4xx for the whole.
 * Where the client sits on the network stands nowhere in the mail.
 """
@@ -36,7 +36,7 @@ from leap.provider.mx.arrival import (
 from leap.provider.mx.authentication import submitted_by
 from leap.provider.mx.handler import LOOP, NO_SUCH_USER, new_mail_id
 from leap.provider.queue.routes import Routes
-from leap.provider.submission.author import bears_own_name, is_own
+from leap.provider.submission.author import author_of, is_own
 from leap.provider.submission.dkim_signing import DkimSigner
 from leap.soledad.inbox_seal import seal_to_inbox
 from leap.soledad.wire import MAX_MESSAGE_BYTES
@@ -115,7 +115,7 @@ class SubmissionHandler:
         self, session: Session, address: str, params: Mapping[str, str]
     ) -> Reply | None:
         self._local.clear()
-        return None if is_own(address, session.principal) else NOT_YOURS
+        return None if await self._owns(address, session) else NOT_YOURS
 
     async def recipient(self, session: Session, address: str) -> Reply | None:
         domain = split_address(address)[1]
@@ -176,5 +176,14 @@ class SubmissionHandler:
 
     async def _bears_own_name(self, raw: bytes, session: Session) -> bool:
         if len(raw) <= SEAL_INLINE:
-            return bears_own_name(raw, session.principal)
-        return await asyncio.to_thread(bears_own_name, raw, session.principal)
+            author = author_of(raw)
+        else:
+            author = await asyncio.to_thread(author_of, raw)
+        return author is not None and await self._owns(author, session)
+
+    async def _owns(self, address: str, session: Session) -> bool:
+        """Whether an address is the account's own or an alias of it, with or without a +tag."""
+        if is_own(address, session.principal):
+            return True
+        found = await find_recipient(self._drop, address)
+        return found is not None and found.account.address == session.principal

@@ -32,6 +32,7 @@ from leap.soledad.wire import (
     MAX_BATCH_BYTES,
     MAX_BLOB_BYTES,
     MAX_MESSAGE_BYTES,
+    AliasesReply,
     Blob,
     BlobsDelete,
     BlobsFound,
@@ -368,6 +369,16 @@ class ProviderClient:
     async def release_inbox(self, inbox_ids: Sequence[str]) -> None:
         """Give leases back before they end."""
         await self._tell("inbox/release", InboxIds(inbox_ids=list(inbox_ids)))
+
+    async def aliases(self) -> list[str]:
+        """The addresses the account has beside its own; none at a provider which knows no aliases."""
+        try:
+            reply = await self._http.request("GET", f"{API}/aliases", limit=64 * 1024)
+        except Refused as error:
+            if error.status == 404:
+                return []
+            raise
+        return self._decode(reply.body, AliasesReply).addresses
 
     # --- directory ----------------------------------------------------------------------------------
 
