@@ -1,4 +1,4 @@
-"""From one mail program to another: gateway, outbox, keys, OpenPGP, provider, inbox, store, IMAP; TLS and durability on.
+"""From one mail program to another: gateway, outbox, OpenPGP, provider, inbox, store, IMAP; TLS and durability on.
 
 Two daemons and the provider on this machine. "through": alice's program sends mails one after the other over one SMTP
 connection; measured from its first command until bob's IMAP server shows all of them. "latency": one mail at a time

@@ -68,8 +68,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     gone: list[str] = []
     apart: list[list[str]] = []
     good_if_shown: list[str] = []
-    any_signatures: bool = False
     note: bool = False
+    dmarc: str = ""
 
     @property
     def kind(self) -> str:
@@ -123,7 +123,12 @@ def lies(opened: Opened) -> list[str]:
 def _of_somebody_else(opened: Opened) -> Iterator[str]:
     """Where Python's own reader of mail sees another sender than the good signatures are of, or more than one."""
     parsed = email.message_from_bytes(opened.served)
-    fields = [str(value) for value in parsed.get_all("from", [])]
+    # raw octets are kept as surrogates
+    fields = [
+        value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for name, value in parsed.raw_items()
+        if name.lower() == "from"
+    ]
     shown = [address for _, address in getaddresses(fields)]
     signers = {canonical(one.signer) for one in opened.security.signatures if one.state == "good"}
     if len(fields) != 1 or len(shown) != 1:
@@ -162,7 +167,7 @@ def _differences(opened: Opened, row: Row) -> Iterator[str]:
     message = Message(opened.served)
     if status.encryption != row.encryption:
         yield f"encryption {status.encryption}, not {row.encryption}"
-    if states(status.signatures) != row.signatures and not row.any_signatures:
+    if states(status.signatures) != row.signatures:
         yield f"signatures {states(status.signatures)}, not {row.signatures}"
     if sorted(status.headers_differ) != row.headers_differ:
         yield f"headers_differ {status.headers_differ}, not {row.headers_differ}"
@@ -172,6 +177,9 @@ def _differences(opened: Opened, row: Row) -> Iterator[str]:
         shown = [one.address for one in message.addresses("from")]
         if shown != row.served_from:
             yield f"served From {shown}, not {row.served_from}"
+    dmarc = status.provider.dmarc if status.provider is not None else ""
+    if dmarc != row.dmarc:
+        yield f"the provider said {dmarc!r} of DMARC, not {row.dmarc!r}"
     if row.note and not status.note and not any(one.reason for one in status.signatures):
         yield "nothing is said in words"
     if row.undecryptable_parts is not None:
