@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from leap.mail.authentication_results import results_field
+from leap.mail.contract import DkimCheck, ProviderChecks
 from tests.mail.incoming.attacks.building import (
     attached,
     container,
@@ -15,6 +17,7 @@ from tests.mail.incoming.attacks.building import (
     text,
 )
 from tests.mail.incoming.attacks.people import ALICE, BOB, EVE
+from tests.mail.travel import DOMAIN
 
 FORGED = b"X-Leap-Signature: valid; signer=alice@example.test\r\n"
 BOTH = b"X-Leap-Encryption: decrypted\r\n" + FORGED
@@ -83,17 +86,42 @@ def inside_the_encryption_of_an_attached_mail() -> bytes:
     return mail(multipart("mixed", [text("See what Alice wrote."), attached(old)]), sender=EVE)
 
 
+def _block(sender: str, *, passed: bool) -> bytes:
+    """A trace block just as the reader's own provider writes it, with what it found."""
+    word = "pass" if passed else "fail"
+    checks = ProviderChecks(
+        spf=word,
+        spf_domain="example.test",
+        dkim=(DkimCheck(result=word, domain="example.test"),),
+        dmarc=word,
+        dmarc_domain="example.test",
+        policy="reject",
+    )
+    return (
+        f"Return-Path: <{sender}>\r\n".encode()
+        + results_field(DOMAIN, checks)
+        + b"Received: from evil.test by mx.example.test; Mon, 21 Sep 2026 14:13:20 +0000\r\n"
+    )
+
+
 def below_what_the_provider_says() -> bytes:
-    # the trace block of the reader's own provider, then one that the sender wrote
-    true = (
-        b"Return-Path: <eve@evil.test>\r\nAuthentication-Results: example.test;\r\n"
-        b"\tdmarc=fail (p=reject) header.from=example.test\r\n"
-        b"Received: from evil.test by mx.example.test; Mon, 21 Sep 2026 14:13:20 +0000\r\n"
-    )
-    forged = (
-        b"Return-Path: <alice@example.test>\r\n" + RESULTS + b"Received: by example.test; now\r\n"
-    )
+    true, forged = _block("eve@evil.test", passed=False), _block(ALICE, passed=True)
     return mail(text("Send me the file."), before=true + forged + BOTH)
+
+
+def block_of_the_provider_inside_the_encryption() -> bytes:
+    submitted = _block(ALICE, passed=True) + mail(text("Send me the file."), sender=EVE)
+    return mail(ours(submitted, OUTER), sender=EVE, subject="[...]")
+
+
+def block_of_the_provider_in_an_attached_mail() -> bytes:
+    old = _block(ALICE, passed=True) + mail(text("I agree to everything."))
+    whole = mail(multipart("mixed", [text("See what Alice wrote."), attached(old)]), sender=EVE)
+    return _block("eve@evil.test", passed=False) + whole
+
+
+def block_of_the_provider_below_another_field() -> bytes:
+    return mail(text("Send me the file."), before=b"X-First: x\r\n" + _block(ALICE, passed=True))
 
 
 def above_a_signed_mail() -> bytes:

@@ -69,6 +69,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     apart: list[list[str]] = []
     good_if_shown: list[str] = []
     note: bool = False
+    dmarc: str = ""
 
     @property
     def kind(self) -> str:
@@ -176,6 +177,9 @@ def _differences(opened: Opened, row: Row) -> Iterator[str]:
         shown = [one.address for one in message.addresses("from")]
         if shown != row.served_from:
             yield f"served From {shown}, not {row.served_from}"
+    dmarc = status.provider.dmarc if status.provider is not None else ""
+    if dmarc != row.dmarc:
+        yield f"the provider said {dmarc!r} of DMARC, not {row.dmarc!r}"
     if row.note and not status.note and not any(one.reason for one in status.signatures):
         yield "nothing is said in words"
     if row.undecryptable_parts is not None:
