@@ -162,6 +162,17 @@ def false_good(opened: Opened, row: Row) -> list[str]:
     return found
 
 
+def wrongly_vouched(opened: Opened, row: Row) -> Iterator[str]:
+    """Where a text that stands in clear beside what is covered is said to be covered, too."""
+    status, leaves = opened.security, list(texts(Message(opened.served)))
+    for text in row.uncovered:
+        for leaf in _with(leaves, text):
+            if encryption_of(leaf, status) == "end-to-end":
+                yield f"{text!r} is in {leaf.section}, which is called end-to-end"
+            if "good" in signatures_of(leaf, status):
+                yield f"{text!r} is in {leaf.section}, below a good signature"
+
+
 def _differences(opened: Opened, row: Row) -> Iterator[str]:
     status = opened.security
     message = Message(opened.served)
@@ -193,12 +204,7 @@ def _differences(opened: Opened, row: Row) -> Iterator[str]:
     leaves = list(texts(message))
     for covered in row.covered:
         yield from _of_covered(leaves, status, covered)
-    for text in row.uncovered:
-        for leaf in _with(leaves, text):
-            if encryption_of(leaf, status) == "end-to-end":
-                yield f"{text!r} is in {leaf.section}, which is called end-to-end"
-            if "good" in signatures_of(leaf, status):
-                yield f"{text!r} is in {leaf.section}, below a good signature"
+    yield from wrongly_vouched(opened, row)
     for text in row.unsigned:
         for leaf in _with(leaves, text):
             if "good" in signatures_of(leaf, status):
