@@ -1,4 +1,4 @@
-"""Content fields of attack mails, and honest ones, are changed on the way: no signature is good over other text then."""
+"""Content fields of attack mails, and honest ones, change on the way: no signature is good over other text then."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import email
 import re
 from collections.abc import Iterator, Sequence
+from email.errors import MissingHeaderBodySeparatorDefect
 from email.utils import getaddresses
 from typing import NamedTuple
 
@@ -105,6 +106,8 @@ def lies(opened: Opened) -> list[str]:
         found.append("X-Leap-Encryption says something else than the status")
     if says_valid:
         found += _of_somebody_else(opened)
+    if says_valid or status.encryption == "end-to-end":
+        found += _another_body(served)
     message = Message(served)
     for number, header in enumerate(headers(message)):
         rest = header[len(own_fields) :] if number == 0 else header
@@ -135,6 +138,13 @@ def _of_somebody_else(opened: Opened) -> Iterator[str]:
         yield f"From is {fields}, and a signature is good"
     elif not {without_tag(canonical(shown[0])), canonical(shown[0])} & signers:
         yield f"From is {shown}, and the good signatures are of {signers}"
+
+
+def _another_body(served: bytes) -> Iterator[str]:
+    """Where Python's own reader of mail takes a line of the header for the begin of the text."""
+    for defect in email.message_from_bytes(served).defects:
+        if isinstance(defect, MissingHeaderBodySeparatorDefect):
+            yield "the header ends early for Python's reader, and a verdict stands over what follows"
 
 
 def _merged(part: PartSecurity, leaves: Sequence[Leaf]) -> Iterator[str]:
