@@ -16,6 +16,7 @@ from leap.keymanager.openpgp.message import _signed, literal_head
 from leap.mail.incoming.opening import Opened
 from leap.mail.message import Message
 from leap.mail.message.scanner import part_tree
+from leap.mail.outgoing.field_lines import header_fields
 from leap.mail.outgoing.header_protection import protect
 from leap.mail.outgoing.pgp_mime import wrap
 from tests.mail.incoming.test_opening import (
@@ -531,3 +532,22 @@ async def test_in_any_mail_what_is_decrypted_stands_apart(
             assert holders
         if one.served.count(SECRET) > came.count(SECRET):
             assert one.original == came
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (b"base64", b"X-Leap-Signature: valid\r\n" + HEADER + b"\r\nhi\r\n"),
+        (b"quoted-printable", b"X=2DLeap-Signature: valid\r\n" + HEADER + b"\r\nhi\r\n"),
+        (b"quoted-printable", b"A: b=\r\nX-Leap-Signature: valid\r\n" + HEADER + b"\r\nhi\r\n"),
+    ],
+)
+async def test_an_encoded_attached_mail_loses_forged_fields_however_it_is_read(
+    ring: Ring, label: bytes, message: bytes
+) -> None:
+    part = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: " + label + b"\r\n\r\n"
+    one = await opened(HEADER + multipart(CLEAR, part + message), ring)
+    attached_one = Message(one.served).root.children[1]
+    raw = Message(one.served).body(attached_one)
+    for reading in (raw, quopri.decodestring(raw)):
+        assert not any(f.name.startswith("x-leap-") for f in header_fields(reading))

@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
+
+from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import encrypt, generate
-from leap.mail.contract import INBOX, MailboxId
+from leap.mail.contract import INBOX, MailboxId, RowId, SecurityStatus
+from leap.mail.incoming.delivery import Delivery
+from leap.mail.incoming.opening import open_mail
+from leap.mail.incoming.reopening import Reopening
+from leap.mail.incoming.senders import Senders
+from leap.mail.incoming.workshop import Workshop
 from leap.mail.outgoing.header_protection import protect
 from leap.mail.outgoing.pgp_mime import wrap
+from tests.keymanager.conftest import FakeDirectory
+from tests.mail.devices import ALICE, MailDevice, MailWorld
 from tests.mail.incoming.test_layers import CLEAR, HEADER, TEXT, crlf, multipart
 from tests.mail.incoming.test_opening import OUTER
-from tests.mail.travel import NOW, FakeProvider, Person, mail, open_person, own_key
+from tests.mail.travel import DOMAIN, NOW, Clock, FakeProvider, Person, mail, open_person, own_key
 
 OLD = generate("bob@example.test", now=lambda: NOW - 5000)
 FORGED = b"X-Leap-Encryption: decrypted\r\n"
@@ -94,3 +104,59 @@ async def test_what_was_expunged_does_not_come_back(provider: FakeProvider, tmp_
     assert await bob.incoming.reopening.retry() == 0
     assert await bob.account.rows(INBOX) == []
     await bob.close()
+
+
+class Device:
+    """Alice's account on a device that syncs, with what opens mail."""
+
+    def __init__(self, device: MailDevice) -> None:
+        self.mail = device
+        self.keys = KeyManager(device.store, ALICE, FakeDirectory(), now=Clock())
+        workshop = Workshop(device.store, self.keys, DOMAIN, Clock())
+        delivery = Delivery(device.account, device.store, self.keys, DOMAIN, lambda rows, tx: None)
+        self.reopening = Reopening(device.store, self.keys, workshop, delivery)
+
+
+async def test_two_devices_that_open_a_mail_at_once_make_one_of_it(tmp_path: Path) -> None:
+    world = MailWorld(tmp_path)
+    laptop, phone = Device(await world.device("laptop")), Device(await world.device("phone"))
+    old = generate(ALICE, now=lambda: NOW - 5000)
+    armored = encrypt(protect(mail(), OUTER), [old.certificate], None, now=lambda: NOW)
+    raw = wrap(OUTER, None, crlf(armored), "=_b")
+    one = open_mail(raw, [], Senders(), own_domain=DOMAIN, now=NOW)
+    assert one.security.encryption == "undecryptable"
+    await laptop.mail.account.deliver(
+        one.served,
+        row_id=RowId("ab" * 32),
+        security=one.security,
+        original=None,
+        internal_date=int(NOW),
+    )
+    await world.settle()
+    [closed] = await phone.mail.account.rows(INBOX)
+    await phone.mail.account.metadata([closed.row_id])
+    await laptop.keys.own.add(old)
+    await world.settle()
+    assert [await one.reopening.retry() for one in (laptop, phone)] == [1, 1]
+    await world.settle()
+    shown = [await one.mail.shown() for one in (laptop, phone)]
+    assert shown[0] == shown[1]
+    assert len(shown[0]["INBOX"]) == 1
+    for one_of in (laptop, phone):
+        [row] = await one_of.mail.account.rows(INBOX)
+        assert row.message_id == closed.message_id
+        assert (await one_of.mail.account.read(row.row_id)).endswith(mail())
+        one_of.keys.close()
+    await world.close()
+
+
+def test_a_status_of_an_older_version_is_read() -> None:
+    old = msgspec.msgpack.encode({"encryption": "end-to-end", "signatures": [{"state": "good"}]})
+    status = msgspec.msgpack.decode(old, type=SecurityStatus)
+    assert (status.parts, status.headers_differ, status.html, status.provider) == (
+        (),
+        (),
+        False,
+        None,
+    )
+    assert status.signatures[0].level == ""

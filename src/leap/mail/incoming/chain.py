@@ -109,6 +109,10 @@ class Chain:
             return self._signed(message, root, signed, depth, inside=inside)
         return self._deeper(message, root, None, depth, may_open=may_open)
 
+    def without_forged(self, message: bytes) -> bytes:
+        """A message without fields in our name in its header."""
+        return without_forged(message, self._own_domain)
+
     # -- encrypted
 
     def encrypted(self, outer: bytes, ciphertext: bytes, depth: int) -> Layered:

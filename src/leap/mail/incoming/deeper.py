@@ -54,6 +54,8 @@ class Opener(Protocol):
 
     judge: Judge
 
+    def without_forged(self, message: bytes) -> bytes: ...
+
     def message(self, raw: bytes, depth: int, *, may_open: bool = True) -> Layered: ...
 
     def encrypted(self, outer: bytes, ciphertext: bytes, depth: int) -> Layered: ...
@@ -181,15 +183,17 @@ class Deeper:
 
     def _attached(self, part: Part, boundaries: Sequence[bytes], may_open: bool) -> None:
         [child] = part.children
-        plain = part.encoding in _IDENTITY
-        came = (
-            self._message[child.header_start : child.end]
-            if plain
-            else decode_body(self._message, part)
+        as_it_stands = self._message[child.header_start : child.end]
+        # base64 has no colon: then the label is a lie, and readers differ in whether they believe it
+        plain = part.encoding in _IDENTITY or (
+            part.encoding == "base64" and begins_field(as_it_stands)
         )
+        came = as_it_stands if plain else decode_body(self._message, part)
         opened = self._opener.message(came, self._depth + 1, may_open=may_open)
         status = mark(0, part.content_type, opened.encryption, opened.signatures, opened.note)
-        if opened.message != came:
+        # RFC 2046 5.2.1 forbids to encode a message: some programs read what stands there
+        two_readings = not plain and self._opener.without_forged(as_it_stands) != as_it_stands
+        if opened.message != came or two_readings:
             header = self._message[part.header_start : part.body_start]
             if not plain:
                 fields = [

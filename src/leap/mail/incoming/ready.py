@@ -147,10 +147,10 @@ def _reopened(item: Closed, desk: Desk) -> Outcome:
         return Refused(f"this version cannot open it ({type(error).__name__})")
 
 
-def closed_parts(status: SecurityStatus) -> int:
-    """How much of a mail could not be opened."""
+def closed_parts(status: SecurityStatus) -> tuple[bool, int]:
+    """How much of a mail could not be opened: all of it, and so many parts."""
     closed = sum(one.encryption == "undecryptable" for one in status.parts)
-    return closed + (status.encryption == "undecryptable")
+    return status.encryption == "undecryptable", closed
 
 
 def as_it_came(served: bytes, status: SecurityStatus, own_domain: str) -> bytes:
