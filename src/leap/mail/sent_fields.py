@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from leap.mail.message.header_lines import empty_line
 from leap.mail.outbox_contract import RecipientResult
+from leap.mail.outgoing.names import SENT_FIELD
 
-SENT_FIELD = "X-Leap-Sent"
 _LINE = re.compile(
     rb"(X-Leap-Sent: state=([a-z]+); how=([a-z-]+)(?:; code=(\d{3}))?; to=([^\r\n]*)\r\n)"
 )
