@@ -19,7 +19,7 @@ from leap.mail.model import MAIL_ROWS
 from leap.mail.open_mailboxes import OpenMailboxes
 from leap.mail.outbox_access import Outgoing
 from leap.mail.outgoing.field_lines import header_fields, values_of
-from leap.mail.sent_fields import joined_sent_fields
+from leap.mail.sent_fields import is_same_mail, joined_sent_fields
 from leap.soledad.sqlite import Connection
 from leap.soledad.transaction import Transaction
 
@@ -61,8 +61,8 @@ class LocalSent:
     async def append(self, mailbox_id: MailboxId, messages: Sequence[NewMessage]) -> list[Appended]:
         if len(messages) == 1:
             for _ in range(TRIES):
-                message, drop = await self._joined(mailbox_id, messages[0])
                 try:
+                    message, drop = await self._joined(mailbox_id, messages[0])
                     return await self._append(mailbox_id, [message], drop)
                 except _Changed:
                     continue
@@ -78,8 +78,8 @@ class LocalSent:
         into = mailbox_id if target is None else target
         if into != mailbox_id:
             for _ in range(TRIES):
-                joined, drop = await self._joined(into, message)
                 try:
+                    joined, drop = await self._joined(into, message)
                     return await self._replace(mailbox_id, uid, joined, into, drop)
                 except _Changed:
                     continue
@@ -110,18 +110,25 @@ class LocalSent:
         if not candidates:
             return message, nothing
         present = await self._read(lambda connection: _present(connection, mailbox_id, candidates))
+        try:
+            copies = {one: await self.read(one) for one in present}
+        except NoSuchMessage:
+            raise _Changed from None
+        # Where a program gives one Message-ID to several mails, each has its own copy.
+        ours = [
+            one
+            for one, raw in copies.items()
+            if len(present) == 1 or is_same_mail(raw, message.raw)
+        ]
 
         def drop(tx: Transaction) -> None:
             if _present(tx.connection, mailbox_id, candidates) != present:
                 raise _Changed
-            tx.delete_rows(MAIL_ROWS.name, present)
+            tx.delete_rows(MAIL_ROWS.name, ours)
 
         raw = message.raw
-        for row_id in present:
-            try:
-                raw = joined_sent_fields(raw, await self.read(row_id))
-            except NoSuchMessage:
-                continue  # `drop` sees it
+        for one in ours:
+            raw = joined_sent_fields(raw, copies[one])
         return msgspec.structs.replace(message, raw=raw), drop
 
     async def _candidates(self, mailbox_id: MailboxId, raw: bytes) -> list[RowId]:

@@ -33,7 +33,7 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
-from leap.mail.sent_fields import joined_sent_fields
+from leap.mail.sent_fields import is_same_mail, joined_sent_fields, read_sent_fields
 
 LOOKED_AT = 200  # uids below the next one: a mail is called back, or leaves, soon after it was sent
 SUBMITTED = "$Submitted"  # the keyword of the IANA registry for what was sent
@@ -147,6 +147,8 @@ async def _mark(account: SentMailbox, sent: MailboxId, left: Left) -> bool:
             continue
         try:
             raw = await account.read(row_id)
+            if read_sent_fields(raw) and not is_same_mail(raw, left.message):
+                continue  # another mail that was given the same Message-ID
             marked = joined_sent_fields(raw, left.fields)
             if marked != raw:
                 rows = await account.rows(sent, first=uid, last=uid)

@@ -17,9 +17,10 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from leap.mail.message.header_lines import empty_line
 from leap.mail.outbox_contract import RecipientResult
+from leap.mail.outgoing.names import SENT_FIELD
 
-SENT_FIELD = "X-Leap-Sent"
 _LINE = re.compile(
     rb"(X-Leap-Sent: state=([a-z]+); how=([a-z-]+)(?:; code=(\d{3}))?; to=([^\r\n]*)\r\n)"
 )
@@ -55,6 +56,11 @@ def joined_sent_fields(raw: bytes, newer: bytes) -> bytes:
     named = {line[4] for line in _lines(theirs)}
     kept = b"".join(line[0] for line in _lines(ours) if line[4] not in named)
     return kept + theirs + raw[len(ours) :]
+
+
+def is_same_mail(one: bytes, other: bytes) -> bool:
+    """Whether two messages have the same body: a Message-ID that is used again must not make one of two mails."""
+    return one[empty_line(one) :] == other[empty_line(other) :]
 
 
 def read_sent_fields(raw: bytes) -> list[SentTo]:

@@ -162,6 +162,9 @@ async def test_some_have_it_and_the_others_are_cancelled(alice: Person) -> None:
     assert await alice.account.cancel(outbox_id)
     assert len(await alice.account.rows(MailboxId("sent"))) == 1  # eve has it
     assert await states(alice, outbox_id) == ("sent", "sent", "cancelled")
+    await alice.sender.process_due()  # what eve has is put into Sent
+    assert len(await alice.account.rows(MailboxId("sent"))) == 1
+    assert await states(alice, outbox_id) == ("sent", "sent", "cancelled")
     assert await rows_left(alice) == 0
     alice.provider.replies = {}
     await alice.sender.came_online()

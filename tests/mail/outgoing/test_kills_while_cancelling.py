@@ -8,14 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from leap.mail.sent_fields import read_sent_fields
 from tests.mail.outgoing.dying import CAROL, DAVE, EVE, Witness, letters, work
-from tests.mail.travel import open_person
+from tests.mail.travel import Person, open_person
 
 STEP = 3  # one in three transactions; 1 finds no more, in three times the time
 
 
 def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
+
+
+async def sent_copies(alice: Person) -> list[str]:
+    """The names of the mails in Sent."""
+    boxes = await alice.account.list_mailboxes()
+    sent = next(one.mailbox_id for one in boxes if one.special_use == "\\Sent")
+    rows = await alice.account.rows(sent)
+    raws = [await alice.account.read(row.row_id) for row in rows]
+    assert all(read_sent_fields(raw) for raw in raws)
+    return [raw[-8:-2].decode() for raw in raws]
 
 
 async def check(folder: Path, *, call_back: bool) -> tuple[int, int]:
@@ -35,10 +46,13 @@ async def check(folder: Path, *, call_back: bool) -> tuple[int, int]:
     await alice.sender.came_online()
     await alice.sender.process_due()
     entries = await alice.outgoing.entries()
+    in_sent = await sent_copies(alice)
     await alice.close()
     handed = [line.split() for line in lines(folder / "handed")]
     by_recipients = {tuple(to): f"mail-{number}" for number, (_, to) in enumerate(letters())}
     counts = {"cancelled": 0, "sent": 0}
+    left = {by_recipients[one.recipients] for one in entries if one.state == "sent"}
+    assert sorted(in_sent) == sorted(left), "each mail that anybody got lies in Sent once"
     for entry in entries:
         assert entry.ended
         name = by_recipients[entry.recipients]

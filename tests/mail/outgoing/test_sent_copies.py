@@ -179,6 +179,16 @@ async def test_what_was_sent_to_others_later_is_added(alice: Person, bob: Person
     assert copy.endswith(mail())
 
 
+async def test_two_mails_with_one_message_id_have_two_copies(alice: Person, bob: Person) -> None:
+    other = mail(body=b"Another text.\r\n")
+    for raw in (mail(), other):
+        await alice.outgoing.submit(raw, ALICE, [BOB])
+        await alice.sender.process_due()
+    assert await in_sent(alice) == [ENCRYPTED + mail(), ENCRYPTED + other]
+    await append(alice, b"Bcc: x@y\r\n" + other)
+    assert await in_sent(alice) == [ENCRYPTED + mail(), ENCRYPTED + b"Bcc: x@y\r\n" + other]
+
+
 async def test_such_fields_do_not_travel_when_the_copy_is_sent_again(
     alice: Person, bob: Person
 ) -> None:

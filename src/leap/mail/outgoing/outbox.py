@@ -140,13 +140,15 @@ class Outbox:
         return outbox_id
 
     async def due(self, limit: int = 100) -> list[tuple[str, int]]:
-        """(id, size in octets) of entries to try now, those that waited longest first."""
+        """(id, size in octets) of entries to try now, or to put into Sent, those that waited longest first."""
         now = self._now()
 
         def job(db: Connection) -> list[tuple[str, int]]:
             rows = db.execute(
-                "SELECT outbox_id, size FROM outbox WHERE state IN ('queued', 'sending')"
-                " AND next_attempt <= ? ORDER BY next_attempt, created LIMIT ?",
+                "SELECT outbox_id, size FROM (SELECT * FROM outbox WHERE state IN ('queued', 'sending')"
+                " AND next_attempt <= ?1 UNION ALL SELECT o.* FROM outbox_message m"
+                " CROSS JOIN outbox o USING (outbox_id) WHERE o.state = 'sent' AND o.next_attempt <= ?1)"
+                " ORDER BY next_attempt, created LIMIT ?2",
                 (now, limit),
             )
             return [(row[0], row[1]) for row in rows]
@@ -167,7 +169,7 @@ class Outbox:
         return await self._read(job)
 
     async def load(self, outbox_id: str) -> Entry | None:
-        """A mail on its way with all that sending it needs; None when it ended or was cancelled."""
+        """A mail on its way, or to be put into Sent, with all that this needs; None when it ended or was cancelled."""
         return await self._read(lambda db: read_entry(db, outbox_id))
 
     async def keep_copies(
@@ -280,7 +282,7 @@ class Outbox:
         def job(tx: _Transaction) -> None:
             tx.connection.execute(
                 "UPDATE outbox SET next_attempt = ?, reason = ?, attempts = attempts + ?"
-                " WHERE outbox_id = ? AND state IN ('queued', 'sending')",
+                " WHERE outbox_id = ? AND state IN ('queued', 'sending', 'sent')",
                 (until, reason, int(attempted), outbox_id),
             )
 

@@ -25,11 +25,11 @@ def read_recipients(db: Connection, outbox_id: str) -> tuple[RecipientState, ...
 
 
 def read_entry(db: Connection, outbox_id: str) -> Entry | None:
-    """A mail on its way with all that sending it needs; None when it ended."""
+    """A mail on its way, or still to be put into Sent, with all that this needs; None when it ended."""
     row = db.execute(
         "SELECT sender, subject, message, added, message_id, protection, policy, attempts, created,"
         " expires, reason FROM outbox JOIN outbox_message USING (outbox_id)"
-        " WHERE outbox_id = ? AND state IN ('queued', 'sending')",
+        " WHERE outbox_id = ? AND state IN ('queued', 'sending', 'sent')",
         (outbox_id,),
     ).fetchone()
     if row is None:

@@ -95,12 +95,19 @@ def cancel(db: Connection, outbox_id: str, now: float) -> bool | None:
                 (outbox_id,),
             )
         else:
-            end(db, outbox_id, now)
+            # The sender puts what somebody got into Sent, and then lets the message go.
+            end(db, outbox_id, now, keep="sent" in states)
+            db.execute("UPDATE outbox SET next_attempt = 0 WHERE outbox_id = ?", (outbox_id,))
     return True
 
 
-def end(db: Connection, outbox_id: str, now: float, *, attempts: int = 0) -> None:
-    """Ends an entry as its recipients stand: its message and copies are deleted, and entries of long ago forgotten."""
+def end(
+    db: Connection, outbox_id: str, now: float, *, attempts: int = 0, keep: bool = False
+) -> None:
+    """Ends an entry as its recipients stand: its message and copies are deleted, and entries of long ago forgotten.
+
+    `keep`: but for the message, which is still to be put into Sent.
+    """
     states = _states(db, outbox_id)
     state = next((one for one in ("failed", "sent") if one in states), "cancelled")
     db.execute(
@@ -109,7 +116,8 @@ def end(db: Connection, outbox_id: str, now: float, *, attempts: int = 0) -> Non
         (state, now, attempts, outbox_id),
     )
     db.execute("DELETE FROM outbox_copy WHERE outbox_id = ?", (outbox_id,))
-    db.execute("DELETE FROM outbox_message WHERE outbox_id = ?", (outbox_id,))
+    if not keep:
+        db.execute("DELETE FROM outbox_message WHERE outbox_id = ?", (outbox_id,))
     old = db.execute("SELECT outbox_id FROM outbox WHERE ended < ?", (now - REMEMBERED,)).fetchall()
     for (forgotten,) in old:
         db.execute("DELETE FROM outbox_recipient WHERE outbox_id = ?", (forgotten,))
