@@ -94,10 +94,11 @@ class OpenMailboxes:
         mailbox_id = status.mailbox_id
         opened = self._opened.get(mailbox_id)
         known = opened is not None and opened.rows is before
+        modseq = status.highest_modseq
         self.changed(mailbox_id)
-        if opened is None or not known:
+        if opened is None or not known or modseq < self._answered.get(mailbox_id, 0):
             return
-        modseq, since = status.highest_modseq, opened.gone_since
+        since = opened.gone_since
         kept: Gone = (*opened.gone, (modseq, gone)) if gone else opened.gone
         if sum(len(uids) for _, uids in kept) > KEPT_GONE:
             kept, since = (), modseq
