@@ -169,6 +169,11 @@ class Database:
         self._jobs.put(entry)
         return entry.future, after.future
 
+    @property
+    def postponed(self) -> bool:
+        """Whether rests of jobs were not done yet."""
+        return bool(self._postponed)
+
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` on one snapshot in a reader thread; it cannot write. Raises NotOpen."""
         await self._make_up()
