@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from msgspec.structs import replace
 
@@ -167,7 +167,7 @@ class Promising:
         return Transferred(
             uid_validity=there.uid_validity,
             source=tuple(hand.uids),
-            target=tuple(map(Uid, range(first, first + len(hand.uids)))),
+            target=cast("tuple[Uid, ...]", tuple(range(first, first + len(hand.uids)))),
         )
 
     async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None) -> list[Uid] | None:
