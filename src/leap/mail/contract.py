@@ -114,7 +114,8 @@ class DkimCheck(Value, frozen=True, kw_only=True):
 class ProviderChecks(Value, frozen=True, kw_only=True):
     """What the provider says it found when it took a mail in; its word only ("according to your provider").
 
-    Results are those of RFC 8601 2.7: "pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy".
+    Results are those of RFC 8601 2.7: "pass", "fail", "softfail", "neutral", "none", "temperror", "permerror",
+    "policy".
     """
 
     spf: str = "none"

@@ -102,10 +102,10 @@ class MailboxView:
         """The messages with these uids, in their order, those already gone left out."""
         return [n for uid in uids if uid not in self._gone and (n := self.find(uid)) is not None]
 
-    def resolve(self, numbers: NumberSet, by_uid: bool) -> list[SeqNum]:
+    def resolve(self, numbers: NumberSet, by_uid: bool, *, strict: bool = True) -> list[SeqNum]:
         """The messages of a set, ascending, those already gone left out of uid sets.
 
-        Raises IndexError when a sequence number was named which there is not (RFC 3501 9, seq-number).
+        If `strict`, raises IndexError when a sequence number was named which there is not (RFC 3501 9, seq-number).
         """
         count = len(self._uids)
         found: list[SeqNum] = []
@@ -115,7 +115,7 @@ class MailboxView:
             return (
                 [n for n in found if self._uids[n - 1] not in self._gone] if self._gone else found
             )
-        if numbers.highest_named() > count:
+        if strict and numbers.highest_named() > count:
             raise IndexError(numbers.highest_named())
         if count:
             for low, high in numbers.spans(count):
