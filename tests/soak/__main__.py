@@ -183,8 +183,8 @@ def key_families(count: int, seed: int) -> str:
 
 
 def imap_stress(count: int, seed: int) -> str:
-    """Ten mail programs on one account for `count` seconds, a third in memory, the rest on Soledad with a second device,
-    there half of it with all changes promised that can be."""
+    """Ten mail programs on one account for `count` seconds: a third in memory, the rest on Soledad with a second
+    device, half of that with all changes promised that can be."""
     import asyncio
     import tempfile
 
