@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from leap.mail import promising
+from leap.mail import promised, promising
 from leap.mail.contract import INBOX, MailboxId, ModSeq, NewMessage, Uid
 from leap.mail.local import LocalAccount, open_mail_store
 from leap.soledad.changes import ChangeSet, Rebuilt
@@ -270,3 +270,16 @@ async def test_what_was_answered_before_a_kill_is_there_once_afterwards(
             assert [(row.uid, row.flags) for row in junk] == [(1, ("\\Seen",)), (2, ("\\Seen",))]
             assert await account.expunged(INBOX, ModSeq(1)) == [3, 4, 5, 6]
             await account.close()
+
+
+async def test_when_much_was_promised_it_is_made_first(
+    backend: LocalAccount, store: Soledad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promised, "MOST_WAITING", 7)
+    uids = await fill(backend, 4)
+    for word, owes in (("a", True), ("b", True), ("c", False), ("d", True)):
+        await backend.store_flags(INBOX, uids, "add", [word])
+        assert store.owes_changes is owes
+        await backend.status(INBOX)
+        await backend.rows(INBOX)
+    assert {row.flags for row in await backend.rows(INBOX)} == {("a", "b", "c", "d")}

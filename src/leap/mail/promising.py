@@ -195,7 +195,7 @@ class Promising:
         return _Hand(rows, status, places)
 
     async def _promise(self, change: Promised, made: PromiseMade) -> bool:
-        """False when the mailboxes are not, or not any more, as the change was worked out for."""
+        """False when the mailboxes are not, or not any more, as the change was worked out for, or much was promised."""
 
         def check(connection: Connection) -> PromiseMade:
             directory = self._directory.read(connection)
