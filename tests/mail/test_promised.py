@@ -51,11 +51,14 @@ class TestConformance(AccountBackendSuite):
     """The suite every account passes."""
 
 
-async def fill(account: LocalAccount, count: int, to: MailboxId = INBOX) -> list[Uid]:
-    """New mail of which no other has the size, nothing of it recent, in a mailbox that is open."""
+async def fill(
+    account: LocalAccount, count: int, to: MailboxId = INBOX, *, recent: bool = False
+) -> list[Uid]:
+    """New mail of which no other has the size, in a mailbox that is open."""
     mail = [NewMessage(raw=PLAIN + b"x" * number) for number in range(count)]
     uids = [one.uid for one in await account.append(to, mail)]
-    await account.claim_recent(to)
+    if not recent:
+        await account.claim_recent(to)
     await account.rows(to)
     return uids
 
@@ -89,7 +92,8 @@ async def act(account: LocalAccount, chance: random.Random) -> Any:
         some = uids
     match chance.randrange(9):
         case 0:
-            return len(await fill(account, chance.randint(1, 5), place))
+            recent = chance.random() < 0.5
+            return len(await fill(account, chance.randint(1, 5), place, recent=recent))
         case 1 | 2 | 3:
             op = chance.choice(("add", "remove", "set"))
             flags = chance.sample(FLAGS, chance.randint(0, 2))
@@ -283,3 +287,16 @@ async def test_when_much_was_promised_it_is_made_first(
         await backend.status(INBOX)
         await backend.rows(INBOX)
     assert {row.flags for row in await backend.rows(INBOX)} == {("a", "b", "c", "d")}
+
+
+async def test_what_is_claimed_as_recent_meanwhile_stays_claimed(
+    backend: LocalAccount, store: Soledad
+) -> None:
+    """A claim is no change of the mailbox: its modseq does not tell of it."""
+    uids = await fill(backend, 4, recent=True)
+    await backend.status(INBOX)
+    claimed, _ = await asyncio.gather(
+        backend.claim_recent(INBOX), backend.store_flags(INBOX, uids, "add", ["\\Seen"])
+    )
+    assert claimed == uids
+    assert (await backend.status(INBOX)).recent == 0
