@@ -149,23 +149,29 @@ class MailboxView:
     def learn(self, rows: Iterable[MessageRow], expunged: Iterable[Uid]) -> None:
         """Takes changes from the store; nothing of it shows until it is taken."""
         self._learn_gone(set(expunged))
+        kinds: dict[tuple[tuple[str, ...], tuple[str, ...]], bool] = {}  # few, among many rows
+        place, count = 0, len(self._uids)
         for row in rows:
-            number = self.find(row.uid)
-            if number is None:
-                if (not self._uids or row.uid > self._uids[-1]) and row.uid not in self._gone:
-                    self._arrived[row.uid] = row
+            uid = row.uid
+            if place >= count or self._uids[place] != uid:  # mostly they follow each other
+                place = bisect_left(self._uids, uid)
+                if place == count or self._uids[place] != uid:
+                    if place == count and uid not in self._gone:
+                        self._arrived[uid] = row
+                        self._learn_keywords(row.flags)
+                    continue
+            known = self._rows[place]
+            if row.modseq >= known.modseq:
+                kind = known.flags, row.flags
+                differ = kinds.get(kind)
+                if differ is None:
+                    differ = kinds[kind] = set(row.flags) != set(known.flags)
                     self._learn_keywords(row.flags)
-                continue
-            known = self._rows[number - 1]
-            if row.modseq < known.modseq:
-                continue
-            if set(row.flags) != set(known.flags):
-                self._changed.add(row.uid)
-                self._learn_keywords(row.flags)
-            elif self.tells_modseq and row.modseq > known.modseq:
-                self._changed.add(row.uid)
-            self._own()
-            self._rows[number - 1] = row
+                if differ or (self.tells_modseq and row.modseq > known.modseq):
+                    self._changed.add(uid)
+                self._own()
+                self._rows[place] = row
+            place += 1
 
     def _learn_gone(self, gone: set[Uid]) -> None:
         unseen = gone & self._arrived.keys()
@@ -283,9 +289,12 @@ class MailboxView:
 
     def take_changes(self) -> list[SeqNum]:
         """The messages whose flags others changed, ascending; those gone need no word."""
-        changed = sorted(self._changed - self._gone)
+        changed = self._changed - self._gone
         self._changed &= self._gone
-        return [n for uid in changed if (n := self.find(uid)) is not None]
+        if len(changed) > FEW:
+            places = [place for place, uid in enumerate(self._uids, 1) if uid in changed]
+            return cast("list[SeqNum]", places)
+        return [n for uid in sorted(changed) if (n := self.find(uid)) is not None]
 
 
 def _numbers(first: int, last: int) -> Iterable[SeqNum]:
