@@ -178,7 +178,7 @@ class Promising:
         self, mailbox_id: MailboxId, uids: Sequence[Uid] | None, flag: str = ""
     ) -> _Hand | None:
         """Those messages, of them those with the flag; None when it is too few, too many, or not known."""
-        if uids is not None and len(uids) < FEWEST:
+        if uids is not None and not FEWEST <= len(uids) <= MOST:
             return None
         known = await self._opened.at_hand(mailbox_id)
         if known is None:
