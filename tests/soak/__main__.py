@@ -183,18 +183,19 @@ def key_families(count: int, seed: int) -> str:
 
 
 def imap_stress(count: int, seed: int) -> str:
-    """Ten mail programs on one account for `count` seconds, half in memory, half on Soledad with a second device."""
+    """Ten mail programs on one account for `count` seconds: a third in memory, the rest on Soledad with a second
+    device, half of that with all changes promised that can be."""
     import asyncio
     import tempfile
 
     from tests.mail.imap.stress.run import Store, run
 
-    stores: tuple[Store, ...] = ("memory", "soledad")
+    stores: tuple[Store, ...] = ("memory", "soledad", "promising")
     kept = RESULTS.parent.parent / ".pytest_cache" / "imap-stress"
     told = []
     for store in stores:
         with tempfile.TemporaryDirectory() as name:
-            report = asyncio.run(run(store, Path(name), seed, seconds=count / 2, kept=kept))
+            report = asyncio.run(run(store, Path(name), seed, seconds=count / 3, kept=kept))
         told.append(
             f"{store}: {report.commands:,} commands in {report.connections} connections, {report.others:,} changes "
             f"from elsewhere, {report.facts:,} answers checked, {report.compared:,} models compared"

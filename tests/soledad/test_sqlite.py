@@ -7,12 +7,14 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leap.soledad.errors import NotOpen, StoreFull, StoreLocked, WrongKey
-from leap.soledad.sqlite import Database
+from leap.soledad.sqlite import MAX_POSTPONED, Connection, Database, IntegrityError
 
 KEY = bytes(range(32))
 
@@ -229,3 +231,104 @@ async def test_another_process_that_looks_into_the_file_leaves_its_log_alone(
     again = await Database.open(path, key=None)
     assert await again.read(lambda c: c.execute("SELECT n FROM t").fetchall()) == [(0,), (1,), (2,)]
     await again.close()
+
+
+# -- jobs in two parts
+
+
+async def _noting(db: Database, n: int) -> asyncio.Future[Any]:
+    """Notes `n`, and answers when it will be in `t`."""
+    noted, made = db.submit_in_two(
+        lambda c: c.execute("INSERT INTO noted (a) VALUES (?)", (n,)),
+        lambda c: c.execute("INSERT INTO t (a) VALUES (?)", (n,)),
+    )
+    await noted
+    return made
+
+
+def _rows(c: Connection) -> list[int]:
+    return [a for (a,) in c.execute("SELECT a FROM t ORDER BY rowid")]
+
+
+@pytest.fixture
+async def noted(tmp_path: Path) -> AsyncIterator[Database]:
+    db = await _filled(tmp_path / "x.db")
+    await db.write(lambda c: c.execute("CREATE TABLE noted (a INTEGER PRIMARY KEY)"))
+    yield db
+    await db.close()
+
+
+async def test_whoever_asks_after_a_note_finds_its_rest_done(noted: Database) -> None:
+    for ask in (noted.read, noted.write, noted.apart):
+        for n in (1, 2, 3):
+            await _noting(noted, n)
+        assert await ask(_rows) == [1, 2, 3]
+        await noted.write(lambda c: (c.execute("DELETE FROM t"), c.execute("DELETE FROM noted")))
+
+
+async def test_a_rest_that_runs_but_is_not_committed_is_waited_for(noted: Database) -> None:
+    running, gate = threading.Event(), threading.Event()
+
+    def job(c: Connection) -> None:  # the rest runs before it, in one transaction with it
+        running.set()
+        gate.wait(5)
+
+    await _noting(noted, 1)
+    writing = asyncio.ensure_future(noted.write(job))
+    await asyncio.to_thread(running.wait, 5)
+    reading = asyncio.ensure_future(noted.read(_rows))
+    done, _ = await asyncio.wait([reading], timeout=0.1)
+    gate.set()
+    assert not done
+    assert await reading == [1]
+    await writing
+
+
+async def test_rests_run_by_themselves_when_nobody_asks(noted: Database) -> None:
+    made = [await _noting(noted, n) for n in (1, 2)]
+    await asyncio.gather(*made)
+    assert await noted.read(_rows) == [1, 2]
+
+
+async def test_a_note_that_fails_has_no_rest(noted: Database) -> None:
+    await _noting(noted, 1)
+    with pytest.raises(IntegrityError):
+        await _noting(noted, 1)
+    assert await noted.read(_rows) == [1]
+
+
+async def test_a_rest_that_fails_fails_who_asks_and_runs_again(noted: Database) -> None:
+    broken = True
+
+    def rest(c: Connection) -> str:
+        if broken:
+            raise StoreFull("the disk is full")
+        c.execute("INSERT INTO t (a) VALUES (7)")
+        return "made"
+
+    first, made = noted.submit_in_two(lambda c: None, rest)
+    await first
+    with pytest.raises(StoreFull):
+        await noted.read(_rows)
+    with pytest.raises(StoreFull):
+        await noted.write(lambda c: None)
+    broken = False
+    assert await noted.read(_rows) == [7]
+    assert await made == "made"
+
+
+async def test_closing_does_the_rest(tmp_path: Path) -> None:
+    db = await _filled(tmp_path / "x.db")
+    noted, _ = db.submit_in_two(lambda c: None, lambda c: c.execute("INSERT INTO t (a) VALUES (1)"))
+    await noted
+    await db.close()
+    db = await Database.open(tmp_path / "x.db", key=None)
+    assert await db.read(_rows) == [1]
+    await db.close()
+
+
+async def test_more_notes_than_fit_are_taken_all_the_same(noted: Database) -> None:
+    for n in range(MAX_POSTPONED * 2 + 3):
+        await _noting(noted, n)
+        assert len(noted._postponed) <= MAX_POSTPONED
+    assert await noted.read(_rows) == list(range(MAX_POSTPONED * 2 + 3))

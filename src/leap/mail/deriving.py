@@ -23,7 +23,7 @@ class Deriving:
     """Of one account, from `start` to `close`."""
 
     def __init__(self, store: Soledad) -> None:
-        self._pace = Pace(most=MOST_SECONDS)
+        self._pace = Pace(most=MOST_SECONDS, busy=lambda: store.owes_changes)
         self.words = Filling(store, self._pace)
         self.threads = FollowingBehind(store, self._pace)
 

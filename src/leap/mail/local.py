@@ -367,9 +367,9 @@ class LocalAccount(
 
     def _follow_promise(self, made: PromiseMade) -> None:
         status = made.status
-        if made.rows is not made.before:
+        if made.rows is not made.before.rows:
             self._open_mailboxes.followed(made.before, made.rows, status, made.gone)
-            self._feed.announce("messages", made.mailbox_id, status.highest_modseq)
+            self._feed.announce("messages", status.mailbox_id, status.highest_modseq)
         if made.target is not None:
             self._open_mailboxes.changed(made.target)
             self._feed.announce("messages", made.target, made.target_modseq)

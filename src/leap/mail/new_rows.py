@@ -26,9 +26,9 @@ def new_row_id() -> RowId:
 
 
 def new_row_ids(count: int) -> list[RowId]:
-    """As many, with one question to the system for its randomness."""
-    random = secrets.token_hex(16 * count)
-    return [RowId(random[at : at + 32]) for at in range(0, 32 * count, 32)]
+    """As many; they follow each other, so that they lie together in the indexes of the store."""
+    beginning = secrets.token_hex(12)  # no two of an account's begin alike
+    return [RowId(f"{beginning}{number:08x}") for number in range(count)]
 
 
 def stored_date(date: int) -> int:

@@ -49,6 +49,14 @@ class _Opened(NamedTuple):
     gone_since: ModSeq = ModSeq(0)  # this modseq
 
 
+class AtHand(NamedTuple):
+    """A mailbox in memory, after the last change that was told of it."""
+
+    rows: RowList
+    status: MailboxStatus
+    last_change: int
+
+
 class OpenMailboxes:
     """Reads through `read`, which runs a job on one snapshot; must be told of every change."""
 
@@ -88,16 +96,18 @@ class OpenMailboxes:
         )
 
     def followed(
-        self, before: RowList, rows: RowList, status: MailboxStatus, gone: Sequence[Uid]
+        self, before: AtHand, rows: RowList, status: MailboxStatus, gone: Sequence[Uid]
     ) -> None:
-        """A mailbox of which `before` are the rows has these now; `gone` are the uids that went."""
+        """A mailbox that was as in `before` is now as here; `gone` are the uids that went."""
         mailbox_id = status.mailbox_id
         opened = self._opened.get(mailbox_id)
-        known = opened is not None and opened.rows is before
+        same = self._last_change(mailbox_id) == before.last_change
+        known = same and opened is not None and opened.rows is before.rows
+        modseq = status.highest_modseq
         self.changed(mailbox_id)
-        if opened is None or not known:
+        if opened is None or not known or modseq < self._answered.get(mailbox_id, 0):
             return
-        modseq, since = status.highest_modseq, opened.gone_since
+        since = opened.gone_since
         kept: Gone = (*opened.gone, (modseq, gone)) if gone else opened.gone
         if sum(len(uids) for _, uids in kept) > KEPT_GONE:
             kept, since = (), modseq
@@ -169,14 +179,16 @@ class OpenMailboxes:
         """Whether its rows are kept, perhaps as they were before the last change."""
         return mailbox_id in self._opened
 
-    async def at_hand(self, mailbox_id: MailboxId) -> tuple[RowList, MailboxStatus] | None:
+    async def at_hand(self, mailbox_id: MailboxId) -> AtHand | None:
         """Rows and status of one moment, of a mailbox that is open. Raises NoSuchMailbox."""
         if mailbox_id not in self._opened:
             return None
         await self.rows(mailbox_id)
         await self.status(mailbox_id)
         opened = self._current(mailbox_id)
-        return None if opened is None else (opened.rows, self._statuses[mailbox_id])
+        if opened is None:
+            return None
+        return AtHand(opened.rows, self._statuses[mailbox_id], self._last_change(mailbox_id))
 
     def _current(self, mailbox_id: MailboxId) -> _Opened | None:
         """What is kept of a mailbox, when nothing newer was answered of it, nor told."""

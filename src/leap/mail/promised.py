@@ -24,11 +24,12 @@ from leap.soledad.sqlite import Connection
 from leap.soledad.transaction import Transaction
 
 KIND = "mail"
+MOST_WAITING = 100_000  # messages: whoever reads then waits for about a second
 Verb = Literal["store", "copy", "move", "expunge"]
 
 
 class Outdated(Exception):
-    """The mailbox is not as it was when the change was worked out."""
+    """The mailbox is not as it was when the change was worked out, or too much was promised already."""
 
 
 class Promised(msgspec.Struct, frozen=True, array_like=True):
@@ -82,8 +83,10 @@ def set_change(op: FlagOp, flags: frozenset[str]) -> str | SetEdit:
 
 
 def check(connection: Connection, change: Promised) -> None:
-    """Raises Outdated unless the mailboxes will be as the change supposes."""
+    """Raises Outdated unless the mailboxes will be as the change supposes, and little waits to be made."""
     earlier = [_decoder.decode(one.given) for one in promises(connection) if one.kind == KIND]
+    if sum(one.messages for one in earlier) > MOST_WAITING:
+        raise Outdated
     now = _standing(connection, change.mailbox_id, earlier)
     if now is None or now[:2] != (change.uid_validity, change.modseq):
         raise Outdated

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from msgspec.structs import replace
 
@@ -27,7 +27,7 @@ from leap.mail.contract import (
     Uid,
 )
 from leap.mail.flags import flags_of
-from leap.mail.open_mailboxes import OpenMailboxes
+from leap.mail.open_mailboxes import AtHand, OpenMailboxes
 from leap.mail.projection import DirectoryReader
 from leap.mail.promised import Outdated, Promised, Verb, set_change, spans_of
 from leap.mail.row_list import RowList
@@ -48,8 +48,7 @@ _size = attrgetter("size")
 class PromiseMade:
     """A tag of the store's change feed: a mailbox that had the rows `before` has others now; `target` changed, too."""
 
-    mailbox_id: MailboxId
-    before: RowList
+    before: AtHand
     rows: RowList
     status: MailboxStatus
     gone: Sequence[Uid] = ()
@@ -60,11 +59,12 @@ class PromiseMade:
 class _Hand:
     """Some messages of a mailbox in memory, and how it is."""
 
-    def __init__(self, rows: RowList, status: MailboxStatus, places: Sequence[int]) -> None:
-        self.rows = rows
-        self.status = status
+    def __init__(self, known: AtHand, places: Sequence[int]) -> None:
+        self.known = known
+        self.rows = known.rows
+        self.status = known.status
         self.places = places
-        self.found = rows.at(places)
+        self.found = known.rows.at(places)
         self.uids = [row.uid for row in self.found]
 
     def change(self, verb: Verb, **more: Any) -> Promised:
@@ -80,20 +80,21 @@ class _Hand:
         )
 
     def all_gone(self, **target: Any) -> PromiseMade:
-        """When they went; none of the mailbox may be \\Recent."""
+        """When they went."""
+        # Those that nobody claimed are those with the highest uids
+        recent_from = len(self.rows) - self.status.recent
         kinds = Counter(map(_flags, self.found))
         unseen = sum(count for flags, count in kinds.items() if "\\Seen" not in flags)
         status = replace(
             self.status,
             messages=self.status.messages - len(self.found),
             unseen=self.status.unseen - unseen,
+            recent=self.status.recent - sum(place >= recent_from for place in self.places),
             size=self.status.size - sum(map(_size, self.found)),
             highest_modseq=ModSeq(self.status.highest_modseq + 1),
         )
         left = self.rows.without(self.places)
-        return PromiseMade(
-            self.status.mailbox_id, self.rows, left, status, tuple(self.uids), **target
-        )
+        return PromiseMade(self.known, left, status, tuple(self.uids), **target)
 
 
 class Promising:
@@ -133,7 +134,7 @@ class Promising:
             for row in found
         ]
         after = replace(status, unseen=status.unseen + unseen, highest_modseq=modseq)
-        made = PromiseMade(mailbox_id, hand.rows, hand.rows.replaced(hand.places, rows), after)
+        made = PromiseMade(hand.known, hand.rows.replaced(hand.places, rows), after)
         kept = await self._promise(hand.change("store", op=op, flags=sorted(flags)), made)
         return Stored(rows=tuple(rows), modseq=modseq) if kept else None
 
@@ -154,12 +155,8 @@ class Promising:
             "target": target,
             "target_modseq": ModSeq(there.highest_modseq + 1),
         }
-        if verb == "copy":
-            made = PromiseMade(mailbox_id, hand.rows, hand.rows, hand.status, **to)
-        elif not hand.status.recent:
-            made = hand.all_gone(**to)
-        else:
-            return None
+        stays = PromiseMade(hand.known, hand.rows, hand.status, **to)
+        made = stays if verb == "copy" else hand.all_gone(**to)
         first = there.uid_next
         change = hand.change(verb, target_validity=there.uid_validity, first_uid=first, **to)
         if not await self._promise(change, made):
@@ -167,12 +164,12 @@ class Promising:
         return Transferred(
             uid_validity=there.uid_validity,
             source=tuple(hand.uids),
-            target=tuple(map(Uid, range(first, first + len(hand.uids)))),
+            target=cast("tuple[Uid, ...]", tuple(range(first, first + len(hand.uids)))),
         )
 
     async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None) -> list[Uid] | None:
         hand = await self._hand(mailbox_id, uids, flag="\\Deleted")
-        if hand is None or hand.status.recent:
+        if hand is None:
             return None
         kept = await self._promise(hand.change("expunge"), hand.all_gone())
         return hand.uids if kept else None
@@ -181,21 +178,21 @@ class Promising:
         self, mailbox_id: MailboxId, uids: Sequence[Uid] | None, flag: str = ""
     ) -> _Hand | None:
         """Those messages, of them those with the flag; None when it is too few, too many, or not known."""
-        if uids is not None and len(uids) < FEWEST:
+        if uids is not None and not FEWEST <= len(uids) <= MOST:
             return None
         known = await self._opened.at_hand(mailbox_id)
         if known is None:
             return None
-        rows, status = known
+        rows = known.rows
         places = range(len(rows)) if uids is None else rows.places(uids)
         if flag:
             places = rows.with_flag(places, flag)
         if not FEWEST <= len(places) <= MOST:
             return None
-        return _Hand(rows, status, places)
+        return _Hand(known, places)
 
     async def _promise(self, change: Promised, made: PromiseMade) -> bool:
-        """False when the mailboxes are not, or not any more, as the change was worked out for."""
+        """False when the mailboxes are not, or not any more, as the change was worked out for, or much was promised."""
 
         def check(connection: Connection) -> PromiseMade:
             directory = self._directory.read(connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 QUIET_SECONDS = 0.3  # since the last write: whoever adds message after message pauses for less
 MOST_SECONDS = 5.0  # that work waits for such a pause
@@ -13,9 +13,16 @@ MOST_SECONDS = 5.0  # that work waits for such a pause
 class Pace:
     """On one event loop."""
 
-    def __init__(self, quiet: float = QUIET_SECONDS, most: float = MOST_SECONDS) -> None:
+    def __init__(
+        self,
+        quiet: float = QUIET_SECONDS,
+        most: float = MOST_SECONDS,
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`busy` says whether somebody is still writing."""
         self._quiet = quiet
         self._most = most
+        self._busy = busy
         self._wrote_at = float("-inf")
         self._hurrying = 0
         self._hurried = asyncio.Event()
@@ -45,6 +52,8 @@ class Pace:
         now = asyncio.get_running_loop().time
         latest = now() + self._most
         while not self._hurrying:
+            if self._busy():
+                self._wrote_at = now()
             left = min(self._wrote_at + self._quiet, latest) - now()
             if left <= 0:
                 return

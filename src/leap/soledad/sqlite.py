@@ -110,7 +110,8 @@ class Database:
         self._key = key
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting: deque[_Job | None] = deque()  # the writer thread's own
-        self._postponed: deque[_Job] = deque()  # changed by the writer thread only
+        # Rests that were not committed yet; changed by the writer thread only
+        self._postponed: deque[_Job] = deque()
         self._lock = _take_lock(path)
         self._closed = False
         self._full = False  # whether the writer's COMMIT is durable now
@@ -167,6 +168,11 @@ class Database:
         entry = _Job(note, False, loop, after)
         self._jobs.put(entry)
         return entry.future, after.future
+
+    @property
+    def postponed(self) -> bool:
+        """Whether rests of jobs were not done yet."""
+        return bool(self._postponed)
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` on one snapshot in a reader thread; it cannot write. Raises NotOpen."""
@@ -287,7 +293,7 @@ class Database:
         connection = self._writer
         full = any(entry.durable for entry in waiting if entry is not None)
         group: list[_Job] = []
-        postponed = list(self._postponed)
+        postponed, made = list(self._postponed), 0  # so many of them ran in this transaction
         started = time.monotonic()
         try:
             with _named_errors():
@@ -302,8 +308,8 @@ class Database:
                         break
                     group.append(entry)
                     waiting.popleft()
-                    if entry.rest is None or len(self._postponed) >= MAX_POSTPONED:
-                        self._run_postponed(group)
+                    if entry.rest is None or len(self._postponed) >= MAX_POSTPONED + made:
+                        made = self._run_postponed(group, made)
                     if entry.error is None:
                         self._run_job(entry)
                     if entry.rest is not None and entry.error is None:
@@ -316,6 +322,8 @@ class Database:
                         self._gather(waiting)
                 connection.execute("COMMIT")
                 self.commits += 1
+                for _ in range(made):
+                    self._postponed.popleft()
         except BaseException as error:  # whatever it is, those who wait in the event loop learn it
             if connection.in_transaction:
                 with contextlib.suppress(dbapi2.Error):
@@ -330,16 +338,20 @@ class Database:
                 entry.error = entry.error or error
         return group
 
-    def _run_postponed(self, group: list[_Job]) -> None:
-        """Runs the rests of earlier jobs before the last job of the group, which fails when one of them does."""
+    def _run_postponed(self, group: list[_Job], made: int) -> int:
+        """Runs the rests of earlier jobs before the last job of the group, which fails when one of them does.
+
+        `made` of them ran in this transaction before; answers how many did after.
+        """
         last = group[-1]
-        while self._postponed:
-            rest = self._postponed[0]
+        for rest in list(self._postponed)[made:]:
             self._run_job(rest)
             if rest.error is not None:
                 last.error, rest.error = rest.error, None
-                return
-            group.insert(-1, self._postponed.popleft())
+                break
+            group.insert(-1, rest)
+            made += 1
+        return made
 
     def _run_job(self, entry: _Job) -> None:
         connection = self._writer

@@ -255,6 +255,11 @@ class Soledad(DocumentStore):
         made.add_done_callback(self._notify)
         return await asyncio.shield(future)
 
+    @property
+    def owes_changes(self) -> bool:
+        """Whether changes are promised that were not made yet."""
+        return self._database.postponed
+
     def _keep(self, connection: Connection, promise: Promise) -> ChangeSet | None:
         remove_promise(connection, promise)
         connection.execute("SAVEPOINT promise")

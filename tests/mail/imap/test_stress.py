@@ -13,7 +13,12 @@ from tests.conftest import ROOT
 from tests.mail.imap.stress.run import Store, run
 
 # 1: RECENT above EXISTS; 3: a header record kept of an expunged message (both on Soledad)
-SEEDS: list[tuple[Store, int, int]] = [("memory", 2, 4), ("soledad", 1, 2), ("soledad", 3, 2)]
+SEEDS: list[tuple[Store, int, int]] = [
+    ("memory", 2, 4),
+    ("soledad", 1, 2),
+    ("soledad", 3, 2),
+    ("promising", 14, 3),
+]
 
 
 @pytest.mark.parametrize(("store", "seed", "rounds"), SEEDS)

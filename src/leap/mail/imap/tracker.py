@@ -22,6 +22,7 @@ from leap.mail.row_list import RowList
 
 SeqNum = NewType("SeqNum", int)  # RFC 3501 2.3.1.2, from 1; never to be mixed up with Uid
 
+FEW = 32  # messages that go at once: each of more is not looked for alone
 SYSTEM_FLAGS = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 
 
@@ -78,6 +79,10 @@ class MailboxView:
         if place < len(self._uids) and self._uids[place] == uid:
             return SeqNum(place + 1)
         return None
+
+    def are_there(self, numbers: Sequence[SeqNum]) -> bool:
+        """Whether none of them was expunged."""
+        return not any(map(self.is_gone, numbers)) if self._gone else True
 
     def is_gone(self, number: SeqNum) -> bool:
         """Whether the message was expunged and the client was not told yet."""
@@ -143,28 +148,42 @@ class MailboxView:
 
     def learn(self, rows: Iterable[MessageRow], expunged: Iterable[Uid]) -> None:
         """Takes changes from the store; nothing of it shows until it is taken."""
-        for uid in expunged:
-            if self._arrived.pop(uid, None) is None and self.find(uid) is not None:
-                self._gone.add(uid)
-            else:  # the client never hears of it
-                self.recent.discard(uid)
+        self._learn_gone(set(expunged))
+        kinds: dict[tuple[tuple[str, ...], tuple[str, ...]], bool] = {}  # few, among many rows
+        place, count = 0, len(self._uids)
         for row in rows:
-            number = self.find(row.uid)
-            if number is None:
-                if (not self._uids or row.uid > self._uids[-1]) and row.uid not in self._gone:
-                    self._arrived[row.uid] = row
+            uid = row.uid
+            if place >= count or self._uids[place] != uid:  # mostly they follow each other
+                place = bisect_left(self._uids, uid)
+                if place == count or self._uids[place] != uid:
+                    if place == count and uid not in self._gone:
+                        self._arrived[uid] = row
+                        self._learn_keywords(row.flags)
+                    continue
+            known = self._rows[place]
+            if row.modseq >= known.modseq:
+                kind = known.flags, row.flags
+                differ = kinds.get(kind)
+                if differ is None:
+                    differ = kinds[kind] = set(row.flags) != set(known.flags)
                     self._learn_keywords(row.flags)
-                continue
-            known = self._rows[number - 1]
-            if row.modseq < known.modseq:
-                continue
-            if set(row.flags) != set(known.flags):
-                self._changed.add(row.uid)
-                self._learn_keywords(row.flags)
-            elif self.tells_modseq and row.modseq > known.modseq:
-                self._changed.add(row.uid)
-            self._own()
-            self._rows[number - 1] = row
+                if differ or (self.tells_modseq and row.modseq > known.modseq):
+                    self._changed.add(uid)
+                self._own()
+                self._rows[place] = row
+            place += 1
+
+    def _learn_gone(self, gone: set[Uid]) -> None:
+        unseen = gone & self._arrived.keys()
+        for uid in unseen:
+            del self._arrived[uid]
+        left = gone - unseen
+        if len(left) > FEW:
+            there = left.intersection(cast("Sequence[Uid]", self._uids))
+        else:
+            there = {uid for uid in left if self.find(uid) is not None}
+        self._gone |= there
+        self.recent -= gone - there  # the client never hears of these
 
     def settle(self, numbers: Sequence[SeqNum], done: Stored) -> None:
         """Takes what one change of flags left of the messages of ascending numbers: the client is told of it, or
@@ -232,11 +251,14 @@ class MailboxView:
         """The numbers to send as EXPUNGE, in an order in which each is right when it is read."""
         if not self._gone:
             return []
-        numbers = sorted((n for uid in self._gone if (n := self.find(uid))), reverse=True)
-        if len(numbers) > 32:  # one pass instead of many deletions from the middle
-            kept = [row for row in self._rows if row.uid not in self._gone]
+        gone = self._gone
+        if len(gone) > FEW:  # one pass instead of many deletions from the middle
+            places = [place for place, uid in enumerate(self._uids, 1) if uid in gone]
+            numbers = cast("list[SeqNum]", places[::-1])
+            kept = [row for row in self._rows if row.uid not in gone]
             self._rows, self._uids, self._shared = kept, [row.uid for row in kept], False
         else:
+            numbers = sorted((n for uid in gone if (n := self.find(uid))), reverse=True)
             self._own()
             for number in numbers:
                 del self._rows[number - 1], self._uids[number - 1]
@@ -267,9 +289,12 @@ class MailboxView:
 
     def take_changes(self) -> list[SeqNum]:
         """The messages whose flags others changed, ascending; those gone need no word."""
-        changed = sorted(self._changed - self._gone)
+        changed = self._changed - self._gone
         self._changed &= self._gone
-        return [n for uid in changed if (n := self.find(uid)) is not None]
+        if len(changed) > FEW:
+            places = [place for place, uid in enumerate(self._uids, 1) if uid in changed]
+            return cast("list[SeqNum]", places)
+        return [n for uid in sorted(changed) if (n := self.find(uid)) is not None]
 
 
 def _numbers(first: int, last: int) -> Iterable[SeqNum]:

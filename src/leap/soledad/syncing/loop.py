@@ -117,7 +117,7 @@ class SyncEngine:
             self.refresh_status,
             (self._deletion.hold, eviction.run_once, self._look_for_orphans),
         )
-        self._pace = Pace(gather * GATHER_LEAST)
+        self._pace = Pace(gather * GATHER_LEAST, busy=lambda: store.owes_changes)
         self._lock = asyncio.Lock()
         self._queued: asyncio.Task[SyncResult] | None = None
         self._tasks: set[asyncio.Task[SyncResult]] = set()

@@ -7,14 +7,16 @@ EXPUNGE only when `announce` is told that it may be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from leap.mail.contract import AccountBackend, MailboxId, MessageRow, NoSuchMailbox, RowId, Uid
+from leap.mail.imap.session import columns
 from leap.mail.imap.session.progress import INTERVAL, Progress
 from leap.mail.imap.session.replies import Bad, Goodbye, No
 from leap.mail.imap.session.watching import Watching
 from leap.mail.imap.tracker import SYSTEM_FLAGS, MailboxView, SeqNum
+from leap.mail.imap.wire.fetching import FetchItem
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 from leap.mail.imap.wire.numbers import NumberSet, format_set
 from leap.mail.imap.wire.responses import flag_list
@@ -185,7 +187,8 @@ class Announcing:
         if watching.tells("FlagChange"):
             if view.take_keywords():
                 lines.extend(self.flags_lines(view))
-            lines.extend(self.flags_of(view, n, view.row(n)) for n in view.take_changes())
+            if changed := view.take_changes():
+                lines.append(self._changed_flags(view, changed))
         if watching.tells_all and not view.withholds:
             view.told = view.modseq
         # RFC 7162 3.2: a client must not take a modseq it was told for the highest while it misses an expunge
@@ -196,6 +199,11 @@ class Announcing:
             lines.append(b"* OK [HIGHESTMODSEQ %d] Highest\r\n" % view.told)
         if lines:
             self.output.write(b"".join(lines))
+
+    def _changed_flags(self, view: MailboxView, numbers: Sequence[SeqNum]) -> bytes:
+        items: tuple[FetchItem, ...] = ("FLAGS", "MODSEQ") if self.condstore else ("FLAGS",)
+        rows = view.rows(numbers)
+        return columns.lines(view, numbers, rows, items, {}, {}, saved={}, uid_only=self.uid_only)
 
     def flags_lines(self, view: MailboxView) -> list[bytes]:
         """FLAGS and PERMANENTFLAGS (RFC 3501 7.2.6, 7.1)."""

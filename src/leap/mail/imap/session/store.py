@@ -120,7 +120,7 @@ async def uid_expunge(session: SessionState, command: UidExpunge) -> bytes:
     view = session.writable()
     numbers = session.resolve(command.numbers, by_uid=True)
     if numbers:
-        uids = [view.uid(n) for n in numbers]
+        uids = view.uids(numbers)
         gone = await session.signed_in().expunge(view.mailbox_id, uids)
         session.stale = True
         session.tells_highest = bool(gone)

@@ -16,10 +16,10 @@ async def transfer(session: SessionState, command: Transfer) -> bytes:
     target = await session.find_mailbox(command.mailbox, trycreate=True)
     if not numbers:
         return ok("There was nothing to move." if command.move else "There was nothing to copy.")
-    if any(view.is_gone(number) for number in numbers):
+    if not view.are_there(numbers):
         # RFC 3501 6.4.7: all or nothing
         raise No("Some of the messages were expunged.", b"EXPUNGEISSUED")
-    uids = [view.uid(number) for number in numbers]
+    uids = view.uids(numbers)
     verb = account.move if command.move else account.copy
     try:
         done = await verb(view.mailbox_id, uids, target.mailbox_id)
