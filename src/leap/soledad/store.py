@@ -23,6 +23,7 @@ import msgspec
 from leap.soledad.blobs.format import BlobIndex, BlobRef, SealedBlob, Sealer, open_blob, seal_blob
 from leap.soledad.blobs.holdings import follow_policy
 from leap.soledad.blobs.local import PART_SECONDS, STRAY_SECONDS, LocalBlobs
+from leap.soledad.blobs.power_loss import forget_lost
 from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, decode_policy
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched, FindSpans
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
@@ -126,12 +127,28 @@ class Soledad(DocumentStore):
                 schema(connection)
             store._load(connection)
             store.blobs.sweep(connection)
+            store._outlive_power_loss(connection)
 
         async with contextlib.AsyncExitStack() as on_failure:
             on_failure.push_async_callback(database.close)
             await database.write(prepare)
+            database.before_durable = store.blobs.packs.sync
             on_failure.pop_all()
         return store
+
+    def _outlive_power_loss(self, connection: Connection) -> None:
+        packs = self.blobs.packs
+        packs.begin(connection)
+        lost = packs.find_lost(connection)
+        if lost:
+            tx = Transaction(connection, self.tables, self.blobs, self.replica)
+            rows = forget_lost(tx, self.tables, lost)
+            tx.finish(self._projections)
+            _log.warning(
+                "the power went before %d contents were on the disk; %d rows made last went with them",
+                len(lost),
+                rows,
+            )
 
     def _load(self, connection: Connection) -> None:
         self.replica = find_setting(connection, REPLICA) or os.urandom(4).hex()
@@ -400,9 +417,15 @@ class Soledad(DocumentStore):
         return used
 
     async def empty_trash(self) -> int:
-        """Removes the files of blobs that were forgotten; how many."""
+        """Removes the files of blobs that were forgotten; how many. Packs that hold little else are emptied."""
         trash = await self.read(self.blobs.load_trash)
-        return await self.write(lambda c: self.blobs.remove_files(c, trash)) if trash else 0
+        files = await self.write(lambda c: self.blobs.remove_files(c, trash)) if trash else 0
+        packs = self.blobs.packs
+        for number in await self.read(packs.find_sparse):
+            while await self.write(lambda c: packs.move_some(c, number), durable=True):  # noqa: B023
+                pass
+            await self.write(lambda c: packs.remove(c, number))  # noqa: B023
+        return files
 
     async def remove_strays(self) -> int:
         """Removes files which no row names, left by an undone transaction or a crash; how many."""
@@ -421,8 +444,12 @@ class Soledad(DocumentStore):
     async def close(self) -> None:
         """Commits what waits, then closes; callbacks are called no more, and change feeds end."""
         try:
+            if self.blobs.packs.unsynced:
+                with contextlib.suppress(SoledadError):  # what is lost with the power is found then
+                    await self._database.write(lambda _: None, durable=True)
             await self._database.close()
         finally:
+            await asyncio.to_thread(self.blobs.packs.close)
             self._callbacks.clear()
             self.bell.close()
 
