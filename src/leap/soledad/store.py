@@ -23,8 +23,9 @@ import msgspec
 from leap.soledad.blobs.format import BlobIndex, BlobRef, SealedBlob, Sealer, open_blob, seal_blob
 from leap.soledad.blobs.holdings import follow_policy
 from leap.soledad.blobs.local import PART_SECONDS, STRAY_SECONDS, LocalBlobs
-from leap.soledad.blobs.power_loss import forget_lost
+from leap.soledad.blobs.opening import open_many
 from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, decode_policy
+from leap.soledad.blobs.power_loss import forget_lost
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched, FindSpans
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
@@ -392,6 +393,11 @@ class Soledad(DocumentStore):
         return open_blob(
             sealed, ref, account=keys.account, epochs=keys.by_number, start=start, length=length
         )
+
+    def open_many(self, sealed: Sequence[tuple[bytes | memoryview, BlobRef]]) -> list[bytes]:
+        """Opens whole blobs which were verified against these references when they were kept; raises BlobAltered."""
+        keys = self._keys
+        return open_many(sealed, account=keys.account, epochs=keys.by_number)
 
     async def set_policy(self, policy: ContentsPolicy) -> None:
         """Decides which contents are kept here; running sync follows at once."""

@@ -117,22 +117,24 @@ class LocalBlobs:
         return bytes(sealed) if placed[0] is None else self.packs.read(Placed(*placed))
 
     def find_places(
-        self, connection: Connection, blob_ids: Sequence[str]
-    ) -> dict[str, bytes | Path]:
-        """The same of those that are here, by one question."""
-        places: dict[str, bytes | Path] = {}
-        packed: dict[str, Placed] = {}
-        for blob_id, sealed, *placed in connection.execute(
-            "SELECT b.blob_id, b.sealed, b.pack, b.place, b.length FROM json_each(?) j"
+        self, connection: Connection, refs: Sequence[BlobRef]
+    ) -> dict[BlobRef, bytes | memoryview | Path]:
+        """The same of those that are here, and were verified against these very references, by one question."""
+        places: dict[BlobRef, bytes | memoryview | Path] = {}
+        packed: dict[BlobRef, Placed] = {}
+        wanted = {ref.blob_id: ref for ref in refs}
+        for blob_id, sha256, sealed, pack, place, length in connection.execute(
+            "SELECT b.blob_id, b.sha256, b.sealed, b.pack, b.place, b.length FROM json_each(?) j"
             " CROSS JOIN blob b ON b.blob_id = j.value",
-            (json.dumps(blob_ids),),
+            (json.dumps(list(wanted)),),
         ).fetchall():
-            if sealed is None:
-                places[blob_id] = self.files.path(blob_id)
-            elif placed[0] is None:
-                places[blob_id] = bytes(sealed)
+            ref = wanted[blob_id]
+            if sha256 != ref.sha256:
+                continue
+            if pack is not None:
+                packed[ref] = Placed(pack, place, length)
             else:
-                packed[blob_id] = Placed(*placed)
+                places[ref] = self.files.path(blob_id) if sealed is None else bytes(sealed)
         places.update(self.packs.read_many(packed))
         return places
 

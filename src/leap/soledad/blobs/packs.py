@@ -20,9 +20,9 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from leap.soledad.blobs.files import disk_errors
 from leap.soledad.private_file import sync_folder
@@ -31,6 +31,8 @@ from leap.soledad.sqlite import Connection
 PACK_BYTES = 64 * 1024 * 1024  # then a new one begins; thousands of mails, and copied in a second
 MOVED_BYTES = 2 * 1024 * 1024  # in one transaction: the writer is busy for some milliseconds
 OPEN_FILES = 32  # for reading
+READ_BYTES = 1024 * 1024  # in one go
+GAP = 8 * 1024  # octets that are read for nothing rather than that the system is asked once more
 _MOST_BUFFERS = 512  # in one call; IOV_MAX is 1,024
 _NAME = re.compile(r"^[0-9]{8}$")
 
@@ -43,6 +45,8 @@ _USED = "SELECT pack, sum(length) FROM blob WHERE pack IS NOT NULL GROUP BY pack
 _OF_PACK = "SELECT blob_id, place, length FROM blob WHERE pack = ? ORDER BY place LIMIT ?"
 _MARK = "soledad.packs.synced"
 
+K = TypeVar("K", bound=Hashable)
+
 
 class Placed(NamedTuple):
     """Where sealed bytes lie: the number of a pack, and the first octet in it."""
@@ -50,6 +54,18 @@ class Placed(NamedTuple):
     pack: int
     place: int
     length: int
+
+
+class _OpenPack:
+    """A pack that is read: closed when nobody holds it any more, not before."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises FileNotFoundError."""
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
 
 
 class Packs:
@@ -62,7 +78,7 @@ class Packs:
         self._writing: BinaryIO | None = None
         self._unsynced = False
         self._lock = threading.Lock()
-        self._reading: OrderedDict[int, BinaryIO] = OrderedDict()
+        self._reading: OrderedDict[int, _OpenPack] = OrderedDict()
 
     # -- opening ------------------------------------------------------------------------------
 
@@ -146,27 +162,35 @@ class Packs:
     def read(self, where: Placed) -> bytes | None:
         """The octets there, fewer where the file was cut; None when the pack is gone."""
         file = self._file(where.pack)
-        return None if file is None else os.pread(file.fileno(), where.length, where.place)
+        return None if file is None else os.pread(file.descriptor, where.length, where.place)
 
-    def read_many(self, places: Mapping[str, Placed]) -> dict[str, bytes]:
-        """The same of several blobs, without those whose pack is gone."""
-        found: dict[str, bytes] = {}
-        files: dict[int, BinaryIO | None] = {}
-        for blob_id, (pack, place, length) in places.items():
-            if pack not in files:
-                files[pack] = self._file(pack)
-            file = files[pack]
-            if file is not None:
-                found[blob_id] = os.pread(file.fileno(), length, place)
+    def read_many(self, places: Mapping[K, Placed]) -> dict[K, memoryview]:
+        """The same of several blobs, without those whose pack is gone; what lies close together is read in one go."""
+        found: dict[K, memoryview] = {}
+        ordered = sorted(places.items(), key=lambda one: one[1])
+        first = 0
+        while first < len(ordered):
+            pack, begin, length = ordered[first][1]
+            end, last = begin + length, first + 1
+            while last < len(ordered):
+                its = ordered[last][1]
+                if its.pack != pack or its.place > end + GAP or its.place - begin > READ_BYTES:
+                    break
+                end, last = max(end, its.place + its.length), last + 1
+            octets = self.read(Placed(pack, begin, end - begin))
+            if octets is not None:
+                view = memoryview(octets)
+                for key, (_, place, length) in ordered[first:last]:
+                    found[key] = view[place - begin : place - begin + length]
+            first = last
         return found
 
-    def _file(self, number: int) -> BinaryIO | None:
-        """Who reads holds it: one that is forgotten here is closed behind the last reader."""
+    def _file(self, number: int) -> _OpenPack | None:
         with self._lock:
             file = self._reading.get(number)
             if file is None:
                 try:
-                    file = self._path(number).open("rb", buffering=0)
+                    file = _OpenPack(self._path(number))
                 except FileNotFoundError:
                     return None
                 self._reading[number] = file
