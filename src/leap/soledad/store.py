@@ -422,12 +422,15 @@ class Soledad(DocumentStore):
         used, self._reader.used = self._reader.used, {}
         return used
 
-    async def empty_trash(self) -> int:
-        """Removes the files of blobs that were forgotten; how many. Packs that hold little else are emptied."""
+    async def empty_trash(self, *, all_packs: bool = False) -> int:
+        """Removes the files of blobs that were forgotten; how many. Packs that hold little else are emptied, with
+        `all_packs` those in which a tenth is free, too."""
         trash = await self.read(self.blobs.load_trash)
         files = await self.write(lambda c: self.blobs.remove_files(c, trash)) if trash else 0
         packs = self.blobs.packs
-        for number in await self.read(packs.find_sparse):
+        if all_packs:
+            await self.write(packs.turn, durable=True)
+        for number in await self.read(lambda c: packs.find_sparse(c, 0.9 if all_packs else 0.5)):
             while await self.write(lambda c: packs.move_some(c, number), durable=True):  # noqa: B023
                 pass
             await self.write(lambda c: packs.remove(c, number))  # noqa: B023

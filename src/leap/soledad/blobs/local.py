@@ -222,6 +222,7 @@ class LocalBlobs:
         )
 
     def _trash_files(self, connection: Connection, ids: str) -> None:
+        self.packs.thinned = True
         connection.execute(
             "INSERT OR IGNORE INTO blob_trash (blob_id) SELECT blob_id FROM blob"
             " WHERE sealed IS NULL AND blob_id IN (SELECT value FROM json_each(?))",

@@ -77,6 +77,7 @@ class Packs:
         self._end = 0
         self._writing: BinaryIO | None = None
         self._unsynced = False
+        self.thinned = True  # whether blobs may have gone since `find_sparse` looked
         self._lock = threading.Lock()
         self._reading: OrderedDict[int, _OpenPack] = OrderedDict()
 
@@ -107,9 +108,7 @@ class Packs:
         """Writes blobs behind the last one; answers where each lies. Raises StoreFull."""
         size = sum(map(len, sealed))
         if self._end and self._end + size > PACK_BYTES:
-            self.sync(connection)
-            self._close()
-            self._current, self._end = self._current + 1, 0
+            self.turn(connection)
         with disk_errors():
             file = self._writing or self._open()
             _write(file.fileno(), sealed, self._end)
@@ -201,15 +200,26 @@ class Packs:
 
     # -- room ---------------------------------------------------------------------------------
 
-    def find_sparse(self, connection: Connection) -> list[int]:
-        """Packs of which more than half is not named any more, but for the one that is written."""
+    def find_sparse(self, connection: Connection, share: float = 0.5) -> list[int]:
+        """Packs of which less than this share is still named, but for the one that is written."""
+        if not self.thinned:
+            return []
+        self.thinned = False
         used = dict(connection.execute(_USED).fetchall())
         return [
             number
             for number in self._numbers()
             if number != self._current
-            and used.get(number, 0) * 2 < self._path(number).stat().st_size
+            and used.get(number, 0) < share * self._path(number).stat().st_size
         ]
+
+    def turn(self, connection: Connection) -> None:
+        """Ends the pack that is written, in a durable job; the next blob begins a new one."""
+        if self._end:
+            self.sync(connection)
+            self._close()
+            self._current, self._end = self._current + 1, 0
+        self.thinned = True
 
     def move_some(self, connection: Connection, number: int) -> bool:
         """Moves blobs out of a pack, in a durable job; False when none is left in it."""
