@@ -218,7 +218,9 @@ def zstd_decompress_all(frames: Sequence[bytes], max_size: int) -> list[bytes]:
     try:
         if not all(0 < zstandard.frame_content_size(frame) <= max_size for frame in frames):
             return [zstd_decompress(frame, max_size) for frame in frames]  # which names the error
-        return [one.tobytes() for one in _decompressor().multi_decompress_to_buffer(frames)]
+        several: list[bytes | bytearray | memoryview] = list(frames)
+        found = _decompressor().multi_decompress_to_buffer(several)
+        return [found[number].tobytes() for number in range(len(found))]
     except zstandard.ZstdError:
         raise ForgedEnvelope("a sealed item does not unpack") from None
 
