@@ -312,11 +312,16 @@ def _nonce(part: int, number: int, last: bool) -> bytes:
 
 
 def _key(header: bytes, account: str, blob_id: str, size: int, epoch: Epoch) -> bytes:
-    return blob_key(HEADER.unpack(header)[2], account.encode(), blob_id, size, epoch)
+    return blob_key(HEADER.unpack(header)[2], key_place(account), blob_id, size, epoch)
 
 
-def blob_key(salt: bytes, account: bytes, blob_id: str, size: int, epoch: Epoch) -> bytes:
-    """The key of one blob, which says where it belongs."""
+def key_place(account: str) -> bytes:
+    """What the keys of all blobs of an account have in common."""
+    return with_lengths(_LABEL, account.encode())
+
+
+def blob_key(salt: bytes, place: bytes, blob_id: str, size: int, epoch: Epoch) -> bytes:
+    """The key of one blob, which says where it belongs; `place` is `key_place` of its account."""
     # The fields behind the account as `with_lengths` joins them, in one call: lists of mail are read in thousands
     rest = _KEY_FIELDS.pack(32, blob_id.encode(), 8, size, 4, epoch.number)
-    return derive_key(epoch.key, salt, with_lengths(_LABEL, account) + rest)
+    return derive_key(epoch.key, salt, place + rest)

@@ -25,6 +25,7 @@ from leap.soledad.blobs.format import (
     blob_key,
     chunk_nonce,
     index_nonce,
+    key_place,
 )
 from leap.soledad.envelope import TAG_SIZE, Epoch, zstd_decompress_all
 from leap.soledad.errors import BlobAltered, ForgedEnvelope, UnknownEpoch, UnknownSuite
@@ -40,12 +41,12 @@ def open_many(
     epochs: Mapping[int, Epoch],
 ) -> list[bytes]:
     """The plaintext of each. Raises BlobAltered, UnknownSuite or UnknownEpoch if one of them does not open."""
-    account_id = account.encode()
+    place = key_place(account)
     frames: list[bytes] = []  # of all blobs, to be unpacked together
     opened: list[list[bytes | int]] = []  # of each blob: chunks, or the number of their frame
     for sealed, ref in blobs:
         chunks: list[bytes | int] = []
-        for body, is_packed in _bodies(memoryview(sealed), ref, account_id, epochs):
+        for body, is_packed in _bodies(memoryview(sealed), ref, place, epochs):
             if is_packed:
                 chunks.append(len(frames))
                 frames.append(body)
@@ -63,7 +64,7 @@ def open_many(
 
 
 def _bodies(
-    sealed: memoryview, ref: BlobRef, account: bytes, epochs: Mapping[int, Epoch]
+    sealed: memoryview, ref: BlobRef, place: bytes, epochs: Mapping[int, Epoch]
 ) -> list[tuple[bytes, bool]]:
     """The authenticated chunks of a blob, and whether each is a zstd frame."""
     begin = beginning_size(ref.size)
@@ -78,7 +79,7 @@ def _bodies(
     epoch = epochs.get(number)
     if epoch is None:
         raise UnknownEpoch(number)
-    cipher = AESGCM(blob_key(salt, account, ref.blob_id, ref.size, epoch))
+    cipher = AESGCM(blob_key(salt, place, ref.blob_id, ref.size, epoch))
     try:
         entries = cipher.decrypt(_INDEX_NONCE, sealed[HEADER.size : begin], header)
         if len(entries) == ENTRY_SIZE:  # most mail

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from leap.soledad.blobs.download import LARGE, StreamSource, download
 from leap.soledad.blobs.format import BlobRef, SealedBlob, check_whole
+from leap.soledad.blobs.packs import Placed
 from leap.soledad.blobs.streams import Indexes, OpenFile, read_span, stream_span
 from leap.soledad.errors import (
     BadReply,
@@ -57,11 +58,13 @@ class Fetched(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The octets of a blob's plaintext in [start, end)."""
+    """The octets of a blob's plaintext in [start, end); `placed` where it lies, if that was looked up in this snapshot
+    and the hash kept there is the reference's."""
 
     ref: BlobRef
     start: int
     end: int
+    placed: Placed | None = None
 
 
 FindSpans = Callable[[Connection], Sequence[Span]]
@@ -117,7 +120,7 @@ class BlobReader:
     ) -> list[bytes]:
         """What could be opened, and the rest, each read by itself."""
         result: list[bytes] = []
-        for (ref, start, end), data in zip(spans, opened, strict=True):
+        for (ref, start, end, _), data in zip(spans, opened, strict=True):
             self._note_use(ref)
             result.append(await self.read(ref, start, end - start) if data is None else data)
         return result
@@ -125,12 +128,19 @@ class BlobReader:
     def _open_here(self, connection: Connection, spans: Sequence[Span]) -> list[bytes | None]:
         """What lies in packs, in the database, or in a file small enough; None for the others."""
         opened: list[bytes | None] = [None] * len(spans)
+        blobs = self._store.blobs
         for first in range(0, len(spans), TOGETHER):
             some = spans[first : first + TOGETHER]
-            places = self._store.blobs.find_places(connection, [one.ref for one in some])
+            places: dict[BlobRef, bytes | memoryview | Path] = {}
+            places.update(
+                blobs.packs.read_many({one.ref: one.placed for one in some if one.placed})
+            )
+            absent = [one.ref for one in some if one.ref not in places]
+            if absent:
+                places.update(blobs.find_places(connection, absent))
             whole: list[tuple[bytes | memoryview, BlobRef]] = []
             numbers: list[int] = []
-            for number, (ref, start, end) in enumerate(some, first):
+            for number, (ref, start, end, _) in enumerate(some, first):
                 place = self._octets(places.get(ref), ref)
                 if place is None:
                     continue
