@@ -5,7 +5,7 @@ Invariants:
 * a literal's size is written only when its first octets are in hand; when later ones fail the connection is closed,
   because nothing else could tell the client;
 * \\Seen is set only for messages whose octets could be read;
-* what waits to be written is never more than three times `_WINDOW`, and messages of which parts are asked.
+* what waits to be written is never more than twice `_WINDOW`, and messages of which parts are asked.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _AHEAD = 8  # read at the same time where each has to be read by itself
 _LAZY_ROWS = 20  # one of them that is not at hand makes all of them NIL
 _LAZY_WAIT = 0.5  # seconds
 _WINDOW = 1 << 20  # octets read together
-_GROUPS_AHEAD = 2  # read while others are written: the store has two threads for it
+_GROUPS_AHEAD = 1  # read while others are written; more would only take the processor from whoever reads the answer
 _CHUNK = 1 << 18  # octets written at once at least, or read of a message too large for the window
 _SCAN_INLINE = 1 << 20  # a larger message is scanned in a thread: 1 MB takes about 5 ms
 
