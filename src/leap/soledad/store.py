@@ -1,7 +1,7 @@
 """Soledad: one encrypted store of documents, rows and blobs, which programs use and sync follows.
 
 Invariants:
-* All state lies in one SQLCipher file (and a folder of sealed blobs beside it), open in one process.
+* All state lies in one SQLCipher file (and sealed blobs beside it, in packs and files), open in one process.
 * Everything that changes goes through a transaction; callbacks hear of it after its COMMIT, in order,
   even when the caller was cancelled.
 * A blob is given out only after it was verified against the reference in the caller's row.
