@@ -69,6 +69,11 @@ class LocalReading:
         if first <= 1 and last is None and not changed_since:
             self._check_open()
             return await self._open_mailboxes.rows(mailbox_id)
+        if first <= 1 and last is None:
+            self._check_open()
+            known = self._open_mailboxes.find_changed(mailbox_id, changed_since)
+            if known is not None:
+                return known
 
         def ask() -> Awaitable[list[MessageRow]]:
             return self._look(
@@ -76,15 +81,18 @@ class LocalReading:
             )
 
         if first <= 1 and last is None:
-            self._check_open()
             return await self._open_mailboxes.since("rows", mailbox_id, changed_since, ask)
         return await ask()
 
     async def expunged(self, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
+        self._check_open()
+        known = self._open_mailboxes.find_gone(mailbox_id, since)
+        if known is not None:
+            return known
+
         def ask() -> Awaitable[list[Uid]]:
             return self._look(mailbox_id, lambda c: read_expunged(c, mailbox_id, since))
 
-        self._check_open()
         return await self._open_mailboxes.since("expunged", mailbox_id, since, ask)
 
     async def claim_recent(self, mailbox_id: MailboxId) -> list[Uid]:
