@@ -17,6 +17,7 @@ from leap.soledad.blobs.policy import ContentsPolicy
 from leap.soledad.errors import Refused, SoledadError, StoreFull, Unreachable
 from leap.soledad.syncing import uploads
 from tests.soledad.memory_provider import Account, Device, lost_reply, lost_request
+from tests.soledad.packed import wipe
 from tests.soledad.two_devices import equal, pair, until
 
 SIZE = LARGE + 1000
@@ -170,12 +171,7 @@ async def test_bytes_damaged_here_do_not_replace_what_the_provider_has(account: 
     laptop, _ = await pair(account)
     small = await laptop.add_blobs("small", b"head", b"body")
     account.provider.blobs[small[1].blob_id] = b"something else"
-    await laptop.store.write(
-        lambda c: c.execute(
-            "UPDATE blob SET sealed = zeroblob(length(sealed)) WHERE blob_id = ?",
-            (small[1].blob_id,),
-        )
-    )
+    await wipe(laptop.store, small[1].blob_id)
     with pytest.raises(SoledadError, match="damaged on this machine"):
         await laptop.sync()
     assert account.provider.blobs[small[1].blob_id] == b"something else"

@@ -12,6 +12,7 @@ from leap.soledad.blobs.local import FIRST_RETRY, LAST_RETRY
 from leap.soledad.errors import Refused
 from leap.soledad.syncing.wishes import LAPSE_SECONDS, MAX_IDS, RENEW_SECONDS
 from tests.soledad.memory_provider import NOW, Account, Device
+from tests.soledad.packed import wipe
 from tests.soledad.two_devices import equal, until
 
 
@@ -220,12 +221,7 @@ async def test_a_blob_that_is_damaged_here_too_or_without_row_is_not_sent(accoun
     later(clock, FIRST_RETRY, laptop, phone)
     await one_pass(phone)
     await phone.sync()
-    await laptop.store.write(
-        lambda c: c.execute(
-            "UPDATE blob SET sealed = zeroblob(length(sealed)) WHERE blob_id = ?",
-            (damaged[0].blob_id,),
-        )
-    )
+    await wipe(laptop.store, damaged[0].blob_id)
     await laptop.expunge("r2")
     await laptop.sync()
     await one_pass(laptop)

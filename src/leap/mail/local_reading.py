@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from leap.mail import listing
@@ -70,33 +70,42 @@ class LocalReading:
             self._check_open()
             return await self._open_mailboxes.rows(mailbox_id)
         if first <= 1 and last is None:
+            self._check_open()
             known = self._open_mailboxes.find_changed(mailbox_id, changed_since)
             if known is not None:
-                self._check_open()
                 return known
-        return await self._look(
-            mailbox_id, lambda c: listing.read_rows(c, mailbox_id, first, last, changed_since)
-        )
+
+        def ask() -> Awaitable[list[MessageRow]]:
+            return self._look(
+                mailbox_id, lambda c: listing.read_rows(c, mailbox_id, first, last, changed_since)
+            )
+
+        if first <= 1 and last is None:
+            return await self._open_mailboxes.since("rows", mailbox_id, changed_since, ask)
+        return await ask()
 
     async def expunged(self, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
         self._check_open()
         known = self._open_mailboxes.find_gone(mailbox_id, since)
         if known is not None:
             return known
-        return await self._look(mailbox_id, lambda c: read_expunged(c, mailbox_id, since))
+
+        def ask() -> Awaitable[list[Uid]]:
+            return self._look(mailbox_id, lambda c: read_expunged(c, mailbox_id, since))
+
+        return await self._open_mailboxes.since("expunged", mailbox_id, since, ask)
 
     async def claim_recent(self, mailbox_id: MailboxId) -> list[Uid]:
         def job(connection: Connection) -> list[Uid]:
             self._directory.read(connection).require(mailbox_id)
             return listing.claim_recent(connection, mailbox_id)
 
+        async def claim() -> list[Uid]:
+            with account_errors():
+                return await self.store.write(job)
+
         self._check_open()
-        if self._open_mailboxes.none_recent(mailbox_id):
-            return []
-        with account_errors():
-            claimed = await self.store.write(job)
-        self._open_mailboxes.changed(mailbox_id)
-        return claimed
+        return await self._open_mailboxes.claim_recent(mailbox_id, claim)
 
     async def metadata(self, row_ids: Sequence[RowId]) -> list[MessageMetadata]:
         self._check_open()

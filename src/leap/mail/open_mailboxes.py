@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 from leap.mail import listing
+from leap.mail.asked_together import AskedTogether
 from leap.mail.contract import (
     MailboxId,
     MailboxInfo,
@@ -76,6 +77,10 @@ class OpenMailboxes:
         self._answered: dict[MailboxId, ModSeq] = {}
         self._opened: dict[MailboxId, _Opened] = {}  # the one asked for last comes last
         self._turns: dict[MailboxId, asyncio.Lock] = {}
+        self._together = AskedTogether()
+        self._statuses_read = 0  # when, in the number of changes
+        self._claiming: dict[MailboxId, asyncio.Lock] = {}
+        self._claimed: dict[MailboxId, int] = {}  # the last change when nothing was left to claim
 
     # -- changes
 
@@ -150,6 +155,15 @@ class OpenMailboxes:
         if found is not None:
             return found
         seen = self._changes
+        statuses: dict[MailboxId, MailboxStatus] = await self._together.ask(
+            "statuses", changed=seen, seen=seen, ask=self._ask_statuses
+        )
+        if mailbox_id not in statuses:
+            raise NoSuchMailbox("There is no such mailbox.")
+        return statuses[mailbox_id]
+
+    async def _ask_statuses(self) -> dict[MailboxId, MailboxStatus]:
+        seen = self._changes
         statuses: dict[MailboxId, MailboxStatus] = await self._read(self._read_statuses)
         for one, status in statuses.items():
             newest = status.highest_modseq >= self._answered.get(one, 0)
@@ -157,9 +171,10 @@ class OpenMailboxes:
                 self._answered[one] = status.highest_modseq
                 if self._last_change(one) <= seen:
                     self._statuses[one] = status
-        if mailbox_id not in statuses:
-            raise NoSuchMailbox("There is no such mailbox.")
-        return statuses[mailbox_id]
+        # They may tell of a commit before it is told of: who asks for rows now wants those from then on
+        self._changes += 1
+        self._statuses_read = self._changes
+        return statuses
 
     def _read_statuses(self, connection: Connection) -> dict[MailboxId, MailboxStatus]:
         """Of all mailboxes: one question costs little more than one of them, and lists ask for all."""
@@ -170,10 +185,43 @@ class OpenMailboxes:
             if one.mailbox_id in shown
         }
 
-    def none_recent(self, mailbox_id: MailboxId) -> bool:
+    async def since(
+        self,
+        what: str,
+        mailbox_id: MailboxId,
+        modseq: ModSeq,
+        ask: Callable[[], Awaitable[list[T]]],
+    ) -> list[T]:
+        """What `ask` reads of a mailbox since a modseq: once for all sessions that heard of the same change."""
+        found: list[T] = await self._together.ask(
+            (what, mailbox_id, modseq),
+            changed=max(self._last_change(mailbox_id), self._statuses_read),
+            seen=self._changes,
+            ask=ask,
+        )
+        return found
+
+    async def claim_recent(
+        self, mailbox_id: MailboxId, claim: Callable[[], Awaitable[list[Uid]]]
+    ) -> list[Uid]:
+        """What `claim` gives to one session; nobody else asks the store for it when there is nothing left."""
+        async with self._claiming.setdefault(mailbox_id, asyncio.Lock()):
+            if self._none_recent(mailbox_id):
+                return []
+            seen = self._changes
+            claimed = await claim()
+            alone = self._changes == seen
+            self.changed(mailbox_id)
+            if alone:  # nothing came meanwhile of which this may not have been asked
+                self._claimed[mailbox_id] = self._changes
+        return claimed
+
+    def _none_recent(self, mailbox_id: MailboxId) -> bool:
         """Whether it is known that no message waits to be claimed as \\Recent."""
         found = self._statuses.get(mailbox_id)
-        return found is not None and not found.recent
+        if found is not None:  # it may know of an arrival which was not told of yet
+            return not found.recent
+        return self._last_change(mailbox_id) <= self._claimed.get(mailbox_id, -1)
 
     def is_open(self, mailbox_id: MailboxId) -> bool:
         """Whether its rows are kept, perhaps as they were before the last change."""

@@ -34,6 +34,7 @@ from leap.mail.storing import account_errors, keep_fields, keep_metadata
 from leap.mail.threads.facts import facts_of
 from leap.mail.threads.listed import follow_listed
 from leap.soledad.blobs import BlobRef
+from leap.soledad.blobs.packs import Placed
 from leap.soledad.blobs.reader import FindSpans, Span
 from leap.soledad.errors import BlobAltered, SoledadError
 from leap.soledad.sqlite import Connection
@@ -58,6 +59,12 @@ _FIELDS = (
 _CONTENTS = (
     "SELECT r.row_id, r.content_id, r.content_sha256, r.content_size FROM json_each(?) j"
     " CROSS JOIN mail_row r ON r.row_id = j.value WHERE r.deleted = 0"
+)
+# The same with where each lies, if it is what was kept: one question where thousands are read
+_PLACED = (
+    "SELECT r.row_id, r.content_id, r.content_sha256, r.content_size, b.pack, b.place, b.length FROM json_each(?) j"
+    " CROSS JOIN mail_row r ON r.row_id = j.value LEFT JOIN blob b"
+    " ON b.blob_id = r.content_id AND b.sha256 = r.content_sha256 WHERE r.deleted = 0"
 )
 _HEADERS = (
     "SELECT DISTINCT r.header_id, r.header_sha256, r.header_size FROM json_each(?) j"
@@ -112,10 +119,7 @@ class MessageReader:
     async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
         """All octets of each, by one hop for those that are here."""
 
-        def find(connection: Connection) -> list[Span]:
-            return [Span(ref, 0, ref.size) for ref in _contents(connection, row_ids)]
-
-        return await self._read_spans(find)
+        return await self._read_spans(lambda connection: _whole(connection, row_ids))
 
     async def _read_spans(self, find: FindSpans) -> list[bytes]:
         spans: list[Span] = []
@@ -367,6 +371,25 @@ def _contents(connection: Connection, row_ids: Sequence[RowId]) -> list[BlobRef]
         for row_id, *ref in connection.execute(_CONTENTS, (json.dumps(row_ids),))
     }
     return [found.get(row_id) or _content(connection, row_id) for row_id in row_ids]
+
+
+def _whole(connection: Connection, row_ids: Sequence[RowId]) -> list[Span]:
+    """All octets of each, with their places."""
+    found = {
+        row_id: Span(BlobRef(blob_id, sha256, size), 0, size, pack and Placed(pack, place, length))
+        for row_id, blob_id, sha256, size, pack, place, length in connection.execute(
+            _PLACED, (json.dumps(row_ids),)
+        ).fetchall()
+        if blob_id
+    }
+    spans: list[Span] = []
+    for row_id in row_ids:
+        span = found.get(row_id)
+        if span is None:  # which says why
+            ref = _content(connection, row_id)
+            span = Span(ref, 0, ref.size)
+        spans.append(span)
+    return spans
 
 
 def _headers_among(connection: Connection, refs: Sequence[BlobRef]) -> list[BlobRef]:

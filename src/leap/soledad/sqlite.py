@@ -116,6 +116,8 @@ class Database:
         self._closed = False
         self._full = False  # whether the writer's COMMIT is durable now
         self.commits = 0  # how many transactions the writer committed, for tests and metrics
+        self.before_durable: Callable[[Connection], None] = lambda _: None
+        """Called in the writer thread, within each durable transaction, before its COMMIT."""
         self._local = threading.local()
         self._read_connections: list[Any] = []
         with contextlib.ExitStack() as on_failure, _named_errors():
@@ -320,6 +322,8 @@ class Database:
                         break
                     if not waiting:
                         self._gather(waiting)
+                if full:
+                    self.before_durable(connection)
                 connection.execute("COMMIT")
                 self.commits += 1
                 for _ in range(made):

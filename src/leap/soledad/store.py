@@ -1,7 +1,7 @@
 """Soledad: one encrypted store of documents, rows and blobs, which programs use and sync follows.
 
 Invariants:
-* All state lies in one SQLCipher file (and a folder of sealed blobs beside it), open in one process.
+* All state lies in one SQLCipher file (and sealed blobs beside it, in packs and files), open in one process.
 * Everything that changes goes through a transaction; callbacks hear of it after its COMMIT, in order,
   even when the caller was cancelled.
 * A blob is given out only after it was verified against the reference in the caller's row.
@@ -23,7 +23,9 @@ import msgspec
 from leap.soledad.blobs.format import BlobIndex, BlobRef, SealedBlob, Sealer, open_blob, seal_blob
 from leap.soledad.blobs.holdings import follow_policy
 from leap.soledad.blobs.local import PART_SECONDS, STRAY_SECONDS, LocalBlobs
+from leap.soledad.blobs.opening import open_many
 from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, decode_policy
+from leap.soledad.blobs.power_loss import forget_lost
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched, FindSpans
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
@@ -131,14 +133,29 @@ class Soledad(DocumentStore):
                 schema(connection)
             store._load(connection)
             store.blobs.sweep(connection)
+            store.blobs.packs.begin(connection)
             for promise in promises(connection):  # left by a crash
                 store._keep(connection, promise)
+            store._outlive_power_loss(connection)
 
         async with contextlib.AsyncExitStack() as on_failure:
             on_failure.push_async_callback(database.close)
             await database.write(prepare)
+            database.before_durable = store.blobs.packs.sync
             on_failure.pop_all()
         return store
+
+    def _outlive_power_loss(self, connection: Connection) -> None:
+        lost = self.blobs.packs.find_lost(connection)
+        if lost:
+            tx = Transaction(connection, self.tables, self.blobs, self.replica)
+            rows = forget_lost(tx, self.tables, lost)
+            tx.finish(self._projections)
+            _log.warning(
+                "the power went before %d contents were on the disk; %d rows made last went with them",
+                len(lost),
+                rows,
+            )
 
     def _load(self, connection: Connection) -> None:
         self.replica = find_setting(connection, REPLICA) or os.urandom(4).hex()
@@ -430,6 +447,11 @@ class Soledad(DocumentStore):
             sealed, ref, account=keys.account, epochs=keys.by_number, start=start, length=length
         )
 
+    def open_many(self, sealed: Sequence[tuple[bytes | memoryview, BlobRef]]) -> list[bytes]:
+        """Opens whole blobs which were verified against these references when they were kept; raises BlobAltered."""
+        keys = self._keys
+        return open_many(sealed, account=keys.account, epochs=keys.by_number)
+
     async def set_policy(self, policy: ContentsPolicy) -> None:
         """Decides which contents are kept here; running sync follows at once."""
 
@@ -453,10 +475,19 @@ class Soledad(DocumentStore):
         used, self._reader.used = self._reader.used, {}
         return used
 
-    async def empty_trash(self) -> int:
-        """Removes the files of blobs that were forgotten; how many."""
+    async def empty_trash(self, *, all_packs: bool = False) -> int:
+        """Removes the files of blobs that were forgotten; how many. Packs that hold little else are emptied, with
+        `all_packs` those in which a tenth is free, too."""
         trash = await self.read(self.blobs.load_trash)
-        return await self.write(lambda c: self.blobs.remove_files(c, trash)) if trash else 0
+        files = await self.write(lambda c: self.blobs.remove_files(c, trash)) if trash else 0
+        packs = self.blobs.packs
+        if all_packs:
+            await self.write(packs.turn, durable=True)
+        for number in await self.read(lambda c: packs.find_sparse(c, 0.9 if all_packs else 0.5)):
+            while await self.write(lambda c: packs.move_some(c, number), durable=True):  # noqa: B023
+                pass
+            await self.write(lambda c: packs.remove(c, number))  # noqa: B023
+        return files
 
     async def remove_strays(self) -> int:
         """Removes files which no row names, left by an undone transaction or a crash; how many."""
@@ -475,8 +506,12 @@ class Soledad(DocumentStore):
     async def close(self) -> None:
         """Commits what waits, then closes; callbacks are called no more, and change feeds end."""
         try:
+            if self.blobs.packs.unsynced:
+                with contextlib.suppress(SoledadError):  # what is lost with the power is found then
+                    await self._database.write(lambda _: None, durable=True)
             await self._database.close()
         finally:
+            await asyncio.to_thread(self.blobs.packs.close)
             self._callbacks.clear()
             self.bell.close()
 

@@ -7,7 +7,7 @@ from leap.soledad.blobs.download import LARGE
 from leap.soledad.errors import SoledadError
 from leap.soledad.sqlite import Connection
 
-FORMAT = 1
+FORMAT = 2  # 2: sealed blobs in packs
 WANTED = {
     "small": f"size <= {LARGE}",
     "large": f"size > {LARGE}",
@@ -78,12 +78,16 @@ TABLES = (
         schema TEXT NOT NULL,
         payload BLOB NOT NULL
     ) STRICT""",
-    # Sealed blobs that are here: in the row, or (NULL) in a file of the blob folder.
+    # Sealed blobs that are here: in the row (of stores that had no packs), or (NULL) in a file of the blob folder, or
+    # (empty) in a pack, where `place` is the first of `length` octets.
     """CREATE TABLE IF NOT EXISTS blob (
         blob_id TEXT PRIMARY KEY,
         sha256 TEXT NOT NULL,
         size INTEGER NOT NULL,
-        sealed BLOB
+        sealed BLOB,
+        pack INTEGER,
+        place INTEGER,
+        length INTEGER
     ) STRICT""",
     # To be sent; `again`: the provider had it once, so other devices may know it.
     """CREATE TABLE IF NOT EXISTS blob_unsent (
@@ -155,6 +159,12 @@ TABLES = (
 ADDED = (
     ("blob_unsent", "again", "INTEGER NOT NULL DEFAULT 0"),
     ("log_item", "seq", "INTEGER NOT NULL DEFAULT 0"),
+    ("blob", "pack", "INTEGER"),
+    ("blob", "place", "INTEGER"),
+    ("blob", "length", "INTEGER"),
+)
+LAST = (  # on columns that were added
+    "CREATE INDEX IF NOT EXISTS blob_packed ON blob (pack, place, length) WHERE pack IS NOT NULL",
 )
 
 
@@ -169,4 +179,6 @@ def create_tables(connection: Connection) -> None:
         present = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         if column not in present:
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {declared}")
+    for statement in LAST:
+        connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {FORMAT}")

@@ -72,7 +72,7 @@ class Transaction:
         self._arrived: set[str] = set()
         self._bulk: list[BulkChange] = []
         self._tables = tables
-        self._blobs = blobs
+        self.blobs = blobs
         self.replica = replica
         self._docs: list[DocChange] = []
         self._rows: list[RowChange] = []
@@ -277,19 +277,19 @@ class Transaction:
 
     def put_blob(self, blob: SealedBlob | SealedFile) -> None:
         """Keeps a sealed blob; sync sends it before any row that names it."""
-        self._blobs.put(self.connection, blob)
+        self.blobs.put(self.connection, blob)
 
     def put_blobs(self, blobs: Iterable[SealedBlob]) -> None:
         """The same of many."""
-        self._blobs.put_all(self.connection, blobs)
+        self.blobs.put_all(self.connection, blobs)
 
     def drop_blobs(self, blob_ids: Iterable[str]) -> None:
         """Says that no row names these any more. They go, here and at the provider, once every device knows."""
-        self._blobs.drop(self.connection, list(blob_ids))
+        self.blobs.drop(self.connection, list(blob_ids))
 
     def doom_blobs(self, blob_ids: Iterable[str]) -> None:
         """Says that the last row which names these may be gone."""
-        self._blobs.doom(self.connection, blob_ids)
+        self.blobs.doom(self.connection, blob_ids)
 
     # -- ending -------------------------------------------------------------------------------
 

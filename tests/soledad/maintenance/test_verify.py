@@ -13,6 +13,7 @@ from leap.soledad.errors import SoledadError
 from leap.soledad.maintenance import index_check, rebuild, verify
 from tests.soledad.maintenance.damage import blob_files, classes, fill, fill_and_sync, scribble, sql
 from tests.soledad.memory_provider import Account, Device
+from tests.soledad.packed import pack_files
 
 
 @pytest.fixture
@@ -85,7 +86,11 @@ async def test_a_file_whose_end_is_missing_does_not_open(laptop: Device) -> None
         ("UPDATE setting SET value = x'00' WHERE name = 'sync.state'", "log-inconsistent"),
         ("DELETE FROM blob WHERE sealed IS NOT NULL", "blob-unlisted"),
         ("UPDATE note SET head_size = 99 WHERE row_id = 'r1'", "blob-mismatched"),
-        ("UPDATE blob SET sealed = zeroblob(1024) WHERE sealed IS NOT NULL", "blob-damaged"),
+        (
+            "UPDATE blob SET pack = NULL, sealed = zeroblob(1024) WHERE sealed IS NOT NULL",
+            "blob-damaged",
+        ),
+        ("UPDATE blob SET place = place + 1 WHERE sealed IS NOT NULL", "blob-damaged"),
         ("UPDATE blob SET sha256 = upper(sha256)", "blob-damaged"),
     ],
 )
@@ -99,6 +104,16 @@ async def test_what_the_database_holds(laptop: Device, statement: str, expected:
 @pytest.mark.parametrize("offset", [0, 3, 20, 100, -5])
 async def test_an_altered_file_of_a_blob(laptop: Device, offset: int) -> None:
     await damaged(laptop, lambda path: scribble(blob_files(path)[0], offset))
+    assert await classes(laptop.store) == {"blob-damaged"}
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda pack: scribble(pack, 100), lambda pack: os.truncate(pack, 300), Path.unlink]
+)
+async def test_a_pack_that_is_altered_cut_short_or_gone(
+    laptop: Device, harm: Callable[[Path], None]
+) -> None:
+    await damaged(laptop, lambda path: harm(pack_files(path)[0]))
     assert await classes(laptop.store) == {"blob-damaged"}
 
 

@@ -76,6 +76,7 @@ class Forgetting:
         while True:
             try:
                 await self.forget()
+                await self._store.empty_trash()  # sync does it, too; not every account has one
             except NotOpen:
                 return
             except SoledadError as error:

@@ -56,8 +56,11 @@ MAX_SIZE = (
 )  # leaves room for padding (at most an eighth) below the limit of the wire
 
 _LABEL = b"leap.soledad blob 1"
-_ENTRY_SIZE = 4
-_PACKED = 1 << 31
+_KEY_FIELDS = struct.Struct(
+    ">I32sIQII"
+)  # blob id (32 hex digits), size, epoch, each behind its length
+ENTRY_SIZE = 4
+PACKED = 1 << 31
 _INDEX, _DATA, _FILLER = 0, 1, 2
 
 Sha256Hex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -124,8 +127,8 @@ class Sealer:
         if number == self._count or len(chunk) != min(CHUNK, self.size - number * CHUNK):
             raise ValueError("a chunk of a blob has the wrong length")
         packed = zstd_compress(chunk)
-        body, mark = (packed, _PACKED) if len(packed) < len(chunk) else (chunk, 0)
-        self._entries += (len(body) | mark).to_bytes(_ENTRY_SIZE, "big")
+        body, mark = (packed, PACKED) if len(packed) < len(chunk) else (chunk, 0)
+        self._entries += (len(body) | mark).to_bytes(ENTRY_SIZE, "big")
         self._number += 1
         sealed = self._cipher.encrypt(
             _nonce(_DATA, number, self._number == self._count), body, self._header
@@ -194,7 +197,7 @@ def index_size(ref: BlobRef) -> int:
 
 def beginning_size(size: int) -> int:
     """The octets of header and index of a blob with so many octets of plaintext."""
-    return HEADER.size + _chunks_of(size) * _ENTRY_SIZE + TAG_SIZE
+    return HEADER.size + _chunks_of(size) * ENTRY_SIZE + TAG_SIZE
 
 
 def most_sealed(size: int) -> int:
@@ -225,9 +228,7 @@ def open_index(
         )
     except InvalidTag:
         raise BlobAltered(f"blob {ref.blob_id} was altered") from None
-    return BlobIndex(
-        ref, cipher, header, struct.unpack(f">{len(entries) // _ENTRY_SIZE}I", entries)
-    )
+    return BlobIndex(ref, cipher, header, struct.unpack(f">{len(entries) // ENTRY_SIZE}I", entries))
 
 
 class BlobIndex:
@@ -240,7 +241,7 @@ class BlobIndex:
         self._cipher = cipher
         self._header = header
         self._entries = entries
-        lengths = ((entry & ~_PACKED) + TAG_SIZE for entry in entries)
+        lengths = ((entry & ~PACKED) + TAG_SIZE for entry in entries)
         self._offsets = list(accumulate(lengths, initial=index_size(ref)))
 
     def span(self, start: int = 0, length: int | None = None) -> tuple[int, int]:
@@ -284,7 +285,7 @@ class BlobIndex:
             nonce = _nonce(_DATA, number, number == count - 1)
             try:
                 body = self._cipher.decrypt(nonce, part, self._header)
-                chunk = zstd_decompress(body, CHUNK) if entry & _PACKED else body
+                chunk = zstd_decompress(body, CHUNK) if entry & PACKED else body
             except (InvalidTag, ForgedEnvelope):
                 raise BlobAltered(f"blob {self._ref.blob_id} was altered") from None
             if len(chunk) != min(CHUNK, self._ref.size - number * CHUNK):
@@ -296,17 +297,31 @@ def _chunks_of(size: int) -> int:
     return (size + CHUNK - 1) // CHUNK
 
 
+def index_nonce() -> bytes:
+    """Of the index."""
+    return _nonce(_INDEX, 0, True)
+
+
+def chunk_nonce(number: int, *, last: bool) -> bytes:
+    """Of a chunk."""
+    return _nonce(_DATA, number, last)
+
+
 def _nonce(part: int, number: int, last: bool) -> bytes:
     return bytes((part, 0, 0)) + number.to_bytes(8, "big") + bytes((last,))
 
 
 def _key(header: bytes, account: str, blob_id: str, size: int, epoch: Epoch) -> bytes:
-    salt = HEADER.unpack(header)[2]
-    info = with_lengths(
-        _LABEL,
-        account.encode(),
-        blob_id.encode(),
-        size.to_bytes(8, "big"),
-        epoch.number.to_bytes(4, "big"),
-    )
-    return derive_key(epoch.key, salt, info)
+    return blob_key(HEADER.unpack(header)[2], key_place(account), blob_id, size, epoch)
+
+
+def key_place(account: str) -> bytes:
+    """What the keys of all blobs of an account have in common."""
+    return with_lengths(_LABEL, account.encode())
+
+
+def blob_key(salt: bytes, place: bytes, blob_id: str, size: int, epoch: Epoch) -> bytes:
+    """The key of one blob, which says where it belongs; `place` is `key_place` of its account."""
+    # The fields behind the account as `with_lengths` joins them, in one call: lists of mail are read in thousands
+    rest = _KEY_FIELDS.pack(32, blob_id.encode(), 8, size, 4, epoch.number)
+    return derive_key(epoch.key, salt, place + rest)

@@ -1,7 +1,8 @@
-"""Sealed blobs on this machine: small ones in the database, large ones as files beside it.
+"""Sealed blobs on this machine: small ones in packs, large ones as files of their own, both beside the database.
 
 Invariants:
-* Files hold the sealed bytes only: their keys lie in the encrypted database.
+* Files and packs hold the sealed bytes only: their keys lie in the encrypted database.
+* What is put here was verified against its reference, whose SHA-256 is kept with it.
 * A file is written and synced before the transaction that refers to it commits.
 * A file goes after the transaction that removed its row was committed, never before. One without a row (after a
   crash, or a transaction that was undone) goes too: when the store opens, or an hour later.
@@ -16,11 +17,13 @@ from pathlib import Path
 
 from leap.soledad.blobs.files import BlobFiles
 from leap.soledad.blobs.format import BlobRef, SealedBlob
+from leap.soledad.blobs.packs import Packs, Placed
 from leap.soledad.blobs.sealing import SealedFile
 from leap.soledad.many_rows import insert_rows
 from leap.soledad.sqlite import Connection
 
-FILE_SIZE = 256 * 1024  # from here on a file costs less than writing the pages to WAL and database
+FILE_SIZE = 256 * 1024  # from here on a file of its own: it goes at once when its blob does
+IN_A_PACK = b""  # stands in the row instead of the sealed bytes
 FIRST_RETRY, LAST_RETRY = 60, 24 * 3600  # seconds until a lost blob is asked for again
 STRAY_SECONDS = 3600  # between a file and its row lies far less
 PART_SECONDS = 7 * 24 * 3600  # a download nobody went on with for this time
@@ -32,6 +35,7 @@ class LocalBlobs:
     def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
         self.now = now
         self.files = BlobFiles(folder)
+        self.packs = Packs(folder.with_name(folder.name.removesuffix("-blobs") + "-packs"))
 
     def put(
         self, connection: Connection, blob: SealedBlob | SealedFile, *, unsent: bool = True
@@ -40,17 +44,11 @@ class LocalBlobs:
         ref = blob.ref
         if connection.execute("SELECT 1 FROM blob WHERE blob_id = ?", (ref.blob_id,)).fetchone():
             return
-        sealed: bytes | None = None
         if isinstance(blob, SealedFile):
             self.files.adopt(blob.path, ref.blob_id)
-        elif len(blob.sealed) >= FILE_SIZE:
-            self.files.write(ref.blob_id, blob.sealed)
+            self._insert(connection, [(ref, None)])
         else:
-            sealed = blob.sealed
-        connection.execute(
-            "INSERT INTO blob (blob_id, sha256, size, sealed) VALUES (?, ?, ?, ?)",
-            (ref.blob_id, ref.sha256, ref.size, sealed),
-        )
+            self._keep(connection, [blob])
         if unsent:
             connection.execute("INSERT INTO blob_unsent (blob_id) VALUES (?)", (ref.blob_id,))
             return
@@ -65,19 +63,37 @@ class LocalBlobs:
             (json.dumps(list(new)),),
         ).fetchall():
             del new[blob_id]
-        for blob in new.values():
-            if len(blob.sealed) >= FILE_SIZE:
-                self.files.write(blob.ref.blob_id, blob.sealed)
-        insert_rows(
-            connection,
-            "INSERT INTO blob (blob_id, sha256, size, sealed)",
-            [
-                (ref.blob_id, ref.sha256, ref.size, None if len(sealed) >= FILE_SIZE else sealed)
-                for ref, sealed in ((blob.ref, blob.sealed) for blob in new.values())
-            ],
-        )
+        self._keep(connection, list(new.values()))
         insert_rows(
             connection, "INSERT INTO blob_unsent (blob_id)", [(blob_id,) for blob_id in new]
+        )
+
+    def _keep(self, connection: Connection, blobs: Sequence[SealedBlob]) -> None:
+        """Writes sealed bytes to where they belong, and their rows."""
+        small = [blob for blob in blobs if len(blob.sealed) < FILE_SIZE]
+        places: list[tuple[BlobRef, Placed | None]] = []
+        if len(small) < len(blobs):
+            for blob in blobs:
+                if len(blob.sealed) >= FILE_SIZE:
+                    self.files.write(blob.ref.blob_id, blob.sealed)
+                    places.append((blob.ref, None))
+        if small:
+            placed = self.packs.add(connection, [blob.sealed for blob in small])
+            places += zip((blob.ref for blob in small), placed, strict=True)
+        self._insert(connection, places)
+
+    def _insert(
+        self, connection: Connection, places: Sequence[tuple[BlobRef, Placed | None]]
+    ) -> None:
+        """Rows of blobs in packs, or (None) in files."""
+        insert_rows(
+            connection,
+            "INSERT INTO blob (blob_id, sha256, size, sealed, pack, place, length)",
+            [
+                (ref.blob_id, ref.sha256, ref.size)
+                + ((None, None, None, None) if placed is None else (IN_A_PACK, *placed))
+                for ref, placed in places
+            ],
         )
 
     def find(self, connection: Connection, blob_id: str) -> bytes | None:
@@ -91,24 +107,36 @@ class LocalBlobs:
     def find_place(self, connection: Connection, blob_id: str) -> bytes | Path | None:
         """The sealed bytes, or the file which has them, if they are here."""
         found = connection.execute(
-            "SELECT sealed FROM blob WHERE blob_id = ?", (blob_id,)
+            "SELECT sealed, pack, place, length FROM blob WHERE blob_id = ?", (blob_id,)
         ).fetchone()
         if found is None:
             return None
-        return bytes(found[0]) if found[0] is not None else self.files.path(blob_id)
+        sealed, *placed = found
+        if sealed is None:
+            return self.files.path(blob_id)
+        return bytes(sealed) if placed[0] is None else self.packs.read(Placed(*placed))
 
     def find_places(
-        self, connection: Connection, blob_ids: Sequence[str]
-    ) -> dict[str, bytes | Path]:
-        """The same of those that are here, by one question."""
-        found = connection.execute(
-            "SELECT b.blob_id, b.sealed FROM json_each(?) j CROSS JOIN blob b ON b.blob_id = j.value",
-            (json.dumps(blob_ids),),
-        )
-        return {
-            blob_id: self.files.path(blob_id) if sealed is None else bytes(sealed)
-            for blob_id, sealed in found
-        }
+        self, connection: Connection, refs: Sequence[BlobRef]
+    ) -> dict[BlobRef, bytes | memoryview | Path]:
+        """The same of those that are here, and were verified against these very references, by one question."""
+        places: dict[BlobRef, bytes | memoryview | Path] = {}
+        packed: dict[BlobRef, Placed] = {}
+        wanted = {ref.blob_id: ref for ref in refs}
+        for blob_id, sha256, sealed, pack, place, length in connection.execute(
+            "SELECT b.blob_id, b.sha256, b.sealed, b.pack, b.place, b.length FROM json_each(?) j"
+            " CROSS JOIN blob b ON b.blob_id = j.value",
+            (json.dumps(list(wanted)),),
+        ).fetchall():
+            ref = wanted[blob_id]
+            if sha256 != ref.sha256:
+                continue
+            if pack is not None:
+                packed[ref] = Placed(pack, place, length)
+            else:
+                places[ref] = self.files.path(blob_id) if sealed is None else bytes(sealed)
+        places.update(self.packs.read_many(packed))
+        return places
 
     def find_ref(self, connection: Connection, blob_id: str) -> BlobRef | None:
         """The reference of a blob that is here."""
@@ -194,6 +222,7 @@ class LocalBlobs:
         )
 
     def _trash_files(self, connection: Connection, ids: str) -> None:
+        self.packs.thinned = True
         connection.execute(
             "INSERT OR IGNORE INTO blob_trash (blob_id) SELECT blob_id FROM blob"
             " WHERE sealed IS NULL AND blob_id IN (SELECT value FROM json_each(?))",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from leap.soledad.blobs.download import LARGE, StreamSource, download
 from leap.soledad.blobs.format import BlobRef, SealedBlob, check_whole
+from leap.soledad.blobs.packs import Placed
 from leap.soledad.blobs.streams import Indexes, OpenFile, read_span, stream_span
 from leap.soledad.errors import (
     BadReply,
@@ -57,11 +58,13 @@ class Fetched(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The octets of a blob's plaintext in [start, end)."""
+    """The octets of a blob's plaintext in [start, end); `placed` where it lies, if that was looked up in this snapshot
+    and the hash kept there is the reference's."""
 
     ref: BlobRef
     start: int
     end: int
+    placed: Placed | None = None
 
 
 FindSpans = Callable[[Connection], Sequence[Span]]
@@ -93,42 +96,64 @@ class BlobReader:
     async def read_spans(self, find: FindSpans) -> list[bytes]:
         """Ranges of blobs which `find` names, in the snapshot in which it names them: one hop for all that are here."""
 
-        def job(connection: Connection) -> list[tuple[Span, bytes | Path | None]]:
-            spans, opened = find(connection), []
-            for first in range(0, len(spans), TOGETHER):
-                some = spans[first : first + TOGETHER]
-                places = self._store.blobs.find_places(
-                    connection, [one.ref.blob_id for one in some]
-                )
-                opened += [(one, self._open(places.get(one.ref.blob_id), *one)) for one in some]
-            return opened
+        def job(connection: Connection) -> tuple[Sequence[Span], list[bytes | None]]:
+            spans = find(connection)
+            return spans, self._open_here(connection, spans)
 
-        result: list[bytes] = []
-        for (ref, start, end), opened in await self._store.read(job):
-            self._note_use(ref)
-            result.append(
-                opened if isinstance(opened, bytes) else await self.read(ref, start, end - start)
-            )
-        return result
+        spans, opened = await self._store.read(job)
+        return await self._with_others(spans, opened)
 
     async def read_many(self, refs: Sequence[BlobRef]) -> list[bytes]:
-        store = self._store
-        small = [ref for ref in refs if ref.size <= LARGE]
-
-        def job(connection: Connection) -> dict[BlobRef, bytes | Path | None]:
-            return {ref: self._find(connection, ref, 0, ref.size) for ref in small}
-
-        found = await store.read(job)
-        for ref in found:
-            self._note_use(ref)
-        absent = [ref for ref, data in found.items() if data is None]
+        spans = [Span(ref, 0, ref.size) for ref in refs]
+        opened = await self._store.read(lambda c: self._open_here(c, spans))
+        absent = [
+            ref
+            for ref, data in zip(refs, opened, strict=True)
+            if data is None and ref.size <= LARGE
+        ]
         if absent:
             await self.fetch(absent)
+        return await self._with_others(spans, opened)
+
+    async def _with_others(
+        self, spans: Sequence[Span], opened: Sequence[bytes | None]
+    ) -> list[bytes]:
+        """What could be opened, and the rest, each read by itself."""
         result: list[bytes] = []
-        for ref in refs:
-            data = found.get(ref)
-            result.append(data if isinstance(data, bytes) else await self.read(ref, 0, None))
+        for (ref, start, end, _), data in zip(spans, opened, strict=True):
+            self._note_use(ref)
+            result.append(await self.read(ref, start, end - start) if data is None else data)
         return result
+
+    def _open_here(self, connection: Connection, spans: Sequence[Span]) -> list[bytes | None]:
+        """What lies in packs, in the database, or in a file small enough; None for the others."""
+        opened: list[bytes | None] = [None] * len(spans)
+        blobs = self._store.blobs
+        for first in range(0, len(spans), TOGETHER):
+            some = spans[first : first + TOGETHER]
+            places: dict[BlobRef, bytes | memoryview | Path] = {}
+            places.update(
+                blobs.packs.read_many({one.ref: one.placed for one in some if one.placed})
+            )
+            absent = [one.ref for one in some if one.ref not in places]
+            if absent:
+                places.update(blobs.find_places(connection, absent))
+            whole: list[tuple[bytes | memoryview, BlobRef]] = []
+            numbers: list[int] = []
+            for number, (ref, start, end, _) in enumerate(some, first):
+                place = self._octets(places.get(ref), ref)
+                if place is None:
+                    continue
+                if start == 0 and end == ref.size:
+                    whole.append((place, ref))
+                    numbers.append(number)
+                else:
+                    opened[number] = self._store.open_sealed(
+                        bytes(place), ref, start, max(0, end - start)
+                    )
+            for number, data in zip(numbers, self._store.open_many(whole), strict=True):
+                opened[number] = data
+        return opened
 
     async def stream(
         self, ref: BlobRef, start: int, length: int | None, keep: bool
@@ -324,20 +349,25 @@ class BlobReader:
     def _find(
         self, connection: Connection, ref: BlobRef, start: int, end: int
     ) -> bytes | Path | None:
-        return self._open(self._store.blobs.find_place(connection, ref.blob_id), ref, start, end)
+        """Opens what lies in packs, in the database, or in a file small enough; names the file of the others."""
+        place = self._store.blobs.find_place(connection, ref.blob_id)
+        octets = self._octets(place, ref)
+        if octets is None:
+            return place if isinstance(place, Path) else None
+        return self._store.open_sealed(bytes(octets), ref, start, max(0, end - start))
 
-    def _open(
-        self, place: bytes | Path | None, ref: BlobRef, start: int, end: int
-    ) -> bytes | Path | None:
-        """Opens what lies in the database, or is a file small enough; names the file of the others."""
-        if isinstance(place, Path) and ref.size <= WHOLE_FILE:
-            try:
-                place = place.read_bytes()
-            except FileNotFoundError:
-                return place
-        if not isinstance(place, bytes):
+    def _octets(
+        self, place: bytes | memoryview | Path | None, ref: BlobRef
+    ) -> bytes | memoryview | None:
+        """Sealed bytes that are at hand, or in a file small enough."""
+        if not isinstance(place, Path):
             return place
-        return self._store.open_sealed(place, ref, start, max(0, end - start))
+        if ref.size > WHOLE_FILE:
+            return None
+        try:
+            return place.read_bytes()
+        except FileNotFoundError:
+            return None
 
 
 class AtProvider:

@@ -1,4 +1,4 @@
-"""Compact: give free pages, the write-ahead log and files without an owner back to the disk.
+"""Compact: give free pages, the write-ahead log, room in packs and files without an owner back to the disk.
 
 Free pages go in slices of `SLICE_PAGES`, each an ordinary transaction of the writer between those of others: nothing
 waits long, and a kill loses nothing. A file made before free pages were kept track of is rewritten once as a whole,
@@ -39,15 +39,15 @@ class Freed(NamedTuple):
 async def compact(store: Soledad, *, progress: Progress = no_progress) -> Freed:
     """Compacts a store in use; answers what was freed. Raises StoreFull."""
     blobs = store.blobs
-    folder = blobs.files.folder
-    before = await asyncio.to_thread(_octets, store.path, folder)
-    files = await store.empty_trash() + await store.remove_strays()
+    folders = (blobs.files.folder, blobs.packs.folder)
+    before = await asyncio.to_thread(_octets, store.path, *folders)
+    files = await store.empty_trash(all_packs=True) + await store.remove_strays()
     strays = await stray_files(store)  # those, too, which are too young for `remove_strays`
     for first in range(0, len(strays), SLICE_FILES):
         some = strays[first : first + SLICE_FILES]
         files += await store.write(lambda c, some=some: blobs.remove_files(c, some))  # type: ignore[misc]
     rewritten, too_large = await compact_file(store.database, progress)
-    after = await asyncio.to_thread(_octets, store.path, folder)
+    after = await asyncio.to_thread(_octets, store.path, *folders)
     return Freed(before, after, files, rewritten, too_large)
 
 
@@ -100,6 +100,6 @@ def _rewrite(connection: Connection) -> None:
     connection.execute("VACUUM")
 
 
-def _octets(path: Path, folder: Path) -> int:
-    files = [path, path.with_name(path.name + "-wal"), *folder.glob("*/*")]
+def _octets(path: Path, blobs: Path, packs: Path) -> int:
+    files = [path, path.with_name(path.name + "-wal"), *blobs.glob("*/*"), *packs.glob("*")]
     return sum(file.stat().st_size for file in files if file.is_file())

@@ -48,6 +48,19 @@ def value(
     return made
 
 
+def formatted(
+    items: Sequence[FetchItem],
+    view: MailboxView,
+    rows: Sequence[MessageRow],
+    metadata: Metadata,
+    saved: Saved,
+) -> list[bytes]:
+    """Several items of each message, a space before each."""
+    form = b"".join(b" " + form_of(item) for item in items)
+    columns = [column(item, view, rows, metadata, {}, saved) for item in items]
+    return [form % values for values in zip(*columns, strict=True)]
+
+
 def form_of(item: FetchItem) -> bytes:
     if isinstance(item, BodySection):
         return label(item).replace(b"%", b"%%") + b" %b"

@@ -5,7 +5,7 @@ Invariants:
 * a literal's size is written only when its first octets are in hand; when later ones fail the connection is closed,
   because nothing else could tell the client;
 * \\Seen is set only for messages whose octets could be read;
-* what waits to be written is never more than three times `_WINDOW`, and messages of which parts are asked.
+* what waits to be written is never more than twice `_WINDOW`, and messages of which parts are asked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from leap.mail.contract import (
     Uid,
 )
 from leap.mail.imap.session.binary import binary_value
-from leap.mail.imap.session.columns import label, lines, value
+from leap.mail.imap.session.columns import flags, formatted, label, lines, value
 from leap.mail.imap.session.replies import Bad, ConnectionBroken, No, ok, refusal
 from leap.mail.imap.session.resync import vanished_earlier
 from leap.mail.imap.session.savedate import saved_lines
@@ -36,7 +36,7 @@ from leap.mail.imap.session.state import SessionState
 from leap.mail.imap.tracker import MailboxView, SeqNum
 from leap.mail.imap.wire.commands import Fetch
 from leap.mail.imap.wire.fetching import BodySection, FetchItem, Preview
-from leap.mail.imap.wire.responses import flag_list, literal
+from leap.mail.imap.wire.responses import literal
 from leap.mail.message import Message
 
 T = TypeVar("T")
@@ -47,9 +47,9 @@ _MESSAGES = 64  # messages read together, and marked as \Seen by one transaction
 _AHEAD = 8  # read at the same time where each has to be read by itself
 _LAZY_ROWS = 20  # one of them that is not at hand makes all of them NIL
 _LAZY_WAIT = 0.5  # seconds
-_WINDOW = 1 << 19  # octets read together
-_GROUPS_AHEAD = 2  # read while others are written: the store has two threads for it
-_CHUNK = 1 << 18  # octets written at once, or read of a message too large for the window
+_WINDOW = 1 << 20  # octets read together
+_GROUPS_AHEAD = 1  # read while others are written; more would only take the processor from whoever reads the answer
+_CHUNK = 1 << 18  # octets written at once at least, or read of a message too large for the window
 _SCAN_INLINE = 1 << 20  # a larger message is scanned in a thread: 1 MB takes about 5 ms
 
 
@@ -127,6 +127,12 @@ class _Plan:
         self.needs_octets = bool(sections) and not self.needs_fields
         self.header_only = all(section.header_only for section in sections)
         self.whole_only = len(sections) == 1 and not sections[0].path and not sections[0].text
+        # BODY[] or its like, whole and once: what those ask for who download mail
+        self.only_section = (
+            sections[0]
+            if self.whole_only and sections[0].partial is None and sections[0].binary != "size"
+            else None
+        )
         self.reads_whole = any(not one.header_only and one.partial is None for one in sections)
         self.needs_metadata = (self.needs_octets and self.header_only) or any(
             item in ("ENVELOPE", "BODY", "BODYSTRUCTURE", Preview()) for item in items
@@ -267,12 +273,46 @@ class _Fetcher:
         if self.plan.needs_metadata:
             group = [n for n in group if self.view.row(n).row_id in metadata]
         contents = await self.contents(group)
+        if contents and self.plan.only_section is not None:
+            rows = self.view.rows(group)
+            if all(len(contents[row.row_id]) == row.size for row in rows):
+                return self.prepare_whole(self.plan.only_section, group, rows, metadata, contents)
         together = 1 if contents else _AHEAD
         ready: list[_Ready | None] = []
         for start in range(0, len(group), together):
             several = [self.prepare(n, metadata, contents) for n in group[start : start + together]]
             ready += await asyncio.gather(*several) if len(several) > 1 else [await several[0]]
         return [each for each in ready if each is not None]
+
+    def prepare_whole(
+        self,
+        only: BodySection,
+        group: Sequence[SeqNum],
+        rows: Sequence[MessageRow],
+        metadata: dict[RowId, MessageMetadata],
+        contents: dict[RowId, bytes],
+    ) -> list[_Ready]:
+        """Messages asked for as they are, which is how a mailbox is downloaded: what stands around them in columns."""
+        items, view = self.plan.items, self.view
+        at = items.index(only)
+        others = [
+            [item for item in some if item not in ("FLAGS", "MODSEQ")]  # written by `send`
+            for some in (items[:at], items[at + 1 :])
+        ]
+        before, after = (
+            formatted(some, view, rows, metadata, self.saved) if some else [b""] * len(rows)
+            for some in others
+        )
+        name = b" " + label(only)
+        mark = b" ~" if only.binary else b" "  # a literal8: nobody knows yet whether there is a NUL
+        octets = [contents[row.row_id] for row in rows]
+        openings = [name + (mark + b"{%d}\r\n" % row.size if row.size else b' ""') for row in rows]
+        return [
+            (number, [head + opening, whole, tail])
+            for number, head, opening, whole, tail in zip(
+                group, before, openings, octets, after, strict=True
+            )
+        ]
 
     async def contents(self, group: Sequence[SeqNum]) -> dict[RowId, bytes]:
         """Whole messages, by one question; nothing if that fails, and each is asked for by itself."""
@@ -302,12 +342,13 @@ class _Fetcher:
         newly_seen = await self.mark_seen([number for number, _ in ready])
         waiting: list[bytes] = []
         held = 0
-        for number, pieces in ready:
-            row = self.view.row(number)
+        rows = self.view.rows([number for number, _ in ready])
+        shown = flags(self.view, rows) if self.plan.asks_flags or newly_seen else []
+        for place, ((number, pieces), row) in enumerate(zip(ready, rows, strict=True)):
             seen_now = row.uid in newly_seen
             waiting.append(self.session.answer_head(number, row.uid))
             if self.plan.asks_flags or seen_now:
-                waiting.append(b" FLAGS " + flag_list(self.view.flags(row)))
+                waiting.append(b" FLAGS " + shown[place])
             if self.plan.asks_modseq or (seen_now and self.session.condstore):
                 waiting.append(b" MODSEQ (%d)" % row.modseq)
             for piece in pieces:
