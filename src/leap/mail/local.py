@@ -43,7 +43,7 @@ from leap.mail.model import (
     MAILBOX_TYPE,
 )
 from leap.mail.new_rows import Arrived as Arrived
-from leap.mail.new_rows import new_row_id, row_values, was_there
+from leap.mail.new_rows import new_row_id, row_values, stored_date, stored_zone, was_there
 from leap.mail.open_mailboxes import OpenMailboxes
 from leap.mail.outbox_access import OutboxAccess, Outgoing
 from leap.mail.projection import (
@@ -60,6 +60,7 @@ from leap.mail.search.forgetting import Forgetting
 from leap.mail.search.searching import Searching
 from leap.mail.sorting.local import LocalSorting, Worked
 from leap.mail.space import LocalSpace
+from leap.mail.spooling import NewSpooled, Spooling, takes
 from leap.mail.storing import (
     LOCAL,
     MAX_SERVED_BYTES,
@@ -70,7 +71,7 @@ from leap.mail.storing import (
 )
 from leap.mail.threads.local import LocalThreads
 from leap.soledad.changes import ChangeSet, Projection, Rebuilt, RowChange, RowsDeleted
-from leap.soledad.rows import RowSchema
+from leap.soledad.rows import RowSchema, set_text
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
@@ -95,7 +96,7 @@ async def open_mail_store(
     now: Callable[[], float] = time.time,
 ) -> Soledad:
     """A Soledad store which knows mail, and what the caller adds. Raises what `Soledad.open` raises."""
-    return await Soledad.open(
+    store = await Soledad.open(
         path,
         key,
         rows=(MAIL_ROWS, *rows),
@@ -104,6 +105,11 @@ async def open_mail_store(
         schema=schema,
         now=now,
     )
+    async with contextlib.AsyncExitStack() as on_failure:
+        on_failure.push_async_callback(store.close)
+        await Spooling.begin(store)
+        on_failure.pop_all()
+    return store
 
 
 class LocalAccount(
@@ -141,6 +147,8 @@ class LocalAccount(
         self._searching = Searching(store, on_read, self.deriving.before_searching)
         self._reader = MessageReader(store, on_read)
         self._preparing = Preparing(store)
+        promises = store.promises
+        self._spooling = promises if isinstance(promises, Spooling) else None
         self._directory = DirectoryReader()
         self._worked = Worked.nothing()
         self._open_mailboxes = OpenMailboxes(self._read, self._directory.read)
@@ -213,11 +221,23 @@ class LocalAccount(
             return []
         self._check_open()
         await self.deriving.before_adding()
+        now = int(self._now())
+        if self._spooling is not None and takes([message.raw for message in messages]):
+            new = [
+                NewSpooled(
+                    message.raw,
+                    set_text(text),
+                    stored_date(now if message.internal_date is None else message.internal_date),
+                    stored_zone(message.zone),
+                )
+                for message, text in zip(messages, flags, strict=True)
+            ]
+            with account_errors():
+                return await self._spooling.accept(mailbox_id, new)
         with account_errors():
             prepared = await self._preparing.all([message.raw for message in messages], LOCAL)
         report = Report()
         row_ids = [new_row_id() for _ in messages]
-        now = int(self._now())
 
         def job(tx: Transaction, directory: Directory) -> None:
             directory.require(mailbox_id)

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from leap.soledad.sqlite import Connection
@@ -77,8 +78,14 @@ class RowsDeleted(NamedTuple):
 BulkChange = SetChanged | RowsMoved | RowsCopied | RowsDeleted
 
 
-class Rebuilt(NamedTuple):
+@dataclass(frozen=True)  # not a tuple: all empty ones are equal
+class Rebuilt:
     """A tag of the change feed: projections were built anew, and whatever was read of them may be different."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A tag of the change feed: something was promised, and will be in the store before whatever is asked next."""
 
 
 class ChangeSet(NamedTuple):
@@ -98,6 +105,23 @@ class ChangeSet(NamedTuple):
 
 
 Callback = Callable[[ChangeSet], None]
+
+
+class Promises(Protocol):
+    """What was accepted, and is written into the store a little later, but before anything else is read or written."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is any; may be asked in every thread."""
+
+    async def settle(self) -> None:
+        """Returns when all that was accepted until now is written, or cannot be now."""
+
+    def take_in(self, tx: Transaction, /) -> None:
+        """Writes all that waits; in the writer thread, ahead of a transaction and together with it."""
+
+    async def close(self) -> None:
+        """Writes what waits; what cannot be written waits for the next time the store is open."""
 
 
 class Projection(Protocol):

@@ -77,11 +77,14 @@ class Connection(Protocol):
 
 
 class _Job:
-    __slots__ = ("durable", "error", "future", "loop", "result", "run")
+    __slots__ = ("alone", "durable", "error", "future", "loop", "result", "run")
 
-    def __init__(self, run: Callable[[Connection], Any], durable: bool) -> None:
+    def __init__(
+        self, run: Callable[[Connection], Any], durable: bool, alone: bool = False
+    ) -> None:
         self.run = run
         self.durable = durable
+        self.alone = alone
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.result: Any = None
@@ -135,6 +138,17 @@ class Database:
         if self._closed:
             raise NotOpen("the store is closed")
         entry = _Job(job, durable)
+        self._jobs.put(entry)
+        return entry.future
+
+    def between(self, job: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Runs `job` in the writer thread between two transactions: it sees what was committed, and writes nothing.
+
+        Raises NotOpen; the future raises whatever the job does.
+        """
+        if self._closed:
+            raise NotOpen("the store is closed")
+        entry = _Job(job, False, alone=True)
         self._jobs.put(entry)
         return entry.future
 
@@ -225,9 +239,14 @@ class Database:
             if not waiting:
                 waiting.append(self._jobs.get())
             self._gather(waiting)
-            if waiting[0] is None:
+            first = waiting[0]
+            if first is None:
                 return
-            _answer(self._run_group(waiting))
+            if first.alone:
+                waiting.popleft()
+                _answer([self._run_alone(first)])
+            else:
+                _answer(self._run_group(waiting))
 
     def _gather(self, waiting: deque[_Job | None]) -> None:
         with contextlib.suppress(queue.Empty):
@@ -249,7 +268,7 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 while len(group) < MAX_GROUP_JOBS:
                     entry = waiting[0] if waiting else None
-                    if entry is None or (entry.durable and not full):
+                    if entry is None or entry.alone or (entry.durable and not full):
                         break
                     group.append(entry)
                     waiting.popleft()
@@ -272,6 +291,14 @@ class Database:
             for entry in group:
                 entry.error = entry.error or error
         return group
+
+    def _run_alone(self, entry: _Job) -> _Job:
+        try:
+            with _named_errors():
+                entry.result = entry.run(self._writer)
+        except BaseException as error:  # raised again where the job came from
+            entry.error = error
+        return entry
 
     def _run_job(self, entry: _Job) -> None:
         connection = self._writer

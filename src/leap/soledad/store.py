@@ -14,7 +14,15 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +35,14 @@ from leap.soledad.blobs.policy import CONTENTS, ContentsPolicy, count_by_index, 
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched, FindSpans
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
-from leap.soledad.changes import Callback, ChangeSet, Projection, Rebuilt
+from leap.soledad.changes import (
+    Accepted,
+    Callback,
+    ChangeSet,
+    Projection,
+    Promises,
+    Rebuilt,
+)
 from leap.soledad.document_store import DocumentStore
 from leap.soledad.documents import Merge
 from leap.soledad.envelope import Epoch, row_key_of
@@ -87,6 +102,7 @@ class Soledad(DocumentStore):
         self._on_policy: list[Callable[[], None]] = []
         self._database = database
         self._projections = projections
+        self._promises: Promises | None = None
         self._callbacks: list[Callback] = []
         self._on_fetched: list[Callable[[Sequence[BlobRef]], None]] = []
         self._material: AccountMaterial | None = None
@@ -216,23 +232,54 @@ class Soledad(DocumentStore):
         self, job: Callable[[Transaction], T], *, durable: bool, from_sync: bool
     ) -> T:
         """`transact`, saying whether the changes come from another device."""
+        await self.settle()
+        promises = self._promises
 
-        def run(connection: Connection) -> tuple[T, ChangeSet | None]:
-            tx = Transaction(connection, self.tables, self.blobs, self.replica, from_sync=from_sync)
-            result = job(tx)
-            return result, tx.finish(self._projections)
+        def run(connection: Connection) -> tuple[T, list[ChangeSet | None]]:
+            before = None
+            if promises is not None and promises.waiting:  # since this was asked for
+                before = self._run(promises.take_in, connection)[1]
+            result, changes = self._run(job, connection, from_sync=from_sync)
+            return result, [before, changes]
 
+        return await self._submit(run, durable)
+
+    async def keep_promises(self, job: Callable[[Transaction], T]) -> T:
+        """`transact` for the promises themselves: nothing is written before it."""
+
+        def run(connection: Connection) -> tuple[T, list[ChangeSet | None]]:
+            result, changes = self._run(job, connection)
+            return result, [changes]
+
+        return await self._submit(run, durable=False)
+
+    def _run(
+        self, job: Callable[[Transaction], T], connection: Connection, *, from_sync: bool = False
+    ) -> tuple[T, ChangeSet | None]:
+        tx = Transaction(connection, self.tables, self.blobs, self.replica, from_sync=from_sync)
+        result = job(tx)
+        return result, tx.finish(self._projections)
+
+    async def _submit(
+        self, run: Callable[[Connection], tuple[T, list[ChangeSet | None]]], durable: bool
+    ) -> T:
         future = self._database.submit(run, durable)
         future.add_done_callback(self._notify)
         result, _ = await asyncio.shield(future)
         return result
 
+    def between(self, job: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Runs `job` in the writer thread between two transactions; for promises. It goes on when cancelled."""
+        return self._database.between(job)
+
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` on one snapshot of the database; it cannot write."""
+        await self.settle()
         return await self._database.read(job)
 
     async def write(self, job: Callable[[Connection], T], durable: bool = False) -> T:
         """Runs `job` in the writer thread on tables that nobody follows; for sync and blobs."""
+        await self.settle()
         return await self._database.write(job, durable)
 
     async def setting(self, name: str) -> Any:
@@ -256,14 +303,31 @@ class Soledad(DocumentStore):
         """Calls all callbacks of the change feed with nothing but the tag `Rebuilt`."""
         self._tell(ChangeSet(0, [], [], False, {Rebuilt()}))
 
-    def _notify(self, future: asyncio.Future[tuple[Any, ChangeSet | None]]) -> None:
+    def _notify(self, future: asyncio.Future[tuple[Any, list[ChangeSet | None]]]) -> None:
         if future.cancelled() or future.exception() is not None:
             return
-        changes = future.result()[1]
-        if changes is None:
-            return
-        self.bell.ring()
-        self._tell(changes)
+        for changes in future.result()[1]:
+            if changes is not None:
+                self.bell.ring()
+                self._tell(changes)
+
+    @property
+    def promises(self) -> Promises | None:
+        """What was accepted and is written a little later."""
+        return self._promises
+
+    def make_promises(self, promises: Promises) -> None:
+        """From now on whatever reads or writes waits for these."""
+        self._promises = promises
+
+    async def settle(self) -> None:
+        """Returns when all that was promised until now is written, or cannot be now."""
+        if self._promises is not None and self._promises.waiting:
+            await self._promises.settle()
+
+    def tell_accepted(self, tags: Iterable[Hashable]) -> None:
+        """Calls all callbacks of the change feed with these tags, and `Accepted`: the changes themselves follow."""
+        self._tell(ChangeSet(0, [], [], False, {Accepted(), *tags}))
 
     def _tell(self, changes: ChangeSet) -> None:
         for callback in list(self._callbacks):
@@ -421,6 +485,8 @@ class Soledad(DocumentStore):
     async def close(self) -> None:
         """Commits what waits, then closes; callbacks are called no more, and change feeds end."""
         try:
+            if self._promises is not None:
+                await self._promises.close()
             await self._database.close()
         finally:
             self._callbacks.clear()

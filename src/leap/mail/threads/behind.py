@@ -56,6 +56,7 @@ class FollowingBehind:
 
     async def catch_up(self) -> None:
         """Returns when all that was noted until now is followed; on a full disk at once."""
+        await self._store.settle()  # what was accepted is not even noted yet
         if self._followed == self._noted:
             return
         with self._pace.hurry(), account_errors():

@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 
-from leap.soledad.changes import ChangeSet
+from leap.soledad.changes import Accepted, ChangeSet
 from leap.soledad.errors import (
     AuthFailed,
     NotOpen,
@@ -448,6 +448,8 @@ class SyncEngine:
             await asyncio.gather(*others, return_exceptions=True)
 
     def _on_change(self, changes: ChangeSet) -> None:
+        if Accepted() in changes.tags:
+            self._pace.wrote()
         if not changes.from_sync and (changes.docs or changes.rows or changes.bulk):
             self._pace.wrote()
             self._notices.wake()
