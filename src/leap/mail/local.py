@@ -376,11 +376,13 @@ class LocalAccount(
     async def sync_now(self) -> None:
         self._check_open()
         if self._sync is not None:
+            await self.store.settle()
             await self._sync.sync_now()
 
     async def sync_status(self) -> SyncStatus:
         self._check_open()
         if self._sync is not None:
+            await self.store.settle()
             return await self._sync.sync_status()
         return SyncStatus(
             online=False,

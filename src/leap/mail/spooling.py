@@ -31,13 +31,15 @@ from leap.mail.storing import LOCAL, Prepared, Preparing, keep_all, prepare_now
 from leap.soledad.errors import NotOpen, SoledadError, StoreFull
 from leap.soledad.pace import Pace
 from leap.soledad.spool import Record, Spool, files, load
-from leap.soledad.sqlite import Connection
+from leap.soledad.sqlite import Connection, Look
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction, find_setting, save_setting
 
 MOST = 2_000  # messages that wait: they are stored in one or two seconds
 MOST_OCTETS = 64 * 1024 * 1024  # they wait in memory, too
-MOST_EACH = 256 * 1024  # octets of a message; a larger one becomes a file anyway, and is stored as it comes
+MOST_EACH = (
+    256 * 1024
+)  # octets of a message; a larger one becomes a file anyway, and is stored as it comes
 MOST_TOGETHER = 8 * 1024 * 1024  # octets of one call; likewise
 TOGETHER = 100  # stored in one transaction: about 50 ms
 QUIET_SECONDS = 0.3  # without a new one, after which they are stored
@@ -74,6 +76,17 @@ class NewSpooled(NamedTuple):
     zone: int
 
 
+class _Box(NamedTuple):
+    """A mailbox as of a number of commits; `taken`: the last record that is in the database."""
+
+    mailbox_id: MailboxId
+    commits: int
+    uid_validity: int
+    uid_next: int
+    modseq: int
+    taken: int
+
+
 class _Waiting:
     """A message that is not in the database yet."""
 
@@ -90,15 +103,19 @@ class Spooling:
 
     def __init__(self, store: Soledad, spool: Spool, left: Sequence[Record], taken: int) -> None:
         self._store = store
-        self._spool = spool  # the writer thread's
-        self._directory = DirectoryReader()  # the writer thread's, too
-        self._promised: dict[MailboxId, tuple[int, int]] = {}  # validity and next uid; likewise
+        # Of the thread which accepts (`Soledad.between`):
+        self._spool = spool
+        self._directory = DirectoryReader()
+        self._box: _Box | None = None
+        self._promised: dict[MailboxId, tuple[int, int]] = {}  # validity and next uid
+        # Of the event loop, but for what the lock guards:
         self._preparing = Preparing(store)
         self._pace = Pace(QUIET_SECONDS, MOST_SECONDS)
         self._lock = threading.Lock()
         self._waiting: dict[int, _Waiting] = {}  # by number, ascending
         self._octets = 0
         self._last = self._done = taken
+        self._taking = taken  # what a transaction has begun to write
         self._attempts = 0  # that failed
         self._progress = asyncio.Condition()
         self._more = asyncio.Event()
@@ -139,17 +156,17 @@ class Spooling:
         await self._make_room()
         row_ids = new_row_ids(len(messages))
 
-        def job(connection: Connection) -> tuple[list[Appended], int]:
-            self._directory.read(connection).require(mailbox_id)
-            validity, uid, modseq = connection.execute(_BOX, (mailbox_id,)).fetchone()
+        def job(look: Look) -> tuple[list[Appended], int]:
+            box = self._box_now(look, mailbox_id)
             promised = self._promised.get(mailbox_id)
-            if promised is not None and promised[0] == validity:
+            uid = box.uid_next
+            if promised is not None and promised[0] == box.uid_validity:
                 uid = max(uid, promised[1])
             made = [
                 Spooled(
                     mailbox_id,
                     Uid(uid + at),
-                    validity,
+                    box.uid_validity,
                     row_id,
                     one.flags,
                     one.date,
@@ -159,16 +176,35 @@ class Spooling:
                 for at, (row_id, one) in enumerate(zip(row_ids, messages, strict=True))
             ]
             first = self._spool.append([msgspec.msgpack.encode(one) for one in made])
-            self._promised[mailbox_id] = validity, uid + len(made)
-            for number, one in enumerate(made, first):
-                self._wait_for(number, one)
+            self._promised[mailbox_id] = box.uid_validity, uid + len(made)
+            with self._lock:
+                # behind what is being written now, which will have the next one
+                modseq = box.modseq + 1 + (self._taking > box.taken)
+                for number, one in enumerate(made, first):
+                    self._wait_for(number, one)
             return [
-                Appended(row_id=one.row_id, uid=one.uid, uid_validity=validity) for one in made
-            ], modseq + 1
+                Appended(row_id=one.row_id, uid=one.uid, uid_validity=one.uid_validity)
+                for one in made
+            ], modseq
 
         future = self._store.between(job)
         future.add_done_callback(lambda done: self._tell(done, mailbox_id))
         return (await asyncio.shield(future))[0]
+
+    def _box_now(self, look: Look, mailbox_id: MailboxId) -> _Box:
+        """The mailbox as it is committed, looked at again only when something was. Raises NoSuchMailbox."""
+        commits = self._store.database.commits
+
+        def job(connection: Connection) -> _Box:
+            self._directory.read(connection).require(mailbox_id)
+            validity, uid_next, modseq = connection.execute(_BOX, (mailbox_id,)).fetchone()
+            taken = int(find_setting(connection, TAKEN) or 0)
+            return _Box(mailbox_id, commits, validity, uid_next, modseq, taken)
+
+        if self._box is None or self._box[:2] != (mailbox_id, commits):
+            self._box = None
+            self._box = look(job)
+        return self._box
 
     def _tell(
         self, done: asyncio.Future[tuple[list[Appended], int]], mailbox_id: MailboxId
@@ -180,10 +216,9 @@ class Spooling:
         self._store.tell_accepted([MailboxChanged(mailbox_id, ModSeq(done.result()[1]))])
 
     def _wait_for(self, number: int, spooled: Spooled) -> None:
-        with self._lock:
-            self._waiting[number] = _Waiting(number, spooled)
-            self._octets += len(spooled.raw)
-            self._last = number
+        self._waiting[number] = _Waiting(number, spooled)
+        self._octets += len(spooled.raw)
+        self._last = number
 
     async def _make_room(self) -> None:
         def has_room() -> bool:
@@ -285,6 +320,7 @@ class Spooling:
         taken = int(tx.setting(TAKEN) or 0)
         with self._lock:
             found = [one for one in self._waiting.values() if taken < one.number <= up_to]
+            self._taking = found[-1].number if found else taken
         if not found:
             return taken
         account, epoch = self._store.sealing_keys

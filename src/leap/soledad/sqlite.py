@@ -13,6 +13,7 @@ Invariants:
 * With a key the file is never plaintext: `cipher_status` and the file's first bytes are both checked,
   because a mistyped key pragma is silently ignored by SQLite.
 * A file is open in one process, once: an flock on `<path>.lock` says so.
+* From its first ordered job to the COMMIT of its group nothing runs that was given to `between`.
 """
 
 from __future__ import annotations
@@ -76,15 +77,21 @@ class Connection(Protocol):
     ) -> None: ...
 
 
+class Look(Protocol):
+    """Reads a snapshot of what is committed."""
+
+    def __call__(self, job: Callable[[Connection], T], /) -> T: ...
+
+
 class _Job:
-    __slots__ = ("alone", "durable", "error", "future", "loop", "result", "run")
+    __slots__ = ("durable", "error", "future", "loop", "ordered", "result", "run")
 
     def __init__(
-        self, run: Callable[[Connection], Any], durable: bool, alone: bool = False
+        self, run: Callable[[Any], Any], durable: bool = False, ordered: bool = False
     ) -> None:
         self.run = run
         self.durable = durable
-        self.alone = alone
+        self.ordered = ordered
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.result: Any = None
@@ -102,7 +109,11 @@ class Database:
         self._lock = _take_lock(path)
         self._closed = False
         self._full = False  # whether the writer's COMMIT is durable now
-        self.commits = 0  # how many transactions the writer committed, for tests and metrics
+        self.commits = 0  # how many transactions the writer committed
+        self._order = threading.Lock()
+        self._order_taken = False  # the writer thread's own
+        self._between: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._between_thread: threading.Thread | None = None
         self._local = threading.local()
         self._read_connections: list[Any] = []
         with contextlib.ExitStack() as on_failure, _named_errors():
@@ -133,23 +144,33 @@ class Database:
         """
         return await self.submit(job, durable)
 
-    def submit(self, job: Callable[[Connection], T], durable: bool = False) -> asyncio.Future[T]:
-        """The same as `write`, for callers which have to hear of the COMMIT even when they are cancelled."""
-        if self._closed:
-            raise NotOpen("the store is closed")
-        entry = _Job(job, durable)
-        self._jobs.put(entry)
-        return entry.future
+    def submit(
+        self, job: Callable[[Connection], T], durable: bool = False, ordered: bool = False
+    ) -> asyncio.Future[T]:
+        """The same as `write`, for callers which have to hear of the COMMIT even when they are cancelled.
 
-    def between(self, job: Callable[[Connection], T]) -> asyncio.Future[T]:
-        """Runs `job` in the writer thread between two transactions: it sees what was committed, and writes nothing.
-
-        Raises NotOpen; the future raises whatever the job does.
+        `ordered`: with what is given to `between`.
         """
         if self._closed:
             raise NotOpen("the store is closed")
-        entry = _Job(job, False, alone=True)
+        entry = _Job(job, durable, ordered)
         self._jobs.put(entry)
+        return entry.future
+
+    def between(self, job: Callable[[Look], T]) -> asyncio.Future[T]:
+        """Runs `job` in a thread of its own, while no ordered job is under way; other writing goes on beside it.
+
+        What it is given reads a snapshot of what was committed. Raises NotOpen; the future raises what the job does.
+        """
+        if self._closed:
+            raise NotOpen("the store is closed")
+        if self._between_thread is None:
+            self._between_thread = threading.Thread(
+                target=self._run_between, name="sqlite-between", daemon=True
+            )
+            self._between_thread.start()
+        entry = _Job(job)
+        self._between.put(entry)
         return entry.future
 
     async def read(self, job: Callable[[Connection], T]) -> T:
@@ -239,14 +260,15 @@ class Database:
             if not waiting:
                 waiting.append(self._jobs.get())
             self._gather(waiting)
-            first = waiting[0]
-            if first is None:
+            if waiting[0] is None:
                 return
-            if first.alone:
-                waiting.popleft()
-                _answer([self._run_alone(first)])
-            else:
-                _answer(self._run_group(waiting))
+            try:
+                group = self._run_group(waiting)
+            finally:
+                if self._order_taken:
+                    self._order_taken = False
+                    self._order.release()
+            _answer(group)
 
     def _gather(self, waiting: deque[_Job | None]) -> None:
         with contextlib.suppress(queue.Empty):
@@ -268,7 +290,7 @@ class Database:
                 connection.execute("BEGIN IMMEDIATE")
                 while len(group) < MAX_GROUP_JOBS:
                     entry = waiting[0] if waiting else None
-                    if entry is None or entry.alone or (entry.durable and not full):
+                    if entry is None or (entry.durable and not full):
                         break
                     group.append(entry)
                     waiting.popleft()
@@ -292,16 +314,22 @@ class Database:
                 entry.error = entry.error or error
         return group
 
-    def _run_alone(self, entry: _Job) -> _Job:
-        try:
-            with _named_errors():
-                entry.result = entry.run(self._writer)
-        except BaseException as error:  # raised again where the job came from
-            entry.error = error
-        return entry
+    def _run_between(self) -> None:
+        """The thread of `between`."""
+        while (entry := self._between.get()) is not None:
+            with self._order:
+                try:
+                    with _named_errors():
+                        entry.result = entry.run(self._read)
+                except BaseException as error:  # raised again where the job came from
+                    entry.error = error
+            _answer([entry])
 
     def _run_job(self, entry: _Job) -> None:
         connection = self._writer
+        if entry.ordered and not self._order_taken:
+            self._order.acquire()  # released by `_run`
+            self._order_taken = True
         connection.execute("SAVEPOINT job")
         try:
             with _named_errors():
@@ -316,6 +344,9 @@ class Database:
     # -- closing ------------------------------------------------------------------------------
 
     def _close(self) -> None:
+        self._between.put(None)
+        if self._between_thread is not None:
+            self._between_thread.join()
         self._jobs.put(None)
         self._thread.join()
         self._gather(self._waiting)

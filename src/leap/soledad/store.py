@@ -23,6 +23,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,7 +50,7 @@ from leap.soledad.envelope import Epoch, row_key_of
 from leap.soledad.errors import SoledadError
 from leap.soledad.material import AccountMaterial, decode_material, encode_material
 from leap.soledad.rows import RowSchema, RowTable
-from leap.soledad.sqlite import Connection, Database
+from leap.soledad.sqlite import Connection, Database, Look
 from leap.soledad.tables import create_tables
 from leap.soledad.transaction import Transaction, find_setting, save_setting
 
@@ -62,6 +63,15 @@ REPLICA = "soledad.replica"
 INLINE_BYTES = 32 * 1024  # sealed in under a millisecond; above it the work leaves the event loop
 
 _log = logging.getLogger(__name__)
+_in_background: ContextVar[bool] = ContextVar("in_background", default=False)
+
+
+def work_in_background() -> None:
+    """Says of the running task that what it reads and writes need not wait for what was promised.
+
+    It has to hear of that when it is written; its transactions of documents and rows come behind it all the same.
+    """
+    _in_background.set(True)
 
 
 class LocalKeys(msgspec.Struct, frozen=True):
@@ -242,7 +252,7 @@ class Soledad(DocumentStore):
             result, changes = self._run(job, connection, from_sync=from_sync)
             return result, [before, changes]
 
-        return await self._submit(run, durable)
+        return await self._submit(run, durable, ordered=True)
 
     async def keep_promises(self, job: Callable[[Transaction], T]) -> T:
         """`transact` for the promises themselves: nothing is written before it."""
@@ -251,7 +261,7 @@ class Soledad(DocumentStore):
             result, changes = self._run(job, connection)
             return result, [changes]
 
-        return await self._submit(run, durable=False)
+        return await self._submit(run, durable=False, ordered=False)
 
     def _run(
         self, job: Callable[[Transaction], T], connection: Connection, *, from_sync: bool = False
@@ -261,25 +271,28 @@ class Soledad(DocumentStore):
         return result, tx.finish(self._projections)
 
     async def _submit(
-        self, run: Callable[[Connection], tuple[T, list[ChangeSet | None]]], durable: bool
+        self,
+        run: Callable[[Connection], tuple[T, list[ChangeSet | None]]],
+        durable: bool,
+        ordered: bool,
     ) -> T:
-        future = self._database.submit(run, durable)
+        future = self._database.submit(run, durable, ordered)
         future.add_done_callback(self._notify)
         result, _ = await asyncio.shield(future)
         return result
 
-    def between(self, job: Callable[[Connection], T]) -> asyncio.Future[T]:
-        """Runs `job` in the writer thread between two transactions; for promises. It goes on when cancelled."""
+    def between(self, job: Callable[[Look], T]) -> asyncio.Future[T]:
+        """Runs `job` in a thread while no transaction is under way but those of `keep_promises`; for promises."""
         return self._database.between(job)
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` on one snapshot of the database; it cannot write."""
-        await self.settle()
+        await self._settle()
         return await self._database.read(job)
 
     async def write(self, job: Callable[[Connection], T], durable: bool = False) -> T:
         """Runs `job` in the writer thread on tables that nobody follows; for sync and blobs."""
-        await self.settle()
+        await self._settle()
         return await self._database.write(job, durable)
 
     async def setting(self, name: str) -> Any:
@@ -323,6 +336,11 @@ class Soledad(DocumentStore):
     async def settle(self) -> None:
         """Returns when all that was promised until now is written, or cannot be now."""
         if self._promises is not None and self._promises.waiting:
+            await self._promises.settle()
+
+    async def _settle(self) -> None:
+        """The same before reading and writing, but not for work in the background, which hears of it later."""
+        if self._promises is not None and self._promises.waiting and not _in_background.get():
             await self._promises.settle()
 
     def tell_accepted(self, tags: Iterable[Hashable]) -> None:

@@ -28,7 +28,7 @@ from leap.soledad.errors import (
 )
 from leap.soledad.head import HeadRecord
 from leap.soledad.pace import Pace
-from leap.soledad.store import Soledad
+from leap.soledad.store import Soledad, work_in_background
 from leap.soledad.syncing.apply import apply_set_aside
 from leap.soledad.syncing.contents import Contents
 from leap.soledad.syncing.deletion import Deletion
@@ -427,6 +427,7 @@ class SyncEngine:
 
     async def run(self) -> None:
         """Keeps the store in step until it is cancelled or closed; at an alarm it waits for `clear_alarm`."""
+        work_in_background()
         unsubscribe = self._store.on_change(self._on_change)
         others = [
             asyncio.ensure_future(self._notices.listen()),
