@@ -44,8 +44,8 @@ async def account(store: Soledad) -> AsyncIterator[LocalAccount]:
 
 
 def spooling_of(store: Soledad) -> Spooling:
-    assert isinstance(store.promises, Spooling)
-    return store.promises
+    assert isinstance(store.accepting, Spooling)
+    return store.accepting
 
 
 def messages(*names: str) -> list[NewMessage]:
@@ -79,10 +79,10 @@ async def test_what_is_accepted_waits_until_somebody_asks(
     account: LocalAccount, store: Soledad
 ) -> None:
     await account.append(INBOX, messages("a", "b"))
-    assert store.promises is not None
-    assert store.promises.waiting
+    assert store.accepting is not None
+    assert store.accepting.waiting
     assert (await account.status(INBOX)).messages == 2
-    assert not store.promises.waiting
+    assert not store.accepting.waiting
 
 
 async def test_it_is_stored_by_itself_when_nobody_asks(
@@ -130,8 +130,8 @@ async def test_a_mailbox_that_is_gone_takes_nothing(account: LocalAccount, store
     await account.delete_mailbox(made.mailbox_id)
     with pytest.raises(NoSuchMailbox):
         await account.append(made.mailbox_id, messages("b"))
-    assert store.promises is not None
-    assert not store.promises.waiting
+    assert store.accepting is not None
+    assert not store.accepting.waiting
 
 
 async def test_what_is_large_is_stored_as_it_comes_and_behind_what_waits(
@@ -140,8 +140,8 @@ async def test_what_is_large_is_stored_as_it_comes_and_behind_what_waits(
     large = letter("large") + b"x" * spooling.MOST_EACH
     [one] = await account.append(INBOX, messages("a"))
     [two] = await account.append(INBOX, [NewMessage(raw=large)])
-    assert store.promises is not None
-    assert not store.promises.waiting
+    assert store.accepting is not None
+    assert not store.accepting.waiting
     assert (one.uid, two.uid) == (1, 2)
     assert await names_by_uid(account) == {1: "a", 2: "large"}
 

@@ -147,8 +147,8 @@ class LocalAccount(
         self._searching = Searching(store, on_read, self.deriving.before_searching)
         self._reader = MessageReader(store, on_read)
         self._preparing = Preparing(store)
-        promises = store.promises
-        self._spooling = promises if isinstance(promises, Spooling) else None
+        accepting = store.accepting
+        self._spooling = accepting if isinstance(accepting, Spooling) else None
         self._directory = DirectoryReader()
         self._worked = Worked.nothing()
         self._open_mailboxes = OpenMailboxes(self._read, self._directory.read)

@@ -99,7 +99,7 @@ class _Waiting:
 
 
 class Spooling:
-    """The spool of one store (`leap.soledad.changes.Promises`). Make it with `begin`."""
+    """The spool of one store (`leap.soledad.changes.Accepting`). Make it with `begin`."""
 
     def __init__(self, store: Soledad, spool: Spool, left: Sequence[Record], taken: int) -> None:
         self._store = store
@@ -142,7 +142,7 @@ class Spooling:
         spool = Spool(folder, key, last + 1)
         spool.release_with(files(folder), last)
         spooling = cls(store, spool, left, taken)
-        store.make_promises(spooling)
+        store.accept_by(spooling)
         return spooling
 
     @property
@@ -283,7 +283,7 @@ class Spooling:
                 batch = self._behind(last)
                 ahead = asyncio.create_task(self._prepare(batch)) if batch else None
                 await self._forget(
-                    await self._store.keep_promises(partial(self._take_in, up_to=last))
+                    await self._store.take_in(partial(self._take_in, up_to=last))
                 )
                 batch = batch or self._behind(last)
         finally:

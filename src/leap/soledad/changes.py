@@ -107,7 +107,7 @@ class ChangeSet(NamedTuple):
 Callback = Callable[[ChangeSet], None]
 
 
-class Promises(Protocol):
+class Accepting(Protocol):
     """What was accepted, and is written into the store a little later, but before anything else is read or written."""
 
     @property

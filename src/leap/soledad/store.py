@@ -38,10 +38,10 @@ from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
 from leap.soledad.changes import (
     Accepted,
+    Accepting,
     Callback,
     ChangeSet,
     Projection,
-    Promises,
     Rebuilt,
 )
 from leap.soledad.document_store import DocumentStore
@@ -112,7 +112,7 @@ class Soledad(DocumentStore):
         self._on_policy: list[Callable[[], None]] = []
         self._database = database
         self._projections = projections
-        self._promises: Promises | None = None
+        self._accepting: Accepting | None = None
         self._callbacks: list[Callback] = []
         self._on_fetched: list[Callable[[Sequence[BlobRef]], None]] = []
         self._material: AccountMaterial | None = None
@@ -243,18 +243,18 @@ class Soledad(DocumentStore):
     ) -> T:
         """`transact`, saying whether the changes come from another device."""
         await self.settle()
-        promises = self._promises
+        accepting = self._accepting
 
         def run(connection: Connection) -> tuple[T, list[ChangeSet | None]]:
             before = None
-            if promises is not None and promises.waiting:  # since this was asked for
-                before = self._run(promises.take_in, connection)[1]
+            if accepting is not None and accepting.waiting:  # since this was asked for
+                before = self._run(accepting.take_in, connection)[1]
             result, changes = self._run(job, connection, from_sync=from_sync)
             return result, [before, changes]
 
         return await self._submit(run, durable, ordered=True)
 
-    async def keep_promises(self, job: Callable[[Transaction], T]) -> T:
+    async def take_in(self, job: Callable[[Transaction], T]) -> T:
         """`transact` for the promises themselves: nothing is written before it."""
 
         def run(connection: Connection) -> tuple[T, list[ChangeSet | None]]:
@@ -282,7 +282,7 @@ class Soledad(DocumentStore):
         return result
 
     def between(self, job: Callable[[Look], T]) -> asyncio.Future[T]:
-        """Runs `job` in a thread while no transaction is under way but those of `keep_promises`; for promises."""
+        """Runs `job` in a thread while no transaction is under way but those of `take_in`; for promises."""
         return self._database.between(job)
 
     async def read(self, job: Callable[[Connection], T]) -> T:
@@ -325,23 +325,23 @@ class Soledad(DocumentStore):
                 self._tell(changes)
 
     @property
-    def promises(self) -> Promises | None:
+    def accepting(self) -> Accepting | None:
         """What was accepted and is written a little later."""
-        return self._promises
+        return self._accepting
 
-    def make_promises(self, promises: Promises) -> None:
+    def accept_by(self, accepting: Accepting) -> None:
         """From now on whatever reads or writes waits for these."""
-        self._promises = promises
+        self._accepting = accepting
 
     async def settle(self) -> None:
         """Returns when all that was promised until now is written, or cannot be now."""
-        if self._promises is not None and self._promises.waiting:
-            await self._promises.settle()
+        if self._accepting is not None and self._accepting.waiting:
+            await self._accepting.settle()
 
     async def _settle(self) -> None:
         """The same before reading and writing, but not for work in the background, which hears of it later."""
-        if self._promises is not None and self._promises.waiting and not _in_background.get():
-            await self._promises.settle()
+        if self._accepting is not None and self._accepting.waiting and not _in_background.get():
+            await self._accepting.settle()
 
     def tell_accepted(self, tags: Iterable[Hashable]) -> None:
         """Calls all callbacks of the change feed with these tags, and `Accepted`: the changes themselves follow."""
@@ -503,8 +503,8 @@ class Soledad(DocumentStore):
     async def close(self) -> None:
         """Commits what waits, then closes; callbacks are called no more, and change feeds end."""
         try:
-            if self._promises is not None:
-                await self._promises.close()
+            if self._accepting is not None:
+                await self._accepting.close()
             await self._database.close()
         finally:
             self._callbacks.clear()
