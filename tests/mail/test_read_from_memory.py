@@ -156,3 +156,12 @@ async def test_large_mailboxes_are_read_before_they_are_opened(
 def test_the_tags_of_the_feed_are_told_apart() -> None:
     """As empty tuples they were equal: each new mailbox made everything that was remembered be read again."""
     assert len({Rebuilt(), Accepted(), MailboxListChanged()}) == 3
+
+
+async def test_a_new_mailbox_does_not_make_the_rows_of_others_be_forgotten(
+    account: LocalAccount,
+) -> None:
+    await fill(account, 3)
+    rows = await account.rows(INBOX)
+    await account.create_mailbox("Other")
+    assert await account.rows(INBOX) is rows

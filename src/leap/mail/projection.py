@@ -104,7 +104,7 @@ class MailboxChanged(NamedTuple):
     modseq: ModSeq
 
 
-@dataclass(frozen=True)  # not a tuple: all empty ones are equal
+@dataclass(frozen=True)  # a NamedTuple without fields would equal every other one
 class MailboxListChanged:
     """A tag of the store's change feed: mailboxes were added, renamed or removed."""
 

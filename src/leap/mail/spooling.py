@@ -3,7 +3,8 @@
 Invariants:
 * Whoever reads or writes the account finds it as if the mail had been stored when it was accepted: `leap.soledad.store`
   settles what waits before each reading, and takes it in ahead of each transaction, in the order of acceptance.
-* So a uid that was promised is the one it gets: no other message can come into its mailbox in between.
+* So the uid that was answered is the one it gets: no other message can come into its mailbox in between. While changes
+  of many messages are promised (`leap.soledad.promises`) nothing is accepted.
 * The number of the last record taken in is written with the rows: a kill at any moment loses and doubles nothing.
 * What waits is bounded (`MOST`, `MOST_OCTETS`): whoever adds faster waits.
 """
@@ -107,7 +108,7 @@ class Spooling:
         self._spool = spool
         self._directory = DirectoryReader()
         self._box: _Box | None = None
-        self._promised: dict[MailboxId, tuple[int, int]] = {}  # validity and next uid
+        self._answered: dict[MailboxId, tuple[int, int]] = {}  # validity and next uid
         # Of the event loop, but for what the lock guards:
         self._preparing = Preparing(store)
         self._pace = Pace(QUIET_SECONDS, MOST_SECONDS)
@@ -115,7 +116,9 @@ class Spooling:
         self._waiting: dict[int, _Waiting] = {}  # by number, ascending
         self._octets = 0
         self._last = self._done = taken
-        self._taking = taken  # what a transaction has begun to write
+        self._chosen: list[
+            int
+        ] = []  # the last number of each batch that is on its way into the database
         self._attempts = 0  # that failed
         self._progress = asyncio.Condition()
         self._more = asyncio.Event()
@@ -126,7 +129,7 @@ class Spooling:
 
     @classmethod
     async def begin(cls, store: Soledad) -> Spooling:
-        """Opens the spool beside the store, and promises what an earlier process left in it."""
+        """Opens the spool beside the store, and takes over what an earlier process left in it."""
 
         def job(connection: Connection) -> tuple[bytes, int]:
             key = find_setting(connection, KEY)
@@ -152,16 +155,18 @@ class Spooling:
     # -- accepting
 
     async def accept(self, mailbox_id: MailboxId, messages: Sequence[NewSpooled]) -> list[Appended]:
-        """Promises messages, all or none. Raises NoSuchMailbox, StoreFull."""
-        await self._make_room()
+        """Accepts messages, all or none. Raises NoSuchMailbox, StoreFull."""
         row_ids = new_row_ids(len(messages))
+        database = self._store.database
 
-        def job(look: Look) -> tuple[list[Appended], int]:
+        def job(look: Look) -> tuple[list[Appended], int] | None:
+            if database.postponed:
+                return None
             box = self._box_now(look, mailbox_id)
-            promised = self._promised.get(mailbox_id)
+            answered = self._answered.get(mailbox_id)
             uid = box.uid_next
-            if promised is not None and promised[0] == box.uid_validity:
-                uid = max(uid, promised[1])
+            if answered is not None and answered[0] == box.uid_validity:
+                uid = max(uid, answered[1])
             made = [
                 Spooled(
                     mailbox_id,
@@ -176,10 +181,10 @@ class Spooling:
                 for at, (row_id, one) in enumerate(zip(row_ids, messages, strict=True))
             ]
             first = self._spool.append([msgspec.msgpack.encode(one) for one in made])
-            self._promised[mailbox_id] = box.uid_validity, uid + len(made)
+            self._answered[mailbox_id] = box.uid_validity, uid + len(made)
             with self._lock:
-                # behind what is being written now, which will have the next one
-                modseq = box.modseq + 1 + (self._taking > box.taken)
+                # behind what was chosen to be written together, of which each has one of its own
+                modseq = box.modseq + 1 + sum(last > box.taken for last in self._chosen)
                 for number, one in enumerate(made, first):
                     self._wait_for(number, one)
             return [
@@ -187,9 +192,13 @@ class Spooling:
                 for one in made
             ], modseq
 
-        future = self._store.between(job)
-        future.add_done_callback(lambda done: self._tell(done, mailbox_id))
-        return (await asyncio.shield(future))[0]
+        while True:
+            await self._make_room()
+            await database.make_up()
+            future = self._store.between(job)
+            future.add_done_callback(lambda done: self._tell(done, mailbox_id))
+            if (accepted := await asyncio.shield(future)) is not None:
+                return accepted[0]
 
     def _box_now(self, look: Look, mailbox_id: MailboxId) -> _Box:
         """The mailbox as it is committed, looked at again only when something was. Raises NoSuchMailbox."""
@@ -207,13 +216,13 @@ class Spooling:
         return self._box
 
     def _tell(
-        self, done: asyncio.Future[tuple[list[Appended], int]], mailbox_id: MailboxId
+        self, done: asyncio.Future[tuple[list[Appended], int] | None], mailbox_id: MailboxId
     ) -> None:
-        if done.cancelled() or done.exception() is not None:
+        if done.cancelled() or done.exception() is not None or (accepted := done.result()) is None:
             return
         self._pace.wrote()
         self._wake()
-        self._store.tell_accepted([MailboxChanged(mailbox_id, ModSeq(done.result()[1]))])
+        self._store.tell_accepted([MailboxChanged(mailbox_id, ModSeq(accepted[1]))])
 
     def _wait_for(self, number: int, spooled: Spooled) -> None:
         self._waiting[number] = _Waiting(number, spooled)
@@ -282,11 +291,11 @@ class Spooling:
                 last = batch[-1].number
                 batch = self._behind(last)
                 ahead = asyncio.create_task(self._prepare(batch)) if batch else None
-                await self._forget(
-                    await self._store.take_in(partial(self._take_in, up_to=last))
-                )
+                await self._forget(await self._store.take_in(partial(self._take_in, up_to=last)))
                 batch = batch or self._behind(last)
         finally:
+            with self._lock:
+                self._chosen.clear()  # none, or it failed
             if ahead is not None:
                 ahead.cancel()
                 await asyncio.gather(ahead, return_exceptions=True)
@@ -295,7 +304,10 @@ class Spooling:
         """The next to be stored together, behind this one."""
         with self._lock:
             following = (one for one in self._waiting.values() if one.number > number)
-            return list(islice(following, TOGETHER))
+            batch = list(islice(following, TOGETHER))
+            if batch:
+                self._chosen.append(batch[-1].number)
+            return batch
 
     async def _prepare(self, batch: Sequence[_Waiting]) -> None:
         made = await self._preparing.all([one.spooled.raw for one in batch], LOCAL)
@@ -305,6 +317,7 @@ class Spooling:
     async def _forget(self, number: int) -> None:
         """All up to this one are in the database."""
         with self._lock:
+            self._chosen = [last for last in self._chosen if last > number]
             for gone in [one for one in self._waiting if one <= number]:
                 self._octets -= len(self._waiting.pop(gone).spooled.raw)
         self._done = max(self._done, number)
@@ -320,7 +333,6 @@ class Spooling:
         taken = int(tx.setting(TAKEN) or 0)
         with self._lock:
             found = [one for one in self._waiting.values() if taken < one.number <= up_to]
-            self._taking = found[-1].number if found else taken
         if not found:
             return taken
         account, epoch = self._store.sealing_keys

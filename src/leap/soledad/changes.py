@@ -78,14 +78,14 @@ class RowsDeleted(NamedTuple):
 BulkChange = SetChanged | RowsMoved | RowsCopied | RowsDeleted
 
 
-@dataclass(frozen=True)  # not a tuple: all empty ones are equal
+@dataclass(frozen=True)  # a NamedTuple without fields would equal every other one
 class Rebuilt:
     """A tag of the change feed: projections were built anew, and whatever was read of them may be different."""
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """A tag of the change feed: something was promised, and will be in the store before whatever is asked next."""
+    """A tag of the change feed: something was accepted, and will be in the store before whatever is asked next."""
 
 
 class ChangeSet(NamedTuple):

@@ -14,6 +14,8 @@ Invariants:
   because a mistyped key pragma is silently ignored by SQLite.
 * A file is open in one process, once: an flock on `<path>.lock` says so.
 * From its first ordered job to the COMMIT of its group nothing runs that was given to `between`.
+* The rest of a job in two (`submit_in_two`) runs after its note was run, before any job but further notes, and before
+  any reader that is asked later: nobody sees the file between the two. It runs again when it failed.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from leap.soledad.private_file import sync_folder
 from leap.soledad.readers import Readers
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 PLAIN_HEADER = b"SQLite format 3\x00"
 MAX_GROUP_JOBS = 512  # commits shared by more gain nothing and make the first one wait
@@ -46,6 +49,10 @@ MAX_GROUP_SECONDS = 0.02  # a job waits at most this long for others to share it
 MAX_WAL_BYTES = 32 * 1024 * 1024  # what the WAL is cut back to after a large transaction
 WRITER_CACHE_KIB = 16_384
 READER_CACHE_KIB = 8_192
+MAX_POSTPONED = 64  # rests of jobs; whoever comes then does not wait for more of them
+POSTPONED_SECONDS = (
+    0.1  # without a job after which rests are run: one mail program sends several in a row
+)
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 _SQLITE_BUSY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_NOTADB = 5, 10, 13, 26
 _SQLITE_CORRUPT = 11
@@ -84,16 +91,23 @@ class Look(Protocol):
 
 
 class _Job:
-    __slots__ = ("durable", "error", "future", "loop", "ordered", "result", "run")
+    __slots__ = ("durable", "error", "future", "loop", "ordered", "rest", "result", "run")
 
     def __init__(
-        self, run: Callable[[Any], Any], durable: bool = False, ordered: bool = False
+        self,
+        run: Callable[[Any], Any],
+        durable: bool,
+        loop: asyncio.AbstractEventLoop,
+        rest: _Job | None = None,
+        *,
+        ordered: bool = False,
     ) -> None:
         self.run = run
         self.durable = durable
+        self.loop = loop
+        self.rest = rest
         self.ordered = ordered
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.future: asyncio.Future[Any] = loop.create_future()
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -106,6 +120,7 @@ class Database:
         self._key = key
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting: deque[_Job | None] = deque()  # the writer thread's own
+        self._postponed: deque[_Job] = deque()  # changed by the writer thread only
         self._lock = _take_lock(path)
         self._closed = False
         self._full = False  # whether the writer's COMMIT is durable now
@@ -153,14 +168,31 @@ class Database:
         """
         if self._closed:
             raise NotOpen("the store is closed")
-        entry = _Job(job, durable, ordered)
+        entry = _Job(job, durable, asyncio.get_running_loop(), ordered=ordered)
         self._jobs.put(entry)
         return entry.future
+
+    def submit_in_two(
+        self, note: Callable[[Connection], T], rest: Callable[[Connection], U]
+    ) -> tuple[asyncio.Future[T], asyncio.Future[U]]:
+        """Runs `note` now, and `rest` soon after, each in a transaction; when `note` fails, `rest` is never run.
+
+        `note` sees the file without what others postponed; it must leave what lets `rest` be done after a crash.
+        Both are ordered.
+        """
+        if self._closed:
+            raise NotOpen("the store is closed")
+        loop = asyncio.get_running_loop()
+        after = _Job(rest, False, loop, ordered=True)
+        entry = _Job(note, False, loop, after, ordered=True)
+        self._jobs.put(entry)
+        return entry.future, after.future
 
     def between(self, job: Callable[[Look], T]) -> asyncio.Future[T]:
         """Runs `job` in a thread of its own, while no ordered job is under way; other writing goes on beside it.
 
-        What it is given reads a snapshot of what was committed. Raises NotOpen; the future raises what the job does.
+        What it is given reads a snapshot of what was committed; there may be something `postponed`.
+        Raises NotOpen; the future raises what the job does.
         """
         if self._closed:
             raise NotOpen("the store is closed")
@@ -169,23 +201,33 @@ class Database:
                 target=self._run_between, name="sqlite-between", daemon=True
             )
             self._between_thread.start()
-        entry = _Job(job)
+        entry = _Job(job, False, asyncio.get_running_loop())
         self._between.put(entry)
         return entry.future
 
+    @property
+    def postponed(self) -> bool:
+        """Whether the rest of a job in two was not committed yet; for `between`."""
+        return bool(self._postponed)
+
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` on one snapshot in a reader thread; it cannot write. Raises NotOpen."""
+        await self.make_up()
+        return await self._readers.run(partial(self._read, job))
+
+    async def make_up(self) -> None:
+        """Returns when nothing is postponed that was when it was called."""
         if self._closed:
             raise NotOpen("the store is closed")
-        return await self._readers.run(partial(self._read, job))
+        if self._postponed:
+            await self.submit(_nothing)
 
     async def apart(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` in a thread on a connection of its own, outside any transaction.
 
         For upkeep: a checkpoint, or checks of the file, which spoil the connection that meets damage. Raises NotOpen.
         """
-        if self._closed:
-            raise NotOpen("the store is closed")
+        await self.make_up()
         return await asyncio.to_thread(self._apart, job)
 
     async def close(self) -> None:
@@ -256,19 +298,35 @@ class Database:
     def _run(self) -> None:
         """The writer thread: sleeps until a job comes, then commits it with those that wait too."""
         waiting = self._waiting
+        patience: float | None = POSTPONED_SECONDS
         while True:
             if not waiting:
-                waiting.append(self._jobs.get())
+                try:
+                    waiting.append(self._jobs.get(timeout=patience if self._postponed else None))
+                    patience = POSTPONED_SECONDS
+                except queue.Empty:
+                    self._commit_group(deque([self._pause()]))
+                    patience = None  # what could not be made up for waits for the next job
+                    continue
             self._gather(waiting)
             if waiting[0] is None:
+                if self._postponed:
+                    self._commit_group(deque([self._pause()]))
                 return
-            try:
-                group = self._run_group(waiting)
-            finally:
-                if self._order_taken:
-                    self._order_taken = False
-                    self._order.release()
-            _answer(group)
+            self._commit_group(waiting)
+
+    def _commit_group(self, waiting: deque[_Job | None]) -> None:
+        try:
+            group = self._run_group(waiting)
+        finally:
+            if self._order_taken:
+                self._order_taken = False
+                self._order.release()
+        _answer(group)
+
+    def _pause(self) -> _Job:
+        """A job that lets what was postponed run."""
+        return _Job(_nothing, False, self._postponed[0].loop)
 
     def _gather(self, waiting: deque[_Job | None]) -> None:
         with contextlib.suppress(queue.Empty):
@@ -280,6 +338,7 @@ class Database:
         connection = self._writer
         full = any(entry.durable for entry in waiting if entry is not None)
         group: list[_Job] = []
+        postponed = list(self._postponed)
         started = time.monotonic()
         try:
             with _named_errors():
@@ -294,7 +353,12 @@ class Database:
                         break
                     group.append(entry)
                     waiting.popleft()
-                    self._run_job(entry)
+                    if entry.rest is None or len(self._postponed) >= MAX_POSTPONED:
+                        self._run_postponed(group)
+                    if entry.error is None:
+                        self._run_job(entry)
+                    if entry.rest is not None and entry.error is None:
+                        self._postponed.append(entry.rest)
                     if not connection.in_transaction:  # SQLite gave up the whole of it
                         raise StoreFull("the disk is full; nothing was changed")
                     if time.monotonic() - started > MAX_GROUP_SECONDS:
@@ -310,6 +374,9 @@ class Database:
             if not group:
                 first = waiting.popleft()
                 group = [first] if first is not None else []
+            again = {*postponed, *(entry.rest for entry in group)}
+            group = [entry for entry in group if entry not in again]
+            self._postponed = deque(postponed)
             for entry in group:
                 entry.error = entry.error or error
         return group
@@ -317,13 +384,29 @@ class Database:
     def _run_between(self) -> None:
         """The thread of `between`."""
         while (entry := self._between.get()) is not None:
-            with self._order:
-                try:
-                    with _named_errors():
+            try:
+                with _named_errors():
+                    if getattr(self._local, "connection", None) is None:
+                        self._read(
+                            _nothing
+                        )  # connecting waits for the writer, which may wait for the order
+                    with self._order:
                         entry.result = entry.run(self._read)
-                except BaseException as error:  # raised again where the job came from
-                    entry.error = error
-            _answer([entry])
+                        _answer([entry])  # before anything is answered that comes behind it
+            except BaseException as error:  # raised again where the job came from
+                entry.error = error
+                _answer([entry])
+
+    def _run_postponed(self, group: list[_Job]) -> None:
+        """Runs the rests of earlier jobs before the last job of the group, which fails when one of them does."""
+        last = group[-1]
+        while self._postponed:
+            rest = self._postponed[0]
+            self._run_job(rest)
+            if rest.error is not None:
+                last.error, rest.error = rest.error, None
+                return
+            group.insert(-1, self._postponed.popleft())
 
     def _run_job(self, entry: _Job) -> None:
         connection = self._writer
@@ -361,6 +444,10 @@ class Database:
             self._writer.execute("PRAGMA optimize")
         self._writer.close()
         os.close(self._lock)
+
+
+def _nothing(_: Connection) -> None:
+    """The job of who waits for what others postponed."""
 
 
 def _answer(group: list[_Job]) -> None:

@@ -49,8 +49,16 @@ from leap.soledad.documents import Merge
 from leap.soledad.envelope import Epoch, row_key_of
 from leap.soledad.errors import SoledadError
 from leap.soledad.material import AccountMaterial, decode_material, encode_material
+from leap.soledad.promises import (
+    Keep,
+    NotNow,
+    Promise,
+    add_promise,
+    promises,
+    remove_promise,
+)
 from leap.soledad.rows import RowSchema, RowTable
-from leap.soledad.sqlite import Connection, Database, Look
+from leap.soledad.sqlite import Connection, Database, DatabaseError, IntegrityError, Look
 from leap.soledad.tables import create_tables
 from leap.soledad.transaction import Transaction, find_setting, save_setting
 
@@ -67,7 +75,7 @@ _in_background: ContextVar[bool] = ContextVar("in_background", default=False)
 
 
 def work_in_background() -> None:
-    """Says of the running task that what it reads and writes need not wait for what was promised.
+    """Says of the running task that what it reads and writes need not wait for what was accepted.
 
     It has to hear of that when it is written; its transactions of documents and rows come behind it all the same.
     """
@@ -102,6 +110,7 @@ class Soledad(DocumentStore):
         tables: Mapping[str, RowTable],
         projections: Sequence[Projection],
         merges: Mapping[str, Merge],
+        promised: Mapping[str, Keep],
         now: Callable[[], float],
     ) -> None:
         self.merges = {**OWN_MERGES, **merges}
@@ -113,6 +122,7 @@ class Soledad(DocumentStore):
         self._database = database
         self._projections = projections
         self._accepting: Accepting | None = None
+        self._promised = promised
         self._callbacks: list[Callback] = []
         self._on_fetched: list[Callable[[Sequence[BlobRef]], None]] = []
         self._material: AccountMaterial | None = None
@@ -130,17 +140,19 @@ class Soledad(DocumentStore):
         rows: Sequence[RowSchema] = (),
         projections: Sequence[Projection] = (),
         merges: Mapping[str, Merge] | None = None,
+        promised: Mapping[str, Keep] | None = None,
         schema: Callable[[Connection], None] | None = None,
         now: Callable[[], float] = time.time,
     ) -> Soledad:
         """Opens or makes the store at `path`; `key` is 32 random bytes, kept by `leap.soledad.vault`.
 
         `merges` says by type how documents edited on two devices become one ("fields", or a function);
-        `schema` makes tables of the application's own. Raises WrongKey, StoreLocked, StoreFull.
+        `promised` says by kind how a change is made that was promised; `schema` makes tables of the application's
+        own. Raises WrongKey, StoreLocked, StoreFull.
         """
         database = await Database.open(path, key=key)
         tables = {row_schema.name: RowTable(row_schema) for row_schema in rows}
-        store = cls(database, tables, projections, merges or {}, now)
+        store = cls(database, tables, projections, merges or {}, promised or {}, now)
 
         def prepare(connection: Connection) -> None:
             create_tables(connection)
@@ -152,6 +164,8 @@ class Soledad(DocumentStore):
                 schema(connection)
             store._load(connection)
             store.blobs.sweep(connection)
+            for promise in promises(connection):  # left by a crash
+                store._keep(connection, promise)
 
         async with contextlib.AsyncExitStack() as on_failure:
             on_failure.push_async_callback(database.close)
@@ -255,7 +269,7 @@ class Soledad(DocumentStore):
         return await self._submit(run, durable, ordered=True)
 
     async def take_in(self, job: Callable[[Transaction], T]) -> T:
-        """`transact` for the promises themselves: nothing is written before it."""
+        """`transact` for what was accepted: nothing is written before it."""
 
         def run(connection: Connection) -> tuple[T, list[ChangeSet | None]]:
             result, changes = self._run(job, connection)
@@ -282,8 +296,55 @@ class Soledad(DocumentStore):
         return result
 
     def between(self, job: Callable[[Look], T]) -> asyncio.Future[T]:
-        """Runs `job` in a thread while no transaction is under way but those of `take_in`; for promises."""
+        """Runs `job` in a thread while no transaction is under way but those of `take_in`; for what is accepted."""
         return self._database.between(job)
+
+    async def promise(self, kind: str, given: bytes, check: Callable[[Connection], T]) -> T:
+        """Notes a change, and answers what `check` answered once that is committed: from then on it is made.
+
+        It is made soon, before anybody reads or changes anything (`promises`). `check` sees the store as it is without
+        what was promised before; what it raises takes the promise back. Its answer is a tag of the change feed.
+        Raises NotNow when something was accepted just now, which has to be stored first.
+        """
+        await self.settle()
+        accepting = self._accepting
+        noted: list[Promise] = []
+
+        def note(connection: Connection) -> T:
+            if accepting is not None and accepting.waiting:
+                raise NotNow
+            answer = check(connection)
+            noted.append(add_promise(connection, kind, given))
+            return answer
+
+        def rest(connection: Connection) -> tuple[None, list[ChangeSet | None]]:
+            return None, [self._keep(connection, noted[0])]
+
+        future, made = self._database.submit_in_two(note, rest)
+        future.add_done_callback(self._tell_promised)
+        made.add_done_callback(self._notify)
+        return await asyncio.shield(future)
+
+    def _keep(self, connection: Connection, promise: Promise) -> ChangeSet | None:
+        remove_promise(connection, promise)
+        connection.execute("SAVEPOINT promise")
+        try:
+            tx = Transaction(connection, self.tables, self.blobs, self.replica)
+            self._promised[promise.kind](tx, promise.given)
+            changes = tx.finish(self._projections)
+        except Exception as error:
+            if isinstance(error, DatabaseError) and not isinstance(error, IntegrityError):
+                raise  # the disk: it is tried again
+            # A mistake of this program's: it must not keep a person from everything else in the store
+            _log.error("a change that was promised could not be made: %s", type(error).__name__)
+            connection.execute("ROLLBACK TO promise")
+            changes = ChangeSet(0, [], [], False, {Rebuilt()})
+        connection.execute("RELEASE promise")
+        return changes
+
+    def _tell_promised(self, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._tell(ChangeSet(0, [], [], False, {future.result()}))
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` on one snapshot of the database; it cannot write."""
@@ -334,7 +395,7 @@ class Soledad(DocumentStore):
         self._accepting = accepting
 
     async def settle(self) -> None:
-        """Returns when all that was promised until now is written, or cannot be now."""
+        """Returns when all that was accepted until now is written, or cannot be now."""
         if self._accepting is not None and self._accepting.waiting:
             await self._accepting.settle()
 
