@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from leap.mail import spooling
+from leap.mail import promising, spooling
 from leap.mail.contract import INBOX, MailboxId, NewMessage, NoSuchMailbox, RowId, StorageFull
 from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.model import MAIL_ROWS
 from leap.mail.new_rows import row_values
+from leap.mail.promising import PromiseMade
 from leap.mail.spooling import Spooling, folder_of
 from leap.mail.storing import LOCAL, keep_all, prepare
 from leap.soledad.errors import StoreFull
@@ -222,6 +223,67 @@ async def test_promised_uids_hold_whatever_else_happens(
     for mailbox_id, expected in promised.items():
         found = await names_by_uid(account, mailbox_id)
         assert {uid: found[uid] for uid in expected} == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_accepted_mail_and_promised_changes_are_one_sequence(
+    account: LocalAccount, store: Soledad, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Whatever uid is answered is the one the message has; each mailbox holds what its answers say, and no more."""
+    monkeypatch.setattr(promising, "FEWEST", 1)
+    chance = random.Random(seed)
+    boxes = (INBOX, (await account.create_mailbox("Other")).mailbox_id)
+    came: dict[tuple[MailboxId, int], str | tuple[MailboxId, int]] = {}  # a name, or where it was
+    went: set[tuple[MailboxId, int]] = set()
+    highest = dict.fromkeys(boxes, 0)
+    promised: list[PromiseMade] = []
+    store.on_change(
+        lambda changes: promised.extend(tag for tag in changes.tags if isinstance(tag, PromiseMade))
+    )
+
+    async def adding(name: str) -> None:
+        for number in range(10):
+            to = chance.choice(boxes)
+            names = [f"{name}-{number}-{at}" for at in range(chance.randrange(1, 4))]
+            made = await account.append(to, messages(*names))
+            came.update({(to, one.uid): its for one, its in zip(made, names, strict=True)})
+
+    async def changing() -> None:
+        for _ in range(12):
+            at, to = chance.sample(boxes, 2)
+            uids = [row.uid for row in await account.rows(at)]
+            some = sorted(chance.sample(uids, min(len(uids), chance.choice((1, 2, 9)))))
+            match chance.choice(("store", "store", "copy", "move", "expunge")):
+                case "store":
+                    await account.store_flags(at, some, "add", ["\\Deleted", "\\Seen"])
+                case "copy":
+                    done = await account.copy(at, some, to)
+                    pairs = zip(done.target, done.source, strict=True)
+                    came.update({(to, uid): (at, before) for uid, before in pairs})
+                case "move":
+                    done = await account.move(at, some, to)
+                    pairs = zip(done.target, done.source, strict=True)
+                    came.update({(to, uid): (at, before) for uid, before in pairs})
+                    went.update((at, uid) for uid in done.source)
+                case _:
+                    went.update((at, uid) for uid in await account.expunge(at, some))
+            before = highest[at]  # that was answered before this question
+            status = await account.status(at)
+            assert status.highest_modseq >= before
+            highest[at] = max(highest[at], status.highest_modseq)
+
+    await asyncio.gather(*(adding(name) for name in "xyz"), changing(), changing(), changing())
+
+    def name_of(place: tuple[MailboxId, int]) -> str:
+        found = came[place]
+        return found if isinstance(found, str) else name_of(found)
+
+    for mailbox_id in boxes:
+        expected = {
+            place[1]: name_of(place) for place in came.keys() - went if place[0] == mailbox_id
+        }
+        assert await names_by_uid(account, mailbox_id) == expected
+    assert promised  # some were made so
 
 
 async def test_who_adds_faster_than_it_is_stored_waits(
