@@ -9,10 +9,11 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from leap.mail import promising, spooling
-from leap.mail.contract import INBOX, MailboxId, NewMessage, NoSuchMailbox, RowId, StorageFull
+from leap.mail.contract import INBOX, MailboxId, NewMessage, NoSuchMailbox, RowId, StorageFull, Uid
 from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.model import MAIL_ROWS
 from leap.mail.new_rows import row_values
@@ -341,6 +342,53 @@ async def test_closing_stores_what_waits_and_leaves_no_file(tmp_path: Path) -> N
     async with await open_mail_store(tmp_path / "store.db", KEY) as store:
         account = await LocalAccount.open(store, ALICE)
         assert await names_by_uid(account) == {1: "a"}
+        await account.close()
+
+
+@pytest.mark.parametrize("cut", [0, 20, 33, 40, 500])
+async def test_what_a_kill_cut_off_is_not_there_and_more_is_accepted(
+    tmp_path: Path, cut: int
+) -> None:
+    """Of messages that were to come together not even the first one, nor is a uid wasted on them."""
+    folder = folder_of(tmp_path / "store.db")
+    async with await open_mail_store(tmp_path / "store.db", KEY) as store:
+        key = await store.setting(spooling.KEY)
+        taken = await store.setting(spooling.TAKEN) or 0
+        [validity] = await store.read(
+            lambda c: c.execute(
+                "SELECT uid_validity FROM mail_box WHERE mailbox_id = ?", (INBOX,)
+            ).fetchone()
+        )
+    together = [
+        spooling.Spooled(
+            INBOX, Uid(1 + at), validity, RowId(f"{at:032}"), "", 0, 0, letter(str(at)), 3 - at
+        )
+        for at in range(4)
+    ]
+    Spool(folder, key, taken + 1).append([msgspec.msgpack.encode(one) for one in together])
+    [path] = files(folder)
+    octets = path.read_bytes()
+    path.write_bytes(octets[: min(cut, len(octets) - 1)])
+    async with await open_mail_store(tmp_path / "store.db", KEY) as store:
+        account = await LocalAccount.open(store, ALICE)
+        assert await names_by_uid(account) == {}
+        [one] = await account.append(INBOX, messages("afterwards"))
+        assert await names_by_uid(account) == {one.uid: "afterwards"} == {1: "afterwards"}
+        await account.close()
+
+
+async def test_what_came_together_is_taken_in_together(tmp_path: Path) -> None:
+    async with await open_mail_store(tmp_path / "store.db", KEY) as store:
+        account = await LocalAccount.open(store, ALICE)
+        await account.append(INBOX, messages("a", "b", "c"))
+        spool = folder_of(store.path)
+        kept = {path.name: path.read_bytes() for path in files(spool)}
+        await account.close()
+    for name, octets in kept.items():  # it is there once: the number of what was taken in says so
+        (spool / name).write_bytes(octets)
+    async with await open_mail_store(tmp_path / "store.db", KEY) as store:
+        account = await LocalAccount.open(store, ALICE)
+        assert await names_by_uid(account) == {1: "a", 2: "b", 3: "c"}
         await account.close()
 
 

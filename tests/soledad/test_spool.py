@@ -118,6 +118,29 @@ def test_a_full_disk_is_named_and_what_was_begun_is_taken_back(
     assert load(tmp_path / "s", KEY, 0) == numbered(1, b"one", b"other")
 
 
+def test_after_a_first_record_that_failed_the_next_one_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "s", KEY, 1)
+    write = os.write
+    for fails_at in (1, 2):  # the header, the record
+        left = fails_at
+
+        def full(descriptor: int, data: bytes) -> int:
+            nonlocal left
+            left -= 1
+            if not left:
+                raise OSError(errno.ENOSPC, "full")
+            return write(descriptor, data)
+
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(StoreFull):
+            spool.append([b"one"])
+        monkeypatch.undo()
+    assert spool.append([b"other"]) == 1
+    assert load(tmp_path / "s", KEY, 0) == numbered(1, b"other")
+
+
 def test_files_go_when_all_they_hold_is_released(tmp_path: Path) -> None:
     large = bytes(FILE_OCTETS)
     spool = filled(tmp_path / "s", large)

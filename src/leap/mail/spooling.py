@@ -63,6 +63,7 @@ class Spooled(msgspec.Struct, frozen=True, array_like=True):
     date: int
     zone: int
     raw: bytes
+    left: int  # how many follow which were accepted with it: all of them or none (RFC 3502)
 
     def __repr__(self) -> str:
         return f"Spooled({self.row_id!r})"
@@ -102,7 +103,9 @@ class _Waiting:
 class Spooling:
     """The spool of one store (`leap.soledad.changes.Accepting`). Make it with `begin`."""
 
-    def __init__(self, store: Soledad, spool: Spool, left: Sequence[Record], taken: int) -> None:
+    def __init__(
+        self, store: Soledad, spool: Spool, left: Sequence[tuple[int, Spooled]], taken: int
+    ) -> None:
         self._store = store
         # Of the thread which accepts (`Soledad.between`):
         self._spool = spool
@@ -124,8 +127,8 @@ class Spooling:
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        for number, body in left:
-            self._wait_for(number, msgspec.msgpack.decode(body, type=Spooled))
+        for number, spooled in left:
+            self._wait_for(number, spooled)
 
     @classmethod
     async def begin(cls, store: Soledad) -> Spooling:
@@ -140,10 +143,13 @@ class Spooling:
 
         folder = folder_of(store.path)
         key, taken = await store.write(job, durable=True)
-        left = await asyncio.to_thread(load, folder, key, taken)
-        last = max([taken, *(record.number for record in left)])
-        spool = Spool(folder, key, last + 1)
-        spool.release_with(files(folder), last)
+        earlier = await asyncio.to_thread(files, folder)
+        records = await asyncio.to_thread(load, folder, key, taken)
+        used = [*(record.number for record in records), *(int(path.name, 16) for path in earlier)]
+        spool = Spool(folder, key, max([taken, *used]) + 1)
+        left = _whole(records)
+        spool.release_with(earlier, left[-1][0] if left else taken)
+        spool.release(taken)
         spooling = cls(store, spool, left, taken)
         store.accept_by(spooling)
         return spooling
@@ -177,6 +183,7 @@ class Spooling:
                     one.date,
                     one.zone,
                     one.raw,
+                    len(messages) - 1 - at,
                 )
                 for at, (row_id, one) in enumerate(zip(row_ids, messages, strict=True))
             ]
@@ -368,6 +375,21 @@ class Spooling:
         await self._fail()  # nobody waits any more
         with contextlib.suppress(SoledadError, OSError):
             await self._store.between(lambda _: self._spool.close(self._done))
+
+
+def _whole(records: Sequence[Record]) -> list[tuple[int, Spooled]]:
+    """The messages of records, without those of which the last ones were not written any more."""
+    whole: list[tuple[int, Spooled]] = []
+    together: list[tuple[int, Spooled]] = []
+    for number, body in records:
+        spooled = msgspec.msgpack.decode(body, type=Spooled)
+        if together and together[-1][1].left != spooled.left + 1:
+            together = []
+        together.append((number, spooled))
+        if not spooled.left:
+            whole += together
+            together = []
+    return whole
 
 
 def takes(contents: Sequence[bytes]) -> bool:

@@ -77,6 +77,8 @@ class Spool:
                 file.append(bodies)
         except BaseException:
             self._let_go()  # whatever lies at its end, nothing is to come behind it
+            if file.path not in self._files:  # the next one has the same name
+                file.path.unlink(missing_ok=True)
             raise
         self._following += len(bodies)
         self._files[file.path] = self._following - 1
@@ -127,6 +129,7 @@ class _File:
             self._write(self._header)
         except BaseException:
             self.close()
+            self.path.unlink(missing_ok=True)
             raise
 
     def append(self, bodies: Sequence[bytes]) -> None:
@@ -164,7 +167,7 @@ def load(folder: Path, key: bytes, above: int) -> list[Record]:
 
 
 def files(folder: Path) -> list[Path]:
-    """The files of a spool, in the order in which they were written."""
+    """The files of a spool, in the order in which they were written; each is called by its first number, in hex."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if _NAME.match(path.name))

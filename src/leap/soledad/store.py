@@ -215,6 +215,7 @@ class Soledad(DocumentStore):
 
     async def save_material(self, material: AccountMaterial) -> None:
         """Keeps the account's keys, durably. Raises SoledadError if the store belongs to another account."""
+        await self.settle()
         current = self._material
         if current is not None and current.account_id != material.account_id:
             raise SoledadError("this store belongs to another account")
