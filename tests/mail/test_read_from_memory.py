@@ -12,6 +12,8 @@ from leap.mail import listing, open_mailboxes
 from leap.mail.contract import INBOX, MailboxId, ModSeq, NewMessage, NoSuchMailbox, Uid
 from leap.mail.listing import read_rows, read_statuses
 from leap.mail.local import LocalAccount, open_mail_store
+from leap.mail.projection import MailboxListChanged
+from leap.soledad.changes import Accepted, Rebuilt
 from leap.soledad.store import Soledad
 from tests.conformance.account_backend import ENCODED, PLAIN
 
@@ -149,6 +151,11 @@ async def test_large_mailboxes_are_read_before_they_are_opened(
     await fill(account, 1)  # what comes later is seen all the same
     assert [row.uid for row in await other.rows(INBOX)] == [1, 2, 3, 4]
     await other.close()
+
+
+def test_the_tags_of_the_feed_are_told_apart() -> None:
+    """As empty tuples they were equal: each new mailbox made everything that was remembered be read again."""
+    assert len({Rebuilt(), Accepted(), MailboxListChanged()}) == 3
 
 
 async def test_a_new_mailbox_does_not_make_the_rows_of_others_be_forgotten(

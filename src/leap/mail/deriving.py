@@ -12,7 +12,7 @@ import contextlib
 from leap.mail.model import MAIL_ROWS
 from leap.mail.search.filling import FEW, MOST_BEHIND, Filling
 from leap.mail.threads.behind import FollowingBehind
-from leap.soledad.changes import BulkChange, ChangeSet, SetChanged
+from leap.soledad.changes import Accepted, BulkChange, ChangeSet, SetChanged
 from leap.soledad.pace import Pace
 from leap.soledad.store import Soledad
 
@@ -23,6 +23,7 @@ class Deriving:
     """Of one account, from `start` to `close`."""
 
     def __init__(self, store: Soledad) -> None:
+        self._store = store
         self._pace = Pace(most=MOST_SECONDS, busy=lambda: store.owes_changes)
         self.words = Filling(store, self._pace)
         self.threads = FollowingBehind(store, self._pace)
@@ -33,6 +34,8 @@ class Deriving:
 
     def follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
+        if Accepted() in changes.tags:
+            self._pace.wrote()
         rows = [change for change in changes.rows if change.schema == MAIL_ROWS.name]
         bulk = [change for change in changes.bulk if change.schema == MAIL_ROWS.name]
         if not rows and not changes.arrived and not bulk:
@@ -53,11 +56,13 @@ class Deriving:
 
     async def before_searching(self) -> None:
         """A few messages without words a search can read by itself; threads have to be right."""
+        await self._store.settle()
         await self.words.catch_up(FEW)
         await self.threads.catch_up()
 
     async def finish(self) -> None:
         """Returns when everything that was added until now is done."""
+        await self._store.settle()
         await self.words.catch_up()
         await self.threads.catch_up()
 

@@ -44,7 +44,7 @@ from leap.mail.model import (
     MAILBOX_TYPE,
 )
 from leap.mail.new_rows import Arrived as Arrived
-from leap.mail.new_rows import new_row_id, row_values, was_there
+from leap.mail.new_rows import new_row_id, row_values, stored_date, stored_zone, was_there
 from leap.mail.open_mailboxes import OpenMailboxes
 from leap.mail.outbox_access import OutboxAccess, Outgoing
 from leap.mail.outgoing.rules import SENDING_TYPE
@@ -63,6 +63,7 @@ from leap.mail.search.forgetting import Forgetting
 from leap.mail.search.searching import Searching
 from leap.mail.sorting.local import LocalSorting, Worked
 from leap.mail.space import LocalSpace
+from leap.mail.spooling import NewSpooled, Spooling, takes
 from leap.mail.storing import (
     LOCAL,
     MAX_SERVED_BYTES,
@@ -72,8 +73,8 @@ from leap.mail.storing import (
     keep_all,
 )
 from leap.mail.threads.local import LocalThreads
-from leap.soledad.changes import ChangeSet, Projection, Rebuilt, RowChange, RowsDeleted
-from leap.soledad.rows import RowSchema
+from leap.soledad.changes import Accepted, ChangeSet, Projection, Rebuilt, RowChange, RowsDeleted
+from leap.soledad.rows import RowSchema, set_text
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
@@ -98,7 +99,7 @@ async def open_mail_store(
     now: Callable[[], float] = time.time,
 ) -> Soledad:
     """A Soledad store which knows mail, and what the caller adds. Raises what `Soledad.open` raises."""
-    return await Soledad.open(
+    store = await Soledad.open(
         path,
         key,
         rows=(MAIL_ROWS, *rows),
@@ -113,6 +114,11 @@ async def open_mail_store(
         schema=schema,
         now=now,
     )
+    async with contextlib.AsyncExitStack() as on_failure:
+        on_failure.push_async_callback(store.close)
+        await Spooling.begin(store)
+        on_failure.pop_all()
+    return store
 
 
 class LocalAccount(
@@ -151,6 +157,8 @@ class LocalAccount(
         self._searching = Searching(store, on_read, self.deriving.before_searching)
         self._reader = MessageReader(store, on_read)
         self._preparing = Preparing(store)
+        accepting = store.accepting
+        self._spooling = accepting if isinstance(accepting, Spooling) else None
         self._directory = DirectoryReader()
         self._worked = Worked.nothing()
         self._open_mailboxes = OpenMailboxes(self._read, self._directory.read)
@@ -230,11 +238,23 @@ class LocalAccount(
             return []
         self._check_open()
         await self.deriving.before_adding()
+        now = int(self._now())
+        if self._spooling is not None and takes([message.raw for message in messages]):
+            new = [
+                NewSpooled(
+                    message.raw,
+                    set_text(text),
+                    stored_date(now if message.internal_date is None else message.internal_date),
+                    stored_zone(message.zone),
+                )
+                for message, text in zip(messages, flags, strict=True)
+            ]
+            with account_errors():
+                return await self._spooling.accept(mailbox_id, new)
         with account_errors():
             prepared = await self._preparing.all([message.raw for message in messages], LOCAL)
         report = Report()
         row_ids = [new_row_id() for _ in messages]
-        now = int(self._now())
 
         def job(tx: Transaction, directory: Directory) -> None:
             directory.require(mailbox_id)
@@ -342,6 +362,7 @@ class LocalAccount(
     def _follow(self, changes: ChangeSet) -> None:
         """Called on the loop after each COMMIT."""
         self.deriving.follow(changes)
+        accepted = Accepted() in changes.tags
         if Rebuilt() in changes.tags:
             self._open_mailboxes.forget()
             self._feed.announce("mailboxes")
@@ -352,7 +373,8 @@ class LocalAccount(
             self._tell_annotations(document)
         for tag in changes.tags:
             if isinstance(tag, MailboxChanged):
-                self._open_mailboxes.changed(tag.mailbox_id, tag.modseq)
+                known = None if accepted else tag.modseq  # it is looked at again in any case
+                self._open_mailboxes.changed(tag.mailbox_id, known)
                 self._feed.announce("messages", tag.mailbox_id, tag.modseq)
             elif isinstance(tag, PromiseMade):
                 self._follow_promise(tag)
@@ -388,11 +410,13 @@ class LocalAccount(
     async def sync_now(self) -> None:
         self._check_open()
         if self._sync is not None:
+            await self.store.settle()
             await self._sync.sync_now()
 
     async def sync_status(self) -> SyncStatus:
         self._check_open()
         if self._sync is not None:
+            await self.store.settle()
             return await self._sync.sync_status()
         return SyncStatus(
             online=False,

@@ -36,6 +36,11 @@ def stored_date(date: int) -> int:
     return min(max(date, EARLIEST), LATEST)
 
 
+def stored_zone(zone: int) -> int:
+    """Minutes east of Greenwich, within what INTERNALDATE can say."""
+    return min(max(zone, -MAX_ZONE), MAX_ZONE)
+
+
 def row_values(
     row_id: RowId, fixed: dict[str, Any], mailbox: MailboxId, flags: str, date: int, zone: int
 ) -> dict[str, Any]:
@@ -44,7 +49,7 @@ def row_values(
         **fixed,
         "message_id": row_id,
         "internal_date": stored_date(date),
-        "zone": min(max(zone, -MAX_ZONE), MAX_ZONE),
+        "zone": stored_zone(zone),
         "mailbox": mailbox,
         "flags": flags,
     }

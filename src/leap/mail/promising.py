@@ -31,6 +31,7 @@ from leap.mail.open_mailboxes import AtHand, OpenMailboxes
 from leap.mail.projection import DirectoryReader
 from leap.mail.promised import Outdated, Promised, Verb, set_change, spans_of
 from leap.mail.row_list import RowList
+from leap.soledad.promises import NotNow
 from leap.soledad.rows import SetEdit
 from leap.soledad.sqlite import Connection
 from leap.soledad.store import Soledad
@@ -204,6 +205,6 @@ class Promising:
 
         try:
             await self._store.promise(promised.KIND, promised.encode(change), check)
-        except Outdated:
+        except (Outdated, NotNow):
             return False
         return True

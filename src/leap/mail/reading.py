@@ -38,7 +38,7 @@ from leap.soledad.blobs.packs import Placed
 from leap.soledad.blobs.reader import FindSpans, Span
 from leap.soledad.errors import BlobAltered, SoledadError
 from leap.soledad.sqlite import Connection
-from leap.soledad.store import Soledad
+from leap.soledad.store import Soledad, work_in_background
 
 METADATA_KEPT = 16 * 1024 * 1024  # octets: some 10,000 messages
 FIELDS_KEPT = 8 * 1024 * 1024  # of each list of names
@@ -250,6 +250,7 @@ class MessageReader:
                 await self._filling
 
     async def _fill(self) -> None:
+        work_in_background()
         complete = True
         while True:
             with contextlib.suppress(TimeoutError):

@@ -83,6 +83,11 @@ class Rebuilt:
     """A tag of the change feed: projections were built anew, and whatever was read of them may be different."""
 
 
+@dataclass(frozen=True)
+class Accepted:
+    """A tag of the change feed: something was accepted, and will be in the store before whatever is asked next."""
+
+
 class ChangeSet(NamedTuple):
     """All changes of one transaction; `seq` ascends over the life of the store.
 
@@ -100,6 +105,23 @@ class ChangeSet(NamedTuple):
 
 
 Callback = Callable[[ChangeSet], None]
+
+
+class Accepting(Protocol):
+    """What was accepted, and is written into the store a little later, but before anything else is read or written."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is any; may be asked in every thread."""
+
+    async def settle(self) -> None:
+        """Returns when all that was accepted until now is written, or cannot be now."""
+
+    def take_in(self, tx: Transaction, /) -> None:
+        """Writes all that waits; in the writer thread, ahead of a transaction and together with it."""
+
+    async def close(self) -> None:
+        """Writes what waits; what cannot be written waits for the next time the store is open."""
 
 
 class Projection(Protocol):

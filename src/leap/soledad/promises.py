@@ -8,6 +8,8 @@ Invariants:
   (`Database.submit_in_two`), and opening keeps those that a crash left.
 * A promise is kept once: the transaction that makes the change removes its record.
 * Promises are kept in the order in which they were given.
+* There is never a promise beside what was accepted and not written (`leap.soledad.changes.Accepting`): whichever comes
+  second waits until there is nothing left of the first. So both are one sequence.
 """
 
 from __future__ import annotations
@@ -28,6 +30,10 @@ TABLE = """CREATE TABLE IF NOT EXISTS promise (
     ) STRICT"""
 
 Keep = Callable[["Transaction", bytes], None]  # makes the change that was promised
+
+
+class NotNow(Exception):
+    """Something was accepted meanwhile, and is written first: the change has to be made at once, behind it."""
 
 
 class Promise(NamedTuple):

@@ -13,6 +13,7 @@ Invariants:
 * With a key the file is never plaintext: `cipher_status` and the file's first bytes are both checked,
   because a mistyped key pragma is silently ignored by SQLite.
 * A file is open in one process, once: an flock on `<path>.lock` says so.
+* From its first ordered job to the COMMIT of its group nothing runs that was given to `between`.
 * The rest of a job in two (`submit_in_two`) runs after its note was run, before any job but further notes, and before
   any reader that is asked later: nobody sees the file between the two. It runs again when it failed.
 """
@@ -83,20 +84,29 @@ class Connection(Protocol):
     ) -> None: ...
 
 
+class Look(Protocol):
+    """Reads a snapshot of what is committed."""
+
+    def __call__(self, job: Callable[[Connection], T], /) -> T: ...
+
+
 class _Job:
-    __slots__ = ("durable", "error", "future", "loop", "rest", "result", "run")
+    __slots__ = ("durable", "error", "future", "loop", "ordered", "rest", "result", "run")
 
     def __init__(
         self,
-        run: Callable[[Connection], Any],
+        run: Callable[[Any], Any],
         durable: bool,
         loop: asyncio.AbstractEventLoop,
         rest: _Job | None = None,
+        *,
+        ordered: bool = False,
     ) -> None:
         self.run = run
         self.durable = durable
         self.loop = loop
         self.rest = rest
+        self.ordered = ordered
         self.future: asyncio.Future[Any] = loop.create_future()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -118,6 +128,10 @@ class Database:
         self.commits = 0  # how many transactions the writer committed, for tests and metrics
         self.before_durable: Callable[[Connection], None] = lambda _: None
         """Called in the writer thread, within each durable transaction, before its COMMIT."""
+        self._order = threading.Lock()
+        self._order_taken = False  # the writer thread's own
+        self._between: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._between_thread: threading.Thread | None = None
         self._local = threading.local()
         self._read_connections: list[Any] = []
         with contextlib.ExitStack() as on_failure, _named_errors():
@@ -148,11 +162,16 @@ class Database:
         """
         return await self.submit(job, durable)
 
-    def submit(self, job: Callable[[Connection], T], durable: bool = False) -> asyncio.Future[T]:
-        """The same as `write`, for callers which have to hear of the COMMIT even when they are cancelled."""
+    def submit(
+        self, job: Callable[[Connection], T], durable: bool = False, ordered: bool = False
+    ) -> asyncio.Future[T]:
+        """The same as `write`, for callers which have to hear of the COMMIT even when they are cancelled.
+
+        `ordered`: with what is given to `between`.
+        """
         if self._closed:
             raise NotOpen("the store is closed")
-        entry = _Job(job, durable, asyncio.get_running_loop())
+        entry = _Job(job, durable, asyncio.get_running_loop(), ordered=ordered)
         self._jobs.put(entry)
         return entry.future
 
@@ -162,26 +181,44 @@ class Database:
         """Runs `note` now, and `rest` soon after, each in a transaction; when `note` fails, `rest` is never run.
 
         `note` sees the file without what others postponed; it must leave what lets `rest` be done after a crash.
+        Both are ordered.
         """
         if self._closed:
             raise NotOpen("the store is closed")
         loop = asyncio.get_running_loop()
-        after = _Job(rest, False, loop)
-        entry = _Job(note, False, loop, after)
+        after = _Job(rest, False, loop, ordered=True)
+        entry = _Job(note, False, loop, after, ordered=True)
         self._jobs.put(entry)
         return entry.future, after.future
 
+    def between(self, job: Callable[[Look], T]) -> asyncio.Future[T]:
+        """Runs `job` in a thread of its own, while no ordered job is under way; other writing goes on beside it.
+
+        What it is given reads a snapshot of what was committed; there may be something `postponed`.
+        Raises NotOpen; the future raises what the job does.
+        """
+        if self._closed:
+            raise NotOpen("the store is closed")
+        if self._between_thread is None:
+            self._between_thread = threading.Thread(
+                target=self._run_between, name="sqlite-between", daemon=True
+            )
+            self._between_thread.start()
+        entry = _Job(job, False, asyncio.get_running_loop())
+        self._between.put(entry)
+        return entry.future
+
     @property
     def postponed(self) -> bool:
-        """Whether rests of jobs were not done yet."""
+        """Whether the rest of a job in two was not committed yet; for `between`."""
         return bool(self._postponed)
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` on one snapshot in a reader thread; it cannot write. Raises NotOpen."""
-        await self._make_up()
+        await self.make_up()
         return await self._readers.run(partial(self._read, job))
 
-    async def _make_up(self) -> None:
+    async def make_up(self) -> None:
         """Returns when nothing is postponed that was when it was called."""
         if self._closed:
             raise NotOpen("the store is closed")
@@ -193,7 +230,7 @@ class Database:
 
         For upkeep: a checkpoint, or checks of the file, which spoil the connection that meets damage. Raises NotOpen.
         """
-        await self._make_up()
+        await self.make_up()
         return await asyncio.to_thread(self._apart, job)
 
     async def close(self) -> None:
@@ -271,15 +308,24 @@ class Database:
                     waiting.append(self._jobs.get(timeout=patience if self._postponed else None))
                     patience = POSTPONED_SECONDS
                 except queue.Empty:
-                    _answer(self._run_group(deque([self._pause()])))
+                    self._commit_group(deque([self._pause()]))
                     patience = None  # what could not be made up for waits for the next job
                     continue
             self._gather(waiting)
             if waiting[0] is None:
                 if self._postponed:
-                    _answer(self._run_group(deque([self._pause()])))
+                    self._commit_group(deque([self._pause()]))
                 return
-            _answer(self._run_group(waiting))
+            self._commit_group(waiting)
+
+    def _commit_group(self, waiting: deque[_Job | None]) -> None:
+        try:
+            group = self._run_group(waiting)
+        finally:
+            if self._order_taken:
+                self._order_taken = False
+                self._order.release()
+        _answer(group)
 
     def _pause(self) -> _Job:
         """A job that lets what was postponed run."""
@@ -342,6 +388,22 @@ class Database:
                 entry.error = entry.error or error
         return group
 
+    def _run_between(self) -> None:
+        """The thread of `between`."""
+        while (entry := self._between.get()) is not None:
+            try:
+                with _named_errors():
+                    if getattr(self._local, "connection", None) is None:
+                        self._read(
+                            _nothing
+                        )  # connecting waits for the writer, which may wait for the order
+                    with self._order:
+                        entry.result = entry.run(self._read)
+                        _answer([entry])  # before anything is answered that comes behind it
+            except BaseException as error:  # raised again where the job came from
+                entry.error = error
+                _answer([entry])
+
     def _run_postponed(self, group: list[_Job], made: int) -> int:
         """Runs the rests of earlier jobs before the last job of the group, which fails when one of them does.
 
@@ -359,6 +421,9 @@ class Database:
 
     def _run_job(self, entry: _Job) -> None:
         connection = self._writer
+        if entry.ordered and not self._order_taken:
+            self._order.acquire()  # released by `_run`
+            self._order_taken = True
         connection.execute("SAVEPOINT job")
         try:
             with _named_errors():
@@ -373,6 +438,9 @@ class Database:
     # -- closing ------------------------------------------------------------------------------
 
     def _close(self) -> None:
+        self._between.put(None)
+        if self._between_thread is not None:
+            self._between_thread.join()
         self._jobs.put(None)
         self._thread.join()
         self._gather(self._waiting)

@@ -14,7 +14,16 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,15 +38,29 @@ from leap.soledad.blobs.power_loss import forget_lost
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched, FindSpans
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
-from leap.soledad.changes import Callback, ChangeSet, Projection, Rebuilt
+from leap.soledad.changes import (
+    Accepted,
+    Accepting,
+    Callback,
+    ChangeSet,
+    Projection,
+    Rebuilt,
+)
 from leap.soledad.document_store import DocumentStore
 from leap.soledad.documents import Merge
 from leap.soledad.envelope import Epoch, row_key_of
 from leap.soledad.errors import SoledadError
 from leap.soledad.material import AccountMaterial, decode_material, encode_material
-from leap.soledad.promises import Keep, Promise, add_promise, promises, remove_promise
+from leap.soledad.promises import (
+    Keep,
+    NotNow,
+    Promise,
+    add_promise,
+    promises,
+    remove_promise,
+)
 from leap.soledad.rows import RowSchema, RowTable
-from leap.soledad.sqlite import Connection, Database, DatabaseError, IntegrityError
+from leap.soledad.sqlite import Connection, Database, DatabaseError, IntegrityError, Look
 from leap.soledad.tables import create_tables
 from leap.soledad.transaction import Transaction, find_setting, save_setting
 
@@ -50,6 +73,15 @@ REPLICA = "soledad.replica"
 INLINE_BYTES = 32 * 1024  # sealed in under a millisecond; above it the work leaves the event loop
 
 _log = logging.getLogger(__name__)
+_in_background: ContextVar[bool] = ContextVar("in_background", default=False)
+
+
+def work_in_background() -> None:
+    """Says of the running task that what it reads and writes need not wait for what was accepted.
+
+    It has to hear of that when it is written; its transactions of documents and rows come behind it all the same.
+    """
+    _in_background.set(True)
 
 
 class LocalKeys(msgspec.Struct, frozen=True):
@@ -91,6 +123,7 @@ class Soledad(DocumentStore):
         self._on_policy: list[Callable[[], None]] = []
         self._database = database
         self._projections = projections
+        self._accepting: Accepting | None = None
         self._promised = promised
         self._callbacks: list[Callback] = []
         self._on_fetched: list[Callable[[Sequence[BlobRef]], None]] = []
@@ -199,6 +232,7 @@ class Soledad(DocumentStore):
 
     async def save_material(self, material: AccountMaterial) -> None:
         """Keeps the account's keys, durably. Raises SoledadError if the store belongs to another account."""
+        await self.settle()
         current = self._material
         if current is not None and current.account_id != material.account_id:
             raise SoledadError("this store belongs to another account")
@@ -240,32 +274,69 @@ class Soledad(DocumentStore):
         self, job: Callable[[Transaction], T], *, durable: bool, from_sync: bool
     ) -> T:
         """`transact`, saying whether the changes come from another device."""
+        await self.settle()
+        accepting = self._accepting
 
-        def run(connection: Connection) -> tuple[T, ChangeSet | None]:
-            tx = Transaction(connection, self.tables, self.blobs, self.replica, from_sync=from_sync)
-            result = job(tx)
-            return result, tx.finish(self._projections)
+        def run(connection: Connection) -> tuple[T, list[ChangeSet | None]]:
+            before = None
+            if accepting is not None and accepting.waiting:  # since this was asked for
+                before = self._run(accepting.take_in, connection)[1]
+            result, changes = self._run(job, connection, from_sync=from_sync)
+            return result, [before, changes]
 
-        future = self._database.submit(run, durable)
+        return await self._submit(run, durable, ordered=True)
+
+    async def take_in(self, job: Callable[[Transaction], T]) -> T:
+        """`transact` for what was accepted: nothing is written before it."""
+
+        def run(connection: Connection) -> tuple[T, list[ChangeSet | None]]:
+            result, changes = self._run(job, connection)
+            return result, [changes]
+
+        return await self._submit(run, durable=False, ordered=False)
+
+    def _run(
+        self, job: Callable[[Transaction], T], connection: Connection, *, from_sync: bool = False
+    ) -> tuple[T, ChangeSet | None]:
+        tx = Transaction(connection, self.tables, self.blobs, self.replica, from_sync=from_sync)
+        result = job(tx)
+        return result, tx.finish(self._projections)
+
+    async def _submit(
+        self,
+        run: Callable[[Connection], tuple[T, list[ChangeSet | None]]],
+        durable: bool,
+        ordered: bool,
+    ) -> T:
+        future = self._database.submit(run, durable, ordered)
         future.add_done_callback(self._notify)
         result, _ = await asyncio.shield(future)
         return result
+
+    def between(self, job: Callable[[Look], T]) -> asyncio.Future[T]:
+        """Runs `job` in a thread while no transaction is under way but those of `take_in`; for what is accepted."""
+        return self._database.between(job)
 
     async def promise(self, kind: str, given: bytes, check: Callable[[Connection], T]) -> T:
         """Notes a change, and answers what `check` answered once that is committed: from then on it is made.
 
         It is made soon, before anybody reads or changes anything (`promises`). `check` sees the store as it is without
         what was promised before; what it raises takes the promise back. Its answer is a tag of the change feed.
+        Raises NotNow when something was accepted just now, which has to be stored first.
         """
+        await self.settle()
+        accepting = self._accepting
         noted: list[Promise] = []
 
         def note(connection: Connection) -> T:
+            if accepting is not None and accepting.waiting:
+                raise NotNow
             answer = check(connection)
             noted.append(add_promise(connection, kind, given))
             return answer
 
-        def rest(connection: Connection) -> tuple[None, ChangeSet | None]:
-            return None, self._keep(connection, noted[0])
+        def rest(connection: Connection) -> tuple[None, list[ChangeSet | None]]:
+            return None, [self._keep(connection, noted[0])]
 
         future, made = self._database.submit_in_two(note, rest)
         future.add_done_callback(self._tell_promised)
@@ -300,10 +371,12 @@ class Soledad(DocumentStore):
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` on one snapshot of the database; it cannot write."""
+        await self._settle()
         return await self._database.read(job)
 
     async def write(self, job: Callable[[Connection], T], durable: bool = False) -> T:
         """Runs `job` in the writer thread on tables that nobody follows; for sync and blobs."""
+        await self._settle()
         return await self._database.write(job, durable)
 
     async def setting(self, name: str) -> Any:
@@ -327,14 +400,36 @@ class Soledad(DocumentStore):
         """Calls all callbacks of the change feed with nothing but the tag `Rebuilt`."""
         self._tell(ChangeSet(0, [], [], False, {Rebuilt()}))
 
-    def _notify(self, future: asyncio.Future[tuple[Any, ChangeSet | None]]) -> None:
+    def _notify(self, future: asyncio.Future[tuple[Any, list[ChangeSet | None]]]) -> None:
         if future.cancelled() or future.exception() is not None:
             return
-        changes = future.result()[1]
-        if changes is None:
-            return
-        self.bell.ring()
-        self._tell(changes)
+        for changes in future.result()[1]:
+            if changes is not None:
+                self.bell.ring()
+                self._tell(changes)
+
+    @property
+    def accepting(self) -> Accepting | None:
+        """What was accepted and is written a little later."""
+        return self._accepting
+
+    def accept_by(self, accepting: Accepting) -> None:
+        """From now on whatever reads or writes waits for these."""
+        self._accepting = accepting
+
+    async def settle(self) -> None:
+        """Returns when all that was accepted until now is written, or cannot be now."""
+        if self._accepting is not None and self._accepting.waiting:
+            await self._accepting.settle()
+
+    async def _settle(self) -> None:
+        """The same before reading and writing, but not for work in the background, which hears of it later."""
+        if self._accepting is not None and self._accepting.waiting and not _in_background.get():
+            await self._accepting.settle()
+
+    def tell_accepted(self, tags: Iterable[Hashable]) -> None:
+        """Calls all callbacks of the change feed with these tags, and `Accepted`: the changes themselves follow."""
+        self._tell(ChangeSet(0, [], [], False, {Accepted(), *tags}))
 
     def _tell(self, changes: ChangeSet) -> None:
         for callback in list(self._callbacks):
@@ -506,6 +601,8 @@ class Soledad(DocumentStore):
     async def close(self) -> None:
         """Commits what waits, then closes; callbacks are called no more, and change feeds end."""
         try:
+            if self._accepting is not None:
+                await self._accepting.close()
             if self.blobs.packs.unsynced:
                 with contextlib.suppress(SoledadError):  # what is lost with the power is found then
                     await self._database.write(lambda _: None, durable=True)

@@ -1,4 +1,5 @@
-"""An IMAP server on a store at a path, to be killed: `python -m tests.mail.imap.kill_server STORE`; says its port."""
+"""An IMAP server on a store at a path, to be killed: `python -m tests.mail.imap.kill_server STORE [FEWEST]`; says its
+port. Changes of FEWEST messages or more are promised; without it, of as many as elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from leap.mail import promising
 from leap.mail.contract import AccountBackend
 from leap.mail.imap import serve_imap
 from leap.mail.local import OwnedAccount
@@ -25,4 +27,6 @@ async def _serve(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        promising.FEWEST = int(sys.argv[2])
     asyncio.run(_serve(Path(sys.argv[1])))

@@ -121,13 +121,15 @@ class Victim(Protocol):
 class Child:
     """A server on a store and nothing else: tests.mail.imap.kill_server."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fewest: int | None = None) -> None:
+        """Changes of `fewest` messages or more are promised, if it is given."""
         self.path = path
+        self._more = [] if fewest is None else [str(fewest)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Place:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.mail.imap.kill_server", str(self.path)],
+            [sys.executable, "-m", "tests.mail.imap.kill_server", str(self.path), *self._more],
             stdout=subprocess.PIPE,
             cwd=ROOT,
         )

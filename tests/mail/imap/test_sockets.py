@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from leap.mail.contract import INBOX, AccountBackend
-from leap.mail.imap import ImapServer, serve_imap, transport
+from leap.mail.imap import ImapServer, connection, serve_imap, transport
 from leap.mail.memory import MemoryAccount
 from tests.mail.imap.talk import PASSWORD, USER, fill, mail
 
@@ -127,7 +127,7 @@ async def test_strangers_take_no_place_from_those_who_log_in(
 async def test_words_do_not_buy_time_before_the_log_in(
     server: ImapServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "LOGIN_PATIENCE", 0.3)
+    monkeypatch.setattr(connection, "LOGIN_PATIENCE", 0.3)
     client = await Client.connect(server)
     async with asyncio.timeout(10):
         # A NOOP that crosses the BYE makes the kernel reset the connection: then the BYE is not read.
@@ -144,7 +144,7 @@ async def test_words_do_not_buy_time_before_the_log_in(
 async def test_a_session_that_says_nothing_ends(
     server: ImapServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "IDLE_PATIENCE", 0.1)  # seconds instead of 35 minutes
+    monkeypatch.setattr(connection, "IDLE_PATIENCE", 0.1)  # seconds instead of 35 minutes
     silent, idler = await Client.connect(server), await Client.connect(server)
     for client in (silent, idler):
         await client.command(f"LOGIN {USER} {PASSWORD}".encode())

@@ -1,9 +1,7 @@
-"""IMAP over sockets: one task a connection, bounded in time and memory (RFC 3501 2.1, 5.4).
+"""IMAP over sockets: who may connect, and how many (RFC 3501 2.1).
 
-Invariants: octets are read only when the session has answered all it was given, so a client that only writes is
-slowed down by TCP; a client that does not read holds one window of output and is cut off after `WRITE_PATIENCE`;
-without TLS only loopback addresses are served; who is not logged in takes no place from those who are: strangers have
-`LOGIN_PATIENCE` in all, and when there are too many the one that has waited longest gives way.
+Invariants: without TLS only loopback addresses are served; who is not logged in takes no place from those who are:
+strangers have `LOGIN_PATIENCE` in all, and when there are too many the one that has waited longest gives way.
 """
 
 from __future__ import annotations
@@ -16,138 +14,18 @@ import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from leap.mail.imap.connection import CLOSE_PATIENCE, Connection
 from leap.mail.imap.session.announcing import Authenticator
 from leap.mail.imap.session.session import Session
-from leap.mail.imap.wire.framing import CommandReader, Event, is_append
 from leap.mail.imap.wire.limits import DEFAULT_LIMITS, Limits
 
 logger = logging.getLogger(__name__)
 
-LOGIN_PATIENCE = 180.0  # seconds from the connection to the log-in, whatever is said meanwhile
-IDLE_PATIENCE = 35 * 60.0  # RFC 3501 5.4 asks for 30 minutes; clients renew IDLE every 29
-WRITE_PATIENCE = 600.0  # for one window of output; a suspended laptop may take that long
-CLOSE_PATIENCE = 5.0
 MAX_CONNECTIONS = 500  # of those logged in; some programs hold one a folder
 MAX_STRANGERS = (
     50  # not logged in: any user of this machine can connect, and a log-in takes milliseconds
 )
-TOGETHER, TOGETHER_OCTETS = 50, 4 * 1024 * 1024  # APPENDs that share a transaction, at most
-ON_ITS_WAY = 0.002  # seconds for more of a command that has begun, before those in front of it are carried out
-TURN = 0.005  # seconds in which one client's commands are answered before the others have a turn
-_READ = 1 << 17
-_HIGH_WATER = 1 << 18
-
-
-class _Connection:
-    """One client's socket: the session's output, and the loop that feeds it."""
-
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        make_session: Callable[[_Connection], Session],
-        limits: Limits,
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
-        writer.transport.set_write_buffer_limits(high=_HIGH_WATER)
-        self._commands = CommandReader(limits)
-        self.session = make_session(self)
-        self._turn_ends = 0.0
-        self._log_in_by = asyncio.get_running_loop().time() + LOGIN_PATIENCE
-
-    # -- Output
-
-    def write(self, data: bytes) -> None:
-        if not self._writer.is_closing():
-            self._writer.write(data)
-
-    async def drain(self) -> None:
-        async with asyncio.timeout(WRITE_PATIENCE):
-            await self._writer.drain()
-
-    def close(self) -> None:
-        self._writer.close()
-
-    # -- the loop
-
-    async def run(self) -> None:
-        session, commands = self.session, self._commands
-        time = asyncio.get_running_loop().time
-        try:
-            session.greet()
-            await self.drain()
-            while not session.ended:
-                if time() > self._turn_ends:  # many small commands in one go wait for nothing
-                    await asyncio.sleep(0)
-                    self._turn_ends = time() + TURN
-                if session.expected_line is not None:
-                    line = commands.next_line()
-                    if line is not None:
-                        await session.handle_line(line)
-                    elif not await self._read_more():
-                        break
-                else:
-                    event = commands.next_command()
-                    if event is not None:
-                        await session.handle_all(await self._with_more(event))
-                    elif not await self._read_more():
-                        break
-                commands.authenticated = session.account is not None
-        except (ConnectionError, TimeoutError, ssl.SSLError):
-            pass  # the client went away or does not read; nothing is left to say
-        finally:
-            await session.close()
-            await self._shut()
-
-    async def _with_more(self, event: Event) -> list[Event]:
-        """An event, and when it is an APPEND of a client that does not wait, those behind it, to an end."""
-        events = [event]
-        octets = 0
-        while self.session.account is not None and is_append(events[-1]) and len(events) < TOGETHER:
-            octets += sum(map(len, events[-1].literals))
-            if octets > TOGETHER_OCTETS:
-                break
-            more = self._commands.next_command()
-            while more is None and self._commands.held and await self._read_now():
-                more = self._commands.next_command()
-            if more is None:
-                break
-            events.append(more)
-        return events
-
-    async def _read_now(self) -> bool:
-        """Reads what is already on its way."""
-        try:
-            async with asyncio.timeout(ON_ITS_WAY):
-                data = await self._reader.read(_READ)
-        except TimeoutError:
-            return False
-        self._commands.feed(data)
-        return bool(data)
-
-    async def _read_more(self) -> bool:
-        until = self._log_in_by
-        if self.session.account is not None:
-            until = asyncio.get_running_loop().time() + IDLE_PATIENCE
-        try:
-            async with asyncio.timeout_at(until):
-                data = await self._reader.read(_READ)
-        except TimeoutError:
-            said = "Nothing was said" if self.session.account is not None else "There was no log-in"
-            self.session.say_goodbye(f"{said} for too long.")
-            return False
-        self._commands.feed(data)
-        self._turn_ends = asyncio.get_running_loop().time() + TURN
-        return bool(data)
-
-    async def _shut(self) -> None:
-        self._writer.close()
-        try:
-            async with asyncio.timeout(CLOSE_PATIENCE):
-                await self._writer.wait_closed()
-        except (OSError, TimeoutError, ssl.SSLError):
-            self._writer.transport.abort()
+Listen = Callable[[Callable[[], Connection]], Awaitable[asyncio.Server]]
 
 
 class ImapServer:
@@ -158,30 +36,37 @@ class ImapServer:
         self._limits = limits
         self._tls = tls
         self._server: asyncio.Server | None = None
-        self._connections: dict[asyncio.Task[None], _Connection] = {}
+        self._connections: dict[asyncio.Task[None], Connection] = {}
         self.address: tuple[str, int] | str = ""
 
-    async def start(self, listen: Callable[[_Accept], Awaitable[asyncio.Server]]) -> None:
-        self._server = await listen(self._accept)
+    async def start(self, listen: Listen) -> None:
+        self._server = await listen(self._connection)
         name = self._server.sockets[0].getsockname()
         self.address = name if isinstance(name, str) else (name[0], name[1])
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise AssertionError("a connection is served in a task")
+    def _connection(self) -> Connection:
+        return Connection(self._make_session, self._limits, self._opened)
+
+    def _opened(self, connection: Connection) -> None:
         if not self._has_place():
-            writer.write(b"* BYE [UNAVAILABLE] Too many connections\r\n")
-            writer.close()
+            connection.write(b"* BYE [UNAVAILABLE] Too many connections\r\n")
+            connection.close()
             return
-        connection = _Connection(reader, writer, self._make_session, self._limits)
+        task = asyncio.create_task(self._serve(connection), name="IMAP connection")
         self._connections[task] = connection
+        task.add_done_callback(self._ended)
+
+    async def _serve(self, connection: Connection) -> None:
         try:
             await connection.run()
         except asyncio.CancelledError:
-            writer.transport.abort()
-        finally:
-            del self._connections[task]
+            connection.abort()
+            raise
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._connections[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("an IMAP connection ended by a fault: %s", type(error).__name__)
 
     def _has_place(self) -> bool:
         """Whether one more may come; of too many strangers the oldest goes."""
@@ -194,7 +79,7 @@ class ImapServer:
             strangers[0].session.say_goodbye("Too many connections wait for a log-in.")
         return True
 
-    def _make_session(self, output: _Connection) -> Session:
+    def _make_session(self, output: Connection) -> Session:
         return Session(output, self._authenticate, limits=self._limits)
 
     @property
@@ -224,9 +109,6 @@ class ImapServer:
         self._server = None
 
 
-_Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
 async def serve_imap(
     authenticate: Authenticator,
     *,
@@ -245,12 +127,13 @@ async def serve_imap(
         raise ValueError("IMAP beyond this machine is served with TLS only.")
     server = ImapServer(authenticate, limits, tls is not None)
 
-    async def listen(accept: _Accept) -> asyncio.Server:
+    async def listen(connection: Callable[[], Connection]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
         if path is None:
-            return await asyncio.start_server(accept, host, port, ssl=tls, limit=_READ)
+            return await loop.create_server(connection, host, port, ssl=tls)
         mask = os.umask(0o177)  # the socket is its owner's from its first moment
         try:
-            return await asyncio.start_unix_server(accept, path, ssl=tls, limit=_READ)
+            return await loop.create_unix_server(connection, path, ssl=tls)
         finally:
             os.umask(mask)
 

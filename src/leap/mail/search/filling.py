@@ -25,7 +25,7 @@ from leap.soledad.blobs import BlobRef
 from leap.soledad.errors import NotOpen, SoledadError
 from leap.soledad.pace import Pace
 from leap.soledad.sqlite import Connection
-from leap.soledad.store import Soledad
+from leap.soledad.store import Soledad, work_in_background
 
 BATCH = 100  # messages opened in one go
 LOOKED_FOR = 400  # unindexed messages found in one go
@@ -133,6 +133,7 @@ class Filling:
             await self._tell(_ALL)
 
     async def _work(self) -> None:
+        work_in_background()
         while True:
             await self._more.wait()
             self._more.clear()

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from leap.soledad.errors import NotOpen, SoledadError
 from leap.soledad.sqlite import Connection
-from leap.soledad.store import Soledad
+from leap.soledad.store import Soledad, work_in_background
 from leap.soledad.transaction import find_setting, save_setting
 
 SLICE = 100  # terms looked at in one transaction: about 3 ms
@@ -73,6 +73,7 @@ class Forgetting:
                 await self._task
 
     async def _work(self) -> None:
+        work_in_background()
         while True:
             try:
                 await self.forget()

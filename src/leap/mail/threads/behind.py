@@ -17,7 +17,7 @@ from leap.mail.threads.listed import follow_behind
 from leap.soledad.errors import NotOpen, SoledadError, StoreFull
 from leap.soledad.pace import Pace
 from leap.soledad.sqlite import Connection
-from leap.soledad.store import Soledad
+from leap.soledad.store import Soledad, work_in_background
 
 SLICE = 50  # messages followed in one transaction: about 10 ms
 HURRIED_SLICE = 500
@@ -56,6 +56,7 @@ class FollowingBehind:
 
     async def catch_up(self) -> None:
         """Returns when all that was noted until now is followed; on a full disk at once."""
+        await self._store.settle()  # what was accepted is not even noted yet
         if self._followed == self._noted:
             return
         with self._pace.hurry(), account_errors():
@@ -66,6 +67,7 @@ class FollowingBehind:
                 _log.debug("threads and contacts wait: the disk is full")
 
     async def _work(self) -> None:
+        work_in_background()
         while True:
             await self._more.wait()
             self._more.clear()

@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 
-from leap.soledad.changes import ChangeSet
+from leap.soledad.changes import Accepted, ChangeSet
 from leap.soledad.errors import (
     AuthFailed,
     NotOpen,
@@ -28,7 +28,7 @@ from leap.soledad.errors import (
 )
 from leap.soledad.head import HeadRecord
 from leap.soledad.pace import Pace
-from leap.soledad.store import Soledad
+from leap.soledad.store import Soledad, work_in_background
 from leap.soledad.syncing.apply import apply_set_aside
 from leap.soledad.syncing.contents import Contents
 from leap.soledad.syncing.deletion import Deletion
@@ -427,6 +427,7 @@ class SyncEngine:
 
     async def run(self) -> None:
         """Keeps the store in step until it is cancelled or closed; at an alarm it waits for `clear_alarm`."""
+        work_in_background()
         unsubscribe = self._store.on_change(self._on_change)
         others = [
             asyncio.ensure_future(self._notices.listen()),
@@ -448,6 +449,8 @@ class SyncEngine:
             await asyncio.gather(*others, return_exceptions=True)
 
     def _on_change(self, changes: ChangeSet) -> None:
+        if Accepted() in changes.tags:
+            self._pace.wrote()
         if not changes.from_sync and (changes.docs or changes.rows or changes.bulk):
             self._pace.wrote()
             self._notices.wake()

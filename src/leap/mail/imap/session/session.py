@@ -37,6 +37,7 @@ from leap.mail.imap.wire.responses import text_line
 
 MOST_BAD_COMMANDS = 20  # one after the other; a program that talks something else ends here
 MOST_BAD_BEFORE_LOGIN = 5
+CONTINUE = b"+ OK\r\n"  # invites a literal
 
 Handler = Callable[[SessionState, wire.Simple], Awaitable[bytes]]
 
@@ -75,7 +76,7 @@ class Session(SessionState):
 
     async def _handle(self, event: Event) -> None:
         if isinstance(event, Continuation):
-            self.output.write(b"+ OK\r\n")
+            self.output.write(CONTINUE)
             await self.output.drain()
         elif isinstance(event, Refused):
             await self._refuse(event)

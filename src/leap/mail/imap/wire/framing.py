@@ -61,7 +61,7 @@ class CommandReader:
         self._scanned = 0  # of the buffer, known to have no line end
         self._text = bytearray()
         self._literals: list[bytes] = []
-        self._literal: bytearray | None = None
+        self._literal: bytearray | bytes | None = None  # octets when it came in one piece
         self._wanted = 0  # octets of the literal still to come
         self._together = 0
         self._refused: Refused | None = None
@@ -70,6 +70,10 @@ class CommandReader:
 
     def feed(self, data: bytes) -> None:
         """Adds octets as they came."""
+        if self._wanted and not self._buffer:  # of a literal: they are not copied once more
+            taken = min(self._wanted, len(data))
+            self._take(data[:taken])
+            data = data[taken:]
         self._buffer += data
 
     def forget(self) -> None:
@@ -151,11 +155,19 @@ class CommandReader:
 
     def _take_literal(self) -> None:
         taken = min(self._wanted, len(self._buffer))
-        if self._literal is not None:
-            self._literal += memoryview(self._buffer)[:taken]
+        self._take(bytes(memoryview(self._buffer)[:taken]))
         del self._buffer[:taken]
         self._scanned = 0
-        self._wanted -= taken
+
+    def _take(self, octets: bytes) -> None:
+        """The next octets of the literal; of one that was refused they are dropped."""
+        if isinstance(self._literal, bytearray):
+            whole = not self._literal and len(octets) == self._wanted
+            if whole:
+                self._literal = octets
+            else:
+                self._literal += octets
+        self._wanted -= len(octets)
 
     def _line(self, line: bytes) -> Event | None:
         literal = _LITERAL.search(line)
