@@ -50,6 +50,7 @@ from leap.soledad.document_store import DocumentStore
 from leap.soledad.documents import Merge
 from leap.soledad.envelope import Epoch, row_key_of
 from leap.soledad.errors import SoledadError
+from leap.soledad.local_keys import LocalKeys
 from leap.soledad.material import AccountMaterial, decode_material, encode_material
 from leap.soledad.promises import (
     Keep,
@@ -82,25 +83,6 @@ def work_in_background() -> None:
     It has to hear of that when it is written; its transactions of documents and rows come behind it all the same.
     """
     _in_background.set(True)
-
-
-class LocalKeys(msgspec.Struct, frozen=True):
-    """What seals blobs and names rows; of the account, or made up by a store that has none yet."""
-
-    account: str
-    id_key: bytes
-    epochs: list[Epoch]
-
-    def __repr__(self) -> str:
-        return "LocalKeys()"
-
-    @property
-    def epoch(self) -> Epoch:
-        return max(self.epochs, key=lambda epoch: epoch.number)
-
-    @property
-    def by_number(self) -> dict[int, Epoch]:
-        return {epoch.number: epoch for epoch in self.epochs}
 
 
 class Soledad(DocumentStore):
