@@ -38,28 +38,14 @@ from leap.soledad.blobs.power_loss import forget_lost
 from leap.soledad.blobs.reader import BlobReader, BlobSource, Fetched, FindSpans
 from leap.soledad.blobs.sealing import SealedFile, seal_path, seal_stream
 from leap.soledad.blobs.streams import Indexes, ReadAt
-from leap.soledad.changes import (
-    Accepted,
-    Accepting,
-    Callback,
-    ChangeSet,
-    Projection,
-    Rebuilt,
-)
+from leap.soledad.changes import Accepted, Accepting, Callback, ChangeSet, Projection, Rebuilt
 from leap.soledad.document_store import DocumentStore
 from leap.soledad.documents import Merge
 from leap.soledad.envelope import Epoch, row_key_of
 from leap.soledad.errors import SoledadError
 from leap.soledad.local_keys import LocalKeys
 from leap.soledad.material import AccountMaterial, decode_material, encode_material
-from leap.soledad.promises import (
-    Keep,
-    NotNow,
-    Promise,
-    add_promise,
-    promises,
-    remove_promise,
-)
+from leap.soledad.promises import Keep, NotNow, Promise, add_promise, promises, remove_promise
 from leap.soledad.rows import RowSchema, RowTable
 from leap.soledad.sqlite import Connection, Database, DatabaseError, IntegrityError, Look
 from leap.soledad.tables import create_tables
