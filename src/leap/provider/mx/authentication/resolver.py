@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 TIMEOUT, LIFETIME = 1.5, 3.0  # seconds for one server, and for one question
 MIN_TTL, MAX_TTL, EMPTY_TTL = 30.0, 3600.0, 300.0  # seconds
 MAX_REMEMBERED = 20_000  # answers; some 10 MB of keys and policies
+MAX_ASKING = 1_000  # questions on their way; each holds a socket
 MAX_RECORDS = 100  # of one answer; RFC 7208 wants ten, and a name has one or two keys
 SILENT_AFTER, SILENT_FOR = 5, 20.0  # questions without an answer on end; seconds
 
@@ -60,6 +61,7 @@ class DnsResolver:
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], tuple[float, _Records]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Future[_Records]] = {}
+        self._places = asyncio.Semaphore(MAX_ASKING)
         self._unanswered = 0
         self._silent_until = 0.0
         self._resolver = _resolver(servers)
@@ -108,9 +110,10 @@ class DnsResolver:
         if self._resolver is None or self._clock() < self._silent_until:
             raise NoAnswer(name)
         try:
-            answer = await self._resolver.resolve(
-                name, kind, search=False, lifetime=LIFETIME, raise_on_no_answer=False
-            )
+            async with self._places:
+                answer = await self._resolver.resolve(
+                    name, kind, search=False, lifetime=LIFETIME, raise_on_no_answer=False
+                )
         except dns.resolver.NXDOMAIN:
             records: _Records = ()
             ttl = EMPTY_TTL
