@@ -179,6 +179,29 @@ def test_what_was_verified_before_does_not_undo_a_deletion() -> None:
     assert merge_bindings(content_of(base), None, used) is None
 
 
+@pytest.mark.parametrize(
+    ("base", "local", "remote", "merged"),
+    [
+        ("", "on", "", "on"),
+        ("", "", "off", "off"),
+        ("on", "", "on", ""),
+        ("", "on", "off", "off"),
+        ("on", "", "off", "off"),
+        ("off", "on", "", "on"),
+    ],
+)
+def test_whether_mail_is_signed_survives_a_merge(
+    base: str, local: str, remote: str, merged: str
+) -> None:
+    """Also beside an edit of another field on the other device."""
+    contents = [content_of(Contact(address=BOB, sign=sign)) for sign in (base, local, remote)]
+    contents[2]["policy"] = "require"
+    for one, other in ((contents[1], contents[2]), (contents[2], contents[1])):
+        found = merge_contacts(contents[0], one, other)
+        assert found is not None
+        assert (found["sign"], found["policy"]) == (merged, "require")
+
+
 def test_contacts_merge_field_by_field() -> None:
     one, two = (Block(fingerprint=key, when=5) for key in KEYS[:2])
     base = blocking(Contact(address=BOB, policy="prefer"), one)

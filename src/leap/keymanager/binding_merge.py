@@ -153,6 +153,7 @@ def merge_contacts(
     merged = Contact(
         address=one.address,
         policy=_changed(was.policy if was else "", one.policy, other.policy, _stricter),
+        sign=_changed(was.sign if was else "", one.sign, other.sign, _less_signed),
         blocked=_one_for_each_key(blocked),
     )
     return content_of(merged)
@@ -165,6 +166,11 @@ def _changed(base: T | None, one: T, other: T, both: Callable[[T, T], T]) -> T:
     if one == other or other == base:
         return one
     return other if one == base else both(one, other)
+
+
+def _less_signed(one: str, other: str) -> str:
+    """ "off" where either says so: no program is puzzled by a signature that is not there."""
+    return "off" if "off" in (one, other) else max(one, other)
 
 
 def _merged_sets(base: Iterable[H], one: Sequence[H], other: Sequence[H]) -> tuple[H, ...]:

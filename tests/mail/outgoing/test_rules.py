@@ -52,3 +52,11 @@ def test_any_document_gives_rules_and_none_weaker_than_what_it_says(
     rules = rules_of(content)
     if content.get("encrypt", "prefer") not in ("prefer", "never"):
         assert rules.encrypt == "require"
+
+
+async def test_rules_that_another_device_set_hold_with_the_next_mail(alice: Person) -> None:
+    assert (await alice.outgoing.sending_rules()).encrypt == "prefer"
+    await alice.store.transact(
+        lambda tx: tx.put("mail-sending", {"type": "mail-sending", "encrypt": "require"})
+    )  # as sync does
+    assert (await alice.outgoing.sending_rules()).encrypt == "require"

@@ -10,16 +10,19 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leap.mail.outgoing.addresses import domain_of
 from leap.mail.outgoing.answered import Answered
 from leap.mail.outgoing.field_lines import Field
 from leap.mail.outgoing.policy import (
     Decision,
+    Encrypt,
     KeyState,
+    Mixed,
     Policy,
     Recipient,
+    Refuse,
     Unclear,
     decide,
     policy_named,
@@ -66,22 +69,20 @@ class Deciding:
                 self._keys, recipients, own_domain=self._domain, now=now, seconds=seconds
             )
         policies = await self._wishes(recipients, wish)
-        signing = await self._signing(recipients, wish)
         rules = await self._rules.load()
+        mixed: Mixed = "split" if wish.encrypt == "split" else rules.mixed
+        asked = [Recipient(one.address, one.state, policies[one.address]) for one in looked]
+        decision = decide(asked, mixed=mixed)
+        if isinstance(decision, Encrypt | Refuse):
+            return Decided(decision, looked)  # nobody gets it readable: the rest matters not
         quotes = (
             wish.encrypt != "never"
             and rules.replies == "refuse"
             and await self._answered.encrypted(fields)
         )
-        decision = decide(
-            [
-                Recipient(one.address, one.state, policies[one.address], signing[one.address])
-                for one in looked
-            ],
-            mixed="split" if wish.encrypt == "split" else rules.mixed,
-            answers_encrypted=quotes,
-        )
-        return Decided(decision, looked)
+        signing = await self._signing(recipients, wish)
+        asked = [replace(one, sign=signing[one.address]) for one in asked]
+        return Decided(decide(asked, mixed=mixed, answers_encrypted=quotes), looked)
 
     async def _wishes(self, recipients: Sequence[str], wish: Wish) -> dict[str, Policy]:
         """The policy for each recipient, as the person set it last on any device."""

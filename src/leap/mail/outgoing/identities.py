@@ -32,11 +32,14 @@ class Identities:
     def __init__(self, store: Store, address: str) -> None:
         self._store = store
         self.address = normal(address)
+        self._known: list[str] | None = None  # only this device's program changes the setting
 
     async def load(self) -> list[str]:
         """In the form in which addresses are compared, the account's own first."""
-        kept: str = await self._store.setting(_ALIASES) or ""
-        return [self.address, *kept.split()]
+        if self._known is None:
+            kept: str = await self._store.setting(_ALIASES) or ""
+            self._known = [self.address, *kept.split()]
+        return list(self._known)
 
     async def keep_aliases(self, aliases: Iterable[str]) -> bool:
         """Keeps what the provider said; whether that is new."""
@@ -49,6 +52,7 @@ class Identities:
             tx.set_setting(_ALIASES, " ".join(known))
 
         await self._store.transact(job)
+        self._known = [self.address, *known]
         return True
 
 

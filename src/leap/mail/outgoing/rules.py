@@ -35,6 +35,7 @@ class Store(Protocol):
 
     async def get_doc(self, doc_id: str, /) -> _Document | None: ...
     async def transact(self, job: Callable[[Any], T], durable: bool = False) -> T: ...
+    def on_change(self, callback: Callable[[Any], None], /) -> Callable[[], None]: ...
 
 
 class Rules:
@@ -42,11 +43,25 @@ class Rules:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._known: SendingRules | None = None
+        self._changes = 0
+        store.on_change(self._follow)  # for the life of the store
 
     async def load(self) -> SendingRules:
         """As they are now, on whatever device they were set."""
+        if self._known is not None:
+            return self._known
+        changes = self._changes
         document = await self._store.get_doc(_DOC_ID)
-        return rules_of(None if document is None else document.content)
+        found = rules_of(None if document is None else document.content)
+        if changes == self._changes:
+            self._known = found
+        return found
+
+    def _follow(self, changes: Any) -> None:
+        if any(one.doc_id == _DOC_ID for one in changes.docs):
+            self._changes += 1
+            self._known = None
 
     async def save(self, rules: SendingRules) -> None:
         """Sets all of them, durably."""
