@@ -56,3 +56,28 @@ async def test_a_first_line_that_is_no_field_hides_no_attached_mail(file: str) -
         b"From me Mon\r\n",
     ):
         assert lies(await open_with_look_ups(first + raw, ring())) == [], first
+
+
+ENDS_THE_HEADER = [
+    b"X\xcf\x83: y\r\n",
+    b"Fr\xcf\x83m: eve@example.test\r\n",
+    b"\x80: y\r\n",
+    b"X Y: z\r\n",
+    b": y\r\n",
+    b"X\x7f: y\r\n",
+    b"no field\r\n",
+    b" \r\n",
+    b"From me Mon Sep 21 2026\r\n",
+    b"\x00: y\r\n",
+]
+
+
+@pytest.mark.parametrize("line", ENDS_THE_HEADER)
+async def test_no_verdict_stands_over_what_another_reader_takes_for_the_text(line: bytes) -> None:
+    """A line that is a field for some and none for others ends the header for these (RFC 5322 2.2: names are ASCII)."""
+    for row in SMALL:
+        raw = (FOLDER / row.file).read_bytes()
+        head = raw.partition(b"\r\n\r\n")[0]
+        for place in (0, head.rfind(b"\r\n", 0, len(head) // 2) + 2, head.rfind(b"\r\n") + 2):
+            changed_ = raw[:place] + line + b"PUT-IN: x\r\n" + raw[place:]
+            assert lies(await open_with_look_ups(changed_, ring())) == [], (row.file, place)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import email
 import re
 from collections.abc import Iterator, Sequence
+from email.errors import MissingHeaderBodySeparatorDefect
 from email.utils import getaddresses
 from typing import NamedTuple
 
@@ -105,6 +106,8 @@ def lies(opened: Opened) -> list[str]:
         found.append("X-Leap-Encryption says something else than the status")
     if says_valid:
         found += _of_somebody_else(opened)
+    if says_valid or status.encryption == "end-to-end":
+        found += _another_body(served)
     message = Message(served)
     for number, header in enumerate(headers(message)):
         rest = header[len(own_fields) :] if number == 0 else header
@@ -137,6 +140,13 @@ def _of_somebody_else(opened: Opened) -> Iterator[str]:
         yield f"From is {shown}, and the good signatures are of {signers}"
 
 
+def _another_body(served: bytes) -> Iterator[str]:
+    """Where Python's own reader of mail takes a line of the header for the begin of the text."""
+    for defect in email.message_from_bytes(served).defects:
+        if isinstance(defect, MissingHeaderBodySeparatorDefect):
+            yield "the header ends early for Python's reader, and a verdict stands over what follows"
+
+
 def _merged(part: PartSecurity, leaves: Sequence[Leaf]) -> Iterator[str]:
     """Where what a layer keeps secret would be shown in one document with something beside it (EFAIL)."""
     within = [leaf for leaf in leaves if _holds(part, leaf)]
@@ -160,6 +170,17 @@ def false_good(opened: Opened, row: Row) -> list[str]:
         if leaf.text.strip() and not any(text in leaf.text for text in due):
             found.append(f"section {leaf.section}")
     return found
+
+
+def wrongly_vouched(opened: Opened, row: Row) -> Iterator[str]:
+    """Where a text that stands in clear beside what is covered is said to be covered, too."""
+    status, leaves = opened.security, list(texts(Message(opened.served)))
+    for text in row.uncovered:
+        for leaf in _with(leaves, text):
+            if encryption_of(leaf, status) == "end-to-end":
+                yield f"{text!r} is in {leaf.section}, which is called end-to-end"
+            if "good" in signatures_of(leaf, status):
+                yield f"{text!r} is in {leaf.section}, below a good signature"
 
 
 def _differences(opened: Opened, row: Row) -> Iterator[str]:
@@ -193,12 +214,7 @@ def _differences(opened: Opened, row: Row) -> Iterator[str]:
     leaves = list(texts(message))
     for covered in row.covered:
         yield from _of_covered(leaves, status, covered)
-    for text in row.uncovered:
-        for leaf in _with(leaves, text):
-            if encryption_of(leaf, status) == "end-to-end":
-                yield f"{text!r} is in {leaf.section}, which is called end-to-end"
-            if "good" in signatures_of(leaf, status):
-                yield f"{text!r} is in {leaf.section}, below a good signature"
+    yield from wrongly_vouched(opened, row)
     for text in row.unsigned:
         for leaf in _with(leaves, text):
             if "good" in signatures_of(leaf, status):
