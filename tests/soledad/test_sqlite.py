@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from leap.soledad.errors import NotOpen, StoreFull, StoreLocked, WrongKey
-from leap.soledad.sqlite import Database
+from leap.soledad.sqlite import Connection, Database, Look
 
 KEY = bytes(range(32))
 
@@ -229,3 +229,53 @@ async def test_another_process_that_looks_into_the_file_leaves_its_log_alone(
     again = await Database.open(path, key=None)
     assert await again.read(lambda c: c.execute("SELECT n FROM t").fetchall()) == [(0,), (1,), (2,)]
     await again.close()
+
+
+async def test_between_runs_beside_writing_but_not_beside_ordered_jobs(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "a.db", key=KEY)
+    await database.write(lambda c: c.execute("CREATE TABLE t (a)"))
+    begun, go_on = threading.Event(), threading.Event()
+    happened: list[str] = []
+
+    def slow(connection: Connection) -> None:
+        connection.execute("INSERT INTO t VALUES (1)")
+        begun.set()
+        assert go_on.wait(20)
+        happened.append("written")
+
+    def look(read: Look) -> int:
+        count: int = read(lambda c: c.execute("SELECT count(*) FROM t").fetchone()[0])
+        happened.append("looked")
+        return count
+
+    plain = database.submit(slow)
+    await asyncio.to_thread(begun.wait)
+    assert await database.between(look) == 0
+    go_on.set()
+    await plain
+    begun.clear()
+    go_on.clear()
+    happened.clear()
+    ordered = database.submit(slow, ordered=True)
+    await asyncio.to_thread(begun.wait)
+    looked = database.between(look)
+    go_on.set()
+    assert await looked == 2
+    await ordered
+    assert happened == ["written", "looked"]
+    await database.close()
+
+
+async def test_what_runs_between_raises_where_it_came_from_and_not_after_the_end(
+    tmp_path: Path,
+) -> None:
+    database = await Database.open(tmp_path / "a.db", key=KEY)
+
+    def fails(read: Look) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await database.between(fails)
+    await database.close()
+    with pytest.raises(NotOpen):
+        database.between(fails)
