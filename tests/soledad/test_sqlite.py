@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from leap.soledad.errors import NotOpen, StoreFull, StoreLocked, WrongKey
-from leap.soledad.sqlite import MAX_POSTPONED, Connection, Database, IntegrityError
+from leap.soledad.sqlite import MAX_POSTPONED, Connection, Database, IntegrityError, Look
 
 KEY = bytes(range(32))
 
@@ -332,3 +332,51 @@ async def test_more_notes_than_fit_are_taken_all_the_same(noted: Database) -> No
         await _noting(noted, n)
         assert len(noted._postponed) <= MAX_POSTPONED
     assert await noted.read(_rows) == list(range(MAX_POSTPONED * 2 + 3))
+async def test_between_runs_beside_writing_but_not_beside_ordered_jobs(tmp_path: Path) -> None:
+    database = await Database.open(tmp_path / "a.db", key=KEY)
+    await database.write(lambda c: c.execute("CREATE TABLE t (a)"))
+    begun, go_on = threading.Event(), threading.Event()
+    happened: list[str] = []
+
+    def slow(connection: Connection) -> None:
+        connection.execute("INSERT INTO t VALUES (1)")
+        begun.set()
+        assert go_on.wait(20)
+        happened.append("written")
+
+    def look(read: Look) -> int:
+        count: int = read(lambda c: c.execute("SELECT count(*) FROM t").fetchone()[0])
+        happened.append("looked")
+        return count
+
+    plain = database.submit(slow)
+    await asyncio.to_thread(begun.wait)
+    assert await database.between(look) == 0
+    go_on.set()
+    await plain
+    begun.clear()
+    go_on.clear()
+    happened.clear()
+    ordered = database.submit(slow, ordered=True)
+    await asyncio.to_thread(begun.wait)
+    looked = database.between(look)
+    go_on.set()
+    assert await looked == 2
+    await ordered
+    assert happened == ["written", "looked"]
+    await database.close()
+
+
+async def test_what_runs_between_raises_where_it_came_from_and_not_after_the_end(
+    tmp_path: Path,
+) -> None:
+    database = await Database.open(tmp_path / "a.db", key=KEY)
+
+    def fails(read: Look) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await database.between(fails)
+    await database.close()
+    with pytest.raises(NotOpen):
+        database.between(fails)

@@ -5,7 +5,7 @@ Layout of a home (all 0700 or 0600):
     daemon.json                pid, sockets and token, while a daemon runs
     accounts/ADDRESS/vault.json  the store's key, wrapped by the passphrase
     accounts/ADDRESS/vault.json.next  the same under a new passphrase, while a change of it is under way
-    accounts/ADDRESS/store.db    everything else, encrypted (SQLCipher)
+    accounts/ADDRESS/store.db    everything else, encrypted (SQLCipher); folders beside it: sealed blobs, the spool
     accounts/ADDRESS/lock        held by whoever has the store open
 """
 

@@ -251,8 +251,9 @@ class Database:
             connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to standard error
             if self._key is not None:
                 connection.execute(f"PRAGMA key = \"x'{self._key.hex()}'\"")
-            # In a new file only: free pages are kept track of, so that `compact` can give them back bit by bit.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if not connection.execute("PRAGMA page_count").fetchone()[0]:
+                # In a new file only: free pages are kept track of, so that `compact` can give them back bit by bit.
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}").fetchall()
