@@ -332,6 +332,8 @@ async def test_more_notes_than_fit_are_taken_all_the_same(noted: Database) -> No
         await _noting(noted, n)
         assert len(noted._postponed) <= MAX_POSTPONED
     assert await noted.read(_rows) == list(range(MAX_POSTPONED * 2 + 3))
+
+
 async def test_between_runs_beside_writing_but_not_beside_ordered_jobs(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "a.db", key=KEY)
     await database.write(lambda c: c.execute("CREATE TABLE t (a)"))
