@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from leap.keymanager.canonical import canonical
+from leap.keymanager.trust import Level
 from leap.mail.incoming.opening import Opened
 from tests.mail.incoming.attacks import make_attacks, people
 from tests.mail.incoming.look_ups import open_with_look_ups
@@ -85,3 +86,13 @@ def test_good_is_due_somewhere_in_most_of_the_honest_mail() -> None:
         if "good" in row.signatures or any("good" in one.signatures for one in row.covered)
     ]
     assert len(due) >= len(honest) - 2
+
+
+async def test_a_good_signature_says_how_well_its_key_is_known() -> None:
+    """It is the level of the sender's key, whether the signature covers the message or a part of it."""
+    for row in ROWS:
+        status = (await opened(row)).security
+        within = [one for part in status.parts for one in part.signatures]
+        for one in (*status.signatures, *within):
+            if one.state == "good":
+                assert one.level == Level.PROVIDER_TRUST.word, row.file

@@ -108,6 +108,10 @@ def lies(opened: Opened) -> list[str]:
         found += _of_somebody_else(opened)
     if says_valid or status.encryption == "end-to-end":
         found += _another_body(served)
+    signatures = [*status.signatures, *(one for part in status.parts for one in part.signatures)]
+    for one in signatures:
+        if one.level and one.state in ("not-from", "unknown-key", "bad"):
+            found.append(f"a {one.state} signature has the level of the sender's key")
     message = Message(served)
     for number, header in enumerate(headers(message)):
         rest = header[len(own_fields) :] if number == 0 else header

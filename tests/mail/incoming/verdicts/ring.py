@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from leap.keymanager.openpgp import Certificate, SecretKey
+from leap.keymanager.trust import Level
 
 
 class Ring:
@@ -31,3 +32,6 @@ class Ring:
         self, address: str, *, seconds: float, issuers: Collection[str]
     ) -> list[Certificate]:
         return self._bound.get(address, [])
+
+    async def level_of(self, address: str) -> str:
+        return Level.PROVIDER_TRUST.word if address in self._bound else ""
