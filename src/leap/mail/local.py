@@ -37,7 +37,7 @@ from leap.mail.deriving import Deriving
 from leap.mail.feed import ChangeFeed
 from leap.mail.flags import checked_flags, flags_text
 from leap.mail.local_reading import LocalReading
-from leap.mail.local_sent import LocalSent
+from leap.mail.local_sent import LocalSent, nothing
 from leap.mail.mailboxes import Directory
 from leap.mail.model import (
     MAIL_ROWS,
@@ -239,7 +239,11 @@ class LocalAccount(
         self._check_open()
         await self.deriving.before_adding()
         now = int(self._now())
-        if self._spooling is not None and takes([message.raw for message in messages]):
+        if (
+            self._spooling is not None
+            and drop is nothing  # the copy in Sent whose place this takes goes in one transaction
+            and takes([message.raw for message in messages])
+        ):
             new = [
                 NewSpooled(
                     message.raw,
