@@ -253,6 +253,17 @@ def test_a_setup_message_is_restored_into_a_fresh_account(desk: Desk, tmp_path: 
     assert len(inbox) == before + 1
     assert b"Autocrypt-Setup-Message: v1" in inbox[max(inbox)]
 
+    (offered,) = desk.json("keys", "setup-messages", *account)["messages"]
+    code = "".join(c for c in shown if c.isdigit() or c == "-")[-44:]
+    assert (offered["sent_by"], offered["code_begins"]) == ("this program", code[:2])
+    assert "restore --mail ID" in desk("keys", "setup-messages", *account)
+    assert "no Setup Message" in desk("keys", "setup-messages", *carol)
+    mail_id = ("--mail", offered["id"])
+    restored = desk.json("keys", "restore", *mail_id, *account, stdin=code)
+    assert [key["fingerprint"] for key in restored["keys"]] == made["keys"]
+    assert "FILE" in desk("keys", "restore", *account, code=2)
+    assert "FILE" in desk("keys", "restore", str(file), *mail_id, *account, code=2)
+
 
 def test_a_revoked_key_is_published_and_nothing_goes_out_until_there_is_a_new_one(
     desk: Desk,

@@ -17,12 +17,15 @@ TTL = 600
 
 
 class DnsServer(asyncio.DatagramProtocol):
-    """`records`: by name, (type, text as in a zone file). `failing`: names that get SERVFAIL; `silent`: no reply."""
+    """`records`: by name, (type, text as in a zone file). `failing`: names that get SERVFAIL; `silent`: no reply,
+    or none for names that end with `silent_below`.
+    """
 
     def __init__(self, records: Mapping[str, Sequence[tuple[str, str]]]) -> None:
         self.records = dict(records)
         self.failing: set[str] = set()
         self.silent = False
+        self.silent_below = ""
         self.ttl = TTL
         self.asked: list[tuple[str, str]] = []
         self.address = ("", 0)
@@ -37,7 +40,7 @@ class DnsServer(asyncio.DatagramProtocol):
         name = question.name.to_text(omit_final_dot=True).lower()
         kind = dns.rdatatype.to_text(question.rdtype)
         self.asked.append((name, kind))
-        if self.silent:
+        if self.silent or (self.silent_below and name.endswith(self.silent_below)):
             return
         reply = dns.message.make_response(query)
         reply.flags |= dns.flags.RA

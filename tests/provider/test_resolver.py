@@ -135,6 +135,21 @@ async def test_when_nobody_answers_mail_does_not_wait_each_time(
             await dns.txt("else.test")
         assert len(server.asked) == asked
         clock.now += resolver.SILENT_FOR + 1
+        monkeypatch.undo()
+        assert await dns.txt("else.test") == [b"x"]
+
+
+async def test_domains_that_do_not_answer_keep_no_other_mail_from_being_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resolver, "LIFETIME", 0.05)
+    async with dns_server(else_test=[("TXT", '"x"')]) as server:
+        dns = asking(server)
+        server.silent_below = "evil.test"
+        for number in range(3 * resolver.SILENT_AFTER):
+            with pytest.raises(NoAnswer):
+                await dns.txt(f"n{number}.evil.test")
+        monkeypatch.undo()
         assert await dns.txt("else.test") == [b"x"]
 
 

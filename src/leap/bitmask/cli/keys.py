@@ -14,6 +14,7 @@ from leap.bitmask.cli.key_sources import refresh, sources
 from leap.bitmask.cli.mail import one_account
 from leap.bitmask.cli.output import answer, json_option, pass_home, run, table
 from leap.bitmask.cli.own_keys import add_own_key_commands
+from leap.bitmask.cli.setup_messages import setup_messages
 from leap.bitmask.cli.user import ADDRESS
 from leap.bitmask.control import ask
 from leap.bitmask.home import Home
@@ -24,6 +25,7 @@ def keys() -> None:
     """Keys of your own and of others: list, explain, find, import, compare, block, export."""
 
 
+keys.add_command(setup_messages)
 keys.add_command(sources)
 keys.add_command(refresh)
 

@@ -332,7 +332,12 @@ def _write(file: Path, data: bytes) -> None:
 
 
 @click.command()
-@click.argument("file", type=_existing)
+@click.argument("file", type=_existing, required=False)
+@click.option(
+    "--mail",
+    metavar="ID",
+    help="Take it from this message instead; `bitmask keys setup-messages` shows which there are.",
+)
 @account_option
 @use_option
 @add_user_id_option
@@ -347,7 +352,8 @@ def _write(file: Path, data: bytes) -> None:
 @pass_home
 def restore(
     home: Home,
-    file: Path,
+    file: Path | None,
+    mail: str | None,
     account: str | None,
     use: bool,
     add_user_id: bool,
@@ -359,14 +365,26 @@ def restore(
 
     They open mail; with --use the key is also the one in use.
     """
+    address = one_account(home, account)
+    if (file is None) == (mail is None):
+        raise click.UsageError("Say which FILE it is, or which message with --mail ID.")
     import_secret_keys(
         home,
-        one_account(home, account),
-        read_key_file(file),
-        str(file),
+        address,
+        read_key_file(file) if file is not None else _read_message(home, address, mail or ""),
+        str(file) if file is not None else f"message {mail}",
         use=use,
         add_user_id=add_user_id,
         extend=extend,
         descriptor=passphrase_fd,
         as_json=as_json,
     )
+
+
+def _read_message(home: Home, address: str, message_id: str) -> bytes:
+    async def work() -> bytes:
+        from leap.bitmask.mail_reading import read_mail
+
+        return await read_mail(home, address, message_id)
+
+    return run(work())

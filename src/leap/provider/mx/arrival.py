@@ -24,6 +24,7 @@ from leap.soledad.inbox_seal import InboxKey, seal_to_inbox
 log = logging.getLogger(__name__)
 
 SEAL_INLINE = 256 * 1024  # octets: below, sealing takes less than the 5 ms a loop may be kept
+HEADER_INLINE = 16 * 1024  # octets of a header looked through on the loop
 DISK_FULL = Reply(452, "4.3.1", "The disk is full here; try again later.")
 TRY_LATER = Reply(451, "4.3.0", "The mail could not be stored safely; try again later.")
 
@@ -81,7 +82,7 @@ async def deliver_mail(
 
 async def without_forged_results(raw: bytes, domain: str) -> bytes:
     """The mail without header fields that speak in this provider's name (RFC 8601 5)."""
-    if len(raw) <= SEAL_INLINE:
+    if len(raw) <= HEADER_INLINE or raw.find(b"\r\n\r\n", 0, HEADER_INLINE) >= 0:
         return strip_spoken_for(raw, domain)
     return await asyncio.to_thread(strip_spoken_for, raw, domain)
 

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from leap.provider.mx.authentication.dkim_canonical import (
     HeaderField,
     body_digest,
+    by_name,
     header_octets,
     plain_fields,
     signed_fields,
@@ -66,8 +67,8 @@ class DkimSigner:
         if fields is None or not any(one.name == "from" for one in fields):
             return b""
         digest, _ = body_digest(raw, body, relaxed=True, length=None)
-        present = [one.name for one in fields]
-        names = [name for name in SIGNED for _ in range(present.count(name) + 1)]
+        present = by_name(fields)
+        names = [name for name in SIGNED for _ in range(len(present.get(name, ())) + 1)]
         value = (
             f" v=1; a={self._algorithm}; c=relaxed/relaxed; d={self.domain};\r\n"
             f"\ts={self.selector}; t={int(now)};\r\n"
@@ -78,7 +79,7 @@ class DkimSigner:
         unsigned = HeaderField(
             "dkim-signature", b"DKIM-Signature:" + value + b"\r\n", value + b"\r\n"
         )
-        data = header_octets(signed_fields(fields, names), unsigned, relaxed=True)
+        data = header_octets(signed_fields(present, names), unsigned, relaxed=True)
         text = pybase64.b64encode(self._sign(data)).decode()
         lines = [text[at : at + _LINE] for at in range(0, len(text), _LINE)]
         return b"DKIM-Signature:" + value + "\r\n\t ".join(lines).encode() + b"\r\n"

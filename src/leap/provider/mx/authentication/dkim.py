@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -27,6 +26,7 @@ from leap.mail.message.dkim_signature import (
 from leap.provider.mx.authentication.dkim_canonical import (
     HeaderField,
     body_digest,
+    by_name,
     header_octets,
     plain_fields,
     signed_fields,
@@ -36,6 +36,7 @@ from leap.provider.mx.authentication.dkim_key import ALGORITHMS, BadKey, find_ke
 from leap.provider.mx.authentication.dns_contract import NoAnswer, Resolver
 
 MAX_SIGNATURES = MAX_DKIM
+MAX_PARSED = 32  # fields; each costs 0.05 ms
 MAX_SKEW = 24 * 3600  # seconds by which a signer's clock may be ahead
 INLINE = 256 * 1024  # octets: a body up to this is hashed in 1 ms, a larger one beside the loop
 
@@ -86,9 +87,11 @@ class SignedMail:
         header, self._body = split_mail(raw)
         plain = plain_fields(header)
         self._plain = plain is not None
-        self._fields: Sequence[HeaderField] = plain if plain is not None else _any_fields(header)
-        found = [self._candidate(one) for one in self._fields if one.name == FIELD]
-        # stable: what a list or a flood of forged ones puts on top keeps none of the author's away
+        self._fields = by_name(plain if plain is not None else _any_fields(header))
+        # what a list or a flood of forged ones puts on top keeps none of the author's away
+        own = author_domain.encode("utf-8")
+        signatures = sorted(self._fields.get(FIELD, ()), key=lambda one: own not in one.raw.lower())
+        found = [self._candidate(one) for one in signatures[:MAX_PARSED]]
         found.sort(key=lambda one: one.domain != author_domain)
         self._candidates = found[:MAX_SIGNATURES]
         self._digests: dict[tuple[bool, int | None], tuple[bytes, int]] = {}
@@ -152,9 +155,9 @@ class SignedMail:
 
     def _covers_all(self, signature: DkimSignature) -> bool:
         """Whether no field was added beside a signed one that should stand alone (RFC 6376 8.15)."""
-        names = [one.name for one in self._fields]
         return all(
-            signature.covers(name, names.count(name)) for name in SINGLE & set(signature.fields)
+            signature.covers(name, len(self._fields.get(name, ())))
+            for name in SINGLE & set(signature.fields)
         )
 
     async def _body_digest(self, relaxed: bool, length: int | None) -> tuple[bytes, int]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 PIECE = 64 * 1024  # octets; 0.1 ms of hashing, at most 2 ms of regular expressions
@@ -53,12 +54,27 @@ def plain_fields(header: bytes) -> list[HeaderField] | None:
     return fields
 
 
-def signed_fields(fields: Sequence[HeaderField], names: Iterable[str]) -> list[HeaderField]:
-    """The fields that h= names, in its order: of one name the lowest first, then upwards (RFC 6376 5.4.2)."""
-    left: dict[str, list[HeaderField]] = {}
+FieldsByName = Mapping[str, Sequence[HeaderField]]
+
+
+def by_name(fields: Iterable[HeaderField]) -> FieldsByName:
+    """The fields of each name, from top to bottom."""
+    found: dict[str, list[HeaderField]] = {}
     for one in fields:
-        left.setdefault(one.name, []).append(one)
-    return [left[name].pop() for name in names if left.get(name)]
+        found.setdefault(one.name, []).append(one)
+    return found
+
+
+def signed_fields(fields: FieldsByName, names: Iterable[str]) -> list[HeaderField]:
+    """The fields that h= names, in its order: of one name the lowest first, then upwards (RFC 6376 5.4.2)."""
+    taken: Counter[str] = Counter()
+    signed = []
+    for name in names:
+        taken[name] += 1
+        found = fields.get(name, ())
+        if taken[name] <= len(found):
+            signed.append(found[-taken[name]])
+    return signed
 
 
 def header_octets(signed: Iterable[HeaderField], signature: HeaderField, *, relaxed: bool) -> bytes:

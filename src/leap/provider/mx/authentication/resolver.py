@@ -5,7 +5,8 @@ Invariants:
 * What is remembered is bounded in number and in time: what a domain says of itself is believed for an hour at most,
   and asked again after half a minute at the earliest.
 * When the resolvers do not answer at all, mail does not wait for each question anew: for a while everything is
-  `NoAnswer` at once.
+  `NoAnswer` at once. Domains that do not answer, of which anybody can have any number, are no reason: the resolvers
+  are asked for the root then, which all of them know.
 * Names that are never in the public DNS (RFC 6761, RFC 8375, RFC 9476) are not asked for.
 """
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 TIMEOUT, LIFETIME = 1.5, 3.0  # seconds for one server, and for one question
 MIN_TTL, MAX_TTL, EMPTY_TTL = 30.0, 3600.0, 300.0  # seconds
 MAX_REMEMBERED = 20_000  # answers; some 10 MB of keys and policies
+MAX_ASKING = 1_000  # questions on their way; each holds a socket
 MAX_RECORDS = 100  # of one answer; RFC 7208 wants ten, and a name has one or two keys
 SILENT_AFTER, SILENT_FOR = 5, 20.0  # questions without an answer on end; seconds
 
@@ -59,6 +61,7 @@ class DnsResolver:
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], tuple[float, _Records]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Future[_Records]] = {}
+        self._places = asyncio.Semaphore(MAX_ASKING)
         self._unanswered = 0
         self._silent_until = 0.0
         self._resolver = _resolver(servers)
@@ -107,14 +110,15 @@ class DnsResolver:
         if self._resolver is None or self._clock() < self._silent_until:
             raise NoAnswer(name)
         try:
-            answer = await self._resolver.resolve(
-                name, kind, search=False, lifetime=LIFETIME, raise_on_no_answer=False
-            )
+            async with self._places:
+                answer = await self._resolver.resolve(
+                    name, kind, search=False, lifetime=LIFETIME, raise_on_no_answer=False
+                )
         except dns.resolver.NXDOMAIN:
             records: _Records = ()
             ttl = EMPTY_TTL
         except dns.exception.Timeout:
-            self._went_unanswered()
+            await self._went_unanswered()
             raise NoAnswer(name) from None
         except (dns.exception.DNSException, OSError, ValueError):
             raise NoAnswer(name) from None  # refused, broken, or a server that fails for this name
@@ -126,12 +130,31 @@ class DnsResolver:
         self._remember(key, records, min(max(ttl, MIN_TTL), MAX_TTL))
         return records
 
-    def _went_unanswered(self) -> None:
+    async def _went_unanswered(self) -> None:
         self._unanswered += 1
-        if self._unanswered >= SILENT_AFTER:
-            self._silent_until = self._clock() + SILENT_FOR
-            self._unanswered = SILENT_AFTER - 1  # afterwards one question is enough to know
-            log.warning("the DNS does not answer: mail is taken without checks for a while")
+        if self._unanswered < SILENT_AFTER or self._clock() < self._silent_until:
+            return
+        if await self._is_alive():
+            self._unanswered = 0
+            return
+        self._silent_until = self._clock() + SILENT_FOR
+        self._unanswered = SILENT_AFTER - 1  # afterwards one question is enough to know
+        log.warning("the DNS does not answer: mail is taken without checks for a while")
+
+    async def _is_alive(self) -> bool:
+        """Whether the resolvers answer anything."""
+        assert self._resolver is not None
+        try:
+            await self._resolver.resolve(
+                ".", "NS", search=False, lifetime=TIMEOUT, raise_on_no_answer=False
+            )
+        except dns.resolver.NXDOMAIN:
+            return True
+        except dns.resolver.NoNameservers:
+            return True  # they refused, or failed: that is an answer
+        except (dns.exception.DNSException, OSError):
+            return False
+        return True
 
     def _remember(self, key: tuple[str, str], records: _Records, seconds: float) -> None:
         self._known[key] = self._clock() + seconds, records
