@@ -29,6 +29,7 @@ from leap.mail.outgoing.field_lines import (
     Field,
     begins_with_continuation,
     header_fields,
+    is_plain,
     join_fields,
     split_header,
     values_of,
@@ -143,11 +144,11 @@ def assemble_unprotected(outer: bytes, payload: bytes, own_domain: str = "") -> 
 def _outer(outer: bytes, own_domain: str) -> tuple[list[Field], str | None]:
     """The outer fields that may be served, and whom From names.
 
-    Lines that are no fields are left behind: some programs take what follows one for the body, which the
-    outer message must not give.
+    Lines that are no fields for every program are left behind: some take what follows one for the body, which
+    the outer message must not give.
     """
     fields = drop_forged(header_fields(outer), own_domain)
-    return [one for one in fields if begins_field(one.raw)], only_address(values_of(fields, "from"))
+    return [one for one in fields if is_plain([one])], only_address(values_of(fields, "from"))
 
 
 def _unprotected(

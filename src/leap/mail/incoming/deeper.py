@@ -40,7 +40,7 @@ from leap.mail.incoming.verdicts import Judge
 from leap.mail.message.decoding import decode_body
 from leap.mail.message.header_lines import begins_field
 from leap.mail.message.scanner import Part, scan
-from leap.mail.outgoing.field_lines import header_fields, join_fields
+from leap.mail.outgoing.field_lines import header_fields, is_plain, join_fields
 
 _SHOWN = frozenset({"from", "to", "cc", "date", "subject"})
 _IDENTITY = frozenset({"7bit", "8bit", "binary"})
@@ -177,7 +177,7 @@ class Deeper:
         """What of the header of the message around it a decrypted part is shown with."""
         fields = header_fields(self._message)
         return (
-            join_fields(one for one in fields if one.name in _SHOWN and begins_field(one.raw))
+            join_fields(one for one in fields if one.name in _SHOWN and is_plain([one]))
             + b"MIME-Version: 1.0\r\n\r\n"
         )
 

@@ -18,7 +18,7 @@ from leap.mail.message.charsets import codec_of
 from leap.mail.message.header_lines import empty_line
 from leap.mail.message.parameters import decoded_parameter
 from leap.mail.message.scanner import Part
-from leap.mail.outgoing.field_lines import begins_with_continuation, split_header
+from leap.mail.outgoing.field_lines import begins_with_continuation, is_plain, split_header
 from leap.mail.outgoing.names import GUARD
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,40}")
@@ -119,9 +119,12 @@ def mixed_entity(entities: Sequence[Entity]) -> Entity:
 
 
 def with_content(message: bytes, entity: Entity) -> Entity:
-    """The header of a message without what describes its content, and `entity` for its content."""
+    """The header of a message without what describes its content, and `entity` for its content.
+
+    Lines which are no fields for every program are left behind: for some, the content would begin there.
+    """
     fields, _ = split_header(message[: empty_line(message)])
-    kept = [one for one in fields if not one.name.startswith("content-")]
+    kept = [one for one in fields if is_plain([one]) and not one.name.startswith("content-")]
     typed = any(one.name == "mime-version" for one in kept)
     version = b"" if typed else b"MIME-Version: 1.0\r\n"
     header = b"".join(one.raw if one.raw.endswith(b"\n") else one.raw + b" \r\n" for one in kept)
