@@ -1,8 +1,8 @@
 """Submission (RFC 6409): takes mail from this provider's users, under their own address only.
 
-The password is the device's token, sent inside TLS. Local recipients get the mail at once; for others it
-goes into the queue. A submission id makes a repeated submission do nothing more for the recipients that
-were served the first time.
+The password is the device's token, proved by SCRAM or sent inside TLS. Local recipients get the mail at
+once; for others it goes into the queue. A submission id makes a repeated submission do nothing more for
+the recipients that were served the first time.
 
 Invariants:
 * A user's mail bears that user's address, in MAIL FROM and in its only From field.
@@ -17,10 +17,13 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from leap.mail.smtp import Envelope, Limits, Reply, Session, SmtpConfig
 from leap.mail.smtp.address import split_address
+from leap.mail.smtp.delivery_wishes import DeliveryWishes
+from leap.mail.smtp.scram import ScramAccount
 from leap.provider.contract import MailDrop, normal_address
 from leap.provider.mx import trace
 from leap.provider.mx.arrival import (
@@ -32,7 +35,9 @@ from leap.provider.mx.arrival import (
     reply_to_failure,
 )
 from leap.provider.mx.handler import LOOP, NO_SUCH_USER, new_mail_id
+from leap.provider.queue.report import report_once, status_report
 from leap.provider.queue.routes import Routes
+from leap.provider.queue.storage import Outcome
 from leap.provider.submission.author import bears_own_name, is_own
 from leap.soledad.inbox_seal import seal_to_inbox
 from leap.soledad.wire import MAX_MESSAGE_BYTES
@@ -57,12 +62,15 @@ class QueueIn(Protocol):
         raw: bytes,
         submission: str,
         smtputf8: bool,
+        wishes: DeliveryWishes,
     ) -> None:
         """Keeps the mail durably; (submission, recipient) pairs known already are left out."""
         ...
 
 
-def submission_config(hostname: str, tls: ssl.SSLContext | None) -> SmtpConfig:
+def submission_config(
+    hostname: str, tls: ssl.SSLContext | None, spool_folder: Path | None = None
+) -> SmtpConfig:
     """How the engine behaves for submission: nothing without log-in, no log-in without TLS."""
     return SmtpConfig(
         hostname=hostname,
@@ -71,6 +79,10 @@ def submission_config(hostname: str, tls: ssl.SSLContext | None) -> SmtpConfig:
         auth="required",
         auth_needs_tls=True,
         submission_ids=True,
+        scram=True,
+        dsn=True,
+        require_tls=True,
+        spool_folder=spool_folder,
         limits=Limits(strangers=300),  # people far away, whose TLS handshakes take their time
     )
 
@@ -103,6 +115,9 @@ class SubmissionHandler:
     async def authenticate(self, user: str, password: str) -> str | None:
         address = normal_address(user)
         return address if await self._drop.check_token(address, password) else None
+
+    async def find_verifiers(self, user: str) -> ScramAccount:
+        return await self._drop.find_verifiers(normal_address(user))
 
     async def sender(
         self, session: Session, address: str, params: Mapping[str, str]
@@ -150,14 +165,42 @@ class SubmissionHandler:
                     raw=received + raw,
                     submission=scoped,
                     smtputf8=envelope.smtputf8,
+                    wishes=envelope.wishes,
                 )
             if local:
                 await deliver_mail(
                     self._drop, local, lambda _: path + received + raw, scoped, self._seal
                 )
+                await self._confirm(envelope, local, raw, scoped)
         except Exception as error:
             return reply_to_failure(error)
         return SENT
+
+    async def _confirm(
+        self, envelope: Envelope, local: list[Recipient], raw: bytes, scoped: str
+    ) -> None:
+        """Tells the sender who wants to hear of it (RFC 3461 4.1: SUCCESS) that the mail is in inboxes here."""
+        wishes = envelope.wishes
+        told = [one.address for one in local if wishes.notice(one.address).wants("SUCCESS")]
+        sender = await find_recipient(self._drop, envelope.sender) if told else None
+        if sender is None:
+            return
+        now = self._now()
+        report = status_report(
+            "delivered",
+            hostname=self._hostname,
+            domain=self._domain,
+            sender=envelope.sender,
+            raw=raw,
+            wishes=wishes,
+            created=now,
+            recipients=dict.fromkeys(told, Outcome("delivered", "")),
+            now=now,
+            report_id=secrets.token_hex(16),
+        )
+        served = trace.return_path("") + report
+        once = report_once(scoped, "delivered", told)
+        await deliver_mail(self._drop, [sender], lambda _: served, once, self._seal)
 
     async def _bears_own_name(self, raw: bytes, session: Session) -> bool:
         if len(raw) <= SEAL_INLINE:
