@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.smtp import SmtpConfig, SmtpServer, serve_smtp
-from leap.mail.smtp.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.provider.contract import Endpoint
 from leap.provider.queue import QueueStorage, QueueWorker, Routes
 from leap.soledad.sqlite import Database

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leap.mail.delivery_wishes import NO_WISHES
 from leap.mail.smtp import Envelope, Reply
-from leap.mail.smtp.delivery_wishes import NO_WISHES
 from leap.provider.contract import SUBMISSION_MEMORY
 from leap.provider.queue import QueueStorage
 from leap.provider.queue.report import status_of, status_report

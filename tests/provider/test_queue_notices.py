@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlcipher3
 
-from leap.mail.smtp.delivery_wishes import DeliveryWishes, Notice, Occasion
+from leap.mail.delivery_wishes import DeliveryNotice, DeliveryWishes, Occasion
 from leap.provider.queue.report import status_report
 from leap.provider.queue.schedule import Schedule
 from leap.provider.queue.storage import Outcome
@@ -22,7 +22,7 @@ BOB, NO, LATER = "bob@other.test", "no@other.test", "later@other.test"
 
 
 def wishes(*notify: Occasion, **more: Any) -> DeliveryWishes:
-    notices = {one: Notice(notify=notify) for one in (BOB, NO, LATER)}
+    notices = {one: DeliveryNotice(notify=notify) for one in (BOB, NO, LATER)}
     return DeliveryWishes(notices=notices, **more)
 
 
@@ -42,7 +42,7 @@ def status(report: EmailMessage) -> tuple[EmailMessage, list[EmailMessage]]:
 
 
 async def test_what_the_sender_asked_goes_on_to_a_server_that_offers_dsn(post: Post) -> None:
-    notice = Notice(notify=("SUCCESS", "DELAY"), original="rfc822;B+x@y.test")
+    notice = DeliveryNotice(notify=("SUCCESS", "DELAY"), original="rfc822;B+x@y.test")
     asked = DeliveryWishes(returned="FULL", envelope_id="a=1", notices={BOB: notice})
     await post.add(BOB, "carol@other.test", wishes=asked)
     async with other(post, config(dsn=True)) as (_, handler):
@@ -131,7 +131,7 @@ async def test_only_a_failure_gives_the_original_back(post: Post) -> None:
 
 
 async def test_the_recipient_whom_the_sender_wrote_is_named(post: Post) -> None:
-    notice = Notice(original="rfc822;list@lists.test")
+    notice = DeliveryNotice(original="rfc822;list@lists.test")
     await post.add(NO, wishes=DeliveryWishes(notices={NO: notice}))
     async with other(post):
         await post.work()
@@ -169,7 +169,9 @@ def test_no_envelope_id_or_original_recipient_can_end_a_line() -> None:
         domain="example.test",
         sender=ALICE,
         raw=b"Subject: x\r\n\r\n",
-        wishes=DeliveryWishes(envelope_id=evil, notices={NO: Notice(original=f"rfc822;{evil}")}),
+        wishes=DeliveryWishes(
+            envelope_id=evil, notices={NO: DeliveryNotice(original=f"rfc822;{evil}")}
+        ),
         created=0,
         recipients={NO: Outcome("permanent", "550 No")},
         now=0,

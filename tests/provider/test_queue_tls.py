@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.mail.smtp import SmtpConfig
-from leap.mail.smtp.delivery_wishes import DeliveryWishes
 from leap.provider.queue import handover
 from leap.provider.queue.storage import tls_of
 from tests.mail.smtp.certificate import contexts

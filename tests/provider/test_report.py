@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from leap.mail.delivery_wishes import NO_WISHES
 from leap.mail.message import Message
-from leap.mail.smtp.delivery_wishes import NO_WISHES
 from leap.provider.queue.report import status_report
 from leap.provider.queue.storage import Outcome
 

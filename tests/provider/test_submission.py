@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from leap.mail.delivery_wishes import DeliveryNotice
 from leap.mail.smtp import SmtpServer, serve_smtp
-from leap.mail.smtp.delivery_wishes import Notice
 from leap.mail.smtp.scram import ScramClient
 from leap.provider.queue import QueueStorage, Routes
 from leap.provider.submission import SubmissionHandler, submission_config
@@ -288,7 +288,7 @@ async def test_who_asks_hears_of_delivery_here_and_elsewhere_it_is_kept_for_the_
     assert b"Final-Recipient: rfc822; bob@example.test\r\nAction: delivered\r\n" in report
     assert CAROL.encode() not in report
     (queued,) = await desk.queue.due("other.test", 10)
-    assert queued.wishes.notices == {CAROL: Notice(notify=("SUCCESS",))}
+    assert queued.wishes.notices == {CAROL: DeliveryNotice(notify=("SUCCESS",))}
 
 
 async def test_mail_that_requires_tls_is_kept_so(desk: Desk) -> None:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Transferred,
         Uid,
     )
+    from leap.mail.delivery_wishes import DeliveryNotice, DeliveryWishes
     from leap.mail.draft import Draft
     from leap.mail.envelope import Envelope, Person
     from leap.mail.found_messages import FoundMessages
@@ -71,6 +72,7 @@ _MODULES = {
     "parts": ("MessagePart",),
     "contacts.model": ("ContactUse",),
     "outbox_contract": ("RecipientResult",),
+    "delivery_wishes": ("DeliveryNotice", "DeliveryWishes"),
     "sending": ("Outbox", "OutboxProgress", "SyncProgress"),
     "threads.model": ("ThreadId", "ThreadSummary"),
 }  # all others: `contract`
@@ -84,6 +86,8 @@ __all__ = [
     "Change",
     "ContactUse",
     "ContentUnavailable",
+    "DeliveryNotice",
+    "DeliveryWishes",
     "DkimCheck",
     "Draft",
     "Envelope",

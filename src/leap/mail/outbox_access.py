@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from leap.mail.contract import AccountError, NoSuchMessage, NotPermitted
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.message.compose import is_address
 from leap.mail.outbox_contract import OutboxEntry
 from leap.mail.sent_copy import return_to_drafts
@@ -23,7 +24,12 @@ class Outgoing(Protocol):
     """The way out of an account: `leap.mail.outgoing`, or `leap.mail.memory_outbox`."""
 
     async def submit(
-        self, raw: bytes, sender: str, recipients: Sequence[str], not_before: float | None = None
+        self,
+        raw: bytes,
+        sender: str,
+        recipients: Sequence[str],
+        not_before: float | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> str: ...
     async def entries(self, outbox_id: str | None = None) -> list[OutboxEntry]: ...
     async def cancel(self, outbox_id: str) -> bool | None:
@@ -54,7 +60,12 @@ class OutboxAccess:
         return found
 
     async def submit(
-        self, raw: bytes, sender: str, recipients: Sequence[str], not_before: int | None = None
+        self,
+        raw: bytes,
+        sender: str,
+        recipients: Sequence[str],
+        not_before: int | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> str:
         outgoing = self._sending()
         if not_before is not None and not 0 <= not_before <= self._now() + LONGEST_WAIT:
@@ -62,7 +73,7 @@ class OutboxAccess:
         for one in recipients:
             if not (is_address(one) and all(one.rpartition("@"))):
                 raise NotPermitted("A recipient is one mail address, like bob@example.test.")
-        return await outgoing.submit(raw, sender, recipients, not_before)
+        return await outgoing.submit(raw, sender, recipients, not_before, wishes)
 
     async def outbox(self, outbox_id: str | None = None) -> list[OutboxEntry]:
         outgoing = self._way_out()

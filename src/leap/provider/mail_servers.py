@@ -8,8 +8,8 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.mail.smtp import SmtpServer, serve_smtp
-from leap.mail.smtp.delivery_wishes import DeliveryWishes
 from leap.provider.contract import Endpoint, MailDrop
 from leap.provider.mx import MxHandler, mx_config
 from leap.provider.queue import QueueStorage, QueueWorker, Routes

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leap.mail.smtp.delivery_wishes import Notice
+from leap.mail.delivery_wishes import DeliveryNotice
 from leap.mail.smtp.session import SmtpDialogue
 from leap.mail.smtp.wire import MAX_COMMAND_LINE
 from tests.mail.smtp.conversation import SMALL_LIMITS, Conversation, config, cut, tls_context
@@ -202,5 +202,7 @@ def test_what_the_sender_asks_of_delivery_comes_with_the_envelope() -> None:
     )
     wishes = talk.handler.envelopes[0].wishes
     assert (wishes.returned, wishes.envelope_id, wishes.require_tls) == ("FULL", "id=7", False)
-    assert wishes.notices == {"b@x.test": Notice(notify=("SUCCESS",), original="rfc822;B+@x.test")}
+    assert wishes.notices == {
+        "b@x.test": DeliveryNotice(notify=("SUCCESS",), original="rfc822;B+@x.test")
+    }
     assert wishes.notice("c@x.test").wants("FAILURE")

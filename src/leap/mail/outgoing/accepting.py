@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from leap.keymanager.openpgp import ExpiredCertificate
 from leap.mail.contract import NotPermitted, OutboxEntry, StorageFull, TooLarge
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.message.words import decode_words
 from leap.mail.outgoing.addresses import domain_of, normal, without_tag
 from leap.mail.outgoing.field_lines import values_of
@@ -73,10 +74,12 @@ class Outgoing:
         sender: str,
         recipients: Sequence[str],
         not_before: float | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> str:
         """Keeps a mail durably for sending and answers its id in the outbox.
 
-        It leaves at `not_before` (seconds since 1970), or, without that, after the delay that was set.
+        It leaves at `not_before` (seconds since 1970), or, without that, after the delay that was set. `wishes` are
+        kept with it.
 
         Raises TooLarge, StorageFull, and NotPermitted with a sentence: the sender is not this account's, or
         policy forbids it.
@@ -95,10 +98,10 @@ class Outgoing:
         else:
             submitted, encrypted = self._read(raw, sender, now)
         self._check_from(submitted)
-        wishes = await self.wishes(unique, submitted.wish)
+        policies = await self.wishes(unique, submitted.wish)
         protection: Protection = "as-is"
         if not encrypted:
-            protection = await self._protection(unique, wishes, now)
+            protection = await self._protection(unique, policies, now)
         if protection == "encrypted" and len(submitted.message) > MAX_ENCRYPTED:
             raise TooLarge(
                 f"The message is over {MAX_ENCRYPTED // (1024 * 1024)} MiB, the limit for encrypted mail."
@@ -117,6 +120,7 @@ class Outgoing:
             created=now,
             message_id_was_given=all(b"message-id" not in line.lower() for line in submitted.added),
             not_before=not_before,
+            wishes=wishes.only_for(unique),
         )
         try:
             return await self.outbox.add(entry)

@@ -20,6 +20,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.mail.outbox_contract import OutboxEntry
 from leap.mail.outgoing import outbox_settling as settling
 from leap.mail.outgoing.outbox_entries import Copy, Entry, NewEntry, Protection, RecipientState
@@ -93,8 +96,8 @@ class Outbox:
                 not_before = new.created + delay if delay else 0.0
             db.execute(
                 "INSERT INTO outbox (outbox_id, sender, subject, size, protection, policy, added, message_id,"
-                " state, attempts, next_attempt, not_before, created, expires, reason, digest)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', 0, ?, ?, ?, ?, '', ?)",
+                " state, attempts, next_attempt, not_before, created, expires, reason, digest, wishes)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', 0, ?, ?, ?, ?, '', ?, ?)",
                 (
                     new.outbox_id,
                     new.sender,
@@ -109,6 +112,7 @@ class Outbox:
                     new.created,
                     max(new.created, not_before) + EXPIRY,
                     digest,
+                    msgspec.json.encode(new.wishes).decode(),
                 ),
             )
             db.execute(
@@ -160,7 +164,7 @@ class Outbox:
         def job(db: Connection) -> Entry | None:
             row = db.execute(
                 "SELECT sender, subject, message, added, message_id, protection, policy, attempts, created,"
-                " expires, reason FROM outbox JOIN outbox_message USING (outbox_id)"
+                " expires, reason, wishes, delay_told FROM outbox JOIN outbox_message USING (outbox_id)"
                 " WHERE outbox_id = ? AND state IN ('queued', 'sending')",
                 (outbox_id,),
             ).fetchone()
@@ -182,7 +186,7 @@ class Outbox:
                 ).fetchall()
             )
             sender, subject, message, added, message_id, protection, policy = row[:7]
-            attempts, created, expires, reason = row[7:]
+            attempts, created, expires, reason, wishes, delay_told = row[7:]
             return Entry(
                 outbox_id=outbox_id,
                 sender=sender,
@@ -198,6 +202,8 @@ class Outbox:
                 reason=reason,
                 recipients=recipients,
                 copies=copies,
+                wishes=msgspec.json.decode(wishes, type=DeliveryWishes),
+                delay_told=bool(delay_told),
             )
 
         return await self._read(job)
@@ -310,6 +316,15 @@ class Outbox:
 
         await self._write(job, durable=False)
         self._progress(outbox_id)
+
+    async def note_delay_told(self, outbox_id: str) -> None:
+        """The sender knows by a report that it takes long."""
+        await self._write(
+            lambda tx: tx.connection.execute(
+                "UPDATE outbox SET delay_told = 1 WHERE outbox_id = ?", (outbox_id,)
+            ),
+            durable=False,
+        )
 
     async def finish(self, outbox_id: str) -> None:
         """Ends an entry whose recipients are all settled, after an attempt."""

@@ -27,10 +27,8 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from leap.keymanager.openpgp import ExpiredCertificate, OpenPGPError
-from leap.mail.contract import RowId, SecurityStatus
 from leap.mail.outgoing.accepting import Outgoing, recipients_of
 from leap.mail.outgoing.addresses import domain_of
 from leap.mail.outgoing.copies import (
@@ -40,11 +38,11 @@ from leap.mail.outgoing.copies import (
     key_of,
     unchanged_copy,
 )
-from leap.mail.outgoing.delivery_report import delivery_report
 from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.outbox_entries import Copy, Entry, Protection
 from leap.mail.outgoing.policy import Clear, Decision, Refuse, Wait, decide
 from leap.mail.outgoing.recipient_keys import Keys, look_up, own_key_problem, own_key_sentence
+from leap.mail.outgoing.reporting import Reporter, Reports
 from leap.mail.outgoing.submission import Refused, Submission, SubmissionUnavailable
 
 logger = logging.getLogger(__name__)
@@ -56,20 +54,6 @@ LONGEST_RETRY = 3600.0
 LOOKUP_SECONDS = 60.0  # nobody waits for the answer here
 LASTING = 60.0  # seconds after which keys and policy are looked at again before copies are sent
 IDLE_LOOK = 300.0  # seconds after which the outbox is looked at without being woken
-
-
-class Reports(Protocol):
-    """Where a report goes: `LocalAccount`."""
-
-    async def deliver(
-        self,
-        served: bytes,
-        *,
-        row_id: RowId,
-        security: SecurityStatus,
-        original: bytes | None,
-        internal_date: int,
-    ) -> bool: ...
 
 
 class Sender:
@@ -93,8 +77,7 @@ class Sender:
         self._outbox: Outbox = outgoing.outbox
         self._keys = keys
         self._submission = submission
-        self._reports = reports
-        self._row_key = row_key
+        self._reporter = Reporter(reports, row_key, now)
         self._may_send = may_send
         self._now = now
         self._jitter = jitter
@@ -310,7 +293,11 @@ class Sender:
             return ""
         try:
             results = await self._submission.submit(
-                copy.submission_id, entry.sender, list(taken.recipients), copy.message
+                copy.submission_id,
+                entry.sender,
+                list(taken.recipients),
+                copy.message,
+                entry.wishes.only_for(taken.recipients),
             )
         except SubmissionUnavailable as error:
             if not error.may_have_arrived:
@@ -335,6 +322,8 @@ class Sender:
         if now >= entry.expires:
             await self._give_up(entry, f"5.4.7 Not delivered in time: {reason}")
             return
+        if await self._reporter.tell_delay(entry, reason):
+            await self._outbox.note_delay_told(entry.outbox_id)
         delay = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(entry.attempts, 20))
         delay *= 0.75 + self._jitter() / 2
         await self._outbox.postpone(
@@ -354,17 +343,7 @@ class Sender:
         await self._end(replace(entry, recipients=recipients))
 
     async def _end(self, entry: Entry) -> None:
-        failed = [one for one in entry.recipients if one.state == "failed"]
-        if failed:
-            now = self._now()
-            row_id = RowId(self._row_key(b"delivery report " + entry.outbox_id.encode()))
-            await self._reports.deliver(
-                delivery_report(entry, failed, now=now),
-                row_id=row_id,
-                security=SecurityStatus(encryption="local"),
-                original=None,
-                internal_date=int(now),
-            )
+        await self._reporter.tell_failures(entry)
         await self._outbox.finish(entry.outbox_id)
 
 

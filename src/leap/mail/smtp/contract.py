@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from leap.mail.smtp.delivery_wishes import NO_WISHES, DeliveryWishes
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.smtp.scram import ScramAccount
 from leap.mail.smtp.wire import Reply
 

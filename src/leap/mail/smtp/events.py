@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from leap.mail.delivery_wishes import DeliveryNotice
 from leap.mail.smtp.auth import Credentials
 from leap.mail.smtp.body import Body
 from leap.mail.smtp.contract import Envelope
-from leap.mail.smtp.delivery_wishes import Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class RecipientGiven:
     """Answer with `decide`."""
 
     address: str
-    notice: Notice = field(default_factory=Notice)
+    notice: DeliveryNotice = field(default_factory=DeliveryNotice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from leap.mail.smtp import delivery_wishes, replies
+from leap.mail import delivery_wishes
+from leap.mail.delivery_wishes import DeliveryNotice
+from leap.mail.smtp import replies
 from leap.mail.smtp.contract import SUBMISSION_KEYWORD, Session, SmtpConfig
-from leap.mail.smtp.delivery_wishes import Notice
 from leap.mail.smtp.wire import Reply
 
 _SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 3
@@ -40,7 +41,9 @@ def check_parameters(
     return None
 
 
-def find_notice(params: Mapping[str, str], config: SmtpConfig, session: Session) -> Notice | Reply:
+def find_notice(
+    params: Mapping[str, str], config: SmtpConfig, session: Session
+) -> DeliveryNotice | Reply:
     """What the parameters of RCPT ask for, or the refusal of one that was not offered or cannot be read."""
     for keyword in params:
         if keyword not in ("NOTIFY", "ORCPT") or not config.dsn or not session.extended:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from leap.mail.delivery_wishes import DeliveryNotice, read_wishes
 from leap.mail.smtp import replies
 from leap.mail.smtp.address import BadAddress, BadSyntax, is_ascii, parse_path
 from leap.mail.smtp.body import Body
 from leap.mail.smtp.contract import SUBMISSION_KEYWORD, Envelope
-from leap.mail.smtp.delivery_wishes import Notice, read_wishes
 from leap.mail.smtp.events import Event, MailReceived, RecipientGiven, SenderGiven
 from leap.mail.smtp.parameters import check_parameters, find_notice
 from leap.mail.smtp.text import ChunkReader, Text, TextReader
@@ -85,7 +85,7 @@ class TakingMail(Turns):
             self._refused_recipients += 1
         elif self._config.lmtp or asked.address not in recipients:
             recipients.append(asked.address)
-            if asked.notice != Notice():
+            if asked.notice != DeliveryNotice():
                 notices.setdefault(asked.address, asked.notice)
         self._say(reply)
 

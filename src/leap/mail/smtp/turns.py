@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from leap.mail.delivery_wishes import DeliveryNotice
 from leap.mail.smtp import replies
 from leap.mail.smtp.auth import Mechanism
 from leap.mail.smtp.body import Body
 from leap.mail.smtp.contract import Session, SmtpConfig
-from leap.mail.smtp.delivery_wishes import Notice
 from leap.mail.smtp.events import Event, MailReceived, StartTls
 from leap.mail.smtp.scram import ScramServer
 from leap.mail.smtp.text import ChunkReader, TextReader
@@ -24,7 +24,7 @@ class Transaction:
     sender: str
     params: Mapping[str, str]
     recipients: list[str] = field(default_factory=list)
-    notices: dict[str, Notice] = field(default_factory=dict)
+    notices: dict[str, DeliveryNotice] = field(default_factory=dict)
     chunks: ChunkReader | None = None  # from the first BDAT on
 
     @property

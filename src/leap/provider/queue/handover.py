@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import aiosmtplib
 
+from leap.mail.delivery_wishes import Tls, mail_parameters, recipient_parameters
 from leap.mail.smtp.address import is_ascii
 from leap.mail.smtp.contract import SUBMISSION_KEYWORD
-from leap.mail.smtp.delivery_wishes import Tls, mail_parameters, recipient_parameters
 from leap.provider.contract import Endpoint
 from leap.provider.queue.storage import Outcome, QueuedMail
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Literal
 
-from leap.mail.smtp.delivery_wishes import DeliveryWishes
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.provider.queue.storage import Outcome
 
 MAX_HEADER = 64 * 1024  # octets of the original header that are quoted

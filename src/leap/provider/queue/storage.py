@@ -23,9 +23,9 @@ from typing import Literal
 
 import msgspec
 
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes, Tls
 from leap.mail.outgoing.field_lines import header_fields, values_of
 from leap.mail.smtp.address import split_address
-from leap.mail.smtp.delivery_wishes import NO_WISHES, DeliveryWishes, Tls
 from leap.provider.contract import SUBMISSION_MEMORY, normal_address
 from leap.provider.queue.tables import create_tables
 from leap.soledad.envelope import Epoch, open_envelope, seal

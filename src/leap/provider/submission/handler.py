@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.mail.smtp import Envelope, Limits, Reply, Session, SmtpConfig
 from leap.mail.smtp.address import split_address
-from leap.mail.smtp.delivery_wishes import DeliveryWishes
 from leap.mail.smtp.scram import ScramAccount
 from leap.provider.contract import MailDrop, normal_address
 from leap.provider.mx import trace

@@ -35,7 +35,7 @@ class BadWish(ValueError):
     """The value of a parameter is not what its standard describes."""
 
 
-class Notice(msgspec.Struct, frozen=True, kw_only=True):
+class DeliveryNotice(msgspec.Struct, frozen=True, kw_only=True):
     """What the sender wants to hear of one recipient.
 
     `notify` is None when nothing was said, and () for never. `original` is the recipient the sender wrote, as
@@ -59,10 +59,11 @@ class DeliveryWishes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     returned: Literal["", "FULL", "HDRS"] = ""
     envelope_id: str = ""
-    notices: dict[str, Notice] = {}
+    notices: dict[str, DeliveryNotice] = {}
     require_tls: bool = False
 
-    def notice(self, recipient: str) -> Notice:
+    def notice(self, recipient: str) -> DeliveryNotice:
+        """What is wanted for one recipient."""
         return self.notices.get(recipient, _NOTHING_SAID)
 
     def only_for(self, recipients: Iterable[str]) -> DeliveryWishes:
@@ -71,19 +72,19 @@ class DeliveryWishes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         return msgspec.structs.replace(self, notices=kept)
 
 
-_NOTHING_SAID = Notice()
+_NOTHING_SAID = DeliveryNotice()
 NO_WISHES = DeliveryWishes()
 
 
-def read_notice(params: Mapping[str, str]) -> Notice:
+def read_notice(params: Mapping[str, str]) -> DeliveryNotice:
     """The parameters of RCPT. Raises BadWish."""
-    return Notice(
+    return DeliveryNotice(
         notify=_read_notify(params["NOTIFY"]) if "NOTIFY" in params else None,
         original=read_original(params["ORCPT"]) if "ORCPT" in params else "",
     )
 
 
-def read_wishes(params: Mapping[str, str], notices: dict[str, Notice]) -> DeliveryWishes:
+def read_wishes(params: Mapping[str, str], notices: dict[str, DeliveryNotice]) -> DeliveryWishes:
     """The parameters of MAIL, which were found right before, with what RCPT said."""
     returned = params.get("RET", "").upper()
     return DeliveryWishes(

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leap.mail.smtp.delivery_wishes import (
+from leap.mail.delivery_wishes import (
     BadWish,
+    DeliveryNotice,
     DeliveryWishes,
-    Notice,
     is_right,
     mail_parameters,
     read_notice,
@@ -47,7 +47,7 @@ def test_what_is_passed_on_is_what_was_said(
         address = address.encode("ascii", "replace").decode()
     address = address.replace("\\", "")  # never part of an address that was read
     original = f"{kind};{address}" if address else ""
-    notice = Notice(notify=notify, original=original)  # type: ignore[arg-type]
+    notice = DeliveryNotice(notify=notify, original=original)  # type: ignore[arg-type]
     wishes = DeliveryWishes(returned="HDRS", envelope_id=envelope_id, notices={"b@x.test": notice})
     said = dict(one.split("=", 1) for one in recipient_parameters(wishes, "b@x.test"))
     assert all(one.isascii() for one in said.values())
@@ -87,7 +87,11 @@ def test_a_notify_that_is_none_is_refused(value: str) -> None:
 
 
 def test_who_says_nothing_hears_of_what_goes_wrong() -> None:
-    said_nothing, never, delay = Notice(), Notice(notify=()), Notice(notify=("DELAY",))
+    said_nothing, never, delay = (
+        DeliveryNotice(),
+        DeliveryNotice(notify=()),
+        DeliveryNotice(notify=("DELAY",)),
+    )
     assert [said_nothing.wants(one) for one in ("SUCCESS", "FAILURE", "DELAY")] == [
         False,
         True,
@@ -98,6 +102,6 @@ def test_who_says_nothing_hears_of_what_goes_wrong() -> None:
 
 
 def test_wishes_are_kept_as_json_and_nothing_as_little() -> None:
-    wishes = DeliveryWishes(require_tls=True, notices={"b@x.test": Notice(notify=())})
+    wishes = DeliveryWishes(require_tls=True, notices={"b@x.test": DeliveryNotice(notify=())})
     assert msgspec.json.decode(msgspec.json.encode(wishes), type=DeliveryWishes) == wishes
     assert msgspec.json.encode(DeliveryWishes()) == b"{}"
