@@ -1,8 +1,9 @@
 """How many mails a second the SMTP engine takes: 30 kB mails, pipelined on one connection.
 
-`engine` has a handler that throws mails away; `mx` is the real MX, which seals each mail (HPKE) and stores it
-durably in the provider's inbox. Client and server share one loop and one core, so the server alone is
-faster than the numbers.
+`engine` has a handler that throws mails away; `aiosmtpd`, beside it in the same run, has one too; `mx` is the real
+MX, which seals each mail (HPKE) and stores it durably in the provider's inbox. The client is the same for all.
+Client and server share one loop and one core, so each server alone is faster than the numbers, and the
+ratio of two servers is larger than it looks here.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aiosmtpd.smtp
 import uvloop
 
-from leap.mail.smtp import Envelope, Reply, Session, SmtpConfig, SmtpServer, serve_smtp
+from leap.mail.smtp import Envelope, Reply, Session, SmtpConfig, serve_smtp
 from leap.provider.contract import MailDrop
 from leap.provider.mx import MxHandler, mx_config
 
@@ -43,10 +45,10 @@ class Discard:
         return Reply(250, "2.0.0", "Gone.")
 
 
-async def send(server: SmtpServer, mails: int) -> float:
+async def send(address: object, mails: int) -> float:
     """Seconds for all of them."""
-    assert isinstance(server.address, tuple)
-    reader, writer = await asyncio.open_connection(*server.address)
+    assert isinstance(address, tuple)
+    reader, writer = await asyncio.open_connection(*address)
     await reader.readline()
     writer.write(b"EHLO bench\r\n")
     while (await reader.readline())[3:4] == b"-":
@@ -77,9 +79,29 @@ async def send(server: SmtpServer, mails: int) -> float:
 async def engine(mails: int) -> float:
     server = await serve_smtp(Discard, SmtpConfig("mx.example.test", 50_000_000))
     try:
-        return await send(server, mails)
+        return await send(server.address, mails)
     finally:
         await server.close()
+
+
+class DiscardBeside:
+    async def handle_DATA(self, server: object, session: object, envelope: object) -> str:
+        return "250 Gone."
+
+
+async def beside(mails: int) -> float:
+    """aiosmtpd on the same loop."""
+
+    def protocol() -> aiosmtpd.smtp.SMTP:
+        return aiosmtpd.smtp.SMTP(
+            DiscardBeside(), hostname="mx.example.test", data_size_limit=50_000_000
+        )
+
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    try:
+        return await send(server.sockets[0].getsockname(), mails)
+    finally:
+        server.close()
 
 
 async def mx(mails: int) -> float:
@@ -99,19 +121,26 @@ async def mx(mails: int) -> float:
             mx_config("mx.example.test", None),
         )
         try:
-            return await send(server, mails)
+            return await send(server.address, mails)
         finally:
             await server.close()
             await provider.close()
 
 
 def run(mails: int = 2_000) -> dict[str, dict[str, Any]]:
-    """Mails a second of the engine alone and of the whole MX."""
-    rows: dict[str, dict[str, Any]] = {}
-    for name, bench in (("engine", engine), ("mx", mx)):
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            seconds = runner.run(bench(mails))
-        rows[name] = {"mails": mails, "octets": len(MAIL), "mails/s": round(mails / seconds)}
+    """Mails a second: the engine alone, aiosmtpd, the whole MX. Of three rounds, taken in turn, the best of each."""
+    best: dict[str, float] = {}
+    benches = (("engine", engine), ("aiosmtpd", beside), ("mx", mx))
+    for _ in range(3):
+        for name, bench in benches:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                seconds = runner.run(bench(mails))
+            best[name] = min(seconds, best.get(name, seconds))
+    rows: dict[str, dict[str, Any]] = {
+        name: {"mails": mails, "octets": len(MAIL), "mails/s": round(mails / best[name])}
+        for name, _ in benches
+    }
+    rows["engine"]["ratio"] = round(best["aiosmtpd"] / best["engine"], 1)
     return rows
 
 
