@@ -26,6 +26,7 @@ BENCHES: dict[str, str] = {
     "imap": "the IMAP server beside Dovecot, 10,000 messages of 30 kB",
     "imap_large": "the IMAP server with 100,000 messages and 1,000 folders",
     "imap_notices": "from the commit of a change to an idling client, by where it came from",
+    "end_to_end": "1,000 mails of 10 kB from one mail program to another, and the latency of one",
     "incoming": "the full incoming pipeline with OpenPGP and MIME, over TLS",
 }
 

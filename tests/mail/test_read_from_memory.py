@@ -149,3 +149,12 @@ async def test_large_mailboxes_are_read_before_they_are_opened(
     await fill(account, 1)  # what comes later is seen all the same
     assert [row.uid for row in await other.rows(INBOX)] == [1, 2, 3, 4]
     await other.close()
+
+
+async def test_a_new_mailbox_does_not_make_the_rows_of_others_be_forgotten(
+    account: LocalAccount,
+) -> None:
+    await fill(account, 3)
+    rows = await account.rows(INBOX)
+    await account.create_mailbox("Other")
+    assert await account.rows(INBOX) is rows

@@ -18,6 +18,7 @@ from leap.bitmask.local_api import Command, Progress, text, text_or_none
 from leap.bitmask.own_key_commands import key_for_sign_up, own_key_commands
 from leap.bitmask.own_key_state import own_key_state
 from leap.bitmask.porting_commands import porting_commands
+from leap.bitmask.quarantine_commands import quarantine_commands
 from leap.bitmask.sentences import sync_sentence
 from leap.bitmask.session import AccountSession
 
@@ -49,6 +50,7 @@ class Commands:
             "sync-contents": self.sync_contents,
             "recovery-restore": self.recovery_restore,
             **device_commands(self._sessions),
+            **quarantine_commands(self._sessions),
             **key_commands(self._sessions),
             **own_key_commands(self._sessions),
             **key_source_commands(self._sessions),

@@ -307,7 +307,7 @@ class AccountSession:
 
     async def quarantined(self) -> int:
         """How many mails could not be opened yet."""
-        return len(await self.incoming.quarantined())
+        return len(await self.incoming.quarantined.items())
 
     # -- in the background --------------------------------------------------------------------
 

@@ -30,9 +30,11 @@ _COPY = (
     " coalesce(r.zone, 0), r.mailbox, ?5"
     " FROM mail_row r WHERE r.rowid BETWEEN ?3 AND ?6 ORDER BY r.rowid"
 )
+# The mailbox stands beside each uid: where it is a constant, SQLite reads all of the mailbox for each of the uids
 _MOVE = (
-    "UPDATE mail_index SET mailbox_id = ?1, uid = ?2 + j.key, modseq = ?3, place = ?4, saved = ?5"
-    " FROM json_each(?6) j WHERE mail_index.mailbox_id = ?7 AND mail_index.uid = j.value"
+    "WITH j AS MATERIALIZED (SELECT ?7 AS mailbox_id, key, value FROM json_each(?6))"
+    " UPDATE mail_index SET mailbox_id = ?1, uid = ?2 + j.key, modseq = ?3, place = ?4, saved = ?5"
+    " FROM j WHERE mail_index.mailbox_id = j.mailbox_id AND mail_index.uid = j.value"
 )
 _FOUND = (
     "SELECT i.mailbox_id, i.uid, i.flags, i.size, i.header_id, i.row_id FROM json_each(?) j"

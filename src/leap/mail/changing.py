@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from leap.mail import listing
 from leap.mail.contract import (
@@ -18,12 +18,14 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
-from leap.mail.flags import checked_flags, flags_of, flags_text
+from leap.mail.flags import checked_flags, flags_of
 from leap.mail.mailboxes import Directory
 from leap.mail.model import MAIL_ROWS
 from leap.mail.new_rows import new_row_ids
 from leap.mail.projection import Report, renumber
-from leap.soledad.rows import SetEdit
+from leap.mail.promised import set_change
+from leap.mail.promising import Promising
+from leap.mail.storing import account_errors
 from leap.soledad.transaction import Transaction
 
 T = TypeVar("T")
@@ -33,6 +35,10 @@ class MessageChanges:
     """The part of an account on Soledad that changes messages; `LocalAccount` is the whole."""
 
     _now: Callable[[], float]
+    _promising: Promising
+
+    def _check_open(self) -> None:
+        raise NotImplementedError
 
     async def status(self, mailbox_id: MailboxId) -> MailboxStatus:
         raise NotImplementedError
@@ -51,12 +57,13 @@ class MessageChanges:
         unchanged_since: ModSeq | None = None,
     ) -> Stored:
         given = checked_flags(flags)
+        self._check_open()
+        with account_errors():
+            stored = await self._promising.store_flags(mailbox_id, uids, op, given, unchanged_since)
+        if stored is not None:
+            return stored
         report = Report()
-        change: Any = {
-            "set": flags_text(given),
-            "add": SetEdit(add=given),
-            "remove": SetEdit(remove=given),
-        }[op]
+        change = set_change(op, given)
 
         def job(
             tx: Transaction, directory: Directory
@@ -79,13 +86,20 @@ class MessageChanges:
 
         def answer() -> Stored:
             rows = _as_changed(found, changed, modseq)
-            return Stored(rows=tuple(rows), modified=tuple(modified))
+            return Stored(
+                rows=tuple(rows), modified=tuple(modified), modseq=modseq if changed else ModSeq(0)
+            )
 
         return answer() if len(found) < 1000 else await asyncio.to_thread(answer)
 
     async def copy(
         self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
     ) -> Transferred:
+        self._check_open()
+        with account_errors():
+            done = await self._promising.transfer("copy", mailbox_id, uids, target)
+        if done is not None:
+            return done
         report = Report()
 
         def job(tx: Transaction, directory: Directory) -> list[tuple[Uid, RowId]]:
@@ -103,6 +117,11 @@ class MessageChanges:
     async def move(
         self, mailbox_id: MailboxId, uids: Sequence[Uid], target: MailboxId
     ) -> Transferred:
+        self._check_open()
+        with account_errors():
+            done = await self._promising.transfer("move", mailbox_id, uids, target)
+        if done is not None:
+            return done
         report = Report()
 
         def job(tx: Transaction, directory: Directory) -> list[tuple[Uid, RowId]]:
@@ -131,6 +150,12 @@ class MessageChanges:
         )
 
     async def expunge(self, mailbox_id: MailboxId, uids: Sequence[Uid] | None = None) -> list[Uid]:
+        self._check_open()
+        with account_errors():
+            gone = await self._promising.expunge(mailbox_id, uids)
+        if gone is not None:
+            return gone
+
         def job(tx: Transaction, directory: Directory) -> list[Uid]:
             directory.require(mailbox_id)
             going = listing.deleted_among(tx.connection, mailbox_id, uids)

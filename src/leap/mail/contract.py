@@ -114,7 +114,8 @@ class DkimCheck(Value, frozen=True, kw_only=True):
 class ProviderChecks(Value, frozen=True, kw_only=True):
     """What the provider says it found when it took a mail in; its word only ("according to your provider").
 
-    Results are those of RFC 8601 2.7: "pass", "fail", "softfail", "neutral", "none", "temperror", "permerror", "policy".
+    Results are those of RFC 8601 2.7: "pass", "fail", "softfail", "neutral", "none", "temperror", "permerror",
+    "policy".
     """
 
     spf: str = "none"
@@ -177,10 +178,12 @@ class NewMessage(Value, frozen=True, kw_only=True):
 
 class Stored(Value, frozen=True, kw_only=True):
     """What `store_flags` did: the rows it was carried out on, as they are now, and the uids it left alone because
-    they changed after `unchanged_since` (RFC 7162 3.1.3, MODIFIED); both ascending by uid."""
+    they changed after `unchanged_since` (RFC 7162 3.1.3, MODIFIED); both ascending by uid. `modseq` is that of this
+    change, which nothing else has; 0 when all was so already."""
 
     rows: tuple[MessageRow, ...]
     modified: tuple[Uid, ...] = ()
+    modseq: ModSeq = ModSeq(0)
 
 
 class Transferred(Value, frozen=True, kw_only=True):

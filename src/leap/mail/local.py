@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from leap.keymanager.merges import MERGES as KEY_MERGES
-from leap.mail import mailbox_documents
+from leap.mail import mailbox_documents, promised
 from leap.mail.annotations.documents import ANNOTATIONS_TYPE
 from leap.mail.annotations.local import LocalAnnotations
 from leap.mail.changing import MessageChanges
@@ -53,6 +53,7 @@ from leap.mail.projection import (
     MailIndex,
     Report,
 )
+from leap.mail.promising import PromiseMade, Promising
 from leap.mail.reading import MessageReader
 from leap.mail.replacing import Replacing
 from leap.mail.save_dates import LocalSaveDates
@@ -101,6 +102,7 @@ async def open_mail_store(
         rows=(MAIL_ROWS, *rows),
         projections=(MailIndex(now=now), *projections),
         merges={MAILBOX_TYPE: "fields", ANNOTATIONS_TYPE: "fields", **KEY_MERGES},
+        promised={promised.KIND: promised.keep},
         schema=schema,
         now=now,
     )
@@ -144,6 +146,7 @@ class LocalAccount(
         self._directory = DirectoryReader()
         self._worked = Worked.nothing()
         self._open_mailboxes = OpenMailboxes(self._read, self._directory.read)
+        self._promising = Promising(store, self._open_mailboxes, self._directory)
         self._closed = False
         self._unsubscribe = [store.on_change(self._follow)]
         if outbox is not None:
@@ -324,6 +327,7 @@ class LocalAccount(
         self.deriving.follow(changes)
         if Rebuilt() in changes.tags:
             self._open_mailboxes.forget()
+            self._feed.announce("mailboxes")
         if MailboxListChanged() in changes.tags:
             self._open_mailboxes.list_changed()
             self._feed.announce("mailboxes")
@@ -331,8 +335,10 @@ class LocalAccount(
             self._tell_annotations(document)
         for tag in changes.tags:
             if isinstance(tag, MailboxChanged):
-                self._open_mailboxes.changed(tag.mailbox_id)
+                self._open_mailboxes.changed(tag.mailbox_id, tag.modseq)
                 self._feed.announce("messages", tag.mailbox_id, tag.modseq)
+            elif isinstance(tag, PromiseMade):
+                self._follow_promise(tag)
         self._reader.forget(
             RowId(change.row_id) for change in changes.rows if _shows_another(change)
         )
@@ -341,6 +347,15 @@ class LocalAccount(
                 self._reader.forget(map(RowId, many.row_ids))
         if changes.from_sync:
             self._reader.more_arrived()
+
+    def _follow_promise(self, made: PromiseMade) -> None:
+        status = made.status
+        if made.rows is not made.before:
+            self._open_mailboxes.followed(made.before, made.rows, status, made.gone)
+            self._feed.announce("messages", made.mailbox_id, status.highest_modseq)
+        if made.target is not None:
+            self._open_mailboxes.changed(made.target)
+            self._feed.announce("messages", made.target, made.target_modseq)
 
     def _follow_outbox(self, outbox_id: str) -> None:
         self._feed.announce("outbox", outbox_id=outbox_id)

@@ -69,11 +69,20 @@ class LocalReading:
         if first <= 1 and last is None and not changed_since:
             self._check_open()
             return await self._open_mailboxes.rows(mailbox_id)
+        if first <= 1 and last is None:
+            known = self._open_mailboxes.find_changed(mailbox_id, changed_since)
+            if known is not None:
+                self._check_open()
+                return known
         return await self._look(
             mailbox_id, lambda c: listing.read_rows(c, mailbox_id, first, last, changed_since)
         )
 
     async def expunged(self, mailbox_id: MailboxId, since: ModSeq) -> list[Uid]:
+        self._check_open()
+        known = self._open_mailboxes.find_gone(mailbox_id, since)
+        if known is not None:
+            return known
         return await self._look(mailbox_id, lambda c: read_expunged(c, mailbox_id, since))
 
     async def claim_recent(self, mailbox_id: MailboxId) -> list[Uid]:

@@ -214,7 +214,7 @@ class MemoryMessages(MemoryMailboxes):
             answer.append(row)
         if modseq is not None:
             self._announce(mailbox)
-        return Stored(rows=tuple(answer), modified=tuple(modified))
+        return Stored(rows=tuple(answer), modified=tuple(modified), modseq=ModSeq(modseq or 0))
 
     def _copy(
         self, source: MemoryMailbox, uids: Iterable[Uid], target: MemoryMailbox

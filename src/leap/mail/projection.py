@@ -17,6 +17,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -103,7 +104,8 @@ class MailboxChanged(NamedTuple):
     modseq: ModSeq
 
 
-class MailboxListChanged(NamedTuple):
+@dataclass(frozen=True)  # a NamedTuple without fields would equal every other one
+class MailboxListChanged:
     """A tag of the store's change feed: mailboxes were added, renamed or removed."""
 
 

@@ -9,6 +9,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from leap.soledad.sqlite import Connection
@@ -77,7 +78,8 @@ class RowsDeleted(NamedTuple):
 BulkChange = SetChanged | RowsMoved | RowsCopied | RowsDeleted
 
 
-class Rebuilt(NamedTuple):
+@dataclass(frozen=True)  # a NamedTuple without fields would equal every other one
+class Rebuilt:
     """A tag of the change feed: projections were built anew, and whatever was read of them may be different."""
 
 

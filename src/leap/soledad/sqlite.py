@@ -13,6 +13,8 @@ Invariants:
 * With a key the file is never plaintext: `cipher_status` and the file's first bytes are both checked,
   because a mistyped key pragma is silently ignored by SQLite.
 * A file is open in one process, once: an flock on `<path>.lock` says so.
+* The rest of a job in two (`submit_in_two`) runs after its note was run, before any job but further notes, and before
+  any reader that is asked later: nobody sees the file between the two. It runs again when it failed.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from leap.soledad.private_file import sync_folder
 from leap.soledad.readers import Readers
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 PLAIN_HEADER = b"SQLite format 3\x00"
 MAX_GROUP_JOBS = 512  # commits shared by more gain nothing and make the first one wait
@@ -45,6 +48,10 @@ MAX_GROUP_SECONDS = 0.02  # a job waits at most this long for others to share it
 MAX_WAL_BYTES = 32 * 1024 * 1024  # what the WAL is cut back to after a large transaction
 WRITER_CACHE_KIB = 16_384
 READER_CACHE_KIB = 8_192
+MAX_POSTPONED = 64  # rests of jobs; whoever comes then does not wait for more of them
+POSTPONED_SECONDS = (
+    0.1  # without a job after which rests are run: one mail program sends several in a row
+)
 _FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 _SQLITE_BUSY, _SQLITE_IOERR, _SQLITE_FULL, _SQLITE_NOTADB = 5, 10, 13, 26
 _SQLITE_CORRUPT = 11
@@ -77,13 +84,20 @@ class Connection(Protocol):
 
 
 class _Job:
-    __slots__ = ("durable", "error", "future", "loop", "result", "run")
+    __slots__ = ("durable", "error", "future", "loop", "rest", "result", "run")
 
-    def __init__(self, run: Callable[[Connection], Any], durable: bool) -> None:
+    def __init__(
+        self,
+        run: Callable[[Connection], Any],
+        durable: bool,
+        loop: asyncio.AbstractEventLoop,
+        rest: _Job | None = None,
+    ) -> None:
         self.run = run
         self.durable = durable
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.loop = loop
+        self.rest = rest
+        self.future: asyncio.Future[Any] = loop.create_future()
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -96,6 +110,7 @@ class Database:
         self._key = key
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._waiting: deque[_Job | None] = deque()  # the writer thread's own
+        self._postponed: deque[_Job] = deque()  # changed by the writer thread only
         self._lock = _take_lock(path)
         self._closed = False
         self._full = False  # whether the writer's COMMIT is durable now
@@ -134,23 +149,43 @@ class Database:
         """The same as `write`, for callers which have to hear of the COMMIT even when they are cancelled."""
         if self._closed:
             raise NotOpen("the store is closed")
-        entry = _Job(job, durable)
+        entry = _Job(job, durable, asyncio.get_running_loop())
         self._jobs.put(entry)
         return entry.future
 
-    async def read(self, job: Callable[[Connection], T]) -> T:
-        """Runs `job` on one snapshot in a reader thread; it cannot write. Raises NotOpen."""
+    def submit_in_two(
+        self, note: Callable[[Connection], T], rest: Callable[[Connection], U]
+    ) -> tuple[asyncio.Future[T], asyncio.Future[U]]:
+        """Runs `note` now, and `rest` soon after, each in a transaction; when `note` fails, `rest` is never run.
+
+        `note` sees the file without what others postponed; it must leave what lets `rest` be done after a crash.
+        """
         if self._closed:
             raise NotOpen("the store is closed")
+        loop = asyncio.get_running_loop()
+        after = _Job(rest, False, loop)
+        entry = _Job(note, False, loop, after)
+        self._jobs.put(entry)
+        return entry.future, after.future
+
+    async def read(self, job: Callable[[Connection], T]) -> T:
+        """Runs `job` on one snapshot in a reader thread; it cannot write. Raises NotOpen."""
+        await self._make_up()
         return await self._readers.run(partial(self._read, job))
+
+    async def _make_up(self) -> None:
+        """Returns when nothing is postponed that was when it was called."""
+        if self._closed:
+            raise NotOpen("the store is closed")
+        if self._postponed:
+            await self.submit(_nothing)
 
     async def apart(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` in a thread on a connection of its own, outside any transaction.
 
         For upkeep: a checkpoint, or checks of the file, which spoil the connection that meets damage. Raises NotOpen.
         """
-        if self._closed:
-            raise NotOpen("the store is closed")
+        await self._make_up()
         return await asyncio.to_thread(self._apart, job)
 
     async def close(self) -> None:
@@ -221,13 +256,26 @@ class Database:
     def _run(self) -> None:
         """The writer thread: sleeps until a job comes, then commits it with those that wait too."""
         waiting = self._waiting
+        patience: float | None = POSTPONED_SECONDS
         while True:
             if not waiting:
-                waiting.append(self._jobs.get())
+                try:
+                    waiting.append(self._jobs.get(timeout=patience if self._postponed else None))
+                    patience = POSTPONED_SECONDS
+                except queue.Empty:
+                    _answer(self._run_group(deque([self._pause()])))
+                    patience = None  # what could not be made up for waits for the next job
+                    continue
             self._gather(waiting)
             if waiting[0] is None:
+                if self._postponed:
+                    _answer(self._run_group(deque([self._pause()])))
                 return
             _answer(self._run_group(waiting))
+
+    def _pause(self) -> _Job:
+        """A job that lets what was postponed run."""
+        return _Job(_nothing, False, self._postponed[0].loop)
 
     def _gather(self, waiting: deque[_Job | None]) -> None:
         with contextlib.suppress(queue.Empty):
@@ -239,6 +287,7 @@ class Database:
         connection = self._writer
         full = any(entry.durable for entry in waiting if entry is not None)
         group: list[_Job] = []
+        postponed = list(self._postponed)
         started = time.monotonic()
         try:
             with _named_errors():
@@ -253,7 +302,12 @@ class Database:
                         break
                     group.append(entry)
                     waiting.popleft()
-                    self._run_job(entry)
+                    if entry.rest is None or len(self._postponed) >= MAX_POSTPONED:
+                        self._run_postponed(group)
+                    if entry.error is None:
+                        self._run_job(entry)
+                    if entry.rest is not None and entry.error is None:
+                        self._postponed.append(entry.rest)
                     if not connection.in_transaction:  # SQLite gave up the whole of it
                         raise StoreFull("the disk is full; nothing was changed")
                     if time.monotonic() - started > MAX_GROUP_SECONDS:
@@ -269,9 +323,23 @@ class Database:
             if not group:
                 first = waiting.popleft()
                 group = [first] if first is not None else []
+            again = {*postponed, *(entry.rest for entry in group)}
+            group = [entry for entry in group if entry not in again]
+            self._postponed = deque(postponed)
             for entry in group:
                 entry.error = entry.error or error
         return group
+
+    def _run_postponed(self, group: list[_Job]) -> None:
+        """Runs the rests of earlier jobs before the last job of the group, which fails when one of them does."""
+        last = group[-1]
+        while self._postponed:
+            rest = self._postponed[0]
+            self._run_job(rest)
+            if rest.error is not None:
+                last.error, rest.error = rest.error, None
+                return
+            group.insert(-1, self._postponed.popleft())
 
     def _run_job(self, entry: _Job) -> None:
         connection = self._writer
@@ -303,6 +371,10 @@ class Database:
             self._writer.execute("PRAGMA optimize")
         self._writer.close()
         os.close(self._lock)
+
+
+def _nothing(_: Connection) -> None:
+    """The job of who waits for what others postponed."""
 
 
 def _answer(group: list[_Job]) -> None:

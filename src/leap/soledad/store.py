@@ -33,8 +33,9 @@ from leap.soledad.documents import Merge
 from leap.soledad.envelope import Epoch, row_key_of
 from leap.soledad.errors import SoledadError
 from leap.soledad.material import AccountMaterial, decode_material, encode_material
+from leap.soledad.promises import Keep, Promise, add_promise, promises, remove_promise
 from leap.soledad.rows import RowSchema, RowTable
-from leap.soledad.sqlite import Connection, Database
+from leap.soledad.sqlite import Connection, Database, DatabaseError, IntegrityError
 from leap.soledad.tables import create_tables
 from leap.soledad.transaction import Transaction, find_setting, save_setting
 
@@ -77,6 +78,7 @@ class Soledad(DocumentStore):
         tables: Mapping[str, RowTable],
         projections: Sequence[Projection],
         merges: Mapping[str, Merge],
+        promised: Mapping[str, Keep],
         now: Callable[[], float],
     ) -> None:
         self.merges = {**OWN_MERGES, **merges}
@@ -87,6 +89,7 @@ class Soledad(DocumentStore):
         self._on_policy: list[Callable[[], None]] = []
         self._database = database
         self._projections = projections
+        self._promised = promised
         self._callbacks: list[Callback] = []
         self._on_fetched: list[Callable[[Sequence[BlobRef]], None]] = []
         self._material: AccountMaterial | None = None
@@ -104,17 +107,19 @@ class Soledad(DocumentStore):
         rows: Sequence[RowSchema] = (),
         projections: Sequence[Projection] = (),
         merges: Mapping[str, Merge] | None = None,
+        promised: Mapping[str, Keep] | None = None,
         schema: Callable[[Connection], None] | None = None,
         now: Callable[[], float] = time.time,
     ) -> Soledad:
         """Opens or makes the store at `path`; `key` is 32 random bytes, kept by `leap.soledad.vault`.
 
         `merges` says by type how documents edited on two devices become one ("fields", or a function);
-        `schema` makes tables of the application's own. Raises WrongKey, StoreLocked, StoreFull.
+        `promised` says by kind how a change is made that was promised; `schema` makes tables of the application's
+        own. Raises WrongKey, StoreLocked, StoreFull.
         """
         database = await Database.open(path, key=key)
         tables = {row_schema.name: RowTable(row_schema) for row_schema in rows}
-        store = cls(database, tables, projections, merges or {}, now)
+        store = cls(database, tables, projections, merges or {}, promised or {}, now)
 
         def prepare(connection: Connection) -> None:
             create_tables(connection)
@@ -126,6 +131,8 @@ class Soledad(DocumentStore):
                 schema(connection)
             store._load(connection)
             store.blobs.sweep(connection)
+            for promise in promises(connection):  # left by a crash
+                store._keep(connection, promise)
 
         async with contextlib.AsyncExitStack() as on_failure:
             on_failure.push_async_callback(database.close)
@@ -226,6 +233,48 @@ class Soledad(DocumentStore):
         future.add_done_callback(self._notify)
         result, _ = await asyncio.shield(future)
         return result
+
+    async def promise(self, kind: str, given: bytes, check: Callable[[Connection], T]) -> T:
+        """Notes a change, and answers what `check` answered once that is committed: from then on it is made.
+
+        It is made soon, before anybody reads or changes anything (`promises`). `check` sees the store as it is without
+        what was promised before; what it raises takes the promise back. Its answer is a tag of the change feed.
+        """
+        noted: list[Promise] = []
+
+        def note(connection: Connection) -> T:
+            answer = check(connection)
+            noted.append(add_promise(connection, kind, given))
+            return answer
+
+        def rest(connection: Connection) -> tuple[None, ChangeSet | None]:
+            return None, self._keep(connection, noted[0])
+
+        future, made = self._database.submit_in_two(note, rest)
+        future.add_done_callback(self._tell_promised)
+        made.add_done_callback(self._notify)
+        return await asyncio.shield(future)
+
+    def _keep(self, connection: Connection, promise: Promise) -> ChangeSet | None:
+        remove_promise(connection, promise)
+        connection.execute("SAVEPOINT promise")
+        try:
+            tx = Transaction(connection, self.tables, self.blobs, self.replica)
+            self._promised[promise.kind](tx, promise.given)
+            changes = tx.finish(self._projections)
+        except Exception as error:
+            if isinstance(error, DatabaseError) and not isinstance(error, IntegrityError):
+                raise  # the disk: it is tried again
+            # A mistake of this program's: it must not keep a person from everything else in the store
+            _log.error("a change that was promised could not be made: %s", type(error).__name__)
+            connection.execute("ROLLBACK TO promise")
+            changes = ChangeSet(0, [], [], False, {Rebuilt()})
+        connection.execute("RELEASE promise")
+        return changes
+
+    def _tell_promised(self, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._tell(ChangeSet(0, [], [], False, {future.result()}))
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Runs `job` on one snapshot of the database; it cannot write."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leap.soledad import document_indexes
+from leap.soledad import document_indexes, promises
 from leap.soledad.blobs.download import LARGE
 from leap.soledad.errors import SoledadError
 from leap.soledad.sqlite import Connection
@@ -15,6 +15,7 @@ WANTED = {
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID",
+    promises.TABLE,
     # `content` is JSON, NULL in a tombstone. `base` is the DocumentItem last synced, while dirty.
     """CREATE TABLE IF NOT EXISTS document (
         doc_id TEXT PRIMARY KEY,

@@ -175,6 +175,14 @@ async def test_capability_id_namespace_enable() -> None:
     )
 
 
+async def test_an_id_as_long_as_it_may_be_comes_before_the_log_in() -> None:
+    """RFC 2971 3.3: 30 pairs, 30 octets of name, 1,024 of value."""
+    talk = Talk()
+    pairs = " ".join(f'"{n:030d}" "{n:01024d}"' for n in range(30))
+    assert b"a OK " in await talk.send(f"a ID ({pairs})\r\n".encode())
+    await talk.end()
+
+
 async def test_logout_says_bye_first() -> None:
     talk = await Talk().log_in()
     said = await talk.send(b"a LOGOUT\r\nb NOOP\r\n")

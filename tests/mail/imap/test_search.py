@@ -136,8 +136,29 @@ async def test_unknown_charsets_are_named(talk: Talk) -> None:
     await talk.end()
 
 
-async def test_sequence_numbers_beyond_the_end_are_bad(talk: Talk) -> None:
-    assert (await talk.send(b"a SEARCH 9\r\n")).startswith(b"a BAD ")
+async def test_a_search_for_numbers_beyond_the_end_finds_none_of_them(talk: Talk) -> None:
+    """Only commands that would act on such a message are refused."""
+    assert (await talk.send(b"a SEARCH 9\r\n")).startswith(b"* SEARCH\r\na OK ")
+    assert (await talk.send(b"b SEARCH 2,3:900\r\n")).startswith(b"* SEARCH 2 3 4\r\nb OK ")
+    assert (await talk.send(b"c SEARCH NOT 2:900\r\n")).startswith(b"* SEARCH 1\r\nc OK ")
+    await talk.end()
+
+
+@pytest.mark.parametrize("field", ["From", "To", "Cc", "Bcc"])
+async def test_an_address_torn_by_comments_is_found_as_it_is(field: str) -> None:
+    account = MemoryAccount()
+    await fill(
+        account,
+        [
+            f"{field}: <bob (my friend) @ (at home) example.test>\r\n\r\n".encode(),
+            f"{field}: Carol (bob) <carol@example.test>\r\n\r\n".encode(),
+        ],
+    )
+    talk = await Talk(account).log_in("INBOX")
+    said = await talk.send(f"a SEARCH {field.upper()} bob@example.test\r\n".encode())
+    assert said.startswith(b"* SEARCH 1\r\na OK ")
+    said = await talk.send(f'b SEARCH HEADER {field} "my friend"\r\n'.encode())
+    assert said.startswith(b"* SEARCH 1\r\nb OK ")
     await talk.end()
 
 

@@ -178,3 +178,20 @@ async def test_conditional_stores_and_coming_back_on_soledad(local: LocalAccount
     said = await third.send(b"b SELECT INBOX (QRESYNC (%d %d 1:6))\r\n" % (validity, since))
     assert b"* VANISHED (EARLIER) 4:5\r\n* 2 FETCH (UID 2 FLAGS ($One) MODSEQ" in said
     await third.end()
+
+
+async def test_storing_what_is_so_already_hides_nothing_of_what_another_session_stored(
+    account: MemoryAccount,
+) -> None:
+    await play(
+        """
+        C: x STORE 1:3 +FLAGS.SILENT (\\Seen)
+        S: x OK …
+        C2: a STORE 1 +FLAGS (\\Seen)
+        S2: * 1 FETCH (UID 1 FLAGS (\\Seen))
+        S2: * 2 FETCH (UID 2 FLAGS (\\Seen))
+        S2: * 3 FETCH (UID 3 FLAGS (\\Seen))
+        S2: a OK …
+        """,
+        account=account,
+    )

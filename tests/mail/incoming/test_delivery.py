@@ -27,5 +27,5 @@ async def test_a_fault_in_noting_a_signature_keeps_no_mail_back_and_the_next_mai
     await alice.sender.process_due()
     await drain(bob)
     assert numbers(await bob.messages()) == list(range(2 * together))
-    assert await bob.incoming.quarantined() == []
+    assert await bob.incoming.quarantined.items() == []
     assert noted == [{alice.address}] * 2

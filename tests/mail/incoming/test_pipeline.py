@@ -435,19 +435,19 @@ async def test_what_cannot_be_unsealed_is_kept_and_opened_when_the_key_comes(
     assert await bob.incoming.process_once() == 4
     assert numbers(await bob.messages()) == [8]
     assert bob.provider.waiting(BOB) == 0
-    kept = await bob.incoming.quarantined()
+    kept = await bob.incoming.quarantined.items()
     assert len(kept) == 3
     assert {one.key_id for one in kept} == {key.key_id, "k"}
-    assert await bob.incoming.retry_quarantine() == 0
+    assert len(await bob.incoming.quarantined.retry()) == 0
     material = bob.store.material
     assert material is not None
     await bob.store.save_material(
         msgspec.structs.replace(material, inbox_keys=[*material.inbox_keys, key])
     )
-    assert await bob.incoming.retry_quarantine() == 1
+    assert len(await bob.incoming.quarantined.retry()) == 1
     assert numbers(await bob.messages()) == [7, 8]
-    assert len(await bob.incoming.quarantined()) == 2
-    assert await bob.incoming.retry_quarantine() == 0
+    assert len(await bob.incoming.quarantined.items()) == 2
+    assert len(await bob.incoming.quarantined.retry()) == 0
 
 
 async def test_quarantine_syncs_and_the_device_with_the_key_opens_it(devices: TwoDevices) -> None:
@@ -476,8 +476,8 @@ async def test_quarantine_syncs_and_the_device_with_the_key_opens_it(devices: Tw
     await phone.engine.sync()
     await laptop.engine.sync()
     assert numbers(await laptop.messages()) == [3, 4]
-    assert await laptop.incoming.quarantined() == []
-    assert await laptop.incoming.retry_quarantine() == 0
+    assert await laptop.incoming.quarantined.items() == []
+    assert len(await laptop.incoming.quarantined.retry()) == 0
 
 
 async def test_a_mail_that_breaks_us_stops_none_behind_it(
@@ -510,9 +510,9 @@ async def test_a_mail_that_breaks_us_stops_none_behind_it(
     assert numbers(messages) == [0, 1, 4]
     odd = next(m for m in messages if b"X-Number: 1\r\n" in m)
     assert odd == b"X-Leap-Encryption: undecryptable\r\nX-Leap-Signature: none\r\n" + letter(1)
-    assert len(await bob.incoming.quarantined()) == 2
+    assert len(await bob.incoming.quarantined.items()) == 2
     monkeypatch.undo()
-    assert await bob.incoming.retry_quarantine() == 2
+    assert len(await bob.incoming.quarantined.retry()) == 2
     assert numbers(await bob.messages()) == [0, 1, 2, 3, 4]
 
 

@@ -77,6 +77,20 @@ def test_a_message_s_own_last_reference_beats_what_others_say_of_it() -> None:
     assert written(forest) == "(1)(2 4 3)"
 
 
+def test_what_others_say_of_its_parent_goes_even_if_its_own_word_would_make_a_circle() -> None:
+    forest = thread_by_references(
+        [sent(1, "a", date=3), sent(2, "b", "ac", date=1), sent(3, "c", "b", date=2)]
+    )
+    assert written(forest) == "(3 2)(1)"  # RFC 5256 3, step 1 B: c was under a by the word of b
+
+
+def test_a_message_which_names_none_before_it_begins_a_thread() -> None:
+    forest = thread_by_references(
+        [sent(1, "c", "ab", date=3), sent(2, "a", date=1), sent(3, "b", date=2)]
+    )
+    assert written(forest) == "(2)(3 1)"  # RFC 5256 3, step 1 B: "it will now have no parent"
+
+
 def test_two_messages_with_one_id_are_two_messages() -> None:
     forest = thread_by_references([sent(1, "a"), sent(2, "a"), sent(3, "b", "a")])
     assert written(forest) == "(1 3)(2)"

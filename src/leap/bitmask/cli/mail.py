@@ -32,6 +32,7 @@ _ELSEWHERE = {
     "export": ("leap.bitmask.cli.porting", "export"),
     "search": ("leap.bitmask.cli.mail_reading", "search"),
     "queue": ("leap.bitmask.cli.mail_queue", "queue"),
+    "quarantine": ("leap.bitmask.cli.mail_quarantine", "quarantine"),
     "show": ("leap.bitmask.cli.mail_reading", "show"),
 }
 
@@ -107,7 +108,7 @@ def status(home: Home, address: str | None, as_json: bool) -> None:
                 click.echo(_outbox_words(entry))
         if result["quarantine"]:
             click.echo(
-                f"{result['quarantine']} mails could not be opened yet; they are kept and retried."
+                f"{result['quarantine']} mails could not be opened yet; `bitmask mail quarantine list` says why."
             )
 
     answer(run(work()), as_json=as_json, words=words)

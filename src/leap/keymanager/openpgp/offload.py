@@ -9,9 +9,7 @@ Keys travel to the workers through a pipe between processes of one user, never o
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -26,7 +24,7 @@ from leap.keymanager.openpgp.keyring_form import armored_secret_keys
 from leap.keymanager.openpgp.message import MAX_SIZE, Decrypted, SigningHash
 from leap.keymanager.openpgp.secret_key import SecretKey, read_secret_keys
 from leap.keymanager.openpgp.verdict import Owners, RawSignature, Verdict
-from leap.keymanager.openpgp.worker_process import WorkerContext
+from leap.keymanager.openpgp.worker_process import WorkerContext, end_with_the_parent
 
 INLINE = 64 * 1024
 THREAD = 256 * 1024
@@ -114,7 +112,7 @@ class Workers:
     def _started_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                self._processes, mp_context=WorkerContext(), initializer=_end_with_the_parent
+                self._processes, mp_context=WorkerContext(), initializer=end_with_the_parent
             )
         return self._pool
 
@@ -260,18 +258,6 @@ def _read_certificates(data: bytes) -> list[Certificate]:
     for one in found:
         one.keys, one.user_ids, one.takes_seipd_v2  # noqa: B018 - what they find is kept
     return found
-
-
-def _end_with_the_parent() -> None:
-    """Ends this process when the one that made it is killed: it waits for work at a pipe that nobody closes then."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "only a process of the pool runs this"
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, name="waits for the parent's end", daemon=True).start()
 
 
 def _load(module: str) -> None:

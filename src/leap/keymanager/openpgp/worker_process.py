@@ -7,6 +7,8 @@ work that is sent over never lies in the main module, so that the new process ha
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
 import threading
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -34,3 +36,15 @@ class WorkerContext(SpawnContext):
     """For `ProcessPoolExecutor`. Forking a program with threads and an open database would invite dead locks."""
 
     Process = WorkerProcess
+
+
+def end_with_the_parent() -> None:
+    """Ends this process when the one that made it is killed: it waits for work at a pipe that nobody closes then."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a process that was started here runs this"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="waits for the parent's end", daemon=True).start()

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from itertools import chain
 from typing import NewType, cast
 
-from leap.mail.contract import MailboxId, MailboxStatus, MessageRow, ModSeq, Uid
+from leap.mail.contract import MailboxId, MailboxStatus, MessageRow, ModSeq, Stored, Uid
 from leap.mail.imap.wire.numbers import NumberSet
 from leap.mail.row_list import RowList
 
@@ -97,10 +97,10 @@ class MailboxView:
         """The messages with these uids, in their order, those already gone left out."""
         return [n for uid in uids if uid not in self._gone and (n := self.find(uid)) is not None]
 
-    def resolve(self, numbers: NumberSet, by_uid: bool) -> list[SeqNum]:
+    def resolve(self, numbers: NumberSet, by_uid: bool, *, strict: bool = True) -> list[SeqNum]:
         """The messages of a set, ascending, those already gone left out of uid sets.
 
-        Raises IndexError when a sequence number was named which there is not (RFC 3501 9, seq-number).
+        If `strict`, raises IndexError when a sequence number was named which there is not (RFC 3501 9, seq-number).
         """
         count = len(self._uids)
         found: list[SeqNum] = []
@@ -110,7 +110,7 @@ class MailboxView:
             return (
                 [n for n in found if self._uids[n - 1] not in self._gone] if self._gone else found
             )
-        if numbers.highest_named() > count:
+        if strict and numbers.highest_named() > count:
             raise IndexError(numbers.highest_named())
         if count:
             for low, high in numbers.spans(count):
@@ -166,9 +166,10 @@ class MailboxView:
             self._own()
             self._rows[number - 1] = row
 
-    def settle(self, numbers: Sequence[SeqNum], rows: Sequence[MessageRow]) -> None:
+    def settle(self, numbers: Sequence[SeqNum], done: Stored) -> None:
         """Takes what one change of flags left of the messages of ascending numbers: the client is told of it, or
         knows."""
+        rows = done.rows
         if not rows:
             return
         known = self.rows(numbers)
@@ -186,8 +187,8 @@ class MailboxView:
                 row.uid for row, kept in zip(rows, newer, strict=True) if row is kept
             )
         # Nothing else has the modseq of a change: with the next one, all there was up to it is known
-        if {row.modseq for row in rows if row.modseq > self.modseq} == {self.modseq + 1}:
-            self.modseq = ModSeq(self.modseq + 1)
+        if done.modseq == self.modseq + 1:
+            self.modseq = done.modseq
 
     def learn_recent(self, status: MailboxStatus) -> None:
         """Takes for recent what nobody claimed, the newest: who only looks takes it from nobody (RFC 3501 6.3.2)."""

@@ -19,6 +19,7 @@ from leap.mail.incoming.quarantine import Quarantined
 from leap.mail.incoming.ready import Ready, Refused
 from leap.mail.incoming.senders import Lesson, key_name
 from leap.mail.local import Arrived
+from leap.mail.version import __version__
 from leap.soledad.errors import SoledadError
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
@@ -76,7 +77,7 @@ class Delivery:
 
     async def _store_one(self, item: Item, outcome: Ready | Refused) -> None:
         if isinstance(outcome, Refused):
-            await self._quarantine(item, outcome.reason)
+            await self._quarantine(item, outcome)
             return
         try:
             await self._deliver([(item, outcome)])
@@ -84,7 +85,8 @@ class Delivery:
             raise
         except Exception as error:
             # A fault of ours that this mail brings out must not stop those behind it.
-            await self._quarantine(item, f"this version cannot store it ({type(error).__name__})")
+            reason = f"this version cannot store it ({type(error).__name__})"
+            await self._quarantine(item, Refused(reason))
 
     async def _deliver(self, made: Sequence[tuple[Item, Ready]]) -> None:
         for _, ready in made:
@@ -137,8 +139,8 @@ class Delivery:
             logger.warning("keys in mail were not looked at: %s", type(error).__name__)
             return None
 
-    async def _quarantine(self, item: Item, reason: str) -> None:
-        logger.warning("a mail could not be opened and is kept in quarantine: %s", reason)
+    async def _quarantine(self, item: Item, refused: Refused) -> None:
+        logger.warning("a mail could not be opened and is kept in quarantine: %s", refused.reason)
         blob = None
         if len(item.sealed) > quarantine.INLINE:
             blob = await self._store.seal_blob(item.sealed)
@@ -146,9 +148,11 @@ class Delivery:
             item.row_id,
             item.key_id,
             item.received,
-            reason,
+            refused.reason,
             sealed=item.sealed if blob is None else None,
             blob=None if blob is None else blob.ref,
+            poisoned=refused.poisoned,
+            tried=__version__ if refused.poisoned else "",
         )
 
         def job(tx: Transaction) -> None:

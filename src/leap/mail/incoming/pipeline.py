@@ -10,6 +10,7 @@
 Invariants:
 * An item is acked only after what became of it is on this disk and pushed; nothing is lost by a crash between
   any two steps, nor when a lease runs out.
+* An item which brings this program down is opened where it cannot, the next time, and then quarantined.
 * The row's id is derived from the sealed bytes: two devices, or one after a crash, store one row.
 * Whatever one item does, those behind it are stored. Only the store or the network failing stops a batch, and then
   what was not stored is released.
@@ -32,17 +33,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from leap.mail.incoming import consumed, quarantine
+from leap.mail.incoming import begun, consumed, quarantine
 from leap.mail.incoming.delivery import OURS, Delivery, Result
 from leap.mail.incoming.looks import Looks
 from leap.mail.incoming.lots import Item, Lot, in_lots
 from leap.mail.incoming.needs import Engine, Keys, Mailbox, Remote
-from leap.mail.incoming.quarantine import Quarantined
+from leap.mail.incoming.quarantined_mail import QuarantinedMail
 from leap.mail.incoming.ready import Ready, Refused
 from leap.mail.incoming.workshop import Workshop
 from leap.mail.outgoing.addresses import domain_of
 from leap.soledad.changes import ChangeSet
-from leap.soledad.errors import NotOpen, ProviderLies, SoledadError, Unreachable
+from leap.soledad.errors import NotOpen, SoledadError, Unreachable
 from leap.soledad.store import Soledad
 from leap.soledad.transaction import Transaction
 from leap.soledad.wire import InboxClaim, InboxItem
@@ -85,6 +86,7 @@ class IncomingMail:
         own_domain = domain_of(account.address)
         self.workshop = Workshop(store, keymanager, own_domain, now)
         self._delivery = Delivery(account, store, keymanager, own_domain, self._note_stored)
+        self.quarantined = QuarantinedMail(store, self.workshop, self._delivery)
         self._looks = Looks(clock)
         self._news = 0  # items of the last batch that were not stored before
         self._woken = asyncio.Event()
@@ -107,7 +109,7 @@ class IncomingMail:
                 timeout = POLL
                 try:
                     if self._retry_quarantine or self._keys_tried != self._key_ids():
-                        await self.retry_quarantine()
+                        await self._open_quarantined()
                     await self._look()
                     failures = 0
                 except Exception as error:
@@ -125,6 +127,11 @@ class IncomingMail:
             unsubscribe()
             if self._pushing is not None:
                 self._pushing.cancel()
+
+    async def _open_quarantined(self) -> None:
+        self._retry_quarantine = False
+        self._keys_tried = self._key_ids()
+        await self.quarantined.retry()
 
     async def _look(self) -> None:
         """Takes batch after batch until nothing is there."""
@@ -190,40 +197,6 @@ class IncomingMail:
             # could come back: it is stored here, and acked only when a sync succeeds.
             logger.info("mail is stored without a pull before it: %s", type(error).__name__)
 
-    # -- quarantine ---------------------------------------------------------------------------
-
-    async def quarantined(self) -> list[Quarantined]:
-        """What could not be opened yet, oldest first."""
-        documents = await self._store.find_docs(quarantine.QUARANTINE)
-        found = [quarantine.item_of(one.doc_id, one.content) for one in documents]
-        return sorted((one for one in found if one is not None), key=lambda one: one.received)
-
-    async def retry_quarantine(self) -> int:
-        """Tries to open everything in quarantine again; answers how many left it."""
-        self._retry_quarantine = False
-        self._keys_tried = self._key_ids()
-        released = 0
-        for one in await self.quarantined():
-            try:
-                sealed = one.sealed
-                if sealed is None and one.blob is not None:
-                    sealed = await self._store.read_blob(one.blob)
-                if sealed is None:
-                    continue
-                [outcome] = await self.workshop.make([sealed])
-                if isinstance(outcome, Refused):
-                    continue
-                item = Item(one.row_id, one.key_id, one.received, sealed)
-                await self._delivery.deliver_and_learn(
-                    [(item, outcome)], partial(_release, one.row_id)
-                )
-                released += 1
-            except ProviderLies:
-                continue
-            except OURS as error:
-                logger.info("a mail in quarantine cannot be read now: %s", type(error).__name__)
-        return released
-
     # -- a batch ------------------------------------------------------------------------------
 
     async def _store_all(
@@ -246,7 +219,10 @@ class IncomingMail:
         try:
             while True:
                 while len(making) < AHEAD and (lot := next(waiting, None)):
-                    work = self.workshop.make([item.sealed for _, item in lot])
+                    begun_before = await self._store.transact(partial(_note_begun, lot))
+                    work = self.workshop.make(
+                        [item.sealed for _, item in lot], apart=bool(begun_before)
+                    )
                     making.append((lot, asyncio.create_task(work)))
                 if not making:
                     return results
@@ -264,6 +240,7 @@ class IncomingMail:
                 task.cancel()
 
     def _note_stored(self, row_ids: Sequence[str], tx: Transaction) -> None:
+        begun.forget(tx.connection, row_ids)
         consumed.note_stored(tx, self._device_id, self._slot, row_ids, self._now())
 
     def _push_meanwhile(self) -> None:
@@ -319,5 +296,5 @@ class IncomingMail:
             self.wake()
 
 
-def _release(row_id: str, tx: Transaction) -> None:
-    quarantine.release(tx, row_id)
+def _note_begun(lot: Lot, tx: Transaction) -> frozenset[str]:
+    return begun.note(tx.connection, [item.row_id for _, item in lot])

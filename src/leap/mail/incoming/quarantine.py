@@ -1,7 +1,8 @@
 """Sealed mail that this device could not open: kept, synced, listed, and tried again when keys arrive.
 
     document "inbox-quarantine-<row id>"   {"type": "inbox-quarantine", "key_id", "received", "reason",
-                                            "sealed": base64  or  "blob": [id, sha256, size]}
+                                            "sealed": base64  or  "blob": [id, sha256, size],
+                                            "poisoned": true, "tried": version}
 
 The sealed bytes are kept as they came, so nothing is lost when the provider's copy is acked: they leave only in
 the transaction that stores the opened mail. They sync, so another device that holds the key opens them.
@@ -25,7 +26,10 @@ INLINE = 64 * 1024  # octets of sealed mail kept in the document; log items are 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """One item; exactly one of `sealed` and `blob` is there. `received` is seconds since 1970."""
+    """One item; exactly one of `sealed` and `blob` is there. `received` is seconds since 1970.
+
+    `poisoned`: it brought down or held up what opened it, the last time by the version `tried`.
+    """
 
     row_id: str
     key_id: str
@@ -33,6 +37,13 @@ class Quarantined:
     reason: str
     sealed: bytes | None = field(default=None, repr=False)
     blob: BlobRef | None = None
+    poisoned: bool = False
+    tried: str = ""
+
+    @property
+    def size(self) -> int:
+        """Octets, sealed."""
+        return self.blob.size if self.blob is not None else len(self.sealed or b"")
 
 
 class QuarantineTransaction(Protocol):
@@ -58,12 +69,28 @@ def keep(tx: QuarantineTransaction, item: Quarantined, blob: SealedBlob | None) 
         "received": item.received,
         "reason": item.reason,
     }
+    content |= _how_it_went(item)
     if blob is None:
         content["sealed"] = base64.b64encode(item.sealed or b"").decode("ascii")
     else:
         tx.put_blob(blob)
         content["blob"] = [blob.ref.blob_id, blob.ref.sha256, blob.ref.size]
     tx.put(doc_id, content)
+
+
+def note_tried(tx: QuarantineTransaction, item: Quarantined) -> None:
+    """What came of opening an item again; nothing is written when that is what it was before."""
+    content = tx.get(document_id(item.row_id))
+    if content is None:
+        return
+    old = {key: value for key, value in content.items() if key not in ("poisoned", "tried")}
+    new = old | {"reason": item.reason} | _how_it_went(item)
+    if new != content:
+        tx.put(document_id(item.row_id), new)
+
+
+def _how_it_went(item: Quarantined) -> dict[str, Any]:
+    return {"poisoned": True, "tried": item.tried} if item.poisoned else {}
 
 
 def release(tx: QuarantineTransaction, row_id: str) -> None:
@@ -95,6 +122,8 @@ def item_of(doc_id: str, content: Mapping[str, Any] | None) -> Quarantined | Non
         reason=str(content.get("reason", "")),
         sealed=octets,
         blob=ref,
+        poisoned=content.get("poisoned") is True,
+        tried=str(content.get("tried", "")),
     )
 
 

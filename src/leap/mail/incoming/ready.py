@@ -67,9 +67,13 @@ class Ready(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An item that cannot be stored for now, and why: it goes to quarantine."""
+    """An item that cannot be stored for now, and why: it goes to quarantine.
+
+    `poisoned`: it brought down, or held up, the process that opened it.
+    """
 
     reason: str
+    poisoned: bool = False
 
 
 Outcome = Ready | Refused | SendersWanted

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from leap.mail.contract import MailboxId, Uid
 from leap.mail.message import Message
+from leap.mail.search.field_texts import field_texts
 from leap.mail.search.folding import fold
 from leap.mail.search.signature import Sieve
 from leap.soledad.blobs import BlobRef
@@ -85,6 +86,8 @@ def field_test(field: str, folded: str) -> Callable[[Message], bool]:
     """Whether one of the fields of that name holds the folded needle (RFC 3501 6.4.4)."""
 
     def test(message: Message) -> bool:
-        return any(folded in fold(found.text) for found in message.all_fields(field))
+        return any(
+            folded in fold(text) for one in message.all_fields(field) for text in field_texts(one)
+        )
 
     return test

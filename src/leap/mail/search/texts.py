@@ -20,6 +20,7 @@ from typing import Literal
 
 from leap.mail.message import Message
 from leap.mail.message.all_text import MAX_PART, all_texts, texts
+from leap.mail.search.field_texts import OF_ADDRESSES, field_texts, torn_addresses
 from leap.mail.search.folding import fold, fold_letters
 from leap.mail.search.signature import ANYTHING, MAX_HEADER, signature
 from leap.mail.search.words import ATTACHMENT, Field, Terms, body_terms, field_terms, shortened
@@ -44,7 +45,9 @@ _PEOPLE: tuple[Where, ...] = ("from", "recipients", "subject", "body")
 def texts_of(message: Message, where: Where) -> Iterator[str]:
     """The texts that `where` names, decoded, not folded."""
     if fields := HEADER_FIELDS.get(where):
-        yield from (field.text for field in message.fields if field.key in fields)
+        for field in message.fields:
+            if field.key in fields:
+                yield from field_texts(field)
     elif where == "name":
         yield from (name for name, _ in message.attachments(nested=True) if name)
     elif where == "people":
@@ -81,7 +84,14 @@ def header_signature(message: Message) -> bytes:
     )
     # A plain header says the same undecoded, once white space is one space: that takes a tenth of the time
     text = raw.decode() if plain else next(texts(message.raw, message.root, headers=True))
-    return signature(f" {' '.join(fold_letters(text).split())} ")
+    torn = [
+        address
+        for one in message.fields
+        if one.key in OF_ADDRESSES
+        for address in torn_addresses(one, one.text)
+    ]
+    said = " ".join(fold_letters(" ".join([text, *torn])).split())
+    return signature(f" {said} ")
 
 
 def has_attachment(message: Message) -> bool:

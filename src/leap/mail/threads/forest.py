@@ -112,9 +112,11 @@ def _linked(messages: Iterable[Sent[K]]) -> list[_Container[K]]:
             if before and container.parent is None and not container.is_above(before):
                 container.hang_under(before)
             before = container
-        if before is None or own.parent is before or own.is_above(before):
+        if own.parent is before and before is not None:
             continue
-        own.hang_under(before)  # what others said of its parent yields: their lists may be cut
+        own.hang_under(None)  # what others said of its parent yields: their lists may be cut
+        if before is not None and not own.is_above(before):
+            own.hang_under(before)
     return out
 
 

@@ -123,13 +123,16 @@ class Announcing:
     def untagged(self, line: bytes) -> None:
         self.output.write(b"* " + line + b"\r\n")
 
-    def resolve(self, numbers: NumberSet, by_uid: bool) -> list[SeqNum]:
-        """The messages of a set. Raises Bad for sequence numbers there are not."""
+    def resolve(self, numbers: NumberSet, by_uid: bool, *, strict: bool = True) -> list[SeqNum]:
+        """The messages of a set. Raises Bad for sequence numbers there are not, if `strict`.
+
+        A search for messages that are not there finds none (RFC 9051 6.4.4).
+        """
         view = self.selected()
         if numbers.saved:
             return view.find_all(self.saved)
         try:
-            return view.resolve(numbers, by_uid)
+            return view.resolve(numbers, by_uid, strict=strict)
         except IndexError:
             raise Bad("There is no message with that number.") from None
 

@@ -108,12 +108,13 @@ def column(
 
 def flags(view: MailboxView, rows: Sequence[MessageRow]) -> list[bytes]:
     """Few different sets of flags among many messages: each is written once."""
-    written = {kind: flag_list(kind) for kind in {row.flags for row in rows}}
-    if not view.recent:
+    kinds = {row.flags for row in rows}
+    written = {kind: flag_list(kind) for kind in kinds}
+    recent = view.recent
+    if not recent:
         return [written[row.flags] for row in rows]
-    return [
-        flag_list(view.flags(row)) if row.uid in view.recent else written[row.flags] for row in rows
-    ]
+    shown = {kind: flag_list((*kind, "\\Recent")) for kind in kinds}
+    return [(shown if row.uid in recent else written)[row.flags] for row in rows]
 
 
 def label(item: BodySection) -> bytes:

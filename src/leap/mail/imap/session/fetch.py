@@ -343,7 +343,7 @@ class _Fetcher:
             return set()
         marked = {row.uid for row in done.rows}
         known = [n for n in numbers if self.view.uid(n) in marked]
-        self.view.settle(known, done.rows)
+        self.view.settle(known, done)
         return marked
 
     async def pieces(

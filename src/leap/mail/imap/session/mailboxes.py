@@ -88,6 +88,8 @@ async def create(session: SessionState, command: Create) -> bytes:
         if any(info.special_use == use for info in await account.list_mailboxes()):
             raise No("Another mailbox has this special use.", b"USEATTR")
     info = await account.create_mailbox(name, use)
+    if given != command.mailbox:  # a level above others: nobody asked to see it as a mailbox
+        await account.set_subscribed(info.mailbox_id, subscribed=False)
     session.watching.made(info)
     if info.name != given:  # RFC 9051 6.3.4
         session.untagged(await _list_line(session, info.name, given))

@@ -45,6 +45,7 @@ from leap.mail.imap.wire.searching import (
 from leap.mail.message import Message
 from leap.mail.message.metadata import MAX_SUBJECT
 from leap.mail.search.folding import fold
+from leap.mail.search.headers import field_test
 
 _BATCH = 16  # headers read at the same time
 _ROWS = 500  # metadata asked for at once
@@ -176,7 +177,7 @@ class _Search:
                 fits = set(await self.among(candidates, inner))
                 return [n for n in candidates if n not in fits]
             case Numbers(numbers, by_uid):
-                chosen = set(self.session.resolve(numbers, by_uid))
+                chosen = set(self.session.resolve(numbers, by_uid, strict=False))
                 return [n for n in candidates if n in chosen]
             case Text(where, text):
                 return await self.text(candidates, where, text)
@@ -233,7 +234,7 @@ class _Search:
             uids = self.view.uids(candidates)
             fits = await self.account.search_header(self.view.mailbox_id, uids, field, text)
         except ContentUnavailable:
-            return await self.headers(candidates, _field_test(field, text))
+            return await self.headers(candidates, field_test(field, fold(text)))
         return self.those(candidates, uids, fits)
 
     def those(self, candidates: Candidates, uids: list[Uid], fit: list[Uid]) -> Candidates:
@@ -255,7 +256,7 @@ class _Search:
         except ContentUnavailable:
             if field == "subject":
                 return await self.subjects(candidates, text)
-            return await self.headers(candidates, _field_test(field, text))
+            return await self.headers(candidates, field_test(field, fold(text)))
 
     async def subjects(self, candidates: Candidates, text: str) -> Candidates:
         """Subjects are in the metadata, unless they are longer than what is kept there."""
@@ -273,7 +274,7 @@ class _Search:
                         unsure.append(number)
             except (NoSuchMessage, ContentUnavailable):  # one of them; then each for itself
                 unsure.extend(batch)
-        found.update(await self.headers(unsure, _field_test("subject", text)))
+        found.update(await self.headers(unsure, field_test("subject", wanted)))
         return [n for n in candidates if n in found]
 
     async def text(self, candidates: Candidates, where: SearchedText, text: str) -> Candidates:
@@ -299,17 +300,6 @@ def _cost(key: SearchKey) -> int:
             return _cost(inner)
         case _:
             return 0
-
-
-def _field_test(field: str, text: str) -> Callable[[Message], bool]:
-    """Whether a field's decoded text contains `text`, letter case and accents aside (RFC 3501 6.4.4)."""
-    wanted = fold(text)
-
-    def test(message: Message) -> bool:
-        fields = message.all_fields(field)
-        return any(wanted in fold(found.text) for found in fields)
-
-    return test
 
 
 def _sent_test(fits: Callable[[date], bool]) -> Callable[[Message], bool]:

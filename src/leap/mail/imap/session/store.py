@@ -50,7 +50,7 @@ async def store(session: SessionState, command: Store) -> bytes:
                         modified.append(uid if command.by_uid else number)
             batch = [number for number, uid in zip(batch, uids, strict=True) if uid in answered]
         lines = _lines(session, view, command, given, batch, rows)
-        view.settle(batch, rows)
+        view.settle(batch, done)
         if view.take_keywords():
             session.output.write(b"".join(session.flags_lines(view)))
         session.output.write(lines)

@@ -12,7 +12,9 @@ class Limits:
     line: int = (
         65_536  # a command without its literals; mail programs name thousands of uids in one set
     )
-    line_before_login: int = 8_192  # RFC 7162 4: the least a server should take
+    line_before_login: int = (
+        65_536  # an ID of 30 pairs of 1,024 octets comes before the log-in (RFC 2971 3.3)
+    )
     literal: int = 65_536  # search words, names, passwords; RFC 7888 asks for 4096 at least
     literal_before_login: int = 4_096
     literals_together: int = 262_144  # in one command which is not APPEND

@@ -10,6 +10,9 @@ from leap.mail.imap.wire.errors import ImapSyntaxError
 SEPARATOR = "/"
 _SHIFTED = re.compile(r"[^\x20-\x7e]+")
 _ENCODED = re.compile(rb"&([^-]*)-")
+_NO_LETTER = (
+    "\udc26"  # for an "&" that begins nothing: no mailbox's name has it, so it is found nowhere
+)
 
 
 def encode_name(name: str) -> bytes:
@@ -29,8 +32,10 @@ def _shift(match: re.Match[str]) -> str:
 
 
 def decode_name(wire: bytes, utf8: bool = False) -> str:
-    """A name from modified UTF-7, or plain UTF-8 as some programs send. Raises ImapSyntaxError.
+    """A name from modified UTF-7, or plain UTF-8 as some programs send. Raises ImapSyntaxError for neither.
 
+    In what is no modified UTF-7 the "&" becomes a sign that no mailbox's name may have: such a name is that of no
+    mailbox (NO, not BAD, as the command itself is in order), and none can be made by it.
     With `utf8` (RFC 9755 3) it is UTF-8 and nothing else: "&" is a letter like any other.
     """
     if utf8 or not wire.isascii():
@@ -45,22 +50,25 @@ def decode_name(wire: bytes, utf8: bool = False) -> str:
     while (start := wire.find(b"&", position)) >= 0:
         pieces.append(wire[position:start].decode("ascii"))
         match = _ENCODED.match(wire, start)
-        if match is None:
-            raise ImapSyntaxError("The mailbox name is not modified UTF-7.")
-        pieces.append(_unshift(match[1]))
+        letters = None if match is None else _unshift(match[1])
+        if match is None or letters is None:
+            pieces.append(_NO_LETTER)
+            position = start + 1
+            continue
+        pieces.append(letters)
         position = match.end()
     pieces.append(wire[position:].decode("ascii"))
     return "".join(pieces)
 
 
-def _unshift(encoded: bytes) -> str:
+def _unshift(encoded: bytes) -> str | None:
     if not encoded:
         return "&"
     try:
         padded = encoded.replace(b",", b"/") + b"=" * (-len(encoded) % 4)
         return binascii.a2b_base64(padded, strict_mode=True).decode("utf-16-be")
     except (binascii.Error, UnicodeDecodeError):
-        raise ImapSyntaxError("The mailbox name is not modified UTF-7.") from None
+        return None
 
 
 def canonical_name(name: str) -> str:
