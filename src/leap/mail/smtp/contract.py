@@ -46,6 +46,9 @@ class Limits:
     auth_failures: int = 3  # in one connection
     memory: int = 512 * 1024 * 1024  # octets of mail held in memory at once by all connections
     spool: int = 4 * 1024 * 1024 * 1024  # octets of mail in files at once
+    copied: int | None = (
+        None  # octets of a mail times its recipients, where each gets a copy of its own
+    )
     large_mails: int = 2  # mails from files that the handler has at once, each whole in memory
     connections: int = 1_000
     strangers: int = 50  # not logged in, where a log-in is required; the oldest gives way

@@ -43,6 +43,9 @@ BDAT_SYNTAX = Reply(421, "4.5.2", "The size behind BDAT cannot be read; the conn
 NO_ARGUMENT = Reply(501, "5.5.4", "Nothing may follow this command.")
 NO_RECIPIENTS = Reply(554, "5.5.1", "No recipient was accepted.")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients; send another mail to the rest.")
+TOO_MUCH_AT_ONCE = Reply(
+    552, "5.3.4", "The mail is too large for so many recipients at once; send it to fewer."
+)
 NO_ROOM = Reply(452, "4.3.1", "Too much mail is under way here; try again later.")
 LOCAL_ERROR = Reply(451, "4.3.0", "Something failed here; try again later.")
 

@@ -76,6 +76,9 @@ class TakingMail(Turns):
             return self._wrong(replies.needs_smtputf8("recipient"))
         if len(transaction.recipients) >= self._config.limits.recipients:
             return self._say(replies.TOO_MANY_RECIPIENTS)
+        declared = int(transaction.params.get("SIZE", "0"))
+        if transaction.recipients and self._is_too_much(declared, len(transaction.recipients) + 1):
+            return self._say(replies.TOO_MANY_RECIPIENTS)
         return RecipientGiven(address, notice)
 
     def _recipient_decided(self, asked: RecipientGiven, reply: Reply) -> None:
@@ -181,9 +184,17 @@ class TakingMail(Turns):
 
     # -- the mail -------------------------------------------------------------------------------
 
+    def _is_too_much(self, size: int, recipients: int) -> bool:
+        limit = self._config.limits.copied
+        return limit is not None and size * recipients > limit
+
     def _mail_came(self, text: Text) -> Event | None:
         transaction = self._transaction
         assert transaction is not None
+        recipients = len(transaction.recipients)
+        if recipients > 1 and text.fault is None and self._is_too_much(text.size, recipients):
+            self._mail_answered(replies.TOO_MUCH_AT_ONCE)
+            return None
         if text.fault is not None:
             self._mail_answered(replies.text_fault(text.fault, self._config))
             return None

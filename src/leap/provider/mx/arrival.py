@@ -23,6 +23,9 @@ from leap.soledad.inbox_seal import InboxKey, seal_to_inbox
 log = logging.getLogger(__name__)
 
 SEAL_INLINE = 256 * 1024  # octets: below, sealing takes less than the 5 ms a loop may be kept
+COPIES = (
+    256 * 1024 * 1024
+)  # octets of a mail times its recipients: all copies are in memory together
 DISK_FULL = Reply(452, "4.3.1", "The disk is full here; try again later.")
 TRY_LATER = Reply(451, "4.3.0", "The mail could not be stored safely; try again later.")
 

@@ -19,6 +19,7 @@ from leap.mail.smtp.address import split_address
 from leap.provider.contract import MailDrop, normal_address
 from leap.provider.mx import trace
 from leap.provider.mx.arrival import (
+    COPIES,
     Recipient,
     Seal,
     deliver_mail,
@@ -58,7 +59,7 @@ def mx_config(
         submission_ids=True,
         require_tls=True,
         spool_folder=spool_folder,
-        limits=Limits(recipients=200, refused_recipients=50),
+        limits=Limits(recipients=200, refused_recipients=50, copied=COPIES),
     )
 
 

@@ -27,6 +27,7 @@ from leap.mail.smtp.scram import ScramAccount
 from leap.provider.contract import MailDrop, normal_address
 from leap.provider.mx import trace
 from leap.provider.mx.arrival import (
+    COPIES,
     SEAL_INLINE,
     Recipient,
     Seal,
@@ -83,7 +84,9 @@ def submission_config(
         dsn=True,
         require_tls=True,
         spool_folder=spool_folder,
-        limits=Limits(strangers=300),  # people far away, whose TLS handshakes take their time
+        limits=Limits(
+            strangers=300, copied=COPIES
+        ),  # people far away, whose TLS handshakes take their time
     )
 
 
