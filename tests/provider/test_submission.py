@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import smtplib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +15,10 @@ import pytest
 from leap.mail.delivery_wishes import DeliveryNotice
 from leap.mail.smtp import SmtpServer, serve_smtp
 from leap.mail.smtp.scram import ScramClient
+from leap.provider.contract import Delivery
 from leap.provider.queue import QueueStorage, Routes
 from leap.provider.submission import SubmissionHandler, submission_config
+from leap.provider.submission import handler as handler_module
 from leap.soledad.errors import StoreFull
 from leap.soledad.sqlite import Database
 from tests.mail.smtp.certificate import contexts
@@ -299,3 +301,23 @@ async def test_mail_that_requires_tls_is_kept_so(desk: Desk) -> None:
     assert await desk.talk(job) == {}
     (queued,) = await desk.queue.due("other.test", 10)
     assert queued.tls == "required"
+
+
+async def test_a_large_mail_to_many_is_sealed_for_a_few_at_a_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [f"user{number}@example.test" for number in range(5)]
+    for one in others:
+        desk.drop.add(one)
+    monkeypatch.setattr(handler_module, "COPIES", 2 * len(MAIL))
+    batches: list[int] = []
+    deliver = desk.drop.deliver
+
+    async def counted(deliveries: Sequence[Delivery]) -> None:
+        batches.append(len(deliveries))
+        await deliver(deliveries)
+
+    monkeypatch.setattr(desk.drop, "deliver", counted)
+    assert set(await desk.send(*others)) == {250}
+    assert batches == [2, 2, 1]
+    assert all(len(desk.drop.opened(one)) == 1 for one in others)

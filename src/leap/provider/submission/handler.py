@@ -84,9 +84,7 @@ def submission_config(
         dsn=True,
         require_tls=True,
         spool_folder=spool_folder,
-        limits=Limits(
-            strangers=300, copied=COPIES
-        ),  # people far away, whose TLS handshakes take their time
+        limits=Limits(strangers=300),  # people far away, whose TLS handshakes take their time
     )
 
 
@@ -171,9 +169,10 @@ class SubmissionHandler:
                     wishes=envelope.wishes,
                 )
             if local:
-                await deliver_mail(
-                    self._drop, local, lambda _: path + received + raw, scoped, self._seal
-                )
+                for some in _batches(local, len(raw)):
+                    await deliver_mail(
+                        self._drop, some, lambda _: path + received + raw, scoped, self._seal
+                    )
                 await self._confirm(envelope, local, raw, scoped)
         except Exception as error:
             return reply_to_failure(error)
@@ -209,3 +208,10 @@ class SubmissionHandler:
         if len(raw) <= SEAL_INLINE:
             return bears_own_name(raw, session.principal)
         return await asyncio.to_thread(bears_own_name, raw, session.principal)
+
+
+def _batches(recipients: list[Recipient], size: int) -> list[list[Recipient]]:
+    """As many at once as copies may be in memory together. Who was served before a failure is not served again
+    when the mail comes again under its id."""
+    at_once = max(1, COPIES // max(size, 1))
+    return [recipients[at : at + at_once] for at in range(0, len(recipients), at_once)]
