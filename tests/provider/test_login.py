@@ -307,3 +307,20 @@ async def test_scram_asks_one_who_does_not_exist_the_same(provider: Provider, al
     assert (nobody.salt, nobody.verifiers) == (again.salt, ())
     assert nobody.salt != known.salt
     assert (len(nobody.salt), nobody.iterations) == (len(known.salt), known.iterations)
+
+
+async def test_a_token_of_before_has_a_verifier_once_it_was_shown(
+    provider: Provider, alice: int
+) -> None:
+    token, _ = await provider.tokens.issue(alice, "laptop", "laptop")
+    await provider.db.write(
+        lambda connection: connection.execute(
+            "UPDATE token SET scram_stored = NULL, scram_server = NULL"
+        )
+    )
+    assert (await provider.find_verifiers(ALICE)).verifiers == ()
+    assert not await provider.check_token(ALICE, token + "x")
+    assert (await provider.find_verifiers(ALICE)).verifiers == ()
+    assert await provider.check_token(ALICE, token)
+    found = await provider.find_verifiers(ALICE)
+    assert found.verifiers == (make_verifier(token, found.salt),)

@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from leap.mail.smtp.scram import ScramAccount, ScramVerifier, make_verifier
 from leap.provider.contract import normal_address
 from leap.provider.errors import BadLogin, DeviceRevoked, Unauthorized
+from leap.soledad.errors import StoreFull
 from leap.soledad.keyset import open_keyset
 from leap.soledad.sqlite import Connection, Database
 from leap.soledad.wire import Verifier, encode
@@ -114,8 +116,8 @@ class Tokens:
         ends = self._ends
         row = await self._db.read(
             lambda connection: connection.execute(
-                "SELECT account.number, account.account_id, account.address, token.device_id"
-                " FROM token JOIN account ON account.number = token.account"
+                "SELECT account.number, account.account_id, account.address, token.device_id,"
+                " token.scram_stored IS NULL FROM token JOIN account ON account.number = token.account"
                 " WHERE token.token_hash = ?",
                 (token_hash,),
             ).fetchone()
@@ -123,11 +125,26 @@ class Tokens:
         if row is None:
             return None
         principal = Principal(row[0], row[1], row[2], row[3], token_hash)
+        if row[4]:
+            await self._add_verifier(principal, token)
         if ends == self._ends:  # else it may have been ended while it was read
             if len(self._live) >= MAX_CACHED_TOKENS:
                 self._live.pop(next(iter(self._live)))
             self._live[token_hash] = principal
         return principal
+
+    async def _add_verifier(self, principal: Principal, token: str) -> None:
+        """For a token from before there was SCRAM: its device shows it here before it sends mail."""
+
+        def job(connection: Connection) -> None:
+            verifier = make_verifier(token, self._salt(principal.address))
+            connection.execute(
+                "UPDATE token SET scram_stored = ?, scram_server = ? WHERE token_hash = ?",
+                (verifier.stored_key, verifier.server_key, principal.token_hash),
+            )
+
+        with contextlib.suppress(StoreFull):  # the next time, then: a full disk keeps nobody out
+            await self._db.write(job, durable=True)
 
     async def check(self, address: str, token: str) -> bool:
         """Whether a token belongs to a device of this address."""
@@ -135,7 +152,7 @@ class Tokens:
         return principal is not None and principal.address == normal_address(address)
 
     async def find_verifiers(self, address: str) -> ScramAccount:
-        """The account's live tokens as SCRAM knows them; those issued before there was SCRAM are not among them.
+        """The account's live tokens as SCRAM knows them; those from before there was SCRAM, once they were shown.
 
         An exchange that began before a token ended may still end well: it lasts as long as a log-in may.
         """

@@ -141,7 +141,7 @@ _STEPS = {  # from the version named to the next
         "UPDATE blob SET created = unixepoch()",
         "ALTER TABLE head ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",
     ),
-    # A token of before has no verifier: its device logs in without SCRAM until it gets a new one.
+    # A token of before has no verifier until its device shows it the next time (`Tokens.find`).
     3: (
         "ALTER TABLE token ADD COLUMN scram_stored BLOB",
         "ALTER TABLE token ADD COLUMN scram_server BLOB",
