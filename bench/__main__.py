@@ -14,7 +14,7 @@ from typing import Any
 
 BENCHES: dict[str, str] = {
     "openpgp": "encrypt+sign and decrypt+verify, beside gpg",
-    "smtp": "the SMTP engine and the MX, mails of 30 kB",
+    "smtp": "the SMTP engine beside aiosmtpd, and the MX, mails of 30 kB",
     "soledad": "documents and their indexes, on this machine",
     "message": "MIME structure, beside the standard library",
     "provider": "a provider under load: blobs, commits, idle event streams; TLS and fsync on",

@@ -12,6 +12,7 @@ from typing import Any
 from leap.keymanager.keys import KeyManager
 from leap.keymanager.openpgp import Certificate, SecretKey, generate
 from leap.mail.contract import INBOX
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.incoming.pipeline import IncomingMail
 from leap.mail.local import LocalAccount, open_mail_store
 from leap.mail.outgoing.accepting import Outgoing
@@ -54,6 +55,7 @@ class FakeProvider:
         self.inboxes: dict[str, list[_Held]] = {}
         self.certificates: dict[str, bytes] = {}
         self.submitted: list[tuple[str, str, tuple[str, ...], bytes]] = []
+        self.wishes: list[DeliveryWishes] = []
         self.seen: set[tuple[str, str]] = set()
         self.replies: dict[str, tuple[int, str]] = {}
         self.offline = False
@@ -63,11 +65,17 @@ class FakeProvider:
     # -- submission
 
     async def submit(
-        self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
+        self,
+        submission_id: str,
+        sender: str,
+        recipients: Sequence[str],
+        message: bytes,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> dict[str, tuple[int, str]]:
         if self.offline:
             raise SubmissionUnavailable("The provider cannot be reached.", may_have_arrived=False)
         self.submitted.append((submission_id, sender, tuple(recipients), message))
+        self.wishes.append(wishes)
         results: dict[str, tuple[int, str]] = {}
         for recipient in recipients:
             reply = self.replies.get(recipient, (250, "2.0.0 Accepted"))

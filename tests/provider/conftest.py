@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from leap.provider.provider import Provider
+from tests.provider.queue_world import Post, open_post
 from tests.provider.world import Clock, Served, account, opened, served
 
 
@@ -36,3 +37,9 @@ async def bob(provider: Provider) -> int:
 async def https(provider: Provider, tmp_path: Path) -> AsyncIterator[Served]:
     async with served(provider, tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+async def post(tmp_path: Path) -> AsyncIterator[Post]:
+    async with open_post(tmp_path) as made:
+        yield made

@@ -5,9 +5,11 @@ It keeps the promises of `leap.provider.contract.MailDrop`, and can be told to b
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 
+from leap.mail.smtp.scram import ScramAccount, make_verifier
 from leap.provider.contract import Delivery, LocalAccount, UnknownAccount, normal_address
 from leap.soledad.inbox_seal import InboxPrivateKey, generate_inbox_key, open_from_inbox
 from leap.soledad.sqlite import Database
@@ -74,3 +76,9 @@ class MemoryMailDrop:
 
     async def check_token(self, address: str, token: str) -> bool:
         return address in self._accounts and token == self.token(address)
+
+    async def find_verifiers(self, address: str) -> ScramAccount:
+        salt = hashlib.sha256(address.encode()).digest()[:16]
+        known = address in self._accounts
+        verifiers = (make_verifier(self.token(address), salt),) if known else ()
+        return ScramAccount(address, salt, verifiers)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from leap.keymanager.openpgp import Certificate, generate
 from leap.keymanager.openpgp.editing import add_user_id
 from leap.keymanager.wkd_names import wkd_hash
+from leap.mail.delivery_wishes import DeliveryNotice, DeliveryWishes
 from leap.mail.smtp import Envelope, Session
 from leap.provider.aliases import MOST, Alias, NotAnAlias, add_alias
 from leap.provider.cli import main
@@ -120,6 +121,24 @@ async def test_its_account_and_nobody_else_sends_as_an_alias(provider: Provider,
             session, Envelope(sender=principal, recipients=[BOB], params={}), raw
         )
         assert reply.code == codes[1], reply
+
+
+async def test_who_sends_as_an_alias_hears_of_delivery_when_asked(provider: Provider) -> None:
+    numbers = {name: await account(provider, name) for name in ("alice", "bob")}
+    await provider.aliases.add(DOMAIN, SALES, ALICE)
+    queue = await QueueStorage.open(provider.db)
+    handler = SubmissionHandler(
+        provider, queue, domain=DOMAIN, hostname=DOMAIN, routes=Routes({}), now=lambda: 1.0
+    )
+    session = a_session(ALICE)
+    assert await handler.sender(session, SALES, {}) is None
+    assert await handler.recipient(session, BOB) is None
+    wishes = DeliveryWishes(notices={BOB: DeliveryNotice(notify=("SUCCESS",))})
+    envelope = Envelope(sender=SALES, recipients=(BOB,), wishes=wishes)
+    raw = f"From: Sales <{SALES}>\r\n\r\nhi\r\n".encode()
+    assert (await handler.message(session, envelope, raw)).code == 250
+    assert await provider.inbox.waiting(numbers["bob"]) == 1
+    assert await provider.inbox.waiting(numbers["alice"]) == 1  # the report
 
 
 async def test_the_mx_takes_mail_for_an_alias_until_it_is_taken_away(provider: Provider) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 
 import pytest
 
+from leap.mail.smtp.scram import make_verifier
 from leap.provider import login as login_module
 from leap.provider import throttle as throttle_module
 from leap.provider.errors import BadLogin, BadRequest, SlowDown
@@ -282,3 +284,43 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         throttle.start(f"192.0.2.{number}")
     assert len(throttle._failures) <= 10
     assert len(throttle._starts._left) <= 10
+
+
+async def test_scram_knows_the_tokens_of_all_devices_and_of_no_other(
+    provider: Provider, alice: int
+) -> None:
+    token, _ = await provider.tokens.issue(alice, "laptop", "laptop")
+    other, _ = await provider.tokens.issue(alice, "phone", "phone")
+    found = await provider.find_verifiers("ALICE@example.test")
+    assert (found.principal, len(found.verifiers)) == (ALICE, 2)
+    for one in (token, other):
+        assert make_verifier(one, found.salt) in found.verifiers
+    await provider.log_out(hashlib.sha256(token.encode()).digest())
+    left = await provider.find_verifiers(ALICE)
+    assert left.verifiers == (make_verifier(other, found.salt),)
+
+
+async def test_scram_asks_one_who_does_not_exist_the_same(provider: Provider, alice: int) -> None:
+    nobody = await provider.find_verifiers("nobody@example.test")
+    again = await provider.find_verifiers("Nobody@example.test")
+    known = await provider.find_verifiers(ALICE)
+    assert (nobody.salt, nobody.verifiers) == (again.salt, ())
+    assert nobody.salt != known.salt
+    assert (len(nobody.salt), nobody.iterations) == (len(known.salt), known.iterations)
+
+
+async def test_a_token_of_before_has_a_verifier_once_it_was_shown(
+    provider: Provider, alice: int
+) -> None:
+    token, _ = await provider.tokens.issue(alice, "laptop", "laptop")
+    await provider.db.write(
+        lambda connection: connection.execute(
+            "UPDATE token SET scram_stored = NULL, scram_server = NULL"
+        )
+    )
+    assert (await provider.find_verifiers(ALICE)).verifiers == ()
+    assert not await provider.check_token(ALICE, token + "x")
+    assert (await provider.find_verifiers(ALICE)).verifiers == ()
+    assert await provider.check_token(ALICE, token)
+    found = await provider.find_verifiers(ALICE)
+    assert found.verifiers == (make_verifier(token, found.salt),)

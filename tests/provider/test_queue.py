@@ -3,109 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import email
 import email.policy
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leap.mail.smtp import Envelope, Reply, SmtpConfig, SmtpServer, serve_smtp
-from leap.provider.contract import SUBMISSION_MEMORY, Endpoint
-from leap.provider.queue import QueueStorage, QueueWorker, Routes
-from leap.provider.queue.report import failure_report, status_of
+from leap.mail.delivery_wishes import NO_WISHES
+from leap.mail.smtp import Envelope, Reply
+from leap.provider.contract import SUBMISSION_MEMORY
+from leap.provider.queue import QueueStorage
+from leap.provider.queue.report import status_of, status_report
 from leap.provider.queue.schedule import Schedule
-from leap.provider.queue.storage import Outcome, load_key
+from leap.provider.queue.storage import DueReport, Outcome, load_key
 from leap.soledad.errors import ForgedEnvelope, StoreFull
 from leap.soledad.sqlite import Database
 from tests.mail.smtp.certificate import contexts
 from tests.mail.smtp.conversation import DecidingHandler, config
 from tests.provider.mail_drop import MemoryMailDrop
-
-ALICE = "alice@example.test"
-MAIL = b"Message-ID: <one@laptop>\r\nSubject: x\r\n\r\n.dot\r\nmarker-of-this-mail\r\n"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-async def no_sleep(seconds: float) -> None:
-    await asyncio.sleep(0)
-
-
-@dataclass
-class Post:
-    """One provider's queue; `routes` says where other.test is."""
-
-    drop: MemoryMailDrop
-    storage: QueueStorage
-    clock: Clock
-    routes: dict[str, Endpoint]
-
-    def worker(self, **more: object) -> QueueWorker:
-        return QueueWorker(
-            self.storage,
-            self.drop,
-            domain="example.test",
-            hostname="mx.example.test",
-            routes=Routes(self.routes),
-            now=self.clock,
-            uniform=lambda: 0.0,
-            timeout=5.0,
-            sleep=no_sleep,
-            **more,  # type: ignore[arg-type]
-        )
-
-    async def add(self, *recipients: str, mail_id: str = "00ff", raw: bytes = MAIL) -> None:
-        await self.storage.add(
-            mail_id=mail_id,
-            sender=ALICE,
-            recipients=list(recipients),
-            raw=raw,
-            submission=f"alice/{mail_id}",
-            smtputf8=False,
-        )
-
-    async def work(self, **more: object) -> None:
-        """Lets a worker do all that is due now."""
-        worker = self.worker(**more)
-        await worker.work_off()
-        await worker.close()
-
-
-@pytest.fixture
-async def post(tmp_path: Path) -> AsyncIterator[Post]:
-    clock = Clock()
-    db = await Database.open(tmp_path / "provider.db", key=None)
-    drop = MemoryMailDrop(db, ALICE)
-    yield Post(drop, await QueueStorage.open(db, now=clock), clock, {})
-    await db.close()
-
-
-@contextlib.asynccontextmanager
-async def other(
-    post: Post, settings: SmtpConfig | None = None, handler: DecidingHandler | None = None
-) -> AsyncIterator[tuple[SmtpServer, DecidingHandler]]:
-    handler = handler or DecidingHandler()
-    server = await serve_smtp(lambda: handler, settings or config())
-    assert isinstance(server.address, tuple)
-    post.routes["other.test"] = server.address
-    try:
-        yield server, handler
-    finally:
-        await server.close()
+from tests.provider.queue_world import ALICE, MAIL, Clock, Post, other
 
 
 async def test_a_mail_is_handed_over_byte_for_byte_and_forgotten(post: Post) -> None:
@@ -247,7 +168,7 @@ async def test_a_report_is_what_mail_programs_understand(post: Post) -> None:
     words, status, original = report.iter_parts()
     assert "no@other.test\r\n    550 5.1.1 No such user." in words.get_content()
     about_mail, about_recipient = status.get_payload()
-    assert about_mail["Original-Envelope-Id"] == "00ff"
+    assert about_mail["Original-Envelope-Id"] is None, "the sender gave none"
     assert about_mail["Reporting-MTA"] == "dns; mx.example.test"
     assert about_recipient["Final-Recipient"] == "rfc822; no@other.test"
     assert about_recipient["Action"] == "failed"
@@ -276,7 +197,7 @@ async def test_a_crash_between_report_and_its_record_makes_no_second_report(
 ) -> None:
     await post.add("no@other.test")
 
-    async def crash(mail_id: str, addresses: list[str]) -> None:
+    async def crash(report: DueReport) -> None:
         raise OSError("power cut")
 
     async with other(post):
@@ -447,14 +368,15 @@ def test_the_status_is_always_a_permanent_one(answer: str, status: str) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_original_breaks_a_report(header: bytes) -> None:
-    raw = failure_report(
+    raw = status_report(
+        "failed",
         hostname="mx.example.test",
         domain="example.test",
         sender=ALICE,
         raw=header + b"\r\n\r\nbody",
-        submission_id="abc",
+        wishes=NO_WISHES,
         created=0,
-        failures={"no@other.test": Outcome("permanent", "550 No")},
+        recipients={"no@other.test": Outcome("permanent", "550 No")},
         now=0,
         report_id="1" * 32,
     )

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from leap.mail.delivery_wishes import NO_WISHES
 from leap.mail.message import Message
-from leap.provider.queue.report import failure_report
+from leap.provider.queue.report import status_report
 from leap.provider.queue.storage import Outcome
 
 BUECHER = "bücher@büro.test"
 
 
 def report(*addresses: str, header: bytes = b"Subject: x") -> Message:
-    raw = failure_report(
+    raw = status_report(
+        "failed",
         hostname="mx.example.test",
         domain="example.test",
         sender="alice@example.test",
         raw=header + b"\r\n\r\nbody",
-        submission_id="abc",
+        wishes=NO_WISHES,
         created=0,
-        failures={one: Outcome("permanent", "550 5.1.1 No") for one in addresses},
+        recipients={one: Outcome("permanent", "550 5.1.1 No") for one in addresses},
         now=0,
         report_id="1" * 32,
     )

@@ -12,15 +12,22 @@ def columns(connection: sqlcipher3.Connection, table: str) -> set[str]:
     return {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
 
 
+def drop_scram(connection: sqlcipher3.Connection) -> None:
+    for column in ("scram_stored", "scram_server"):
+        connection.execute(f"ALTER TABLE token DROP COLUMN {column}")
+
+
 def test_data_of_version_1_is_brought_forward() -> None:
     connection = sqlcipher3.connect(":memory:")
     create_tables(connection)
     connection.execute("ALTER TABLE inbox DROP COLUMN leased_by")
     connection.execute("ALTER TABLE blob DROP COLUMN created")
     connection.execute("ALTER TABLE head DROP COLUMN generation")
+    drop_scram(connection)
     connection.execute("PRAGMA user_version = 1")
     create_tables(connection)
     assert "leased_by" in columns(connection, "inbox")
+    assert {"scram_stored", "scram_server"} <= columns(connection, "token")
     assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
     connection.close()
 
@@ -30,6 +37,7 @@ def test_blobs_of_version_2_are_as_old_as_the_upgrade() -> None:
     create_tables(connection)
     connection.execute("ALTER TABLE blob DROP COLUMN created")
     connection.execute("ALTER TABLE head DROP COLUMN generation")
+    drop_scram(connection)
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute(
         "INSERT INTO blob (account, blob_id, size, sha256, sealed)"

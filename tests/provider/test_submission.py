@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import smtplib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from leap.mail.contract import ProviderChecks
+from leap.mail.delivery_wishes import DeliveryNotice
 from leap.mail.incoming.provider_checks import provider_checks
 from leap.mail.smtp import SmtpServer, serve_smtp
+from leap.mail.smtp.scram import ScramClient
+from leap.provider.contract import Delivery
 from leap.provider.queue import QueueStorage, Routes
 from leap.provider.submission import SubmissionHandler, submission_config
+from leap.provider.submission import handler as handler_module
 from leap.soledad.errors import StoreFull
 from leap.soledad.sqlite import Database
 from tests.mail.smtp.certificate import contexts
@@ -232,3 +237,102 @@ async def test_a_queue_that_cannot_be_written_is_a_451(
     monkeypatch.setattr(desk.queue, "add", broken)
     assert await desk.send(CAROL, BOB) == [250, 250, 250, 451]
     assert desk.drop.inbox == []
+
+
+def scram(client: smtplib.SMTP, user: str, token: str) -> ScramClient:
+    """Logs in by SCRAM-SHA-256 with smtplib."""
+    exchange = ScramClient(user, token, os.urandom)
+    said: list[bytes] = []
+
+    def answer(challenge: bytes | None = None) -> str:
+        if challenge is None:
+            return exchange.first().decode()
+        said.append(challenge)
+        if len(said) == 1:
+            return exchange.final(challenge).decode()
+        exchange.check(challenge)
+        return ""
+
+    client.auth("SCRAM-SHA-256", answer)  # type: ignore[arg-type]
+    return exchange
+
+
+async def test_a_device_logs_in_without_sending_its_token(desk: Desk) -> None:
+    desk.encrypted = False
+
+    def job(client: smtplib.SMTP) -> int:
+        client.starttls(context=contexts()[1])
+        client.ehlo()
+        assert "SCRAM-SHA-256" in client.esmtp_features["auth"]
+        scram(client, "Alice@example.test", desk.drop.token(ALICE))
+        return client.mail(ALICE)[0]
+
+    assert await desk.talk(job) == 250
+
+
+@pytest.mark.parametrize("user", [BOB, "nobody@example.test"])
+async def test_a_token_of_another_proves_nothing(desk: Desk, user: str) -> None:
+    desk.encrypted = False
+
+    def job(client: smtplib.SMTP) -> None:
+        client.starttls(context=contexts()[1])
+        client.ehlo()
+        scram(client, user, desk.drop.token(ALICE))
+
+    with pytest.raises(smtplib.SMTPAuthenticationError) as caught:
+        await desk.talk(job)
+    assert caught.value.smtp_code == 535
+
+
+async def test_who_asks_hears_of_delivery_here_and_elsewhere_it_is_kept_for_the_queue(
+    desk: Desk,
+) -> None:
+    def job(client: smtplib.SMTP) -> object:
+        assert client.has_extn("dsn")
+        for _ in range(2):  # a repetition after a lost answer
+            refused = client.sendmail(
+                ALICE,
+                [BOB, CAROL],
+                MAIL,
+                ["ENVID=one", "X-LEAP-SUBMISSION=same"],
+                ["NOTIFY=SUCCESS"],
+            )
+        return refused
+
+    assert await desk.talk(job) == {}
+    (report,) = desk.drop.opened(ALICE)
+    assert b"Original-Envelope-Id: one\r\n" in report
+    assert b"Final-Recipient: rfc822; bob@example.test\r\nAction: delivered\r\n" in report
+    assert CAROL.encode() not in report
+    (queued,) = await desk.queue.due("other.test", 10)
+    assert queued.wishes.notices == {CAROL: DeliveryNotice(notify=("SUCCESS",))}
+
+
+async def test_mail_that_requires_tls_is_kept_so(desk: Desk) -> None:
+    def job(client: smtplib.SMTP) -> object:
+        assert client.has_extn("requiretls")
+        return client.sendmail(ALICE, [CAROL], MAIL, ["REQUIRETLS"])
+
+    assert await desk.talk(job) == {}
+    (queued,) = await desk.queue.due("other.test", 10)
+    assert queued.tls == "required"
+
+
+async def test_a_large_mail_to_many_is_sealed_for_a_few_at_a_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [f"user{number}@example.test" for number in range(5)]
+    for one in others:
+        desk.drop.add(one)
+    monkeypatch.setattr(handler_module, "COPIES", 2 * len(MAIL))
+    batches: list[int] = []
+    deliver = desk.drop.deliver
+
+    async def counted(deliveries: Sequence[Delivery]) -> None:
+        batches.append(len(deliveries))
+        await deliver(deliveries)
+
+    monkeypatch.setattr(desk.drop, "deliver", counted)
+    assert set(await desk.send(*others)) == {250}
+    assert batches == [2, 2, 1]
+    assert all(len(desk.drop.opened(one)) == 1 for one in others)

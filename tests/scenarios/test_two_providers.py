@@ -8,14 +8,14 @@ from pathlib import Path
 from tests.scenarios.world import World, world
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
 def test_mail_crosses_to_another_provider_and_a_refusal_is_reported(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     with (

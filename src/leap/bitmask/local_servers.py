@@ -222,6 +222,9 @@ class LocalServers:
             implicit_tls=tls is not None,
             auth="required",
             auth_needs_tls=False,
+            dsn=True,
+            require_tls=True,
+            spool_folder=self._home.path,
         )
 
 

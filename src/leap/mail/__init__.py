@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Transferred,
         Uid,
     )
+    from leap.mail.delivery_wishes import DeliveryNotice, DeliveryWishes
     from leap.mail.draft import Draft
     from leap.mail.envelope import Envelope, Person
     from leap.mail.found_messages import FoundMessages
@@ -72,6 +73,7 @@ _MODULES = {
     "parts": ("MessagePart",),
     "contacts.model": ("ContactUse",),
     "outbox_contract": ("RecipientResult", "SendingRules"),
+    "delivery_wishes": ("DeliveryNotice", "DeliveryWishes"),
     "sending": ("Outbox", "OutboxProgress", "SyncProgress"),
     "sent_fields": ("SentTo",),
     "threads.model": ("ThreadId", "ThreadSummary"),
@@ -86,6 +88,8 @@ __all__ = [
     "Change",
     "ContactUse",
     "ContentUnavailable",
+    "DeliveryNotice",
+    "DeliveryWishes",
     "DkimCheck",
     "Draft",
     "Envelope",

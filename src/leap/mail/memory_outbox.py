@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from leap.mail.contract import NotPermitted, RowId, SecurityStatus, TooLarge
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.message.metadata import message_metadata
 from leap.mail.outbox_contract import OutboxEntry, RecipientResult, SendingRules
 from leap.mail.outgoing.field_lines import header_fields, values_of
@@ -31,7 +32,12 @@ class MemoryOutbox:
         return lambda: self._followers.remove(follower)
 
     async def submit(
-        self, raw: bytes, sender: str, recipients: Sequence[str], not_before: float | None = None
+        self,
+        raw: bytes,
+        sender: str,
+        recipients: Sequence[str],
+        not_before: float | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> str:
         if sender.lower() != self._address.lower():
             raise NotPermitted(f"This account sends only as {self._address}.")

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from leap.mail.contract import AccountError, NoSuchMessage, NotPermitted, RowId
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.message.compose import is_address
 from leap.mail.outbox_contract import OutboxEntry, SendingRules
 from leap.mail.sent_copy import return_to_drafts
@@ -33,7 +34,12 @@ class Outgoing(Protocol):
     """The way out of an account: `leap.mail.outgoing`, or `leap.mail.memory_outbox`."""
 
     async def submit(
-        self, raw: bytes, sender: str, recipients: Sequence[str], not_before: float | None = None
+        self,
+        raw: bytes,
+        sender: str,
+        recipients: Sequence[str],
+        not_before: float | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> str: ...
     async def entries(self, outbox_id: str | None = None) -> list[OutboxEntry]: ...
     async def cancel(self, outbox_id: str) -> bool | None:
@@ -70,7 +76,12 @@ class OutboxAccess:
         return found
 
     async def submit(
-        self, raw: bytes, sender: str, recipients: Sequence[str], not_before: int | None = None
+        self,
+        raw: bytes,
+        sender: str,
+        recipients: Sequence[str],
+        not_before: int | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> str:
         outgoing = self._sending()
         if not_before is not None and not 0 <= not_before <= self._now() + LONGEST_WAIT:
@@ -78,7 +89,7 @@ class OutboxAccess:
         for one in recipients:
             if not (is_address(one) and all(one.rpartition("@"))):
                 raise NotPermitted("A recipient is one mail address, like bob@example.test.")
-        return await outgoing.submit(raw, sender, recipients, not_before)
+        return await outgoing.submit(raw, sender, recipients, not_before, wishes)
 
     async def outbox(self, outbox_id: str | None = None) -> list[OutboxEntry]:
         outgoing = self._way_out()

@@ -16,6 +16,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
+
 EntryState = Literal["queued", "sending", "sent", "failed", "cancelled"]
 ResultState = Literal["waiting", "sent", "failed", "cancelled"]
 Handling = Literal["", "encrypted", "signed", "clear", "as-is"]
@@ -86,12 +88,17 @@ class OutboxBackend(Protocol):
     """What an account offers for mail on its way out; every method may raise `AccountError`."""
 
     async def submit(
-        self, raw: bytes, sender: str, recipients: Sequence[str], not_before: int | None = None
+        self,
+        raw: bytes,
+        sender: str,
+        recipients: Sequence[str],
+        not_before: int | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> str:
         """Puts mail into the durable outbox and answers its id.
 
-        It leaves at `not_before` (seconds since 1970), or, without that, after the account's delay. Raises
-        NotPermitted, TooLarge.
+        It leaves at `not_before` (seconds since 1970), or, without that, after the account's delay. `wishes` go with
+        it to every server on its way that knows them. Raises NotPermitted, TooLarge.
         """
 
     async def outbox(self, outbox_id: str | None = None) -> list[OutboxEntry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.outbox_access import checked_rules
 from leap.mail.outbox_contract import OutboxEntry, SendingRules
 from leap.mail.rpc_frames import INLINE_BODY
@@ -17,11 +18,16 @@ class RemoteOutbox:
         raise NotImplementedError
 
     async def submit(
-        self, raw: bytes, sender: str, recipients: Sequence[str], not_before: int | None = None
+        self,
+        raw: bytes,
+        sender: str,
+        recipients: Sequence[str],
+        not_before: int | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> str:
         large = len(raw) > INLINE_BODY
         made: str = await self._call(
-            "submit", raw, sender, list(recipients), not_before, large=large
+            "submit", raw, sender, list(recipients), not_before, wishes, large=large
         )
         return made
 

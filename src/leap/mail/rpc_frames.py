@@ -47,12 +47,13 @@ from leap.mail.contract import (
     Transferred,
     Uid,
 )
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.mail.outbox_contract import SendingRules
 from leap.mail.sorting.model import SortKey, ThreadAlgorithm, ThreadLine
 from leap.mail.threads.model import ThreadId, ThreadSummary
 from leap.soledad.wire import MAX_MESSAGE_BYTES
 
-VERSION = 2
+VERSION = 3
 PIECE = 256 * 1024  # octets: half a millisecond of copying, so that other calls get their turn
 MAX_FRAME = PIECE + 4096
 MAX_HELLO = 4096
@@ -156,7 +157,7 @@ METHODS: dict[str, Method] = {
     "structure": Method(tuple[RowId], PartTree),
     "rows_of": Method(tuple[list[MessageId]], list[FoundMessage]),
     "replace": Method(tuple[MailboxId, Uid, NewMessage, MailboxId | None], Appended),
-    "submit": Method(tuple[bytes, str, list[str], int | None], str),
+    "submit": Method(tuple[bytes, str, list[str], int | None, DeliveryWishes], str),
     "outbox": Method(tuple[str | None], list[OutboxEntry]),
     "cancel": Method(tuple[str], bool),
     "retry": Method(tuple[str | None], None),

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Protocol, get_args
 
 from leap.mail.contract import AccountBackend, Change, NotPermitted, SyncStatus, Topic
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.outbox_contract import OutboxEntry, SendingRules
 from leap.mail.outgoing.addresses import strict_addresses
 from leap.mail.outgoing.field_lines import header_fields, values_of
@@ -122,17 +123,21 @@ class Sending:
         *,
         sender: str | None = None,
         not_before: datetime | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> str:
         """Puts a message into the durable outbox; answers its id there.
 
         Without `recipients` it goes to those in its To, Cc and Bcc. `not_before` (with a time zone) is when it may
-        leave; without it, it leaves after the account's delay. Raises NotPermitted, TooLarge.
+        leave; without it, it leaves after the account's delay. `wishes` say what to report, and whether every
+        server on the way must use TLS. Raises NotPermitted, TooLarge.
         """
         octets = raw if isinstance(raw, bytes) else raw.raw
         if recipients is None:
             recipients = _recipients(octets)
         at = seconds_of(not_before)
-        return await self.backend.submit(octets, sender or self.backend.address, recipients, at)
+        return await self.backend.submit(
+            octets, sender or self.backend.address, recipients, at, wishes
+        )
 
     def events(self, topics: Collection[Topic] = TOPICS) -> AsyncGenerator[Event, None]:
         """What happens in the account from now on: changes of mail, each step of a mail on its way out, and of sync.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from leap.mail.smtp.scram import ScramAccount
     from leap.provider.mx.authentication import MailChecks
     from leap.provider.submission.dkim_signing import DkimSigner
     from leap.soledad.inbox_seal import InboxKey
@@ -75,6 +76,10 @@ class MailDrop(Protocol):
 
     async def check_token(self, address: str, token: str) -> bool:
         """Whether `token` is a live device token of the account at `address`."""
+        ...
+
+    async def find_verifiers(self, address: str) -> ScramAccount:
+        """What SCRAM needs to know a live device token of the account at `address` by, which need not exist."""
         ...
 
 

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.mail.smtp import SmtpServer, serve_smtp
 from leap.provider.contract import Endpoint, MailDrop
 from leap.provider.mx import MxHandler, mx_config
@@ -58,6 +59,7 @@ class _WakingQueue:
         raw: bytes,
         submission: str,
         smtputf8: bool,
+        wishes: DeliveryWishes,
     ) -> None:
         await self._storage.add(
             mail_id=mail_id,
@@ -66,6 +68,7 @@ class _WakingQueue:
             raw=raw,
             submission=submission,
             smtputf8=smtputf8,
+            wishes=wishes,
         )
         self._worker.wake()
 
@@ -129,11 +132,12 @@ async def start_mail(
             signer=signer,
         )
 
-    mx_server = await serve_smtp(mx_handler, mx_config(hostname, tls), *mx)
+    spool = provider.db.path.parent  # large mails wait on the disk that takes them afterwards
+    mx_server = await serve_smtp(mx_handler, mx_config(hostname, tls, spool_folder=spool), *mx)
     async with contextlib.AsyncExitStack() as on_failure:
         on_failure.push_async_callback(mx_server.close)
         submission_server = await serve_smtp(
-            submission_handler, submission_config(hostname, tls), *submission
+            submission_handler, submission_config(hostname, tls, spool), *submission
         )
         on_failure.pop_all()
     worker.start()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from leap.mail.smtp.scram import ScramAccount
 from leap.provider.accounts import Accounts
 from leap.provider.aliases import Aliases, create_alias_table
 from leap.provider.contract import Delivery, LocalAccount
@@ -71,7 +72,7 @@ class Provider:
         self.domain = domain
         self.accounts = Accounts(db, domain, room, signup_open=signup_open, now=now)
         self.aliases = Aliases(db, now=now)
-        self.tokens = Tokens(db, now=now)
+        self.tokens = Tokens(db, secret, now=now)
         self.login = LoginDesk(self.accounts, self.tokens, secret)
         self.signups = Budget(SIGNUP_BURST, SIGNUP_RATE, "sign-ups")
         self.log = Log(db, room, now=now)
@@ -126,6 +127,10 @@ class Provider:
     async def check_token(self, address: str, token: str) -> bool:
         """Whether `token` is a live device token of the account at `address`."""
         return await self.tokens.check(address, token)
+
+    async def find_verifiers(self, address: str) -> ScramAccount:
+        """What SCRAM needs of the account at `address`, or of one that does not exist."""
+        return await self.tokens.find_verifiers(address)
 
     # -- what changes and is told ---------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from tests.mail.travel import DOMAIN, FakeProvider, mail, open_person
 
 ALICE, BOB = f"alice@{DOMAIN}", f"bob@{DOMAIN}"
@@ -24,11 +25,16 @@ class Witness(FakeProvider):
         self._path = path
 
     async def submit(
-        self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
+        self,
+        submission_id: str,
+        sender: str,
+        recipients: Sequence[str],
+        message: bytes,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> dict[str, tuple[int, str]]:
         taken = [one for one in recipients if self.replies.get(one, (250, ""))[0] == 250]
         note(self._path, *(f"{message[-8:-2].decode()} {submission_id} {one}" for one in taken))
-        return await super().submit(submission_id, sender, recipients, message)
+        return await super().submit(submission_id, sender, recipients, message, wishes)
 
 
 def note(path: Path, *lines: str) -> None:

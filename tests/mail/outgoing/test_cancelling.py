@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from leap.mail.contract import MailboxId, NewMessage
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.mail.outbox_contract import OutboxEntry
 from leap.mail.outgoing.outbox_tables import create_tables
 from leap.mail.outgoing.submission import Refused, SubmissionUnavailable
@@ -48,11 +49,15 @@ class Gate:
         submit = person.provider.submit
 
         async def slowly(
-            submission_id: str, sender: str, recipients: Sequence[str], message: bytes
+            submission_id: str,
+            sender: str,
+            recipients: Sequence[str],
+            message: bytes,
+            wishes: DeliveryWishes,
         ) -> dict[str, tuple[int, str]]:
             self.reached.set()
             await self.go.wait()
-            results = await submit(submission_id, sender, recipients, message)
+            results = await submit(submission_id, sender, recipients, message, wishes)
             if self.error is not None:
                 raise self.error
             return results
@@ -294,7 +299,8 @@ async def test_what_the_former_version_may_have_handed_over_cannot_be_cancelled(
         """Tables as they were before mail could be cancelled, with one mail tried and one not."""
         db = tx.connection
         create_tables(db)
-        db.execute("ALTER TABLE outbox DROP COLUMN not_before")
+        for column in ("not_before", "wishes", "delay_told"):
+            db.execute(f"ALTER TABLE outbox DROP COLUMN {column}")
         db.execute("ALTER TABLE outbox_recipient DROP COLUMN in_hand")
         db.execute("ALTER TABLE outbox_recipient DROP COLUMN how")
         db.execute("ALTER TABLE outbox_copy DROP COLUMN how")

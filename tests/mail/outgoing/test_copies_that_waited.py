@@ -10,6 +10,7 @@ import pytest
 from leap.keymanager.openpgp import OpenPGPError, SecretKey, decrypt, encrypt, generate
 from leap.keymanager.openpgp.revocation import RevocationReason, revoke
 from leap.keymanager.trust import Level
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.mail.outgoing.pgp_mime import find_ciphertext, wrap
 from leap.mail.outgoing.sender import LASTING
 from leap.mail.outgoing.submission import SubmissionUnavailable
@@ -188,7 +189,9 @@ async def test_who_got_the_former_copy_though_its_answer_was_lost_gets_no_other(
     provider = alice.provider
     provider.replies.clear()
 
-    async def lost(name: str, sender: str, to: Sequence[str], message: bytes) -> None:
+    async def lost(
+        name: str, sender: str, to: Sequence[str], message: bytes, wishes: DeliveryWishes
+    ) -> None:
         await FakeProvider.submit(provider, name, sender, to, message)
         raise SubmissionUnavailable("The provider's submission server cannot be reached.")
 

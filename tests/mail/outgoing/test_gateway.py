@@ -14,6 +14,7 @@ from leap.mail.outgoing.gateway import gateway_handler
 from leap.mail.smtp.contract import SmtpConfig, Timeouts
 from leap.mail.smtp.transport import SmtpServer, serve_smtp
 from leap.soledad.wire import MAX_MESSAGE_BYTES
+from tests.mail.smtp.swaks import swaks
 from tests.mail.travel import DOMAIN, Person, mail
 
 T = TypeVar("T")
@@ -147,3 +148,13 @@ async def test_wrong_password_and_recipients_without_domain(server: SmtpServer) 
 
     with pytest.raises(smtplib.SMTPAuthenticationError):
         await asyncio.to_thread(wrong)
+
+
+async def test_swaks_sends_and_is_refused_as_others_are(server: SmtpServer, alice: Person) -> None:
+    login = ["--auth", "PLAIN", "--auth-user", ALICE, "--auth-password", "right"]
+    code, said = await swaks(server, "--from", ALICE, "--to", BOB, *login, "--pipeline")
+    assert code == 0, said
+    (entry,) = await alice.outgoing.entries()
+    assert entry.recipients == (BOB,)
+    code, said = await swaks(server, "--from", BOB, "--to", ALICE, *login)
+    assert (code, f"550 5.7.1 This account sends as {ALICE} only." in said) == (23, True), said

@@ -479,10 +479,10 @@ async def test_one_bad_entry_delays_no_other(
 ) -> None:
     submit = alice.provider.submit
 
-    async def sometimes(submission_id, sender, recipients, message):  # type: ignore[no-untyped-def]
+    async def sometimes(submission_id, sender, recipients, message, wishes):  # type: ignore[no-untyped-def]
         if "poison@x.test" in recipients:
             raise RuntimeError("a fault of ours")
-        return await submit(submission_id, sender, recipients, message)
+        return await submit(submission_id, sender, recipients, message, wishes)
 
     monkeypatch.setattr(alice.provider, "submit", sometimes)
     postponed = signal(alice.outgoing.outbox, "postpone", monkeypatch)

@@ -10,11 +10,14 @@ from leap.mail.smtp import Envelope, Limits, Reply, Session, SmtpConfig, Timeout
 from leap.mail.smtp.events import (
     Authenticate,
     Closed,
+    FindVerifiers,
+    LoginFailed,
     MailReceived,
     RecipientGiven,
     SenderGiven,
     StartTls,
 )
+from leap.mail.smtp.scram import ScramAccount, make_verifier
 from leap.mail.smtp.session import SmtpDialogue
 
 HOSTNAME = "mx.example.test"
@@ -62,6 +65,14 @@ class DecidingHandler:
             Reply(452, "4.2.2", "Full.") if address.startswith("full@") else Reply(250, "", "Kept.")
         )
 
+    def decide_verifiers(self, user: str) -> ScramAccount:
+        salt = b"salt of " + user.encode()
+        known = user == "alice"
+        return ScramAccount(user, salt, (make_verifier(PASSWORD, salt),) if known else ())
+
+    async def find_verifiers(self, user: str) -> ScramAccount:
+        return self.decide_verifiers(user)
+
     async def authenticate(self, user: str, password: str) -> str | None:
         return self.decide_password(user, password)
 
@@ -87,7 +98,7 @@ class Conversation:
     def __init__(self, settings: SmtpConfig, *, shake_hands: bool = True) -> None:
         self.handler = DecidingHandler(lmtp=settings.lmtp)
         self.session = Session(peer="192.0.2.7")
-        self.dialogue = SmtpDialogue(settings, self.session)
+        self.dialogue = SmtpDialogue(settings, self.session, random=lambda size: b"\0" * size)
         self.said = b""
         self.closed = False
         self._shake_hands = shake_hands
@@ -114,12 +125,16 @@ class Conversation:
             elif isinstance(event, Authenticate):
                 given = event.credentials
                 dialogue.authenticated(handler.decide_password(given.user, given.password))
+            elif isinstance(event, FindVerifiers):
+                dialogue.verifiers_found(handler.decide_verifiers(event.user))
+            elif isinstance(event, LoginFailed):
+                dialogue.authenticated(None)
             elif isinstance(event, SenderGiven):
                 dialogue.decide(handler.decide_sender(event.address))
             elif isinstance(event, RecipientGiven):
                 dialogue.decide(handler.decide_recipient(event.address))
             elif isinstance(event, MailReceived):
-                dialogue.decide(handler.decide_mail(event.envelope, event.raw))
+                dialogue.decide(handler.decide_mail(event.envelope, event.body.read()))
         self.said += dialogue.take_output()
 
 

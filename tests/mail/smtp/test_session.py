@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leap.mail.delivery_wishes import DeliveryNotice
 from leap.mail.smtp.session import SmtpDialogue
 from leap.mail.smtp.wire import MAX_COMMAND_LINE
 from tests.mail.smtp.conversation import SMALL_LIMITS, Conversation, config, cut, tls_context
@@ -41,6 +42,12 @@ WORDS = [
     b"c2VzYW1l\r\n",
     b"*\r\n",
     b"STARTTLS\r\n",
+    b"BDAT 9\r\n",
+    b"BDAT 12 LAST\r\n",
+    b"BDAT 0 LAST\r\n",
+    b"BDAT x\r\n",
+    b"RCPT TO:<d@x.test> NOTIFY=NEVER\r\n",
+    b"AUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPWFiYw==\r\n",
     b"QUIT\r\n",
     b"GET / HTTP/1.0\r\n",
     b"y" * 3_000 + b"\r\n",
@@ -50,6 +57,8 @@ OPENINGS = [
     b"",
     b"EHLO c\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test>\r\nRCPT TO:<c@x.test>\r\nDATA\r\n",
     b"LHLO c\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test>\r\nRCPT TO:<full@x.test>\r\nDATA\r\n",
+    b"EHLO c\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test> NOTIFY=DELAY\r\nBDAT 20\r\n",
+    b"LHLO c\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test>\r\nRCPT TO:<full@x.test>\r\nBDAT 5 LAST\r\n",
     b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlc2FtZQ==\r\nMAIL FROM:<a@x.test>\r\n",
 ]
 REST = st.lists(st.one_of(st.sampled_from(WORDS), st.binary(max_size=6)), max_size=30)
@@ -58,6 +67,7 @@ SETTINGS = [
     config(max_size=100, limits=SMALL_LIMITS),
     config(max_size=100, lmtp=True),
     config(max_size=100, auth="required", auth_needs_tls=False, tls=tls_context()),
+    config(max_size=100, auth="optional", auth_needs_tls=False, scram=True, dsn=True),
 ]
 
 
@@ -139,3 +149,60 @@ def test_only_the_decision_that_was_asked_for_can_be_given() -> None:
         talk.dialogue.authenticated("alice")
     with pytest.raises(RuntimeError):
         talk.dialogue.tls_started("TLSv1.3")
+
+
+ENDS = [
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\n\r",
+    b"\r\r\n",
+    b"\0",
+    b"\r\0\n",
+    b"\x85",
+    b"\v",
+    b"\f",
+    b"\xe2\x80\xa8",
+]
+
+
+@pytest.mark.parametrize("after", ENDS, ids=repr)
+@pytest.mark.parametrize("before", ENDS, ids=repr)
+def test_no_line_end_but_the_right_one_smuggles_a_mail(before: bytes, after: bytes) -> None:
+    """Whatever stands around the dot: one mail is accepted or refused whole, and its end is the right one."""
+    inner = b"MAIL FROM:<evil@x.test>\r\nRCPT TO:<b@x.test>\r\nDATA\r\nsmuggled\r\n.\r\n"
+    talk = Conversation(config())
+    talk.hear(b"EHLO c\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@x.test>\r\nDATA\r\n")
+    said = talk.hear(b"text" + before + b"." + after + inner + b"QUIT\r\n")
+    senders = [mail[0] for mail in talk.handler.mails]
+    if (
+        before.endswith(b"\r\n") and after == b"\r\n"
+    ):  # the right end: two mails, as the client said
+        assert senders == (["a@x.test"] if before == b"\r\n" else []) + ["evil@x.test"]
+    else:
+        assert "evil@x.test" not in senders
+        assert all(b"\0" not in raw for _, _, raw in talk.handler.mails)
+        assert said.count(b"\r\n") == 2, "one reply to the mail, one to QUIT"
+
+
+def test_chunks_refused_for_errors_end_the_connection() -> None:
+    talk = Conversation(config(limits=SMALL_LIMITS))
+    for _ in range(SMALL_LIMITS.errors + 1):
+        talk.hear(b"BDAT 2\r\nhi")
+    assert talk.closed
+    assert talk.said.endswith(b"421 4.7.0 Too many errors; the connection is closed.\r\n")
+
+
+def test_what_the_sender_asks_of_delivery_comes_with_the_envelope() -> None:
+    talk = Conversation(config(dsn=True))
+    talk.hear(
+        b"EHLO c\r\nMAIL FROM:<a@x.test> RET=FULL ENVID=id+3D7\r\n"
+        b"RCPT TO:<b@x.test> NOTIFY=SUCCESS ORCPT=rfc822;B+2B@x.test\r\n"
+        b"RCPT TO:<b@x.test> NOTIFY=NEVER\r\nRCPT TO:<c@x.test>\r\nDATA\r\nhi\r\n.\r\n"
+    )
+    wishes = talk.handler.envelopes[0].wishes
+    assert (wishes.returned, wishes.envelope_id, wishes.require_tls) == ("FULL", "id=7", False)
+    assert wishes.notices == {
+        "b@x.test": DeliveryNotice(notify=("SUCCESS",), original="rfc822;B+@x.test")
+    }
+    assert wishes.notice("c@x.test").wants("FAILURE")

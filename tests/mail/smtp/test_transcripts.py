@@ -34,6 +34,8 @@ def settings(line: str) -> SmtpConfig:
             changes["tls"] = tls_context()
         elif name == "usual-limits":
             changes["limits"] = Limits()
+        elif name == "copied":
+            changes["limits"] = Limits(copied=int(value))
         elif name == "auth":
             changes["auth"] = value
         elif name == "size":

@@ -1,4 +1,4 @@
-"""Octets to lines, texts and replies."""
+"""Octets to lines and replies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from leap.mail.smtp.wire import (
     LineReader,
     Reply,
     Runaway,
-    Text,
-    TextReader,
 )
 from tests.mail.smtp.conversation import cut
 
@@ -25,66 +23,6 @@ SOUP = st.lists(
     max_size=30,
 ).map(b"".join)
 PLACES = st.lists(st.integers(0, 200), max_size=8)
-
-
-def read_text(data: bytes, pieces: list[bytes], max_size: int = 60) -> tuple[Text | None, bytes]:
-    reader = TextReader(max_size, 40)
-    buffer = bytearray()
-    text = None
-    for piece in pieces:
-        buffer += piece
-        if text is None:
-            text = reader.feed(buffer)
-    return text, bytes(buffer)
-
-
-def model(data: bytes, max_size: int = 60) -> tuple[Text | None, bytes]:
-    """The same, written in the slow and obvious way."""
-    whole = b"\r\n" + data
-    if b"\r\n.\r\n" not in whole:
-        return None, b""
-    text, _, rest = whole.partition(b"\r\n.\r\n")
-    lines = (text + b"\r\n").split(b"\r\n")[1:-1]
-    content = b"".join(line.removeprefix(b".") + b"\r\n" for line in lines)
-    bare = re.search(rb"(?<!\r)\n|\r(?!\n)", content) is not None
-    if len(content) > max_size:
-        return Text(b"", len(content), "too-large"), rest
-    if bare:
-        return Text(b"", len(content), "bare-line-end"), rest
-    if b"\0" in content:
-        return Text(b"", len(content), "nul"), rest
-    if any(len(line.removeprefix(b".")) > 40 for line in lines):
-        return Text(b"", len(content), "line-too-long"), rest
-    return Text(content, len(content)), rest
-
-
-@settings(max_examples=120, deadline=None)
-@given(SOUP, PLACES)
-def test_a_text_is_the_same_in_whatever_pieces_it_comes(data: bytes, places: list[int]) -> None:
-    text, rest = read_text(data, cut(data, places))
-    wanted, wanted_rest = model(data)
-    assert text == wanted
-    if wanted is not None:
-        assert rest == wanted_rest
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.binary(max_size=30).map(lambda b: re.sub(rb"[\r\n\0]", b"", b)), max_size=8))
-def test_what_was_dot_stuffed_comes_out_exactly(lines: list[bytes]) -> None:
-    mail = b"".join(line + b"\r\n" for line in lines)
-    stuffed = re.sub(rb"(?m)^\.", b"..", mail)
-    text, rest = read_text(b"", [stuffed + b".\r\nQUIT\r\n"], max_size=10_000)
-    assert text == Text(mail, len(mail))
-    assert rest == b"QUIT\r\n"
-
-
-def test_a_mail_over_the_limit_is_not_kept_in_memory() -> None:
-    reader = TextReader(1_000, 10_000)
-    for _ in range(100):
-        buffer = bytearray(b"x" * 500 + b"\r\n")
-        assert reader.feed(buffer) is None
-        assert sum(map(len, reader._pieces)) <= 1_000
-    assert reader.feed(bytearray(b".\r\n")) == Text(b"", 50_200, "too-large")
 
 
 def read_lines(pieces: list[bytes], limit: int = 20) -> list[Line | Runaway]:

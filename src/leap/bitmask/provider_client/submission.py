@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.outgoing.submission import Result, SmtpSubmission, SubmissionUnavailable
 from leap.soledad.errors import SoledadError
 from leap.soledad.remote.client import ProviderClient
@@ -22,14 +23,19 @@ class ProviderSubmission:
         self._smtp: SmtpSubmission | None = None
 
     async def submit(
-        self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
+        self,
+        submission_id: str,
+        sender: str,
+        recipients: Sequence[str],
+        message: bytes,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> Result:
         """See `Submission.submit`; raises SubmissionUnavailable when the provider cannot be reached."""
         smtp = self._smtp
         if smtp is None:
             smtp = self._smtp = await self._find()
         try:
-            return await smtp.submit(submission_id, sender, recipients, message)
+            return await smtp.submit(submission_id, sender, recipients, message, wishes)
         except SubmissionUnavailable:
             if (
                 self._smtp is smtp

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from leap.keymanager.openpgp import ExpiredCertificate
 from leap.mail.contract import NotPermitted, OutboxEntry, RowId, StorageFull, TooLarge
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.message.words import decode_words
 from leap.mail.outbox_contract import SendingRules
 from leap.mail.outgoing.addresses import normal
@@ -70,10 +71,12 @@ class Outgoing:
         sender: str,
         recipients: Sequence[str],
         not_before: float | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> str:
         """Keeps a mail durably for sending and answers its id in the outbox.
 
-        It leaves at `not_before` (seconds since 1970), or, without that, after the delay that was set.
+        It leaves at `not_before` (seconds since 1970), or, without that, after the delay that was set. `wishes` are
+        kept with it.
 
         Raises TooLarge, StorageFull, and NotPermitted with a sentence: the sender is not this account's, or
         policy forbids it.
@@ -118,6 +121,7 @@ class Outgoing:
             message_id_was_given=all(b"message-id" not in line.lower() for line in submitted.added),
             not_before=not_before,
             encrypted=encrypted,
+            wishes=wishes.only_for(unique),
         )
         try:
             return await self.outbox.add(entry)

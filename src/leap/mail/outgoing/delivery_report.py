@@ -1,9 +1,9 @@
-"""The report a person finds in INBOX when a mail could not be delivered (RFC 3464 in a RFC 6522 multipart/report).
+"""The report a person finds in INBOX when a mail failed or takes long (RFC 3464 in a RFC 6522 multipart/report).
 
 Addresses that are not ASCII stand in it as they are, in the types of RFC 6533.
 
-Invariant: it holds the header of the mail, never its body, and it is made and kept on this device only; what
-a server said is shown as text and cannot become a header field.
+Invariant: it holds the header of the mail, and its body only where the sender asked for it back (RFC 3461 4.3);
+it is made and kept on this device only; what a server said is shown as text and cannot become a header field.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ from leap.mail.outgoing.field_lines import join_fields, split_header, values_of
 from leap.mail.outgoing.outbox_entries import Entry, RecipientState
 
 MAX_HEADER = 64 * 1024  # octets of the original header in a report
+MAX_RETURNED = 8 * 1024 * 1024  # octets of an original that is given back whole
 MAX_REPLY = 600  # our own sentences, which say what to do, have up to 500
 _ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")  # RFC 3463
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
-def delivery_report(entry: Entry, failed: Sequence[RecipientState], *, now: float) -> bytes:
-    """A report to the sender of `entry` about the recipients whose delivery failed for good."""
+def delivery_report(
+    entry: Entry, about: Sequence[RecipientState], *, now: float, delayed: bool = False
+) -> bytes:
+    """A report to the sender of `entry` about the recipients whose delivery failed for good, or takes long."""
     domain = domain_of(entry.sender) or "localhost"
-    sentence = "This mail was not delivered to:" if failed else "This mail was not delivered."
-    lines = [sentence, ""]
-    for one in failed:
+    yet = " yet" if delayed else ""
+    lines = [f"This mail was not delivered{yet}{' to:' if about else '.'}", ""]
+    for one in about:
         lines += [
             f"    {_shown(one.address)}",
             f"        {_shown(one.reply) or 'no reason was given'}",
@@ -45,24 +48,32 @@ def delivery_report(entry: Entry, failed: Sequence[RecipientState], *, now: floa
         lines += ["", "It was handed on to:", "", *(f"    {_shown(one)}" for one in delivered)]
     if entry.subject:
         lines += ["", f"Its subject was: {entry.subject}"]
-    lines += [
-        "",
-        "It is not tried again; its header is attached. Your mail program has the text you wrote.",
-        "",
-    ]
+    if delayed:
+        lines += ["", "It is still being tried; you need not send it again.", ""]
+    else:
+        lines += [
+            "",
+            "It is not tried again; its header is attached. Your mail program has the text you wrote.",
+            "",
+        ]
     fields, _ = split_header(entry.message)
     header = (b"".join(entry.added) + join_fields(fields))[:MAX_HEADER]
     if not header.endswith(b"\r\n"):
         header += b"\r\n"
     original_id = values_of(fields, "message-id")
     reference = _plain(original_id[0].decode("latin-1")) if original_id else entry.message_id
-    status = _status(entry, failed, domain)
+    status = _status(entry, about, domain, delayed)
+    returned = _part("text/rfc822-headers", "message/global-headers", header)
+    if entry.wishes.returned == "FULL" and not delayed and len(entry.message) <= MAX_RETURNED:
+        whole = b"".join(entry.added) + entry.message
+        returned = _part("message/rfc822", "message/global", whole)
+    subject = "Not delivered yet" if delayed else "Not delivered"
     return multipart_entity(
         "report",
         [
             text_entity("\r\n".join(lines)),
             _part("message/delivery-status", "message/global-delivery-status", status),
-            _part("text/rfc822-headers", "message/global-headers", header),
+            returned,
         ],
         params={"report-type": "delivery-status"},
         fields=[
@@ -70,7 +81,7 @@ def delivery_report(entry: Entry, failed: Sequence[RecipientState], *, now: floa
             address_field("To", [("", entry.sender)], utf8=True),
             field(
                 "Subject",
-                f"Not delivered: {_shown(entry.subject)}" if entry.subject else "Not delivered",
+                f"{subject}: {_shown(entry.subject)}" if entry.subject else subject,
             ),
             field("Date", formatdate(int(now))),
             field("Message-ID", message_id(domain)),
@@ -92,26 +103,36 @@ def _part(plain: str, international: str, body: bytes) -> bytes:
     return entity([field("Content-Type", kind), encoding], body)
 
 
-def _status(entry: Entry, failed: Sequence[RecipientState], domain: str) -> bytes:
+def _status(entry: Entry, about: Sequence[RecipientState], domain: str, delayed: bool) -> bytes:
     """RFC 3464 2.1: one block about the message, one about each recipient.
 
     ASCII, unless an address is not: then UTF-8, of address type "utf-8" (RFC 6533 3).
     """
+    given, action, digit = entry.wishes.envelope_id, "failed", "5"
+    if delayed:
+        action, digit = "delayed", "4"
     lines = [
+        *([f"Original-Envelope-Id: {_plain(given)}"] if given else []),
         f"Reporting-MTA: dns; {domain}",
         f"Arrival-Date: {formatdate(int(entry.created))}",
     ]
-    for one in failed:
+    for one in about:
         enhanced = _ENHANCED.search(one.reply)
-        status = enhanced[1] if enhanced and enhanced[1][0] == "5" else "5.0.0"
+        status = enhanced[1] if enhanced and enhanced[1][0] == digit else f"{digit}.0.0"
         kind = "rfc822" if one.address.isascii() else "utf-8"
+        named, _, original = entry.wishes.notice(one.address).original.partition(";")
         lines += [
             "",
+            *([f"Original-Recipient: {_plain(named)}; {_shown(original)}"] if original else []),
             f"Final-Recipient: {kind}; {_shown(one.address)}",
-            "Action: failed",
+            f"Action: {action}",
             f"Status: {status}",
-            f"Diagnostic-Code: smtp; {one.code or 550} {_plain(one.reply)}".rstrip(),
         ]
+        if not delayed:
+            code = one.code or 550
+            lines += [f"Diagnostic-Code: smtp; {code} {_plain(one.reply)}".rstrip()]
+        else:
+            lines += [f"Will-Retry-Until: {formatdate(int(entry.expires))}"]
     return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "replace")
 
 

@@ -75,7 +75,9 @@ class Gateway:
         if self._account is None:
             return LOG_IN_FIRST
         try:
-            outbox_id = await self._account.submit(raw, envelope.sender, envelope.recipients)
+            outbox_id = await self._account.submit(
+                raw, envelope.sender, envelope.recipients, None, envelope.wishes
+            )
         except NotPermitted as error:
             return Reply(550, "5.7.1", str(error))
         except TooLarge as error:

@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from leap.mail.outbox_contract import OutboxEntry
 from leap.mail.outgoing import outbox_settling as settling
 from leap.mail.outgoing.outbox_entries import Copy, Entry, NewEntry, Protection, RecipientState
@@ -103,8 +105,8 @@ class Outbox:
                 not_before = new.created + delay if delay else 0.0
             db.execute(
                 "INSERT INTO outbox (outbox_id, sender, subject, size, protection, policy, added, message_id,"
-                " state, attempts, next_attempt, not_before, created, expires, reason, digest)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', 0, ?, ?, ?, ?, '', ?)",
+                " state, attempts, next_attempt, not_before, created, expires, reason, digest, wishes)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', 0, ?, ?, ?, ?, '', ?, ?)",
                 (
                     new.outbox_id,
                     new.sender,
@@ -119,6 +121,7 @@ class Outbox:
                     new.created,
                     max(new.created, not_before) + EXPIRY,
                     digest,
+                    msgspec.json.encode(new.wishes).decode(),
                 ),
             )
             db.execute(
@@ -289,6 +292,15 @@ class Outbox:
 
         await self._write(job, durable=False)
         self._progress(outbox_id)
+
+    async def note_delay_told(self, outbox_id: str) -> None:
+        """The sender knows by a report that it takes long."""
+        await self._write(
+            lambda tx: tx.connection.execute(
+                "UPDATE outbox SET delay_told = 1 WHERE outbox_id = ?", (outbox_id,)
+            ),
+            durable=False,
+        )
 
     async def finish(self, outbox_id: str) -> None:
         """Ends an entry whose recipients are all settled, after an attempt."""

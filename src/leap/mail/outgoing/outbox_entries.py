@@ -7,6 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.outbox_contract import Handling, ResultState
 
 Protection = Literal["open", "encrypted", "as-is"]
@@ -70,6 +73,7 @@ class NewEntry:
     message_id_was_given: bool = False
     not_before: float | None = None
     encrypted: Collection[str] = ()
+    wishes: DeliveryWishes = NO_WISHES
 
     @property
     def digest(self) -> bytes | None:
@@ -81,6 +85,8 @@ class NewEntry:
             *sorted(one.encode() for one in self.recipients),
             self.message,
         ]
+        if self.wishes != NO_WISHES:
+            parts.append(msgspec.json.encode(self.wishes))
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
 
 
@@ -102,6 +108,8 @@ class Entry:
     reason: str
     recipients: tuple[RecipientState, ...]
     copies: tuple[Copy, ...]
+    wishes: DeliveryWishes = NO_WISHES
+    delay_told: bool = False
 
     @property
     def waiting(self) -> tuple[str, ...]:

@@ -6,6 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.mail.outbox_contract import OutboxEntry, RecipientResult
 from leap.mail.outgoing.outbox_entries import Copy, Entry, RecipientState
 from leap.soledad.sqlite import Connection
@@ -28,7 +31,7 @@ def read_entry(db: Connection, outbox_id: str) -> Entry | None:
     """A mail on its way, or still to be put into Sent, with all that this needs; None when it ended."""
     row = db.execute(
         "SELECT sender, subject, message, added, message_id, protection, policy, attempts, created,"
-        " expires, reason FROM outbox JOIN outbox_message USING (outbox_id)"
+        " expires, reason, wishes, delay_told FROM outbox JOIN outbox_message USING (outbox_id)"
         " WHERE outbox_id = ? AND state IN ('queued', 'sending', 'sent')",
         (outbox_id,),
     ).fetchone()
@@ -51,7 +54,7 @@ def read_entry(db: Connection, outbox_id: str) -> Entry | None:
         ).fetchall()
     )
     sender, subject, message, added, message_id, protection, policy = row[:7]
-    attempts, created, expires, reason = row[7:]
+    attempts, created, expires, reason, wishes, delay_told = row[7:]
     return Entry(
         outbox_id=outbox_id,
         sender=sender,
@@ -67,6 +70,8 @@ def read_entry(db: Connection, outbox_id: str) -> Entry | None:
         reason=reason,
         recipients=recipients,
         copies=copies,
+        wishes=msgspec.json.decode(wishes, type=DeliveryWishes),
+        delay_told=bool(delay_told),
     )
 
 

@@ -22,7 +22,9 @@ _TABLES = (
         ended REAL,
         reason TEXT NOT NULL,
         digest BLOB,
-        not_before REAL NOT NULL DEFAULT 0
+        not_before REAL NOT NULL DEFAULT 0,
+        wishes TEXT NOT NULL DEFAULT '{}',
+        delay_told INTEGER NOT NULL DEFAULT 0
     ) STRICT""",
     "CREATE INDEX IF NOT EXISTS outbox_digest ON outbox (digest) WHERE digest IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS outbox_due ON outbox (state, next_attempt)",
@@ -62,6 +64,8 @@ _LATER_COLUMNS = (
     ("outbox_recipient", "in_hand", "INTEGER NOT NULL DEFAULT 0"),
     ("outbox_copy", "how", "TEXT NOT NULL DEFAULT ''"),
     ("outbox_recipient", "how", "TEXT NOT NULL DEFAULT ''"),
+    ("outbox", "wishes", "TEXT NOT NULL DEFAULT '{}'"),
+    ("outbox", "delay_told", "INTEGER NOT NULL DEFAULT 0"),
 )
 # What a column that came later says of entries from before it: a mail whose copies were made may have been handed over.
 _OF_BEFORE = {

@@ -1,6 +1,6 @@
 """The header everybody on the way can read: as little as delivery and foreign programs need.
 
-Kept outside: From, To, Cc, Date, Message-ID. Obscured: Subject ("[...]", RFC 9788 3.2.1). Everything else
+Kept outside: From, To, Cc, Date, Message-ID, TLS-Required. Obscured: Subject ("[...]", RFC 9788 3.2.1). Everything else
 is only in the payload, References and In-Reply-To too: no relay needs to know who answers what, and every
 program that knows RFC 9788 or its forerunners threads by the protected ones. From, To and Cc stay as
 they were written, display names too: recipients whose program shows no protected header see them.
@@ -48,6 +48,8 @@ def outer_fields(
     outer.append(("Date", _date(values_of(fields, "date"), now)))
     outer.append(("Message-ID", message_id_of(values_of(fields, "message-id")) or message_id))
     outer.append(("Subject", OBSCURED_SUBJECT))
+    if [value.strip().lower() for value in values_of(fields, "tls-required")] == [b"no"]:
+        outer.append(("TLS-Required", "No"))  # RFC 8689 3: it is for the servers on the way
     return outer
 
 

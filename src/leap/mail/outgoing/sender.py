@@ -29,7 +29,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from leap.keymanager.openpgp import ExpiredCertificate, OpenPGPError, SecretKey
-from leap.mail.contract import INBOX, RowId, SecurityStatus
 from leap.mail.outgoing.accepting import Outgoing
 from leap.mail.outgoing.copies import (
     Addressee,
@@ -38,12 +37,12 @@ from leap.mail.outgoing.copies import (
     make_copies,
     untouched_copy,
 )
-from leap.mail.outgoing.delivery_report import delivery_report
 from leap.mail.outgoing.field_lines import header_fields
 from leap.mail.outgoing.outbox import Outbox
 from leap.mail.outgoing.outbox_entries import Copy, Entry, Protection
 from leap.mail.outgoing.policy import Clear, Refuse, Split, Wait, clear_of
 from leap.mail.outgoing.recipient_keys import Keys, own_key_problem, own_key_sentence
+from leap.mail.outgoing.reporting import Reporter
 from leap.mail.outgoing.seven_bit import CannotSign
 from leap.mail.outgoing.signed_mail import cannot_sign_sentence
 from leap.mail.outgoing.submission import Refused, Submission, SubmissionUnavailable
@@ -87,7 +86,7 @@ class Sender:
         self._keys = keys
         self._submission = submission
         self._account = account
-        self._row_key = row_key
+        self._reporter = Reporter(account, row_key, now)
         self._may_send = may_send
         self._now = now
         self._jitter = jitter
@@ -313,7 +312,11 @@ class Sender:
             return ""
         try:
             results = await self._submission.submit(
-                copy.submission_id, entry.sender, list(taken.recipients), copy.message
+                copy.submission_id,
+                entry.sender,
+                list(taken.recipients),
+                copy.message,
+                entry.wishes.only_for(taken.recipients),
             )
         except SubmissionUnavailable as error:
             if not error.may_have_arrived:
@@ -338,6 +341,8 @@ class Sender:
         if now >= entry.expires:
             await self._give_up(entry, f"5.4.7 Not delivered in time: {reason}")
             return
+        if await self._reporter.tell_delay(entry, reason):
+            await self._outbox.note_delay_told(entry.outbox_id)
         delay = min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** min(entry.attempts, 20))
         delay *= 0.75 + self._jitter() / 2
         await self._outbox.postpone(
@@ -357,18 +362,7 @@ class Sender:
         await self._end(replace(entry, recipients=recipients))
 
     async def _end(self, entry: Entry) -> None:
-        failed = [one for one in entry.recipients if one.state == "failed"]
-        if failed:
-            now = self._now()
-            row_id = RowId(self._row_key(b"delivery report " + entry.outbox_id.encode()))
-            await self._account.deliver(
-                delivery_report(entry, failed, now=now),
-                row_id=row_id,
-                security=SecurityStatus(encryption="local"),
-                original=None,
-                internal_date=int(now),
-                mailbox=INBOX,
-            )
+        await self._reporter.tell_failures(entry)
         await self._keep_sent_copy(entry)
         await self._outbox.finish(entry.outbox_id)
 

@@ -3,6 +3,7 @@
 Invariants:
 * Nothing is said before the connection is encrypted to the host the authority vouches for: no STARTTLS, no mail.
 * One reply for each recipient; a recipient without a clear answer counts as not delivered yet.
+* The token is not sent where the provider offers SCRAM, and the provider must then show that it knows the token.
 * A submission id is used only with a provider that offers to remember it (X-LEAP-SUBMISSION).
 """
 
@@ -24,6 +25,14 @@ from aiosmtplib import (
     SMTPSenderRefused,
 )
 
+from leap.mail.delivery_wishes import (
+    NO_WISHES,
+    DeliveryWishes,
+    mail_parameters,
+    recipient_parameters,
+)
+from leap.mail.outgoing.scram_login import log_in
+from leap.mail.smtp.auth import BadExchange
 from leap.mail.smtp.contract import SUBMISSION_KEYWORD
 
 TIMEOUT = (
@@ -45,6 +54,11 @@ class Refused(tuple[int, str]):
     __slots__ = ()
 
 
+_NO_REQUIRETLS = Refused(
+    (550, "5.7.30 The provider does not promise to keep the mail inside TLS on its way.")
+)
+
+
 class SubmissionUnavailable(Exception):
     """The provider could not be reached, or cannot take mail now; the text is a sentence for people.
 
@@ -64,7 +78,12 @@ class Submission(Protocol):
     """How mail leaves this machine."""
 
     async def submit(
-        self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
+        self,
+        submission_id: str,
+        sender: str,
+        recipients: Sequence[str],
+        message: bytes,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> Result:
         """(code, reply) for each recipient, or Refused; repeating a call with its id delivers nothing twice.
 
@@ -102,12 +121,19 @@ class SmtpSubmission:
         self._closed = False
 
     async def submit(
-        self, submission_id: str, sender: str, recipients: Sequence[str], message: bytes
+        self,
+        submission_id: str,
+        sender: str,
+        recipients: Sequence[str],
+        message: bytes,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> Result:
         """See `Submission.submit`."""
         try:
             async with self._gate, self._connection() as client:
-                return await self._transaction(client, submission_id, sender, recipients, message)
+                return await self._transaction(
+                    client, submission_id, sender, recipients, message, wishes
+                )
         except _AnswerLost as error:
             raise SubmissionUnavailable(
                 "The provider's submission server ended the connection before it answered."
@@ -120,6 +146,11 @@ class SmtpSubmission:
         except SMTPResponseException as error:
             raise SubmissionUnavailable(
                 f"The provider answered: {error.code} {_one_line(error.message)}",
+                may_have_arrived=False,
+            ) from error
+        except BadExchange as error:
+            raise SubmissionUnavailable(
+                "The submission server could not show that it knows this device; nothing was sent.",
                 may_have_arrived=False,
             ) from error
         except ssl.SSLCertVerificationError as error:
@@ -189,7 +220,7 @@ class SmtpSubmission:
             on_failure.callback(client.close)
             await client.connect()
             await client.ehlo()
-            await client.auth_plain(self._user, token)
+            await log_in(client, self._user, token)
             on_failure.pop_all()
         return client
 
@@ -200,8 +231,16 @@ class SmtpSubmission:
         sender: str,
         recipients: Sequence[str],
         message: bytes,
+        wishes: DeliveryWishes,
     ) -> Result:
+        if wishes.require_tls and not client.supports_extension("requiretls"):
+            return dict.fromkeys(recipients, _NO_REQUIRETLS)  # RFC 8689 4.2.1
         options = [f"SIZE={len(message)}"]
+        if wishes.require_tls:
+            options.append("REQUIRETLS")
+        dsn = client.supports_extension("dsn")
+        if dsn:
+            options += mail_parameters(wishes)
         if client.supports_extension(SUBMISSION_KEYWORD):
             options.append(f"{SUBMISSION_KEYWORD}={submission_id}")
         if not message.isascii():
@@ -219,7 +258,8 @@ class SmtpSubmission:
         results: Result = {}
         for recipient in recipients:
             try:
-                await client.rcpt(recipient, encoding=encoding)
+                asked = recipient_parameters(wishes, recipient) if dsn else []
+                await client.rcpt(recipient, options=asked, encoding=encoding)
             except SMTPRecipientRefused as error:
                 results[recipient] = Refused((error.code, _one_line(error.message)))
         accepted = [recipient for recipient in recipients if recipient not in results]

@@ -14,16 +14,19 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from leap.mail.smtp import replies
-from leap.mail.smtp.contract import Session, SmtpConfig, SmtpHandler
+from leap.mail.smtp.body import Body
+from leap.mail.smtp.contract import ScramHandler, Session, SmtpConfig, SmtpHandler
 from leap.mail.smtp.events import (
     Authenticate,
     Closed,
     Event,
+    FindVerifiers,
+    LoginFailed,
     MailReceived,
     RecipientGiven,
     SenderGiven,
@@ -51,13 +54,17 @@ class Place(Protocol):
     def handler_factory(self) -> HandlerFactory: ...
     @property
     def sleep(self) -> Callable[[float], Awaitable[None]]: ...
+    @property
+    def large_mails(self) -> asyncio.Semaphore:
+        """Who holds it may have a mail from a file whole in memory."""
+        ...
 
     def admit(self, connection: Connection) -> bool:
         """Whether there is room for one more connection."""
         ...
 
     def has_room(self) -> bool:
-        """Whether there is memory for one more mail."""
+        """Whether there is room for one more mail."""
         ...
 
     def start(self, conversation: Coroutine[Any, Any, None]) -> None:
@@ -90,6 +97,8 @@ class Connection(asyncio.Protocol):
         self._connected_at = self._loop.time()
         self._seen_commands = -1
         self._deadline_moved_at = 0.0
+        self._timed: Body | None = None
+        self._timed_since = 0.0
         self.peer = ""
 
     # -- asyncio.Protocol -----------------------------------------------------------------------
@@ -146,6 +155,7 @@ class Connection(asyncio.Protocol):
             while not self._lost:
                 event = dialogue.next_event()
                 if event is None:
+                    await self._spill(dialogue)
                     await self._flush(dialogue)
                     await self._more_input(dialogue)
                 elif isinstance(event, Closed):
@@ -161,6 +171,11 @@ class Connection(asyncio.Protocol):
         finally:
             if self._transport is not None:
                 self._transport.close()
+
+    async def _spill(self, dialogue: SmtpDialogue) -> None:
+        body = dialogue.body
+        if body is not None and body.is_heavy:
+            await asyncio.to_thread(body.spill)
 
     async def _more_input(self, dialogue: SmtpDialogue) -> None:
         if self._farewell is not None and dialogue.reading_mail is None:
@@ -185,14 +200,17 @@ class Connection(asyncio.Protocol):
         if dialogue.commands != self._seen_commands:
             self._seen_commands = dialogue.commands
             self._deadline_moved_at = now
-        size = dialogue.reading_mail
         if self.is_stranger:
             by = self._connected_at + timeouts.login
             return min(by, self._deadline_moved_at + timeouts.command)
+        size = dialogue.reading_mail
         if size is None:
             return self._deadline_moved_at + timeouts.command
+        if dialogue.body is not self._timed:  # many small chunks are no way to stay, either
+            self._timed = dialogue.body
+            self._timed_since = now
         allowed = timeouts.data + size / timeouts.data_rate
-        return min(now + timeouts.data, self._deadline_moved_at + allowed)
+        return min(now + timeouts.data, self._timed_since + allowed)
 
     async def _flush(self, dialogue: SmtpDialogue) -> None:
         output = dialogue.take_output()
@@ -263,7 +281,7 @@ class Connection(asyncio.Protocol):
             await self._ask(dialogue, handler, event)
         except Exception as error:
             log.error("smtp: %s failed: %s", type(event).__name__, _where(error))
-            if isinstance(event, Authenticate):
+            if isinstance(event, Authenticate | FindVerifiers):
                 dialogue.authentication_unavailable()
             else:
                 dialogue.decide(replies.LOCAL_ERROR)
@@ -273,16 +291,36 @@ class Connection(asyncio.Protocol):
         if isinstance(event, Authenticate):
             credentials = event.credentials
             principal = await handler.authenticate(credentials.user, credentials.password)
-            if principal is None:  # a guesser waits longer each time
-                delay = self._config.timeouts.auth_failure * (dialogue.auth_failures + 1)
-                await self._server.sleep(delay)
+            if principal is None:
+                await self._slow_down(dialogue)
             dialogue.authenticated(principal)
+        elif isinstance(event, FindVerifiers):
+            dialogue.verifiers_found(await cast(ScramHandler, handler).find_verifiers(event.user))
+        elif isinstance(event, LoginFailed):
+            await self._slow_down(dialogue)
+            dialogue.authenticated(None)
         elif isinstance(event, SenderGiven):
             dialogue.decide(await handler.sender(session, event.address, event.params))
         elif isinstance(event, RecipientGiven):
             dialogue.decide(await handler.recipient(session, event.address))
         elif isinstance(event, MailReceived):
-            dialogue.decide(await handler.message(session, event.envelope, event.raw))
+            dialogue.decide(await self._hand_on(handler, session, event))
+
+    async def _hand_on(
+        self, handler: SmtpHandler, session: Session, event: MailReceived
+    ) -> Reply | Sequence[Reply]:
+        """A mail that is in memory goes on as it is; those from files are read one by one."""
+        if not event.body.spilled:
+            return await handler.message(session, event.envelope, event.body.read())
+        async with self._server.large_mails:
+            raw = await asyncio.to_thread(event.body.read)
+            event.body.close()
+            return await handler.message(session, event.envelope, raw)
+
+    async def _slow_down(self, dialogue: SmtpDialogue) -> None:
+        """A guesser waits longer each time."""
+        delay = self._config.timeouts.auth_failure * (dialogue.auth_failures + 1)
+        await self._server.sleep(delay)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -309,9 +347,9 @@ class Connection(asyncio.Protocol):
         return self.principal is None
 
     @property
-    def mail_held(self) -> int:
-        """Octets of mail in memory for this connection."""
-        return self._dialogue.mail_held if self._dialogue is not None else 0
+    def body(self) -> Body | None:
+        """The mail that comes, or is with the handler."""
+        return self._dialogue.body if self._dialogue is not None else None
 
     def abort(self) -> None:
         """Hangs up."""

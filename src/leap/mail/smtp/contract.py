@@ -9,8 +9,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
+from leap.mail.smtp.scram import ScramAccount
 from leap.mail.smtp.wire import Reply
 
 SUBMISSION_KEYWORD = "X-LEAP-SUBMISSION"  # docs/formats: an id that makes a repeated submission one
@@ -41,7 +44,12 @@ class Limits:
     errors: int = 20  # malformed or misplaced commands between two mails
     idle_commands: int = 200  # commands other than a transaction's between two mails
     auth_failures: int = 3  # in one connection
-    memory: int = 512 * 1024 * 1024  # octets of mail held at once by all connections
+    memory: int = 512 * 1024 * 1024  # octets of mail held in memory at once by all connections
+    spool: int = 4 * 1024 * 1024 * 1024  # octets of mail in files at once
+    copied: int | None = (
+        None  # octets of a mail times its recipients, where each gets a copy of its own
+    )
+    large_mails: int = 2  # mails from files that the handler has at once, each whole in memory
     connections: int = 1_000
     strangers: int = 50  # not logged in, where a log-in is required; the oldest gives way
     connections_per_peer: int = 100  # of one network address; a unix socket has no such limit
@@ -51,7 +59,10 @@ class Limits:
 class SmtpConfig:
     """How a server behaves. `max_size` counts octets of a mail as RFC 1870 does.
 
-    `auth_needs_tls` refuses AUTH before STARTTLS. `submission_ids` offers X-LEAP-SUBMISSION.
+    `auth_needs_tls` refuses AUTH before STARTTLS. `submission_ids` offers X-LEAP-SUBMISSION. `scram` offers
+    SCRAM-SHA-256: the handler must be a `ScramHandler`. `dsn` and `require_tls` (RFC 3461, RFC 8689) are
+    promises which the handler keeps, the second made inside TLS only. Large mails wait in files
+    without a name in `spool_folder` (the system's temporary folder by default), encrypted.
     """
 
     hostname: str
@@ -62,6 +73,10 @@ class SmtpConfig:
     auth_needs_tls: bool = True
     lmtp: bool = False
     submission_ids: bool = False
+    scram: bool = False
+    dsn: bool = False
+    require_tls: bool = False
+    spool_folder: Path | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
 
@@ -101,6 +116,7 @@ class Envelope:
     params: Mapping[str, str] = field(default_factory=dict)
     smtputf8: bool = False
     submission_id: str | None = None
+    wishes: DeliveryWishes = NO_WISHES
 
 
 class SmtpHandler(Protocol):
@@ -122,4 +138,12 @@ class SmtpHandler(Protocol):
 
         For LMTP one reply for each recipient, in order, or one for all of them.
         """
+        ...
+
+
+class ScramHandler(SmtpHandler, Protocol):
+    """A handler where SCRAM is offered."""
+
+    async def find_verifiers(self, user: str) -> ScramAccount:
+        """For a user who does not exist too: then without verifiers, with a salt that is the same each time."""
         ...

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from leap.mail.delivery_wishes import DeliveryNotice
 from leap.mail.smtp.auth import Credentials
+from leap.mail.smtp.body import Body
 from leap.mail.smtp.contract import Envelope
 
 
@@ -14,6 +16,18 @@ class Authenticate:
     """Answer with `authenticated`."""
 
     credentials: Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class FindVerifiers:
+    """SCRAM begins. Answer with `verifiers_found`."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFailed:
+    """SCRAM's proof was wrong. Answer with `authenticated(None)`, after a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,7 @@ class RecipientGiven:
     """Answer with `decide`."""
 
     address: str
+    notice: DeliveryNotice = field(default_factory=DeliveryNotice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,7 @@ class MailReceived:
     """Answer with `decide`."""
 
     envelope: Envelope
-    raw: bytes = field(repr=False)
+    body: Body = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +66,13 @@ class Closed:
     agreed: bool = False
 
 
-Event = Authenticate | SenderGiven | RecipientGiven | MailReceived | StartTls | Closed
+Event = (
+    Authenticate
+    | FindVerifiers
+    | LoginFailed
+    | SenderGiven
+    | RecipientGiven
+    | MailReceived
+    | StartTls
+    | Closed
+)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from leap.mail.smtp import scram
 from leap.mail.smtp.address import BadAddress
 from leap.mail.smtp.auth import MECHANISMS, encode_challenge
 from leap.mail.smtp.contract import SUBMISSION_KEYWORD, Session, SmtpConfig
-from leap.mail.smtp.wire import Reply, TextFault
+from leap.mail.smtp.text import TextFault
+from leap.mail.smtp.wire import Reply
 
 SENDER_OK = Reply(250, "2.1.0", "Sender accepted.")
 RECIPIENT_OK = Reply(250, "2.1.5", "Recipient accepted.")
@@ -31,15 +33,19 @@ AUTH_REQUIRED = Reply(530, "5.7.0", "Log in first.")
 AUTH_NEEDS_TLS = Reply(538, "5.7.11", "Encrypt the connection with STARTTLS before logging in.")
 AUTH_MISPLACED = Reply(503, "5.5.1", "Log in once, and before a mail begins.")
 NO_AUTH = Reply(503, "5.5.1", "There is nothing to log in to here.")
-UNKNOWN_MECHANISM = Reply(504, "5.5.4", f"Log in with one of {', '.join(MECHANISMS)}.")
 
 MAIL_FIRST = Reply(503, "5.5.1", "MAIL must come first.")
 NESTED_MAIL = Reply(503, "5.5.1", "A mail has begun already; RSET forgets it.")
 MAIL_SYNTAX = Reply(501, "5.5.4", "Write MAIL FROM:<address>.")
 RCPT_SYNTAX = Reply(501, "5.5.4", "Write RCPT TO:<address>.")
+CHUNKS_BEGUN = Reply(503, "5.5.1", "The mail comes by BDAT; finish it so, or RSET.")
+BDAT_SYNTAX = Reply(421, "4.5.2", "The size behind BDAT cannot be read; the connection is closed.")
 NO_ARGUMENT = Reply(501, "5.5.4", "Nothing may follow this command.")
 NO_RECIPIENTS = Reply(554, "5.5.1", "No recipient was accepted.")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients; send another mail to the rest.")
+TOO_MUCH_AT_ONCE = Reply(
+    552, "5.3.4", "The mail is too large for so many recipients at once; send it to fewer."
+)
 NO_ROOM = Reply(452, "4.3.1", "Too much mail is under way here; try again later.")
 LOCAL_ERROR = Reply(451, "4.3.0", "Something failed here; try again later.")
 
@@ -76,13 +82,32 @@ def bye(config: SmtpConfig) -> Reply:
 def capabilities(config: SmtpConfig, session: Session) -> Reply:
     """RFC 5321 4.1.1.1: the reply to EHLO; AUTH and STARTTLS only where they can be used."""
     words = ["PIPELINING", f"SIZE {config.max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+    words.append("CHUNKING")
+    if config.dsn:
+        words.append("DSN")
+    if config.require_tls and session.tls:  # RFC 8689 2: offered inside TLS only
+        words.append("REQUIRETLS")
     if config.tls is not None and not session.tls:
         words.append("STARTTLS")
     if config.auth != "none" and (session.tls or not config.auth_needs_tls):
-        words.append(f"AUTH {' '.join(MECHANISMS)}")
+        words.append(f"AUTH {' '.join(mechanisms(config))}")
     if config.submission_ids:
         words.append(SUBMISSION_KEYWORD)
     return Reply(250, "", "\n".join([config.hostname, *words, "HELP"]))
+
+
+def mechanisms(config: SmtpConfig) -> list[str]:
+    """The ways to log in, the best first."""
+    return [*([scram.NAME] if config.scram else []), *MECHANISMS]
+
+
+def unknown_mechanism(config: SmtpConfig) -> Reply:
+    return Reply(504, "5.5.4", f"Log in with one of {', '.join(mechanisms(config))}.")
+
+
+def chunk_taken(size: int) -> Reply:
+    """RFC 3030 2: a chunk that is not the last one."""
+    return Reply(250, "2.0.0", f"{size} octets taken.")
 
 
 def challenge(octets: bytes) -> Reply:
@@ -100,7 +125,7 @@ def hello_first(config: SmtpConfig) -> Reply:
 
 def unknown(verb: str) -> Reply:
     """RFC 5321 4.2.4: 502 for a command that is known and not done here, else 500."""
-    if verb in ("EXPN", "SEND", "SOML", "SAML", "TURN", "ETRN", "BDAT", "HELO", "EHLO", "LHLO"):
+    if verb in ("EXPN", "SEND", "SOML", "SAML", "TURN", "ETRN", "HELO", "EHLO", "LHLO"):
         return Reply(502, "5.5.1", f"{verb} is not done here.")
     return Reply(500, "5.5.1", "This command is not known.")
 
@@ -137,6 +162,8 @@ def text_fault(fault: TextFault, config: SmtpConfig) -> Reply:
     """Why the text of a mail is refused; the connection goes on."""
     if fault == "too-large":
         return too_large(config.max_size)
+    if fault == "not-kept":
+        return NO_ROOM
     if fault == "nul":
         return Reply(554, "5.6.0", "The mail holds a NUL, which no mail may; encode it.")
     if fault == "bare-line-end":

@@ -15,9 +15,10 @@ Invariants:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
-from leap.mail.smtp import replies
+from leap.mail.smtp import replies, scram
 from leap.mail.smtp.address import BadSyntax, parse_name
 from leap.mail.smtp.auth import MECHANISMS, BadExchange, Credentials, decode_answer
 from leap.mail.smtp.contract import Session, SmtpConfig
@@ -25,6 +26,8 @@ from leap.mail.smtp.events import (
     Authenticate,
     Closed,
     Event,
+    FindVerifiers,
+    LoginFailed,
     MailReceived,
     RecipientGiven,
     SenderGiven,
@@ -41,13 +44,18 @@ class SmtpDialogue(TakingMail):
     """One conversation. The greeting is in the output from the beginning."""
 
     def __init__(
-        self, config: SmtpConfig, session: Session, has_room: Callable[[], bool] = lambda: True
+        self,
+        config: SmtpConfig,
+        session: Session,
+        has_room: Callable[[], bool] = lambda: True,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        super().__init__(config, session, has_room)
+        super().__init__(config, session, has_room, random)
         self._commands: dict[str, Callable[[str], Event | None]] = {
             "MAIL": self._mail,
             "RCPT": self._rcpt,
             "DATA": self._data,
+            "BDAT": self._bdat,
             "RSET": self._rset,
             "NOOP": self._noop,
             "QUIT": self._quit,
@@ -70,6 +78,11 @@ class SmtpDialogue(TakingMail):
             if self._text is not None:
                 if not self._read_text(self._text):
                     break
+                continue
+            if self._chunks is not None:
+                if not self._read_chunk(self._chunks):
+                    break
+                self._cut_off_when_hopeless()
                 continue
             line = self._lines.next_line()
             if line is None:
@@ -94,8 +107,8 @@ class SmtpDialogue(TakingMail):
         self._cut_off_when_hopeless()
 
     def authenticated(self, principal: str | None) -> None:
-        """Answers Authenticate."""
-        if not isinstance(self._asked, Authenticate):
+        """Answers Authenticate, and LoginFailed with None."""
+        if not isinstance(self._asked, Authenticate | LoginFailed):
             raise RuntimeError("there is no log-in to decide")
         self._asked = None
         if principal is None:
@@ -103,15 +116,26 @@ class SmtpDialogue(TakingMail):
             self._say(replies.AUTH_FAILED)
             self._cut_off_when_hopeless()
             return
-        self.session.principal = principal
-        self._say(replies.AUTH_OK)
+        self._logged_in(principal)
+
+    def verifiers_found(self, account: scram.ScramAccount) -> None:
+        """Answers FindVerifiers."""
+        if not isinstance(self._asked, FindVerifiers):
+            raise RuntimeError("nobody's verifiers are wanted")
+        self._asked = None
+        assert isinstance(self._exchange, scram.ScramServer)
+        self._say(replies.challenge(self._exchange.use(account)))
 
     def authentication_unavailable(self) -> None:
-        """Answers Authenticate when nobody can say whether the credentials are right."""
-        if not isinstance(self._asked, Authenticate):
+        """Answers Authenticate and FindVerifiers when nobody can say who may log in."""
+        if not isinstance(self._asked, Authenticate | FindVerifiers):
             raise RuntimeError("there is no log-in to decide")
-        self._asked = None
+        self._asked = self._exchange = None
         self._say(replies.AUTH_UNAVAILABLE)
+
+    def _logged_in(self, principal: str) -> None:
+        self.session.principal = principal
+        self._say(replies.AUTH_OK)
 
     def tls_started(self, version: str) -> None:
         """The handshake is done: the conversation begins anew (RFC 3207 4.2)."""
@@ -152,7 +176,7 @@ class SmtpDialogue(TakingMail):
         command = self._commands.get(verb)
         if command is None:
             return self._wrong(replies.unknown(verb))
-        if verb not in ("MAIL", "RCPT", "DATA", "QUIT"):
+        if verb not in ("MAIL", "RCPT", "DATA", "BDAT", "QUIT"):
             self._idle_commands += 1
         return command(argument.rstrip(" "))
 
@@ -202,9 +226,12 @@ class SmtpDialogue(TakingMail):
         if config.auth_needs_tls and not session.tls:
             return self._wrong(replies.AUTH_NEEDS_TLS)
         name, _, initial = argument.partition(" ")
-        if name.upper() not in MECHANISMS:
-            return self._wrong(replies.UNKNOWN_MECHANISM)
-        self._exchange = MECHANISMS[name.upper()]()
+        if name.upper() not in replies.mechanisms(config):
+            return self._wrong(replies.unknown_mechanism(config))
+        if name.upper() == scram.NAME:
+            self._exchange = scram.ScramServer(self._random)
+        else:
+            self._exchange = MECHANISMS[name.upper()]()
         if initial:
             return self._auth_answer(initial.encode())
         return self._say(replies.challenge(self._exchange.first()))
@@ -220,7 +247,14 @@ class SmtpDialogue(TakingMail):
             return self._wrong(replies.bad_argument(error))
         if isinstance(step, Credentials):
             return Authenticate(step)
+        if isinstance(step, scram.NotProved):
+            return LoginFailed()
+        if isinstance(step, scram.Proved):
+            self._logged_in(step.principal)
+            return None
         self._exchange = exchange
+        if isinstance(step, scram.WantsAccount):
+            return FindVerifiers(step.user)
         return self._say(replies.challenge(step))
 
     # -- the rest -------------------------------------------------------------------------------

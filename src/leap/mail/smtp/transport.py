@@ -29,6 +29,7 @@ class SmtpServer:
         self.handler_factory = handler_factory
         self.config = config
         self.sleep = sleep
+        self.large_mails = asyncio.Semaphore(config.limits.large_mails)
         self._connections: dict[Connection, None] = {}  # in the order in which they came
         self._tasks: set[asyncio.Task[None]] = set()
         self._all_lost = asyncio.Event()
@@ -93,9 +94,12 @@ class SmtpServer:
         return True
 
     def has_room(self) -> bool:
-        """Whether there is memory for one more mail."""
-        held = sum(connection.mail_held for connection in self._connections)
-        return held < self.config.limits.memory
+        """Whether there is room for one more mail."""
+        bodies = [one.body for one in self._connections]
+        held = sum(body.held for body in bodies if body is not None)
+        spilled = sum(body.spilled for body in bodies if body is not None)
+        limits = self.config.limits
+        return held < limits.memory and spilled < limits.spool
 
     def start(self, conversation: Coroutine[Any, Any, None]) -> None:
         """Runs a conversation beside the others."""

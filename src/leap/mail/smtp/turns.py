@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from leap.mail.delivery_wishes import DeliveryNotice
 from leap.mail.smtp import replies
 from leap.mail.smtp.auth import Mechanism
+from leap.mail.smtp.body import Body
 from leap.mail.smtp.contract import Session, SmtpConfig
 from leap.mail.smtp.events import Event, MailReceived, StartTls
-from leap.mail.smtp.wire import LineReader, Reply, TextReader
+from leap.mail.smtp.scram import ScramServer
+from leap.mail.smtp.text import ChunkReader, TextReader
+from leap.mail.smtp.wire import LineReader, Reply
 
 
 @dataclass(slots=True)
@@ -19,6 +24,8 @@ class Transaction:
     sender: str
     params: Mapping[str, str]
     recipients: list[str] = field(default_factory=list)
+    notices: dict[str, DeliveryNotice] = field(default_factory=dict)
+    chunks: ChunkReader | None = None  # from the first BDAT on
 
     @property
     def smtputf8(self) -> bool:
@@ -29,16 +36,22 @@ class Turns:
     """The state of a conversation, and what is said in it."""
 
     def __init__(
-        self, config: SmtpConfig, session: Session, has_room: Callable[[], bool] = lambda: True
+        self,
+        config: SmtpConfig,
+        session: Session,
+        has_room: Callable[[], bool] = lambda: True,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._config = config
         self.session = session
         self._has_room = has_room
+        self._random = random
         session.lmtp = config.lmtp
         self._input = bytearray()
         self._lines = LineReader(self._input)
-        self._text: TextReader | None = None
-        self._exchange: Mechanism | None = None
+        self._text: TextReader | None = None  # after DATA
+        self._chunks: ChunkReader | None = None  # after BDAT, until the chunk is whole
+        self._exchange: Mechanism | ScramServer | None = None
         self._transaction: Transaction | None = None
         self._asked: Event | None = None  # an event without its answer
         self._ended = False
@@ -70,15 +83,23 @@ class Turns:
 
     @property
     def reading_mail(self) -> int | None:
-        """How much of a mail has come while one is coming, else None."""
-        return None if self._text is None else self._text.size
+        """How much of a mail has come while one is coming, also between its chunks, else None."""
+        if self._text is not None:
+            return self._text.mail.size
+        chunks = self._chunks
+        if chunks is None and self._transaction is not None and self._asked is None:
+            chunks = self._transaction.chunks
+        return None if chunks is None else chunks.mail.size
 
     @property
-    def mail_held(self) -> int:
-        """Octets of mail in memory here."""
+    def body(self) -> Body | None:
+        """The mail that is coming or waits for a decision; who has a place for it may `spill` it."""
         if isinstance(self._asked, MailReceived):
-            return len(self._asked.raw)
-        return 0 if self._text is None else min(self._text.size, self._config.max_size)
+            return self._asked.body
+        if self._text is not None:
+            return self._text.mail.body
+        chunks = None if self._transaction is None else self._transaction.chunks
+        return None if chunks is None else chunks.mail.body
 
     def end(self, reply: Reply) -> None:
         """Says a last word; the next event is Closed."""
@@ -86,6 +107,7 @@ class Turns:
             self._say(reply)
         self._ended = True
         self._asked = None
+        self._text = self._chunks = self._transaction = None
         self._input.clear()
 
     def _cut_off_when_hopeless(self) -> None:

@@ -1,12 +1,11 @@
-"""SMTP bytes to values and back: replies, command lines, and the text of a mail.
+"""SMTP bytes to values and back: replies and command lines; `text` reads the mails between them.
 
 Sans-IO and pure. What a peer sent raises nothing here: what is wrong with it is a value.
 
 Invariants:
-* Only CR LF ends a line (RFC 5321 2.3.8). Neither a bare CR nor a bare LF ends a command, and only
-  CR LF "." CR LF ends the text of a mail: other ends are how mail is smuggled past a server.
+* Only CR LF ends a line (RFC 5321 2.3.8): neither a bare CR nor a bare LF ends a command.
 * The result is the same whatever the pieces are in which the bytes arrive.
-* A line or a mail over its limit costs no memory: it is read to its end and thrown away.
+* A line over its limit costs no memory: it is read to its end and thrown away.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 CRLF = b"\r\n"
-END_OF_TEXT = b"\r\n.\r\n"
 MAX_COMMAND_LINE = 2_048  # RFC 5321 4.5.3.1.4 has 512, and each extension adds to it
 MAX_AUTH_LINE = 12_288  # RFC 4954 4: a base64 line of an authentication exchange
 MAX_RUNAWAY_LINE = 1024 * 1024  # whoever sends this much without a line end does not speak SMTP
@@ -121,98 +119,3 @@ class LineReader:
         """Forgets what was seen of the present line: the buffer was changed by another reader."""
         self._searched = 0
         self._skipped = 0
-
-
-TextFault = Literal["too-large", "bare-line-end", "nul", "line-too-long"]
-_GRAVEST_FIRST: tuple[TextFault, ...] = ("too-large", "bare-line-end", "nul", "line-too-long")
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A mail as it came, dot-stuffing undone (RFC 5321 4.5.2); with a `fault`, `content` is b"".
-
-    `size` is what RFC 1870 counts: all octets sent, without the stuffing and without the final dot.
-    """
-
-    content: bytes
-    size: int
-    fault: TextFault | None = None
-
-
-class TextReader:
-    """Reads the text of one mail (after 354) from pieces of any size."""
-
-    def __init__(self, max_size: int, max_line: int) -> None:
-        self._max_size = max_size
-        self._max_line = max_line
-        self._held = CRLF  # end of what came: it may begin the end; the text begins at a line start
-        self._ahead = 2  # octets of `_held` which are not the mail's
-        self._pieces: list[bytes] = []
-        self._line = 0  # octets of the present line so far
-        self._faults: set[TextFault] = set()  # all of them, so that the pieces make no difference
-        self.size = 0
-
-    def feed(self, buffer: bytearray) -> Text | None:
-        """Takes what belongs to the mail off the front of `buffer`; the mail when its end has come."""
-        data = self._held + bytes(buffer)
-        end = data.find(END_OF_TEXT)
-        if end < 0:
-            keep = _begun_end(data)
-            self._held = data[len(data) - keep :]
-            buffer.clear()
-            self._take(data[: len(data) - keep])
-            return None
-        del buffer[: end + len(END_OF_TEXT) - len(self._held)]
-        self._take(data[: end + 2])
-        for fault in _GRAVEST_FIRST:
-            if fault in self._faults:
-                return Text(b"", self.size, fault)
-        return Text(b"".join(self._pieces), self.size)
-
-    def _take(self, piece: bytes) -> None:
-        # Pieces are cut only before a CR, so that a CR LF, and the "." behind it, lie in one piece.
-        piece = piece.replace(b"\r\n.", CRLF)
-        if self._ahead and piece:
-            piece = piece[self._ahead :]
-            self._ahead = 0
-        self.size += len(piece)
-        self._look_for_faults(piece)
-        if self._faults:
-            self._pieces.clear()
-        elif piece:
-            self._pieces.append(piece)
-
-    def _look_for_faults(self, piece: bytes) -> None:
-        if self.size > self._max_size:
-            self._faults.add("too-large")
-        if _has_bare_line_end(piece):
-            self._faults.add("bare-line-end")
-        if b"\0" in piece:
-            self._faults.add("nul")
-        if self._longest_line(piece) > self._max_line:
-            self._faults.add("line-too-long")
-
-    def _longest_line(self, piece: bytes) -> int:
-        last_end = piece.rfind(CRLF)
-        if last_end < 0:
-            self._line += len(piece)
-            return self._line
-        longest = self._line + piece.find(CRLF)
-        self._line = len(piece) - last_end - 2
-        if len(piece) > self._max_line:  # else no line inside it can be too long
-            longest = max(longest, max(map(len, piece.split(CRLF))))
-        return max(longest, self._line)
-
-
-def _has_bare_line_end(piece: bytes) -> bool:
-    """Whether a CR or LF stands alone; four times as fast as counting them."""
-    joined = CRLF.join(piece.splitlines())  # of octets: splits at CR LF, CR and LF only
-    return not piece.startswith(joined) or piece[len(joined) :] not in (b"", CRLF)
-
-
-def _begun_end(data: bytes) -> int:
-    """How many octets at the end of `data` may be the beginning of the end of the text."""
-    for length in range(min(len(data), len(END_OF_TEXT) - 1), 0, -1):
-        if END_OF_TEXT.startswith(data[-length:]):
-            return length
-    return 0

@@ -22,6 +22,7 @@ from leap.mail.contract import (
     SyncStatus,
     Topic,
 )
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.envelope import Person
 from leap.mail.message.new_message import File
 from leap.mail.sending import TOPICS, Event, Sendable
@@ -169,13 +170,17 @@ class Account(ClosingTwin[AsyncAccount]):
         *,
         sender: str | None = None,
         not_before: datetime | None = None,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> Deferred[str]:
         """Puts a message into the durable outbox; answers its id there.
 
         Without `recipients` it goes to those in its To, Cc and Bcc. `not_before` (with a time zone) is when it may
-        leave; without it, it leaves after the account's delay. Raises NotPermitted, TooLarge.
+        leave; without it, it leaves after the account's delay. `wishes` say what to report, and whether every
+        server on the way must use TLS. Raises NotPermitted, TooLarge.
         """
-        return run(self.asyncio.send(raw, recipients, sender=sender, not_before=not_before))
+        return run(
+            self.asyncio.send(raw, recipients, sender=sender, not_before=not_before, wishes=wishes)
+        )
 
     def events(self, topics: Collection[Topic] = TOPICS) -> Stream[Event]:
         """What happens in the account from now on: changes of mail, each step of a mail on its way out, and of sync.

@@ -172,6 +172,8 @@ class SmtpService(ListeningService):
             implicit_tls=tls is not None,
             auth="required",
             auth_needs_tls=tls is not None,
+            dsn=True,
+            require_tls=True,
         )
 
     async def _listen(self) -> Server:

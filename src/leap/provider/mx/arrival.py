@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 SEAL_INLINE = 256 * 1024  # octets: below, sealing takes less than the 5 ms a loop may be kept
 HEADER_INLINE = 16 * 1024  # octets of a header looked through on the loop
+COPIES = (
+    256 * 1024 * 1024
+)  # octets of a mail times its recipients: all copies are in memory together
 DISK_FULL = Reply(452, "4.3.1", "The disk is full here; try again later.")
 TRY_LATER = Reply(451, "4.3.0", "The mail could not be stored safely; try again later.")
 

@@ -14,6 +14,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from leap.mail.authentication_results import results_field
 from leap.mail.contract import ProviderChecks
@@ -22,6 +23,7 @@ from leap.mail.smtp.address import split_address
 from leap.provider.contract import MailDrop, normal_address
 from leap.provider.mx import trace
 from leap.provider.mx.arrival import (
+    COPIES,
     Recipient,
     Seal,
     deliver_mail,
@@ -47,15 +49,28 @@ DISOWNED = Reply(
 TAKEN = Reply(250, "2.0.0", "Mail sealed and stored.")
 
 
-def mx_config(hostname: str, tls: ssl.SSLContext | None, *, lmtp: bool = False) -> SmtpConfig:
-    """How the engine behaves as an MX: no log-in, STARTTLS when there is a certificate."""
+def mx_config(
+    hostname: str,
+    tls: ssl.SSLContext | None,
+    *,
+    lmtp: bool = False,
+    spool_folder: Path | None = None,
+) -> SmtpConfig:
+    """How the engine behaves as an MX: no log-in, STARTTLS when there is a certificate.
+
+    DSN is not offered: a report on delivery would go to whoever a stranger names as the sender. The server
+    before us then tells its user that the mail was relayed (RFC 3461 5.2.2). REQUIRETLS ends here: what
+    it protects is sealed before it is stored, and goes on over HTTPS only.
+    """
     return SmtpConfig(
         hostname=hostname,
         max_size=MAX_MESSAGE_BYTES,
         tls=tls,
         lmtp=lmtp,
         submission_ids=True,
-        limits=Limits(recipients=200, refused_recipients=50),
+        require_tls=True,
+        spool_folder=spool_folder,
+        limits=Limits(recipients=200, refused_recipients=50, copied=COPIES),
     )
 
 

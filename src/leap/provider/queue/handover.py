@@ -5,6 +5,9 @@ Invariants:
 * STARTTLS is used whenever it is offered, and a handshake that fails is a temporary failure: a mail does
   not fall back to clear on a connection where encryption was promised. The certificate of a foreign
   MX proves nothing without DANE or MTA-STS, so it is checked only when `verify` is given.
+* A mail with REQUIRETLS goes only over TLS, to a server whose certificate is right and which offers
+  REQUIRETLS itself (RFC 8689 4.2.1). A mail that says "TLS-Required: No" goes whatever TLS does (RFC 8689 4.2.2).
+* What the sender asked by DSN goes on to a server that offers it; of one that does not, "relayed" tells.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 
 import aiosmtplib
 
+from leap.mail.delivery_wishes import Tls, mail_parameters, recipient_parameters
 from leap.mail.smtp.address import is_ascii
 from leap.mail.smtp.contract import SUBMISSION_KEYWORD
 from leap.provider.contract import Endpoint
@@ -26,6 +30,9 @@ MAX_ANSWER = 500
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 _NEEDS_SMTPUTF8 = Outcome("permanent", "550 5.6.7 The other server does not take such addresses.")
 _TOO_LARGE = Outcome("permanent", "552 5.3.4 The mail is over the other server's limit.")
+_NO_REQUIRETLS = Outcome(  # RFC 8689 4.2.1 and its enhanced code
+    "permanent", "550 5.7.30 The other server does not promise to keep the mail inside TLS."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +58,50 @@ class Outward:
         endpoint: Endpoint,
         *,
         hostname: str,
+        tls: Tls = "usual",
         verify: ssl.SSLContext | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
+        """`verify` is the context for a server whose certificate must be right; REQUIRETLS has one in any case."""
         self._remote = endpoint[0]
-        self._client = aiosmtplib.SMTP(
-            hostname=endpoint[0],
-            port=endpoint[1],
-            local_hostname=hostname,
-            timeout=timeout,
-            start_tls=True if verify is not None else None,  # None: when it is offered
-            tls_context=verify if verify is not None else opportunistic_tls(),
+        self._endpoint = endpoint
+        self._hostname = hostname
+        self._timeout = timeout
+        self._tls = tls
+        if tls == "required" and verify is None:
+            verify = ssl.create_default_context()
+        if tls == "optional":
+            self._client = self._new_client(False, opportunistic_tls())
+        elif verify is None:
+            self._client = self._new_client(None, opportunistic_tls())  # None: when it is offered
+        else:
+            self._client = self._new_client(True, verify)
+
+    def _new_client(self, start_tls: bool | None, context: ssl.SSLContext) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
+            hostname=self._endpoint[0],
+            port=self._endpoint[1],
+            local_hostname=self._hostname,
+            timeout=self._timeout,
+            start_tls=start_tls,
+            tls_context=context,
         )
 
     async def connect(self) -> None:
         """Raises Unreachable."""
+        await self._connect()
+        if self._tls != "optional" or not self._client.supports_extension("starttls"):
+            return
+        try:
+            await self._client.starttls()
+            await self._client.ehlo()
+        except (aiosmtplib.SMTPException, OSError):
+            # RFC 8689 4.2.2: to arrive is worth more to this mail's sender than TLS that does not come about.
+            self._client.close()
+            self._client = self._new_client(False, opportunistic_tls())
+            await self._connect()
+
+    async def _connect(self) -> None:
         try:
             await self._client.connect()
             if self._client.is_ehlo_or_helo_needed:
@@ -88,7 +124,10 @@ class Outward:
 
     async def _hand_over(self, mail: QueuedMail, raw: bytes) -> dict[str, Outcome]:
         client = self._client
+        if mail.tls == "required" and not client.supports_extension("requiretls"):
+            return dict.fromkeys(mail.recipients, _NO_REQUIRETLS)
         utf8 = client.supports_extension("smtputf8")
+        dsn = client.supports_extension("dsn")
         limit = client.esmtp_extensions.get("size", "")
         if limit.isdigit() and 0 < int(limit) < len(raw):
             return dict.fromkeys(mail.recipients, _TOO_LARGE)
@@ -104,7 +143,8 @@ class Outward:
             if recipient in results:
                 continue
             try:
-                await client.rcpt(recipient, encoding=encoding)
+                asked = recipient_parameters(mail.wishes, recipient) if dsn else []
+                await client.rcpt(recipient, options=asked, encoding=encoding)
             except aiosmtplib.SMTPRecipientRefused as error:
                 results[recipient] = self._refusal(error)
             else:
@@ -112,16 +152,25 @@ class Outward:
         if not accepted:
             await self._forget_mail()
             return results
-        return results | await self._send_text(accepted, raw)
+        return results | await self._send_text(mail, accepted, raw)
 
-    async def _send_text(self, accepted: Sequence[str], raw: bytes) -> dict[str, Outcome]:
+    async def _send_text(
+        self, mail: QueuedMail, accepted: Sequence[str], raw: bytes
+    ) -> dict[str, Outcome]:
         try:
             answer = await self._client.data(raw)
         except aiosmtplib.SMTPDataError as error:
             return dict.fromkeys(accepted, self._refusal(error))
-        return dict.fromkeys(
-            accepted, Outcome("delivered", _clean(f"{answer.code} {answer.message}"), self._remote)
-        )
+        said = _clean(f"{answer.code} {answer.message}")
+        last = not self._client.supports_extension("dsn")  # RFC 3461 5.2.2: nobody after us tells
+        return {
+            one: Outcome(
+                "relayed" if last and mail.wishes.notice(one).wants("SUCCESS") else "delivered",
+                said,
+                self._remote,
+            )
+            for one in accepted
+        }
 
     def _options(self, mail: QueuedMail, raw: bytes) -> list[str]:
         client = self._client
@@ -132,6 +181,10 @@ class Outward:
             options.append("BODY=8BITMIME")
         if client.supports_extension("smtputf8") and mail.smtputf8:
             options.append("SMTPUTF8")
+        if mail.tls == "required":
+            options.append("REQUIRETLS")
+        if client.supports_extension("dsn"):
+            options += mail_parameters(mail.wishes)
         if client.supports_extension(SUBMISSION_KEYWORD.lower()):
             options.append(f"{SUBMISSION_KEYWORD}={mail.handover_id}")
         return options

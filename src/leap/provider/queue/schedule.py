@@ -14,6 +14,7 @@ class Schedule:
     first: float = 15.0  # a server that restarts is back by then
     longest: float = 3_600.0
     lifetime: float = 5 * 86_400.0
+    warning: float = 4 * 3_600.0  # after this the sender is told that it takes long
 
     def delay(self, attempts: int, uniform: Callable[[], float] = random.random) -> float:
         """How long to wait after the attempt number `attempts` (from 1): doubled each time, and up

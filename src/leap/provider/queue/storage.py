@@ -1,11 +1,12 @@
-"""The queue's tables in the provider's database: mails, recipients still to be served, ids seen.
+"""What waits in the queue, in the provider's database: mails, recipients still to be served, ids seen.
 
 Invariants:
 * `add` and `settle` are durable when they return.
 * A mail's content is never in clear on disk: it is sealed (leap.soledad.envelope) with a key that lies in
   a file of its own, so that neither the database nor its backup alone shows any mail.
 * The id under which a mail is handed over stands in no header: who reads the mail cannot say it elsewhere.
-* A recipient row is there until the mail was handed over or its failure was reported.
+* A recipient row is there until the mail was handed over and whatever the sender wants to hear was reported.
+* What the sender asked of delivery (`DeliveryWishes`, `Tls`) is kept with the mail and never changes.
 """
 
 from __future__ import annotations
@@ -20,8 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
+from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes, Tls
+from leap.mail.outgoing.field_lines import header_fields, values_of
 from leap.mail.smtp.address import split_address
 from leap.provider.contract import SUBMISSION_MEMORY, normal_address
+from leap.provider.queue.tables import create_tables
 from leap.soledad.envelope import Epoch, open_envelope, seal
 from leap.soledad.private_file import write_private
 from leap.soledad.sqlite import Connection, Database
@@ -30,38 +36,6 @@ KEY_FILE = "queue.key"
 KEY_SIZE = 32
 _KIND = "queue"
 _HANDOVER_LABEL = b"leap.provider handover 1"
-
-_TABLES = (
-    """CREATE TABLE IF NOT EXISTS queue_mail (
-        mail_id TEXT PRIMARY KEY,
-        sender TEXT NOT NULL,
-        submission TEXT NOT NULL,
-        smtputf8 INTEGER NOT NULL,
-        size INTEGER NOT NULL,
-        created REAL NOT NULL,
-        sealed BLOB NOT NULL
-    ) STRICT""",
-    """CREATE TABLE IF NOT EXISTS queue_recipient (
-        mail_id TEXT NOT NULL,
-        address TEXT NOT NULL,
-        domain TEXT NOT NULL,
-        state TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        next_attempt REAL NOT NULL,
-        answer TEXT NOT NULL,
-        remote TEXT NOT NULL,
-        PRIMARY KEY (mail_id, address)
-    ) STRICT, WITHOUT ROWID""",
-    """CREATE INDEX IF NOT EXISTS queue_recipient_by_time
-        ON queue_recipient (state, domain, next_attempt)""",
-    """CREATE TABLE IF NOT EXISTS queue_seen (
-        submission TEXT NOT NULL,
-        address TEXT NOT NULL,
-        seen REAL NOT NULL,
-        PRIMARY KEY (submission, address)
-    ) STRICT, WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS queue_seen_by_time ON queue_seen (seen)",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +55,42 @@ class QueuedMail:
     size: int
     created: float
     recipients: Mapping[str, int]
+    wishes: DeliveryWishes = NO_WISHES
+    tls: Tls = "usual"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one recipient. `answer` is the other server's last word, or ours about it."""
+    """What became of one recipient. `answer` is the other server's last word, or ours about it.
 
-    kind: Literal["delivered", "temporary", "permanent"]
+    "relayed" is delivered to a server that does not know DSN, for a sender who wants to hear of success.
+    """
+
+    kind: Literal["delivered", "relayed", "temporary", "permanent"]
     answer: str
     remote: str = ""
     next_attempt: float = 0.0
 
 
+Action = Literal["failed", "delayed", "relayed"]  # RFC 3464 2.3.3
+_KINDS: dict[Action, Literal["temporary", "permanent", "relayed"]] = {
+    "failed": "permanent",
+    "delayed": "temporary",
+    "relayed": "relayed",
+}
+_BY_STATE: dict[str, Action] = {"failed": "failed", "waiting": "delayed", "relayed": "relayed"}
+
+
 @dataclass(frozen=True, slots=True)
-class FailedMail:
-    """A mail with recipients that failed for good and are not reported to the sender yet."""
+class DueReport:
+    """Of these recipients of a mail its sender is to be told."""
 
     mail_id: str
     sender: str
-    submission: str
     created: float
-    failures: Mapping[str, Outcome]
+    wishes: DeliveryWishes
+    action: Action
+    recipients: Mapping[str, Outcome]
 
 
 class QueueStorage:
@@ -120,11 +109,7 @@ class QueueStorage:
         if key is None:
             key = await asyncio.to_thread(load_key, db.path.with_name(KEY_FILE))
 
-        def create(connection: Connection) -> None:
-            for table in _TABLES:
-                connection.execute(table)
-
-        await db.write(create, durable=True)
+        await db.write(create_tables, durable=True)
         return cls(db, key, now)
 
     async def add(
@@ -136,9 +121,10 @@ class QueueStorage:
         raw: bytes,
         submission: str,
         smtputf8: bool,
+        wishes: DeliveryWishes = NO_WISHES,
     ) -> None:
         """Keeps a mail; recipients which had this submission during the last 30 days are left out."""
-        sealed = await self._seal(mail_id, raw)
+        sealed, tls = await self._seal(mail_id, raw, wishes)
         now = self._now()
 
         def job(connection: Connection) -> None:
@@ -155,15 +141,34 @@ class QueueStorage:
                 return
             connection.execute(
                 "INSERT INTO queue_mail"
-                " (mail_id, sender, submission, smtputf8, size, created, sealed)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (mail_id, sender, submission, int(smtputf8), len(raw), now, sealed),
+                " (mail_id, sender, submission, smtputf8, size, created, sealed, wishes, tls)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    mail_id,
+                    sender,
+                    submission,
+                    int(smtputf8),
+                    len(raw),
+                    now,
+                    sealed,
+                    msgspec.json.encode(wishes.only_for(fresh)).decode(),
+                    tls,
+                ),
             )
             connection.executemany(
                 "INSERT INTO queue_recipient"
-                " (mail_id, address, domain, state, attempts, next_attempt, answer, remote)"
-                " VALUES (?, ?, ?, 'waiting', 0, ?, '', '')",
-                [(mail_id, one, split_address(one)[1].lower(), now) for one in fresh],
+                " (mail_id, address, domain, state, attempts, next_attempt, answer, remote, told)"
+                " VALUES (?, ?, ?, 'waiting', 0, ?, '', '', ?)",
+                [
+                    (
+                        mail_id,
+                        one,
+                        split_address(one)[1].lower(),
+                        now,
+                        int(not wishes.notice(one).wants("DELAY")),
+                    )
+                    for one in fresh
+                ],
             )
 
         await self._db.write(job, durable=True)
@@ -186,14 +191,14 @@ class QueueStorage:
 
         def job(connection: Connection) -> list[QueuedMail]:
             mails = connection.execute(
-                "SELECT mail_id, sender, submission, smtputf8, size, created FROM queue_mail"
-                " WHERE mail_id IN (SELECT mail_id FROM queue_recipient"
+                "SELECT mail_id, sender, submission, smtputf8, size, created, wishes, tls"
+                " FROM queue_mail WHERE mail_id IN (SELECT mail_id FROM queue_recipient"
                 "  WHERE state = 'waiting' AND domain = ? AND next_attempt <= ?)"
                 " ORDER BY created, mail_id LIMIT ?",
                 (domain, now, limit),
             ).fetchall()
             found = []
-            for mail_id, sender, submission, smtputf8, size, created in mails:
+            for mail_id, sender, submission, smtputf8, size, created, wishes, tls in mails:
                 rows = connection.execute(
                     "SELECT address, attempts FROM queue_recipient WHERE mail_id = ?"
                     " AND domain = ? AND state = 'waiting' AND next_attempt <= ? ORDER BY address",
@@ -210,6 +215,8 @@ class QueueStorage:
                         size=size,
                         created=created,
                         recipients=dict(rows),
+                        wishes=_wishes(wishes),
+                        tls=tls,
                     )
                 )
             return found
@@ -234,14 +241,21 @@ class QueueStorage:
         """Writes down what became of recipients; a mail without any left is deleted."""
 
         def job(connection: Connection) -> None:
+            row = connection.execute(
+                "SELECT wishes FROM queue_mail WHERE mail_id = ?", (mail_id,)
+            ).fetchone()
+            wishes = NO_WISHES if row is None else _wishes(row[0])
             for address, outcome in outcomes.items():
-                if outcome.kind == "delivered":
+                unheard = outcome.kind == "permanent" and not wishes.notice(address).wants(
+                    "FAILURE"
+                )
+                if outcome.kind == "delivered" or unheard:
                     connection.execute(
                         "DELETE FROM queue_recipient WHERE mail_id = ? AND address = ?",
                         (mail_id, address),
                     )
                     continue
-                state = "waiting" if outcome.kind == "temporary" else "failed"
+                state = {"temporary": "waiting", "permanent": "failed"}.get(outcome.kind, "relayed")
                 connection.execute(
                     "UPDATE queue_recipient SET state = ?, attempts = attempts + 1,"
                     " next_attempt = ?, answer = ?, remote = ? WHERE mail_id = ? AND address = ?",
@@ -258,39 +272,52 @@ class QueueStorage:
 
         await self._db.write(job, durable=True)
 
-    async def failed(self, limit: int = 100) -> list[FailedMail]:
-        """Mails with failures that are not reported yet."""
+    async def due_reports(self, long_since: float, limit: int = 100) -> list[DueReport]:
+        """What senders are to be told now; of a delay, for mails that came at `long_since` or before."""
 
-        def job(connection: Connection) -> list[FailedMail]:
-            mails = connection.execute(
-                "SELECT mail_id, sender, submission, created FROM queue_mail"
-                " WHERE mail_id IN (SELECT mail_id FROM queue_recipient WHERE state = 'failed')"
-                " ORDER BY created, mail_id LIMIT ?",
-                (limit,),
+        def job(connection: Connection) -> list[DueReport]:
+            groups = connection.execute(
+                "SELECT mail_id, state, sender, created, wishes FROM queue_mail JOIN"
+                " (SELECT DISTINCT mail_id, state FROM queue_recipient WHERE state != 'waiting'"
+                "  UNION SELECT mail_id, state FROM queue_recipient JOIN queue_mail USING (mail_id)"
+                "  WHERE state = 'waiting' AND told = 0 AND attempts > 0 AND created <= ?)"
+                " USING (mail_id) ORDER BY created, mail_id LIMIT ?",
+                (long_since, limit),
             ).fetchall()
             found = []
-            for mail_id, sender, submission, created in mails:
+            for mail_id, state, sender, created, wishes in groups:
                 rows = connection.execute(
                     "SELECT address, answer, remote FROM queue_recipient"
-                    " WHERE mail_id = ? AND state = 'failed' ORDER BY address",
-                    (mail_id,),
+                    " WHERE mail_id = ? AND state = ? AND (state != 'waiting'"
+                    "  OR (told = 0 AND attempts > 0)) ORDER BY address",
+                    (mail_id, state),
                 ).fetchall()
-                failures = {row[0]: Outcome("permanent", row[1], row[2]) for row in rows}
-                found.append(FailedMail(mail_id, sender, submission, created, failures))
+                action = _BY_STATE[state]
+                kind = _KINDS[action]
+                recipients = {row[0]: Outcome(kind, row[1], row[2]) for row in rows}
+                found.append(
+                    DueReport(mail_id, sender, created, _wishes(wishes), action, recipients)
+                )
             return found
 
         return await self._db.read(job)
 
-    async def reported(self, mail_id: str, addresses: Sequence[str]) -> None:
-        """The sender knows of these failures now."""
+    async def reported(self, report: DueReport) -> None:
+        """The sender knows of it now."""
+        whom = [(report.mail_id, address) for address in report.recipients]
 
         def job(connection: Connection) -> None:
+            if report.action == "delayed":
+                connection.executemany(
+                    "UPDATE queue_recipient SET told = 1 WHERE mail_id = ? AND address = ?", whom
+                )
+                return
             connection.executemany(
                 "DELETE FROM queue_recipient"
-                " WHERE mail_id = ? AND address = ? AND state = 'failed'",
-                [(mail_id, address) for address in addresses],
+                " WHERE mail_id = ? AND address = ? AND state != 'waiting'",
+                whom,
             )
-            _delete_if_done(connection, mail_id)
+            _delete_if_done(connection, report.mail_id)
 
         await self._db.write(job, durable=True)
 
@@ -323,9 +350,9 @@ class QueueStorage:
 
         return await asyncio.to_thread(job)
 
-    async def _seal(self, mail_id: str, raw: bytes) -> bytes:
-        def job() -> bytes:
-            return seal(
+    async def _seal(self, mail_id: str, raw: bytes, wishes: DeliveryWishes) -> tuple[bytes, Tls]:
+        def job() -> tuple[bytes, Tls]:
+            sealed = seal(
                 raw,
                 kind=_KIND,
                 account="",
@@ -333,8 +360,22 @@ class QueueStorage:
                 version=0,
                 epoch=self._epoch,
             )
+            return sealed, tls_of(raw, wishes)
 
         return await asyncio.to_thread(job)
+
+
+def tls_of(raw: bytes, wishes: DeliveryWishes) -> Tls:
+    """How much TLS the sender wants: REQUIRETLS wins over the field "TLS-Required: No" (RFC 8689 4.1)."""
+    if wishes.require_tls:
+        return "required"
+    said = values_of(header_fields(raw), "tls-required")
+    # Only the one field with the one value there is (RFC 8689 3): anything else asks for nothing.
+    return "optional" if len(said) == 1 and said[0].strip().lower() == b"no" else "usual"
+
+
+def _wishes(text: str) -> DeliveryWishes:
+    return msgspec.json.decode(text, type=DeliveryWishes)
 
 
 def _delete_if_done(connection: Connection, mail_id: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import hashlib
 import logging
 import random
 import secrets
@@ -22,10 +21,10 @@ from leap.provider.contract import MailDrop
 from leap.provider.mx import trace
 from leap.provider.mx.arrival import Seal, deliver_mail, find_recipient
 from leap.provider.queue.handover import TIMEOUT, Outward, Unreachable
-from leap.provider.queue.report import failure_report
+from leap.provider.queue.report import report_once, status_report
 from leap.provider.queue.routes import Routes
 from leap.provider.queue.schedule import Schedule
-from leap.provider.queue.storage import FailedMail, Outcome, QueuedMail, QueueStorage
+from leap.provider.queue.storage import DueReport, Outcome, QueuedMail, QueueStorage
 from leap.soledad.errors import ForgedEnvelope
 from leap.soledad.inbox_seal import seal_to_inbox
 
@@ -96,7 +95,7 @@ class QueueWorker:
             pause = LONGEST_SLEEP
             try:
                 await self._start_lanes()
-                await self.report_failures()
+                await self.report()
                 next_time = await self._storage.next_time()
                 if next_time is not None:
                     pause = min(max(next_time - self._now(), 0.05), LONGEST_SLEEP)
@@ -110,7 +109,7 @@ class QueueWorker:
         """Does all that is due now, once, without being started."""
         await self._start_lanes()
         await asyncio.gather(*self._lanes.values())
-        await self.report_failures()
+        await self.report()
 
     async def _start_lanes(self) -> None:
         for domain in await self._storage.due_domains():
@@ -137,19 +136,18 @@ class QueueWorker:
             for mail in mails:
                 await self._settle(mail, dict.fromkeys(mail.recipients, _permanent(_NO_ROUTE)))
             return
-        waiting = collections.deque(mails)
-        connections = [
-            Outward(
-                endpoint,
-                hostname=self._hostname,
-                verify=self._verify.get(domain),
-                timeout=self._timeout,
-            )
-            for _ in range(min(CONNECTIONS_PER_DOMAIN, len(mails)))
-        ]
         async with asyncio.TaskGroup() as group:
-            for connection in connections:
-                group.create_task(self._work_off(connection, waiting))
+            for tls in ("required", "usual", "optional"):  # a connection is of one kind
+                waiting = collections.deque(mail for mail in mails if mail.tls == tls)
+                for _ in range(min(CONNECTIONS_PER_DOMAIN, len(waiting))):
+                    connection = Outward(
+                        endpoint,
+                        hostname=self._hostname,
+                        tls=tls,
+                        verify=self._verify.get(domain),
+                        timeout=self._timeout,
+                    )
+                    group.create_task(self._work_off(connection, waiting))
 
     async def _work_off(self, connection: Outward, waiting: collections.deque[QueuedMail]) -> None:
         try:
@@ -197,40 +195,41 @@ class QueueWorker:
 
     # -- reports --------------------------------------------------------------------------------
 
-    async def report_failures(self) -> None:
-        """Puts a report into the sender's inbox for every mail that failed; what cannot be reported
-        now is reported later."""
-        for mail in await self._storage.failed():
+    async def report(self) -> None:
+        """Puts a report into the sender's inbox for every mail that failed, takes long, or was passed on where
+        the sender wants to hear of it; what cannot be reported now is reported later."""
+        for report in await self._storage.due_reports(self._now() - self._schedule.warning):
             try:
-                await self._report(mail)
+                await self._report(report)
             except Exception as error:
                 log.error("queue: a report has to wait: %s", type(error).__name__)
 
-    async def _report(self, mail: FailedMail) -> None:
-        sender = await find_recipient(self._drop, mail.sender)
+    async def _report(self, due: DueReport) -> None:
+        sender = await find_recipient(self._drop, due.sender)
         if sender is None:  # the account was deleted meanwhile: nobody is there to be told
-            log.warning("queue: no account to report a failed mail to")
+            log.warning("queue: no account to report a mail to")
         else:
             try:
-                raw = await self._storage.unseal(mail.mail_id)
+                raw = await self._storage.unseal(due.mail_id)
             except ForgedEnvelope:
                 raw = b""  # the key is gone; the report is still due
-            report = failure_report(
+            report = status_report(
+                due.action,
                 hostname=self._hostname,
                 domain=self._domain,
-                sender=mail.sender,
+                sender=due.sender,
                 raw=raw,
-                submission_id=mail.submission.rpartition("/")[2],
-                created=mail.created,
-                failures=mail.failures,
+                wishes=due.wishes,
+                created=due.created,
+                recipients=due.recipients,
                 now=self._now(),
                 report_id=self._new_id(),
+                retried_until=due.created + self._schedule.lifetime,
             )
             served = trace.return_path("") + report
-            names = "\0".join([mail.mail_id, *mail.failures])
-            once = f"report/{hashlib.sha256(names.encode()).hexdigest()}"
+            once = report_once(due.mail_id, due.action, due.recipients)
             await deliver_mail(self._drop, [sender], lambda _: served, once, self._seal)
-        await self._storage.reported(mail.mail_id, list(mail.failures))
+        await self._storage.reported(due)
 
 
 def _permanent(answer: str) -> Outcome:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from leap.soledad.sqlite import Connection
 
-VERSION = 3
+VERSION = 4
 
 _TABLES = (
     """
@@ -44,6 +44,8 @@ _TABLES = (
         device_id TEXT NOT NULL,
         device_name TEXT NOT NULL,
         created INTEGER NOT NULL,
+        scram_stored BLOB,
+        scram_server BLOB,
         UNIQUE (account, device_id)
     ) STRICT, WITHOUT ROWID
     """,
@@ -138,6 +140,11 @@ _STEPS = {  # from the version named to the next
         "ALTER TABLE blob ADD COLUMN created INTEGER NOT NULL DEFAULT 0",
         "UPDATE blob SET created = unixepoch()",
         "ALTER TABLE head ADD COLUMN generation INTEGER NOT NULL DEFAULT 1",
+    ),
+    # A token of before has no verifier until its device shows it the next time (`Tokens.find`).
+    3: (
+        "ALTER TABLE token ADD COLUMN scram_stored BLOB",
+        "ALTER TABLE token ADD COLUMN scram_server BLOB",
     ),
 }
 

@@ -1,8 +1,8 @@
 """Submission (RFC 6409): takes mail from this provider's users, under their own addresses only.
 
-The password is the device's token, sent inside TLS. Local recipients get the mail at once; for others it
-goes into the queue. A submission id makes a repeated submission do nothing more for the recipients that
-were served the first time.
+The password is the device's token, proved by SCRAM or sent inside TLS. Local recipients get the mail at
+once; for others it goes into the queue. A submission id makes a repeated submission do nothing more for
+the recipients that were served the first time.
 
 Invariants:
 * A user's mail bears an address of that user, in MAIL FROM and in its only From field.
@@ -17,14 +17,18 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from leap.mail.authentication_results import results_field
+from leap.mail.delivery_wishes import DeliveryWishes
 from leap.mail.smtp import Envelope, Limits, Reply, Session, SmtpConfig
 from leap.mail.smtp.address import split_address
+from leap.mail.smtp.scram import ScramAccount
 from leap.provider.contract import MailDrop, normal_address
 from leap.provider.mx import trace
 from leap.provider.mx.arrival import (
+    COPIES,
     SEAL_INLINE,
     Recipient,
     Seal,
@@ -35,7 +39,9 @@ from leap.provider.mx.arrival import (
 )
 from leap.provider.mx.authentication import submitted_by
 from leap.provider.mx.handler import LOOP, NO_SUCH_USER, new_mail_id
+from leap.provider.queue.report import report_once, status_report
 from leap.provider.queue.routes import Routes
+from leap.provider.queue.storage import Outcome
 from leap.provider.submission.author import author_of, is_own
 from leap.provider.submission.dkim_signing import DkimSigner
 from leap.soledad.inbox_seal import seal_to_inbox
@@ -61,12 +67,15 @@ class QueueIn(Protocol):
         raw: bytes,
         submission: str,
         smtputf8: bool,
+        wishes: DeliveryWishes,
     ) -> None:
         """Keeps the mail durably; (submission, recipient) pairs known already are left out."""
         ...
 
 
-def submission_config(hostname: str, tls: ssl.SSLContext | None) -> SmtpConfig:
+def submission_config(
+    hostname: str, tls: ssl.SSLContext | None, spool_folder: Path | None = None
+) -> SmtpConfig:
     """How the engine behaves for submission: nothing without log-in, no log-in without TLS."""
     return SmtpConfig(
         hostname=hostname,
@@ -75,6 +84,10 @@ def submission_config(hostname: str, tls: ssl.SSLContext | None) -> SmtpConfig:
         auth="required",
         auth_needs_tls=True,
         submission_ids=True,
+        scram=True,
+        dsn=True,
+        require_tls=True,
+        spool_folder=spool_folder,
         limits=Limits(strangers=300),  # people far away, whose TLS handshakes take their time
     )
 
@@ -110,6 +123,9 @@ class SubmissionHandler:
     async def authenticate(self, user: str, password: str) -> str | None:
         address = normal_address(user)
         return address if await self._drop.check_token(address, password) else None
+
+    async def find_verifiers(self, user: str) -> ScramAccount:
+        return await self._drop.find_verifiers(normal_address(user))
 
     async def sender(
         self, session: Session, address: str, params: Mapping[str, str]
@@ -158,13 +174,42 @@ class SubmissionHandler:
                     raw=await self._signature(raw) + received + raw,
                     submission=scoped,
                     smtputf8=envelope.smtputf8,
+                    wishes=envelope.wishes,
                 )
             if local:
                 mail = top + received + await without_forged_results(raw, self._domain)
-                await deliver_mail(self._drop, local, lambda _: mail, scoped, self._seal)
+                for some in _batches(local, len(raw)):
+                    await deliver_mail(self._drop, some, lambda _: mail, scoped, self._seal)
+                await self._confirm(envelope, local, raw, scoped)
         except Exception as error:
             return reply_to_failure(error)
         return SENT
+
+    async def _confirm(
+        self, envelope: Envelope, local: list[Recipient], raw: bytes, scoped: str
+    ) -> None:
+        """Tells the sender who wants to hear of it (RFC 3461 4.1: SUCCESS) that the mail is in inboxes here."""
+        wishes = envelope.wishes
+        told = [one.address for one in local if wishes.notice(one.address).wants("SUCCESS")]
+        sender = await find_recipient(self._drop, envelope.sender) if told else None
+        if sender is None:
+            return
+        now = self._now()
+        report = status_report(
+            "delivered",
+            hostname=self._hostname,
+            domain=self._domain,
+            sender=envelope.sender,
+            raw=raw,
+            wishes=wishes,
+            created=now,
+            recipients=dict.fromkeys(told, Outcome("delivered", "")),
+            now=now,
+            report_id=secrets.token_hex(16),
+        )
+        served = trace.return_path("") + report
+        once = report_once(scoped, "delivered", told)
+        await deliver_mail(self._drop, [sender], lambda _: served, once, self._seal)
 
     async def _signature(self, raw: bytes) -> bytes:
         """The field that signs the mail as it leaves; a large one is hashed beside the loop."""
@@ -187,3 +232,10 @@ class SubmissionHandler:
             return True
         found = await find_recipient(self._drop, address)
         return found is not None and found.account.address == session.principal
+
+
+def _batches(recipients: list[Recipient], size: int) -> list[list[Recipient]]:
+    """As many at once as copies may be in memory together. Who was served before a failure is not served again
+    when the mail comes again under its id."""
+    at_once = max(1, COPIES // max(size, 1))
+    return [recipients[at : at + at_once] for at in range(0, len(recipients), at_once)]
