@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from leap.mail.contract import MessageRow, ModSeq
 from leap.mail.imap.session import columns
@@ -31,8 +31,7 @@ async def store(session: SessionState, command: Store) -> bytes:
     modified: list[int] = []
     if session.progress is not None:
         session.progress.expect(len(numbers))
-    for start in range(0, len(numbers), BATCH):
-        batch = numbers[start : start + BATCH]
+    for batch in _batches(numbers):
         uids = view.uids(batch)
         done = await account.store_flags(
             view.mailbox_id, uids, command.op, sorted(given), unchanged_since
@@ -63,6 +62,13 @@ async def store(session: SessionState, command: Store) -> bytes:
     if missing and not command.by_uid:
         raise No("Some of the messages were expunged.", code or b"EXPUNGEISSUED")
     return ok("Flags stored." if code is None else "Others changed some messages.", code)
+
+
+def _batches(numbers: Sequence[SeqNum]) -> Iterator[Sequence[SeqNum]]:
+    """Of about the same size: a small last one would be made at once, and all that was promised before it, too."""
+    count = -(-len(numbers) // BATCH)
+    for place in range(count):
+        yield numbers[place * len(numbers) // count : (place + 1) * len(numbers) // count]
 
 
 def _lines(
