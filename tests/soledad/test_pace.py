@@ -23,3 +23,15 @@ async def test_whoever_waits_for_the_work_is_not_kept_waiting_by_those_who_write
     pace = Pace(60.0, 60.0, busy=lambda: True)
     with pace.hurry():
         await asyncio.wait_for(pace.rest(), 5)
+
+
+async def test_work_that_is_far_behind_waits_for_readers_and_not_for_writers() -> None:
+    pace = Pace(60.0, 60.0)
+    pace.wrote()
+    await asyncio.wait_for(pace.rest(behind=True), 5)
+    pace.read()
+    resting = asyncio.ensure_future(pace.rest(behind=True))
+    done, _ = await asyncio.wait([resting], timeout=0.1)
+    assert not done
+    with pace.hurry():
+        await asyncio.wait_for(resting, 5)

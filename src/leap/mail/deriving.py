@@ -54,6 +54,10 @@ class Deriving:
         """Whoever adds faster than words can be indexed waits here."""
         await self.words.catch_up(MOST_BEHIND)
 
+    def make_way(self) -> None:
+        """Somebody reads many messages: what nobody waits for can wait a moment."""
+        self._pace.read()
+
     async def before_searching(self) -> None:
         """A few messages without words a search can read by itself; threads have to be right."""
         await self._store.settle()

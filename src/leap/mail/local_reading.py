@@ -20,6 +20,7 @@ from leap.mail.contract import (
     SearchResult,
     Uid,
 )
+from leap.mail.deriving import Deriving
 from leap.mail.expunged import read_expunged
 from leap.mail.open_mailboxes import OpenMailboxes
 from leap.mail.projection import (
@@ -40,6 +41,7 @@ class LocalReading:
     """A part of `LocalAccount`."""
 
     store: Soledad
+    deriving: Deriving
     _open_mailboxes: OpenMailboxes
     _reader: MessageReader
     _searching: Searching
@@ -117,6 +119,7 @@ class LocalReading:
 
     async def read_many(self, row_ids: Sequence[RowId]) -> list[bytes]:
         self._check_open()
+        self.deriving.make_way()
         return await self._reader.read_many(row_ids)
 
     async def header_fields(self, row_ids: Sequence[RowId], names: Sequence[bytes]) -> list[bytes]:

@@ -23,13 +23,17 @@ class Pace:
         self._quiet = quiet
         self._most = most
         self._busy = busy
-        self._wrote_at = float("-inf")
+        self._wrote_at = self._read_at = float("-inf")
         self._hurrying = 0
         self._hurried = asyncio.Event()
 
     def wrote(self) -> None:
         """Somebody has just written."""
         self._wrote_at = asyncio.get_running_loop().time()
+
+    def read(self) -> None:
+        """Somebody has just read much."""
+        self._read_at = asyncio.get_running_loop().time()
 
     @contextlib.contextmanager
     def hurry(self) -> Iterator[None]:
@@ -47,14 +51,18 @@ class Pace:
     def hurrying(self) -> bool:
         return self._hurrying > 0
 
-    async def rest(self) -> None:
-        """Returns when nobody wrote for a moment, has written for long, or somebody waits."""
+    async def rest(self, *, behind: bool = False) -> None:
+        """Returns when nobody read or wrote for a moment, has done so for long, or somebody waits.
+
+        `behind`: so much is to be done that those who write, who make it more, are not let go first.
+        """
         now = asyncio.get_running_loop().time
         latest = now() + self._most
         while not self._hurrying:
             if self._busy():
                 self._wrote_at = now()
-            left = min(self._wrote_at + self._quiet, latest) - now()
+            disturbed = self._read_at if behind else max(self._read_at, self._wrote_at)
+            left = min(disturbed + self._quiet, latest) - now()
             if left <= 0:
                 return
             with contextlib.suppress(TimeoutError):

@@ -154,8 +154,7 @@ class Filling:
                 await self._tell(added)  # what could not be indexed is read by searches
 
     async def _rest(self) -> None:
-        if self._added - self._done < MANY_BEHIND:
-            await self._pace.rest()
+        await self._pace.rest(behind=self._added - self._done >= MANY_BEHIND)
 
     async def _tell(self, done: int) -> None:
         async with self._progress:

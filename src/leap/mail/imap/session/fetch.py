@@ -48,7 +48,7 @@ _AHEAD = 8  # read at the same time where each has to be read by itself
 _LAZY_ROWS = 20  # one of them that is not at hand makes all of them NIL
 _LAZY_WAIT = 0.5  # seconds
 _WINDOW = 1 << 20  # octets read together
-_GROUPS_AHEAD = 1  # read while others are written; more would only take the processor from whoever reads the answer
+_GROUPS_AHEAD = 2  # read in two threads, which give up the interpreter's lock to unpack, while others are written
 _CHUNK = 1 << 18  # octets written at once at least, or read of a message too large for the window
 _SCAN_INLINE = 1 << 20  # a larger message is scanned in a thread: 1 MB takes about 5 ms
 
