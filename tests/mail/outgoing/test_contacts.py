@@ -82,6 +82,21 @@ async def test_never_and_others_are_not_mixed(alice: Person, provider: FakeProvi
         await sent(alice, BOB, CAROL)
 
 
+async def test_require_counts_for_a_tag_at_another_provider_and_never_does_not(
+    alice: Person,
+) -> None:
+    eve, tagged = "eve@elsewhere.test", "eve+lists@elsewhere.test"
+    await alice.keys.contacts.set_policy(eve, "require")
+    with pytest.raises(NotPermitted, match="encryption is required"):
+        await sent(alice, tagged)
+    await alice.keys.contacts.set_policy(tagged, "prefer")
+    assert is_clear(await sent(alice, tagged))
+    await alice.keys.contacts.set_policy(eve, "never")
+    alice.provider.certificates[tagged] = generate(tagged, now=lambda: NOW - 500).certificate.binary
+    await alice.keys.contacts.set_policy(tagged, "")
+    assert not is_clear(await sent(alice, tagged))
+
+
 async def test_a_policy_counts_for_the_address_with_a_tag_and_a_closer_one_before_it(
     alice: Person,
 ) -> None:

@@ -265,6 +265,32 @@ async def test_a_tag_in_the_subject_is_obeyed_and_taken_off_where_the_account_sa
         )
 
 
+async def test_a_tag_in_the_subject_of_another_does_not_make_the_answer_leave_readable(
+    alice: Person, bob: Person
+) -> None:
+    await alice.outgoing.set_sending_rules(SendingRules(subject_tags=True))
+    asked = mail(extra=b"In-Reply-To: <plan@eve.test>\r\n")
+    with pytest.raises(NotPermitted, match="the tag in its subject"):
+        await alice.outgoing.submit(
+            asked.replace(b"secret plan", b"secret plan [clear]"), ALICE, [BOB]
+        )
+    assert await alice.outgoing.entries() == []
+
+
+async def test_a_mistyped_wish_is_refused_and_does_not_leave_readable(alice: Person) -> None:
+    with pytest.raises(NotPermitted, match="require, split or never"):
+        await alice.outgoing.submit(
+            mail(to=EVE, extra=b"X-Leap-Encrypt: required\r\n"), ALICE, [EVE]
+        )
+
+
+async def test_a_sender_field_names_the_account_too(alice: Person, bob: Person) -> None:
+    for value in (b"Bob <bob@example.test>", b"alice@example.test, bob@example.test", b"nobody"):
+        with pytest.raises(NotPermitted, match=r"Sender is not alice@example\.test"):
+            await alice.outgoing.submit(mail(extra=b"Sender: " + value + b"\r\n"), ALICE, [BOB])
+    await alice.outgoing.submit(mail(extra=b"Sender: alice+a@example.test\r\n"), ALICE, [BOB])
+
+
 # -- answers to encrypted mail
 
 ANSWER = b"In-Reply-To: <plan@example.test>\r\nReferences: <older@x> <plan@example.test>\r\n"

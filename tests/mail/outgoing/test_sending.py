@@ -246,58 +246,6 @@ async def test_a_mail_to_very_many_goes_in_copies_that_every_reader_takes(alice:
     )
 
 
-ENCRYPTED = {
-    "pgp-mime": b'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary=b\r\n\r\n'
-    b"--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
-    b"--b\r\nContent-Type: application/octet-stream\r\n\r\n"
-    b"-----BEGIN PGP MESSAGE-----\r\n\r\nwcBM\r\n-----END PGP MESSAGE-----\r\n--b--\r\n",
-    "inline": b"\r\n-----BEGIN PGP MESSAGE-----\r\nVersion: x\r\n\r\nwcBM\r\n-----END PGP MESSAGE-----\r\n",
-    "s-mime": b"Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n"
-    b"Content-Transfer-Encoding: base64\r\n\r\nMIAGCSqGSIb3DQEHA6CAMIACAQ==\r\n",
-}
-
-
-@pytest.mark.parametrize("kind", ENCRYPTED)
-async def test_what_the_mail_program_encrypted_passes_unchanged(
-    alice: Person, bob: Person, kind: str
-) -> None:
-    raw = mail()[: -len(b"\r\nHello Bob.\r\n")] + ENCRYPTED[kind]
-    await alice.outgoing.submit(raw, ALICE, [BOB, "eve@elsewhere.test"])
-    await alice.sender.process_due()
-    assert alice.provider.submitted[0][3] == raw
-    await bob.incoming.process_once()
-    (served,) = await bob.messages()
-    assert served.startswith(b"X-Leap-Encryption: undecryptable\r\nX-Leap-Signature: none\r\n")
-    assert served.endswith(raw)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary=b\r\n\r\n'
-        b"--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
-        b"--b\r\n\r\nreadable text\r\n--b--\r\n",
-        b"\r\nreadable\r\n-----BEGIN PGP MESSAGE-----\r\n\r\nwcBM\r\n-----END PGP MESSAGE-----\r\n",
-        b"\r\n-----BEGIN PGP MESSAGE-----\r\n\r\nwcBM\r\n-----END PGP MESSAGE-----\r\nreadable\r\n",
-        b"\r\n-----BEGIN PGP MESSAGE-----\r\n\r\nreadable, this is!\r\n-----END PGP MESSAGE-----\r\n",
-        b"Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n\r\nreadable\r\n",
-        b"Content-Type: application/pkcs7-mime; smime-type=signed-data\r\n"
-        b"Content-Transfer-Encoding: base64\r\n\r\nMIAGCSqGSIb3DQEHAqCAMIACAQ==\r\n",
-    ],
-)
-async def test_what_only_looks_encrypted_is_encrypted(
-    alice: Person, bob: Person, body: bytes
-) -> None:
-    raw = mail()[: -len(b"\r\nHello Bob.\r\n")] + body
-    await alice.outgoing.submit(raw, ALICE, [BOB])
-    await alice.sender.process_due()
-    assert b"readable" not in alice.provider.submitted[0][3]
-    assert b"MIAGCS" not in alice.provider.submitted[0][3]
-    await bob.incoming.process_once()
-    (served,) = await bob.messages()
-    assert served.endswith(raw)
-
-
 async def test_a_mail_that_waits_survives_and_is_sent_after_a_restart(
     provider: FakeProvider, bob: Person, tmp_path: Path
 ) -> None:

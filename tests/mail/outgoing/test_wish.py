@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from leap.mail.message.words import decode_words
 from leap.mail.outgoing.field_lines import join_fields, split_fields, values_of
-from leap.mail.outgoing.wish import EncryptWish, Wish, take_subject_tag, wish_named, wish_of
+from leap.mail.outgoing.wish import (
+    EncryptWish,
+    Wish,
+    take_subject_tag,
+    wish_named,
+    wish_of,
+    with_subject_tag,
+)
 
 
 @pytest.mark.parametrize(
@@ -18,17 +25,55 @@ from leap.mail.outgoing.wish import EncryptWish, Wish, take_subject_tag, wish_na
         (b"X-Leap-Encrypt: require\r\n", Wish("require")),
         (b"x-leap-encrypt:  NEVER \r\n", Wish("never")),
         (b"X-Leap-Encrypt: split\r\n", Wish("split")),
-        (b"X-Leap-Encrypt: sometimes\r\n", Wish()),
         (b"X-Leap-Encrypt: never\r\nX-Leap-Encrypt: require\r\n", Wish("require")),
         (b"X-Leap-Encrypt: never\r\nX-Leap-Encrypt: split\r\n", Wish("split")),
         (b"X-Leap-Sign: yes\r\n", Wish("", True)),
         (b"X-Leap-Sign: no\r\nX-Leap-Encrypt: never\r\n", Wish("never", False)),
         (b"X-Leap-Sign: no\r\nX-Leap-Sign: yes\r\n", Wish("", False)),
-        (b"X-Leap-Encrypt: \xff\r\n", Wish()),
+        (b"X-Leap-Encrypt:\r\nX-Leap-Sign: \r\n", Wish()),
     ],
 )
 def test_of_contradicting_fields_the_one_that_shows_least_counts(header: bytes, wish: Wish) -> None:
     assert wish_of(split_fields(header)) == wish
+
+
+@pytest.mark.parametrize(
+    ("header", "word"),
+    [
+        (b"X-Leap-Encrypt: required\r\n", "require, split or never"),
+        (b"X-Leap-Encrypt: yes\r\n", "require, split or never"),
+        (b"X-Leap-Encrypt: \xff\r\n", "require, split or never"),
+        (b"X-Leap-Encrypt: never\r\nX-Leap-Encrypt: alwais\r\n", "require, split or never"),
+        (b"X-Leap-Sign: true\r\n", "yes or no"),
+    ],
+)
+def test_a_word_that_is_not_known_is_a_problem_and_not_silence(header: bytes, word: str) -> None:
+    assert wish_of(split_fields(header)).problem.endswith(f"can say {word}.")
+
+
+@pytest.mark.parametrize(
+    ("header", "wish", "is_doubtful"),
+    [
+        (b"Subject: Re: The plan [clear]\r\n", "never", True),
+        (b"Subject: Re: [clear] The plan\r\n", "never", True),
+        (b"Subject: Re[2]: The plan [split]\r\n", "split", True),
+        (b"Subject: Odp: The plan [clear]\r\n", "never", True),
+        (b"Subject: =?utf-8?q?R=C3=A9=3A_plan_=5Bclear=5D?=\r\n", "never", True),
+        (b"Subject: The plan [clear]\r\nIn-Reply-To: <a@x>\r\n", "never", True),
+        (b"Subject: The plan [clear]\r\nReferences: <a@x>\r\n", "never", True),
+        (b"Subject: [clear] Re: The plan\r\nIn-Reply-To: <a@x>\r\n", "never", False),
+        (b"Subject: The plan [clear]\r\n", "never", False),
+        (b"Subject: Re: The plan [encrypt]\r\n", "require", False),
+        (b"Subject: [encrypt] Re: The plan [clear]\r\n", "require", False),
+        (b"Subject: Re: The plan\r\n", "", False),
+    ],
+)
+def test_a_tag_that_an_answered_mail_may_have_brought_loosens_nothing(
+    header: bytes, wish: str, is_doubtful: bool
+) -> None:
+    _, found = with_subject_tag(split_fields(header), Wish())
+    assert found.encrypt == wish
+    assert bool(found.problem) == is_doubtful
 
 
 @pytest.mark.parametrize("encrypt", ["", "require", "split", "never"])

@@ -177,6 +177,20 @@ def client(
     )
 
 
+@pytest.mark.parametrize(
+    ("subject", "is_asked"),
+    [("Grüße".encode(), True), ("Grüße".encode("latin-1"), False), (b"Greetings", False)],
+)
+async def test_fields_in_utf8_are_announced(subject: bytes, is_asked: bool) -> None:
+    handler = DecidingHandler()
+    server = await serve_smtp(lambda: handler, replace(CONFIG, tls=contexts()[0]))
+    submission = client(server)
+    await submission.submit("id", ALICE, ["bob@x.test"], b"Subject: " + subject + b"\r\n\r\nx\r\n")
+    await submission.close()
+    await server.close()
+    assert [envelope.smtputf8 for envelope in handler.envelopes] == [is_asked]
+
+
 async def send(
     config: SmtpConfig, wishes: DeliveryWishes, token: str = PASSWORD
 ) -> tuple[DecidingHandler, dict[str, tuple[int, str]]]:

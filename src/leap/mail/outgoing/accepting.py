@@ -4,7 +4,7 @@ Invariants:
 * `submit` answers an id only when the mail is on disk in the outbox.
 * A mail that was once decided to be encrypted is kept as "encrypted": no later event sends it in clear.
 * A look-up that failed refuses nothing and decides nothing: the sender decides later.
-* The sender and the one From of a mail are addresses of the account.
+* The sender, the one From and every Sender of a mail are addresses of the account.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from leap.mail.contract import NotPermitted, OutboxEntry, RowId, StorageFull, To
 from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.message.words import decode_words
 from leap.mail.outbox_contract import SendingRules
-from leap.mail.outgoing.addresses import normal
+from leap.mail.outgoing.addresses import normal, only_address
 from leap.mail.outgoing.answered import Answered
 from leap.mail.outgoing.deciding import Deciding
 from leap.mail.outgoing.field_lines import values_of
@@ -98,6 +98,8 @@ class Outgoing:
         else:
             submitted = self._read(raw, sender, now, tags)
         _check_from(submitted, own)
+        if submitted.wish.problem:
+            raise NotPermitted(submitted.wish.problem)
         protection: Protection = "as-is"
         encrypted: tuple[str, ...] = ()
         if not submitted.encrypted:
@@ -209,6 +211,13 @@ def _check_from(submitted: Submitted, own: Sequence[str]) -> None:
         raise NotPermitted(
             f"The message's From is not {named(own)}; this account sends as nobody else."
         )
+    # Programs show "sender on behalf of author" (RFC 5322 3.6.2).
+    for value in values_of(submitted.fields, "sender"):
+        agent = only_address([value])
+        if agent is None or not is_one_of(agent, own):
+            raise NotPermitted(
+                f"The message's Sender is not {named(own)}; this account sends as nobody else."
+            )
 
 
 def _subject(submitted: Submitted) -> str:

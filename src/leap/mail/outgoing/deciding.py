@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from leap.mail.outgoing.addresses import domain_of
+from leap.mail.outgoing.addresses import domain_of, normal, without_tag
 from leap.mail.outgoing.answered import Answered
 from leap.mail.outgoing.field_lines import Field
 from leap.mail.outgoing.policy import (
@@ -87,11 +87,15 @@ class Deciding:
     async def _wishes(self, recipients: Sequence[str], wish: Wish) -> dict[str, Policy]:
         """The policy for each recipient, as the person set it last on any device."""
         default = (await self._rules.load()).encrypt
-        known = await self._keys.policies(self._names(recipients))
-        return {
-            one: stricter(policy_named(self._first(known, one), default), wish.encrypt)
-            for one in recipients
-        }
+        bases = {one: without_tag(normal(one)) for one in recipients}
+        known = await self._keys.policies(self._names(recipients) | set(bases.values()))
+        wishes = {}
+        for one in recipients:
+            word = self._first(known, one)
+            if word is None and known.get(bases[one]) == "require":
+                word = "require"  # elsewhere a +tag may be anybody; that is no reason to be less careful
+            wishes[one] = stricter(policy_named(word, default), wish.encrypt)
+        return wishes
 
     async def _signing(self, recipients: Sequence[str], wish: Wish) -> dict[str, bool]:
         """Whether clear text for each recipient is to be signed."""

@@ -8,8 +8,8 @@
 
 Invariants:
 * What we write is ASCII with CRLF, no line over 998 octets (RFC 5322 2.1.1).
-* A message counts as encrypted only when it holds an OpenPGP or CMS message where its type says so:
-  the label alone would let clear text pass as encrypted.
+* A message counts as encrypted only when it holds an OpenPGP or CMS message where its type says so, one that hides
+  its content, and no text beside it: the label alone would let clear text pass as encrypted.
 * Nothing that reads here raises; what is not of the form is None or False.
 """
 
@@ -21,6 +21,9 @@ import quopri
 import re
 from collections.abc import Sequence
 
+from leap.keymanager.openpgp import OpenPGPError
+from leap.keymanager.openpgp.armor import dearmor
+from leap.keymanager.openpgp.packets import Tag, frames
 from leap.mail.message.header_lines import empty_line
 from leap.mail.outgoing.content_type import ContentType, parse_content_type
 from leap.mail.outgoing.field_lines import Field, header_fields, split_fields, values_of
@@ -29,6 +32,9 @@ from leap.mail.outgoing.header_protection import fold
 _LONG_HEADER = 64 * 1024  # octets of an entity within which its header nearly always ends
 ARMOR_HEAD = b"-----BEGIN PGP MESSAGE-----"
 ARMOR_TAIL = b"-----END PGP MESSAGE-----"
+
+_MAX_KEYS = 5_000  # packets of one message; each recipient's key is one
+_ENCRYPTED = (Tag.SEIPD, Tag.OCB, Tag.SED)
 
 _PREAMBLE = b"This mail is encrypted (OpenPGP/MIME, RFC 3156); a mail program with your key can open it.\r\n"
 _INLINE = re.compile(
@@ -118,9 +124,41 @@ def find_inline_ciphertext(message: bytes) -> bytes | None:
 
 def is_encrypted(message: bytes) -> bool:
     """Whether nobody but a key's holder can read the content: PGP/MIME, inline PGP or S/MIME."""
-    if find_ciphertext(message) is not None or find_inline_ciphertext(message) is not None:
-        return True
+    mime = find_ciphertext(message)
+    if mime is not None:
+        return _hides_content(mime) and _stands_alone(message)
+    inline = find_inline_ciphertext(message)
+    if inline is not None:
+        return _hides_content(inline)
     return is_smime_encrypted(message)
+
+
+def _hides_content(armored: bytes) -> bool:
+    """Whether an armored message is an encrypted one (RFC 9580 10.3); a signed one looks alike and hides nothing."""
+    try:
+        tags = [tag for tag, _ in frames(memoryview(dearmor(armored)), limit=_MAX_KEYS)]
+    except OpenPGPError:
+        return False
+    before = {Tag.PKESK, Tag.SKESK, Tag.MARKER, Tag.PADDING}
+    tags = [tag for tag in tags if tag != Tag.PADDING]
+    return bool(tags) and tags[-1] in _ENCRYPTED and before.issuperset(tags[:-1])
+
+
+def _stands_alone(message: bytes) -> bool:
+    """Whether nothing that somebody wrote stands beside the OpenPGP message of a PGP/MIME mail, but for a preamble."""
+    kind = content_type_of(header_fields(message))
+    assert kind is not None
+    boundary = kind.parameters["boundary"]
+    (first, first_end), (second, second_end) = _parts(message, boundary)
+    data = _decoded_body(message, second, second_end)
+    closing = b"--" + boundary.encode("ascii") + b"--"
+    rest = message[second_end:].strip()
+    return (
+        _decoded_body(message, first, first_end).strip().lower() == b"version: 1"  # RFC 3156 4
+        and not data[data.rfind(ARMOR_TAIL) + len(ARMOR_TAIL) :].strip()
+        and data.count(ARMOR_TAIL) == 1
+        and rest in (b"", closing)
+    )
 
 
 def is_smime_encrypted(message: bytes) -> bool:

@@ -31,6 +31,7 @@ from leap.mail.delivery_wishes import (
     mail_parameters,
     recipient_parameters,
 )
+from leap.mail.message.header_lines import empty_line
 from leap.mail.outgoing.scram_login import log_in
 from leap.mail.smtp.auth import BadExchange
 from leap.mail.smtp.contract import SUBMISSION_KEYWORD
@@ -249,6 +250,8 @@ class SmtpSubmission:
         if not all(address.isascii() for address in (sender, *recipients)):
             options.append("SMTPUTF8")  # RFC 6531
             encoding = "utf-8"
+        elif _has_utf8_header(message) and client.supports_extension("smtputf8"):
+            options.append("SMTPUTF8")  # RFC 6532 3: the fields need it, whatever the addresses are
         try:
             await client.mail(sender, options=options, encoding=encoding)
         except SMTPSenderRefused as error:
@@ -277,6 +280,17 @@ class SmtpSubmission:
         for recipient in accepted:
             results[recipient] = (code, _one_line(reply))
         return results
+
+
+def _has_utf8_header(message: bytes) -> bool:
+    header = message[: empty_line(message)]
+    if header.isascii():
+        return False
+    try:
+        header.decode("utf-8")
+    except UnicodeDecodeError:  # octets of an old character set, which no extension is for
+        return False
+    return True
 
 
 def _one_line(text: str) -> str:

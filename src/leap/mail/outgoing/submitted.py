@@ -26,7 +26,7 @@ from leap.mail.outgoing.names import DROPPED_ON_SUBMISSION
 from leap.mail.outgoing.pgp_mime import is_encrypted
 from leap.mail.outgoing.signed_mail import is_signed
 from leap.mail.outgoing.telltale import is_telltale
-from leap.mail.outgoing.wish import Wish, take_subject_tag, wish_of
+from leap.mail.outgoing.wish import Wish, wish_of, with_subject_tag
 
 _DROPPED = frozenset(name.lower() for name in DROPPED_ON_SUBMISSION)
 
@@ -65,8 +65,7 @@ def read_submission(
     untouched = encrypted or signed
     wish = wish_of(fields)
     if subject_tags and not untouched:
-        fields, tag = take_subject_tag(fields)
-        wish = wish.with_tag(tag)
+        fields, wish = with_subject_tag(fields, wish)
     kept = drop_fields(
         fields,
         lambda name: name in _DROPPED or is_reserved(name) or (is_telltale(name) and not untouched),

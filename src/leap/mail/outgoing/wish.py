@@ -5,9 +5,12 @@
     Subject: [encrypt] ... | [clear] ... | [split] ...         where the account's rules allow tags
 
 A tag stands at the beginning of the subject, after any "Re:", or at its end. It is taken off, with the space beside it.
+In an answer or a forwarded mail the subject is another's text: what loosens encryption must stand first there.
 
 Invariants:
 * Where field and tag, or two of them, ask for different things, the one that shows least counts.
+* What cannot be understood is a `problem` of the wish, never silence: a mistyped "require" would leave readable.
+* Nobody else's subject makes an answer leave readable.
 * A subject without a tag is not touched; one with a tag is written anew only when the tag is in an encoded word.
 * Nothing here raises.
 """
@@ -32,14 +35,19 @@ _REPLY = r"(?:(?:re|fwd?|aw|wg|sv|antw)\s*:\s*)*"
 _FIRST = re.compile(rf"(\s*{_REPLY})\[({'|'.join(_TAGS)})\]\s*", re.IGNORECASE)
 _LAST = re.compile(rf"\s*\[({'|'.join(_TAGS)})\]\s*\Z", re.IGNORECASE)
 _WORDS = re.compile(r"[a-z=]+")
+_OWN_FIRST = re.compile(r"\s*\[(?:clear|split)\]", re.IGNORECASE)
+_ANOTHERS = re.compile(
+    r"\s*[^\W\d_]{1,8}(?:\s*[\[(]\d+[\])])?\s*[:\uff1a]"
+)  # "Re:" in any language
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one message asks for; "" and None: nothing."""
+    """What one message asks for; "" and None: nothing. `problem`: a sentence why it cannot be obeyed, or ""."""
 
     encrypt: EncryptWish = ""
     sign: bool | None = None
+    problem: str = ""
 
     @property
     def text(self) -> str:
@@ -48,7 +56,7 @@ class Wish:
         return " ".join(part for part in (self.encrypt, sign) if part)
 
     def with_tag(self, tag: EncryptWish) -> Wish:
-        return Wish(_strictest((self.encrypt, tag)), self.sign)
+        return Wish(_strictest((self.encrypt, tag)), self.sign, self.problem)
 
 
 def wish_named(text: str) -> Wish:
@@ -59,13 +67,41 @@ def wish_named(text: str) -> Wish:
 
 
 def wish_of(fields: Sequence[Field]) -> Wish:
-    """What the header fields of a submitted message ask for; words that are not known ask for nothing."""
-    encrypt = [_word(value) for value in values_of(fields, POLICY_FIELD.lower())]
-    sign = {_word(value) for value in values_of(fields, SIGN_FIELD.lower())}
+    """What the header fields of a submitted message ask for; an empty one asks for nothing."""
+    encrypt = {_word(value) for value in values_of(fields, POLICY_FIELD.lower())} - {""}
+    sign = {_word(value) for value in values_of(fields, SIGN_FIELD.lower())} - {""}
+    problem = ""
+    if not encrypt <= set(_STRICTEST_FIRST):
+        problem = f"Not sent: the header field {POLICY_FIELD} can say require, split or never."
+    elif not sign <= {"yes", "no"}:
+        problem = f"Not sent: the header field {SIGN_FIELD} can say yes or no."
     return Wish(
         _strictest(one for one in _STRICTEST_FIRST if one in encrypt),
         False if "no" in sign else True if "yes" in sign else None,
+        problem,
     )
+
+
+def with_subject_tag(fields: Sequence[Field], wish: Wish) -> tuple[list[Field], Wish]:
+    """The fields without the tags of their Subject, and the wish with what those ask for."""
+    rest, tag = take_subject_tag(fields)
+    wish = wish.with_tag(tag)
+    if tag in ("split", "never") and wish.encrypt == tag and _may_be_anothers(fields):
+        sentence = (
+            "Not sent: the mail it answers or forwards may have brought the tag in its subject; remove it,"
+            " or put it first, before the Re."
+        )
+        wish = Wish(wish.encrypt, wish.sign, wish.problem or sentence)
+    return rest, wish
+
+
+def _may_be_anothers(fields: Sequence[Field]) -> bool:
+    """Whether a tag in the subject may come from a mail that was answered: a program writes its "Re:" before it."""
+    text = "".join(decode_words(value) for value in values_of(fields, "subject"))
+    if _OWN_FIRST.match(text):
+        return False
+    names = {field.name for field in fields}
+    return not names.isdisjoint(("in-reply-to", "references")) or _ANOTHERS.match(text) is not None
 
 
 def take_subject_tag(fields: Sequence[Field]) -> tuple[list[Field], EncryptWish]:
