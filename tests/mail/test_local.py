@@ -421,6 +421,7 @@ async def test_content_that_was_altered_on_disk_is_not_served(
     backend: LocalAccount, store: Soledad
 ) -> None:
     [appended] = await backend.append(INBOX, [NewMessage(raw=os.urandom(300_000))])
+    await store.settle()
     [file] = [
         path for path in store.path.parent.rglob("*") if path.parent.parent.name.endswith("-blobs")
     ]

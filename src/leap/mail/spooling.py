@@ -39,7 +39,7 @@ from leap.soledad.transaction import Transaction, find_setting, save_setting
 MOST = 2_000  # messages that wait: they are stored in one or two seconds
 MOST_OCTETS = 64 * 1024 * 1024  # they wait in memory, too
 MOST_EACH = (
-    1024 * 1024
+    512 * 1024
 )  # octets of a message; a larger one becomes a file anyway, and is stored as it comes
 MOST_TOGETHER = 8 * 1024 * 1024  # octets of one call; likewise
 TOGETHER = 100  # stored in one transaction: about 50 ms

@@ -20,7 +20,7 @@ _OF_ROWS = (
     " LEFT JOIN mail_facts f ON f.header_id = i.header_id LEFT JOIN mail_thread t ON t.number = f.thread"
     " ORDER BY j.key"
 )
-_NEWEST = "SELECT t.number, t.root, t.messages, t.newest, t.oldest_id FROM mail_thread t"
+_NEWEST = "SELECT t.number, t.root, t.messages, t.newest FROM mail_thread t"
 _IN_MAILBOX = (
     " WHERE EXISTS (SELECT 1 FROM mail_facts f CROSS JOIN mail_index i ON i.header_id = f.header_id"
     " WHERE f.thread = t.number AND i.mailbox_id = ?)"
@@ -33,6 +33,13 @@ _UNSEEN = (
 _SENDERS = (
     "SELECT f.thread, f.people FROM json_each(?) j CROSS JOIN mail_facts f ON f.thread = j.value"
     " ORDER BY f.arrived, f.header_id"
+)
+# Of those sent in the same second the one that answers the fewest began it
+_FIRST = (
+    "SELECT f.thread, m.subject FROM json_each(?) j CROSS JOIN mail_thread t ON t.number = j.value"
+    " CROSS JOIN mail_facts o ON o.header_id = t.oldest_id"
+    " CROSS JOIN mail_facts f ON f.thread = t.number AND f.date IS o.date"
+    " LEFT JOIN mail_metadata m ON m.header_id = f.header_id ORDER BY length(f.ids) DESC, f.header_id DESC"
 )
 # condition on `i` of mail_index, for one parameter: what `thread_parameter` makes of a thread id
 IN_THREAD = (
@@ -72,6 +79,7 @@ def read_threads(
         (*place, max(0, limit), max(0, offset)),
     ).fetchall()
     listed = json.dumps([number for number, *_ in found])
+    subjects = dict(connection.execute(_FIRST, (listed,)).fetchall())  # the last one counts
     unseen = dict(connection.execute(_UNSEEN, (listed,)).fetchall())
     senders: dict[int, list[Person]] = {}
     for number, people in connection.execute(_SENDERS, (listed,)):
@@ -79,13 +87,13 @@ def read_threads(
     return [
         ThreadSummary(
             thread_id=thread_id_of(root),
-            subject=_subject(connection, oldest_id),
+            subject=subjects.get(number) or "",
             messages=messages,
             unseen=unseen.get(number, 0),
             newest=newest,
             participants=participants(senders.get(number, [])),
         )
-        for number, root, messages, newest, oldest_id in found
+        for number, root, messages, newest in found
     ]
 
 
@@ -109,10 +117,3 @@ def participants(senders: Sequence[Person]) -> tuple[str, ...]:
     for person in senders:
         names[person.address] = names.get(person.address) or person.name
     return tuple(name or address for address, name in names.items())[:MOST_PARTICIPANTS]
-
-
-def _subject(connection: Connection, header_id: str) -> str:
-    found = connection.execute(
-        "SELECT subject FROM mail_metadata WHERE header_id = ?", (header_id,)
-    ).fetchone()
-    return str(found[0]) if found else ""

@@ -148,9 +148,12 @@ class MemoryThreads:
 
 def _summary(thread_id: ThreadId, thread: list[_Listed]) -> ThreadSummary:
     inside = sorted(thread, key=lambda one: (one.arrived, one.key))
+    # of those sent in the same second the one that answers the fewest began it
+    oldest = [one for one in thread if one.facts.date == thread[0].facts.date]
+    first = min(oldest, key=lambda one: (len(one.facts.ids), one.key))
     return ThreadSummary(
         thread_id=thread_id,
-        subject=thread[0].subject,
+        subject=first.subject,
         messages=len(thread),
         unseen=sum(all("\\Seen" not in row.flags for _, row in one.rows) for one in thread),
         newest=max(one.arrived for one in thread),
