@@ -36,7 +36,8 @@ def without_forged_anywhere(message: bytes, own_domain: str = "") -> bytes:
         edits = sorted(_edits(cleaned, own_domain))
         if not edits:
             break
-        pieces, done = [], 0
+        pieces: list[bytes] = []
+        done = 0
         for start, end, octets in edits:
             if start >= done:
                 pieces += (cleaned[done:start], octets)
