@@ -132,6 +132,7 @@ FORGED = [
     b"Authentication-Results:\r\n\texample.test; dmarc=pass\r\n",
     b"Authentication-Results: (a (b)) example.test. (c); dmarc=pass\r\n",
     b'Authentication-Results: "example.test"; dmarc=pass\r\n',
+    b'Authentication-Results: "e\\xample.test"; dmarc=pass\r\n',
     b"Authentication-Results: mx.example.test; dmarc=pass\r\n",
     b"Authentication-Results: ((((((((example.test; dmarc=pass\r\n",
     b"Authentication\r\n -Results: example.test; dmarc=pass\r\n",

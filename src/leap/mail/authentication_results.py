@@ -137,7 +137,10 @@ def speaks_for(field: Field, domain: str) -> bool:
     head = text.partition(b";")[0]
     if b"(" in head or b")" in head:
         head = field.value  # comments beyond sense: in doubt, whoever is named anywhere
-    return any(_is_of(host, domain) for host in _HOST.findall(head.lower()))
+    named = head.replace(
+        b"\\", b""
+    ).lower()  # in a quoted string, before any letter (RFC 5322 3.2.4)
+    return any(_is_of(host, domain) for host in _HOST.findall(named))
 
 
 def _is_of(host: bytes, domain: str) -> bool:

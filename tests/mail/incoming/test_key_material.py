@@ -196,7 +196,12 @@ def test_attached_keys_are_decoded_and_bounded() -> None:
     [
         (b"Content-Type: multipart/report; report-type=disposition-notification\r\n", True, False),
         (b"Auto-Submitted: auto-replied\r\n", True, False),
+        (b"Content-Type: Multipart/\r\n report; report-type=delivery-status\r\n", True, False),
+        (b"Subject: on multipart/report, and what is auto-replied\r\n", False, False),
         (b"X-Spam-Flag: YES\r\n", False, True),
+        (b"X-Spam-Flag:YES\r\n", False, True),
+        (b"X-Spam-Status: Yes, score=9.1 required=5.0\r\n", False, True),
+        (b"X-Spam-Status: No, score=1.0\r\n", False, False),
         (b"Auto-Submitted: no\r\nX-Spam-Flag: NO\r\n", False, False),
     ],
 )
@@ -249,7 +254,7 @@ def test_the_corpus_says_what_it_says(corpus: Path) -> None:
         "with keys attached": 3,
         "with a url": 1,
         "reports": 68,
-        "spam": 8,
+        "spam": 13,
     }
 
 

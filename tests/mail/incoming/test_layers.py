@@ -438,6 +438,30 @@ async def test_a_protected_header_of_a_signed_mail_is_served_when_the_signature_
     bad = await opened(HEADER + signed(content).replace(b"\r\n\r\nhi", b"\r\n\r\nho"), ring)
     assert (states(bad), bad.security.headers_differ) == (["bad"], ())
     assert Message(bad.served).subject == "s"
+    assert (one.original, bad.original) == (HEADER + signed(content), None)
+
+
+async def test_what_was_added_outside_a_protected_header_is_not_served_with_a_good_signature(
+    ring: Ring,
+) -> None:
+    """RFC 9788 4.2: an answer would go to whom a relay named."""
+    content = HEADER + b'Content-Type: text/plain; hp="clear"\r\n\r\nhi\r\n'
+    added = f"Reply-To: {EVE}\r\nCc: {EVE}\r\n".encode()
+    raw = b"Received: by mx\r\n" + added + HEADER + signed(content)
+    one = await opened(raw, ring)
+    assert states(one) == ["good"]
+    assert EVE.encode() not in one.served
+    assert b"Received: by mx\r\n" in one.served
+    assert one.original == raw
+
+
+async def test_a_signed_mail_whose_outer_header_says_the_same_stays_as_it_came(ring: Ring) -> None:
+    content = HEADER + b'Content-Type: text/plain; hp="clear"\r\n\r\nhi\r\n'
+    raw = b"DKIM-Signature: v=1\r\n" + HEADER + signed(content)
+    one = await opened(raw, ring)
+    assert states(one) == ["good"]
+    assert one.served.endswith(raw)
+    assert one.original is None
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,13 @@ def doubt(value: str) -> str:
         '"Alice @ Example" <alice@example.org>',
         "alice@bücher.example",
         "иван@почта.рф",
+        "alice@łódź.example",
+        "alice@日本のカメラtokyo.example",
+        "alice@佐々木ラーメン.example",
+        '"Alice \u0660\u0661" <alice@example.org>',
+        "alice@한국.example",
+        "alice@ישראל.example",
+        "नीता@उदाहरण.example",
     ],
 )
 def test_an_honest_from_is_beyond_doubt(value: str) -> None:
@@ -41,11 +48,17 @@ def test_an_honest_from_is_beyond_doubt(value: str) -> None:
         '"alice@example.org" <eve@example.org>',
         "eve@example.org (alice@example.org)",
         '"alice\uff20example.org" <eve@example.org>',
+        '"alice@example\ua4f8org" <eve@example.org>',
+        '"alice@example\u0660org" <eve@example.org>',
         '"Alice \u202egro.elpmaxe@ecila" <eve@example.org>',
         "alice@ex\u0430mple.org",
         "alice@xn--exmple-4nf.org",
         "\u0430lice@example.org",
         "\u0440\u0430\u0443\u0440\u0430l@example.org",
+        "\u0251lice@example.org",  # Latin alpha
+        "alice@\u0261oogle.example",  # Latin script g
+        "alice@a\u05d0.example",  # Latin and Hebrew
+        "alice@ex\u10d0mple.example",  # Latin and Georgian
     ],
 )
 def test_a_from_that_could_be_taken_for_another_is_in_doubt(value: str) -> None:

@@ -135,7 +135,7 @@ def show(
     def words(result: dict[str, Any]) -> None:
         for name, text in result["fields"].items():
             click.echo(f"{name}: {plain(text)}")
-        for line in _security(result["security"]):
+        for line in security_lines(result["security"]):
             click.echo(line)
         for one in result["sent_to"]:
             click.echo(f"Sent: {plain(_sent(one))}")
@@ -156,20 +156,24 @@ def show(
 _ENCRYPTION = {
     "end-to-end": "encrypted end to end",
     "provider": "not encrypted by its sender",
-    "undecryptable": "encrypted, but not for a key that is here",
+    "undecryptable": "not opened, kept as it came",
     "local": "put here by you",
     "none": "not encrypted",
 }
 
 
-def _security(security: dict[str, Any]) -> list[str]:
+def security_lines(security: dict[str, Any]) -> list[str]:
     """What may be believed of a message, as lines."""
     lines = [f"Security: {_covering(security)}"]
     if security["note"]:
         lines.append(f"Note: {plain(security['note'])}")
+    if security["html"]:
+        lines.append("HTML: encrypted with the mail; show it without loading anything")
     if security["headers_differ"]:
         lines.append(f"Outside it said something else: {', '.join(security['headers_differ'])}")
-    lines += [f"Part {one['section']}: {_covering(one)}" for one in security["parts"]]
+    for one in security["parts"]:
+        note = f" ({plain(one['note'])})" if one["note"] else ""
+        lines.append(f"Part {one['section']}: {_covering(one)}{note}")
     if (checks := security["provider"]) is not None:
         lines.append(f"According to your provider: {_checks(checks)}")
     return lines
@@ -180,9 +184,13 @@ def _covering(covered: dict[str, Any]) -> str:
         f"{one['state']} signature"
         + (f" of {plain(one['signer'])}" if one["signer"] else "")
         + (f", a {one['level'].replace('-', ' ')} key" if one["level"] else "")
+        + (f" ({plain(one['reason'])})" if one["reason"] else "")
         for one in covered["signatures"]
     ]
-    return "; ".join([_ENCRYPTION[covered["encryption"]], *signatures])
+    # a part that is only signed may lie inside an encryption
+    own_layer = covered["encryption"] != "none" or not signatures
+    encryption = [_ENCRYPTION[covered["encryption"]]] if own_layer else []
+    return "; ".join([*encryption, *signatures])
 
 
 def _checks(checks: dict[str, Any]) -> str:

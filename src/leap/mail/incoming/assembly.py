@@ -117,7 +117,8 @@ def with_signed_header(message: bytes, content: bytes, *, inside: bool) -> Signe
     """The header of a signed message as its content protects it (RFC 9788); None when it protects none.
 
     `message` is served but for our fields; `content` is the signed entity in it. `inside`: both are inside an
-    encryption, where a program of before RFC 9788 leaves a placeholder outside.
+    encryption, where a program of before RFC 9788 leaves a placeholder outside. With `hp`, outer fields that people see
+    and that are not protected are left behind; where nothing is said in another way outside, the octets stay.
     """
     fields = header_fields(content)
     protection = protection_of(fields)
@@ -128,7 +129,11 @@ def with_signed_header(message: bytes, content: bytes, *, inside: bool) -> Signe
     outer = header_fields(message)
     meant = hp_outer_of(fields) if hp and inside else None
     differ = differing(outer, inner, meant)
-    names = {one.name for one in inner}
+    names = {one.name for one in inner} | (USER_FACING_FIELDS if hp else frozenset())
+    if all(values_of(outer, name) == values_of(inner, name) for name in names):
+        return SignedHeader(
+            message, differ
+        )  # octet for octet: what else signs it (DKIM) still holds
     kept = [one for one in outer if one.name not in names]
     return SignedHeader(with_fields([*inner, *kept], message), differ)
 

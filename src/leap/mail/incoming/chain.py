@@ -230,7 +230,7 @@ class Chain:
     ) -> Layered:
         if signed.content.subtype == "encrypted" and signed.content.is_multipart:
             return self._signed_ciphertext(message, signed, depth)
-        sender = shown_sender(message)
+        came, sender = message, shown_sender(message)
         judged = self._all_signatures(message, signed, sender)
         differ: tuple[str, ...] = ()
         if (protected := with_signed_header(message, signed.signed, inside=inside)) is not None:
@@ -248,6 +248,7 @@ class Chain:
             made,
             signatures=judged.verdicts,
             differ=differ,
+            changed=made.changed or message is not came,
             from_address=sender.address,
             attached_signer=judged.attached_signer,
         )

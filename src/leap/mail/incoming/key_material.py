@@ -49,6 +49,10 @@ _COVERED = ("from", "autocrypt", "openpgp", "content-type", "content-transfer-en
 _URL = re.compile(
     rb"(?:^|;)[ \t]*url[ \t]*=[ \t]*\"?(https://[!-~]+?)\"?[ \t]*(?:;|$)", re.IGNORECASE
 )
+# Of a header in lower case; white space and folding may stand wherever RFC 5322 lets them
+_REPORT = re.compile(rb"\ncontent-type\s*:\s*multipart\s*/\s*report\b")
+_REPLIED = re.compile(rb"\nauto-submitted\s*:\s*auto-replied\b")
+_SPAM = re.compile(rb"\nx-spam(?:-flag|-status)?\s*:\s*yes\b")
 _ADDRESS = re.compile(rb"[^\s<>()\[\],;:\"\\]+@[^\s<>()\[\],;:\"\\]+")
 
 
@@ -98,14 +102,15 @@ class _Header:
     @property
     def is_report(self) -> bool:
         """Whether a program wrote the mail; in doubt yes, since it is only passed over."""
-        return (
-            b"multipart/report" in self.said or b"auto-replied" in self.said
-        )  # RFC 6522, RFC 3834 5
+        return self._says(_REPORT) or self._says(_REPLIED)  # RFC 6522, RFC 3834 5
 
     @property
     def is_spam(self) -> bool:
         """Whether a filter on the way says so."""
-        return b"\nx-spam-flag: yes" in self.said
+        return self._says(_SPAM)
+
+    def _says(self, pattern: re.Pattern[bytes]) -> bool:
+        return pattern.search(self.said) is not None
 
 
 def find_key_material(raw: bytes, opened: Opened, record: HeaderRecord) -> KeyMaterial | None:

@@ -11,7 +11,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -19,6 +19,7 @@ from leap.keymanager.openpgp import SecretKey
 from leap.mail.contract import PartSecurity, ProviderChecks, SecurityStatus
 from leap.mail.incoming.chain import Chain
 from leap.mail.incoming.layered import Layered, Mark
+from leap.mail.incoming.neutral import without_forged_anywhere
 from leap.mail.incoming.provider_checks import provider_checks
 from leap.mail.incoming.replayed import note_of_age
 from leap.mail.incoming.security_fields import with_security_fields, without_forged
@@ -72,6 +73,11 @@ def open_mail(
         if judge.asked:
             first, *others = judge.asked
             raise SendersWanted(first.from_address, first.issuers, tuple(others))
+        cleaned = without_forged_anywhere(layered.message, own_domain)
+        if cleaned != layered.message:
+            if layered.marks:
+                continue  # what is known of parts would stand elsewhere
+            layered = replace(layered, message=cleaned, changed=True)
         opened = _opened(raw, layered, own_domain, provider_checks(raw, own_domain) or checks)
         if opened is not None:
             return opened
@@ -83,8 +89,10 @@ def unopened(raw: bytes, own_domain: str) -> Opened:
     note = "This version could not open it; it is kept as it came."
     provider = provider_checks(raw, own_domain)
     status = SecurityStatus(encryption="undecryptable", note=note, provider=provider)
-    message = without_forged(_led(raw), own_domain)
-    return Opened(with_security_fields(status, message, own_domain), status, None)
+    shallow = without_forged(_led(raw), own_domain)
+    message = without_forged_anywhere(shallow, own_domain)
+    original = None if message == shallow else raw
+    return Opened(with_security_fields(status, message, own_domain), status, original)
 
 
 def _led(raw: bytes) -> bytes:

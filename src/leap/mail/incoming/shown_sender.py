@@ -5,7 +5,8 @@ could be taken for another one gives no signature a good verdict, whoever made i
 
 * more than one From, a group, several addresses, or what two readers understand in two ways;
 * another address in the name, in a comment or in an encoded word of the same field;
-* letters of several scripts in one label of the address, or a label that is spelled in letters which all look Latin.
+* letters of several scripts in one label of the address, a label that is spelled in letters which all look Latin, or
+  Latin letters that are drawn as plain ones.
 """
 
 from __future__ import annotations
@@ -27,9 +28,24 @@ _LOOKALIKE = "the address in From is spelled in letters that look like others"
 _MAX_VALUE = 16 * 1024  # octets of From looked at; a longer one is a trick
 
 # What Unicode draws like "@" and ".", after which NFKC leaves something else
-_LIKE_AT = str.maketrans({"\N{CIRCLED LATIN SMALL LETTER A}": "@", "\N{ONE DOT LEADER}": "."})
+_LIKE_AT = str.maketrans(
+    {
+        "\N{CIRCLED LATIN SMALL LETTER A}": "@",
+        "\N{ONE DOT LEADER}": ".",
+        "\N{LISU LETTER TONE MYA TI}": ".",
+        "\N{ARABIC-INDIC DIGIT ZERO}": ".",
+        "\N{EXTENDED ARABIC-INDIC DIGIT ZERO}": ".",
+        "\N{SYRIAC SUPRALINEAR FULL STOP}": ".",
+        "\N{SYRIAC SUBLINEAR FULL STOP}": ".",
+        "\N{MIDDLE DOT}": ".",
+    }
+)
 _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
-_SCRIPTS = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "GEORGIAN", "LISU")
+# Scripts that are written together (Unicode TS 39 5.2, "highly restrictive", each with Latin letters among them)
+_TOGETHER = frozenset(
+    {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"}
+)
+_LIKE_OTHERS = frozenset("ɑɡɩıǀꞁꝇʟ")  # Latin letters that are drawn as plain ones, without any mark
 # Small letters that are drawn as Latin ones (Unicode TS 39, single letters of scripts in use)
 _LIKE_LATIN = frozenset("асеіјорѕухԁԛԝһӏвкмнтгпьοανυιρτκχωհոսօցքզաӕғѵ")
 
@@ -93,9 +109,15 @@ def _label(label: str) -> str:
 
 
 def _mixed(label: str) -> bool:
-    names = (unicodedata.name(one, "") for one in label if one.isalpha())
-    found = {script for name in names for script in _SCRIPTS if name.startswith(script)}
-    return len(found) > 1
+    """Whether it has letters of scripts that nobody writes in one word, or Latin ones that are drawn as others."""
+    # the first word of a letter's name is its script
+    found = {unicodedata.name(one, "?").split()[0] for one in label if one.isalpha()}
+    foreign = found - {"LATIN"} - (_TOGETHER if len(found) > 1 else frozenset())
+    return (
+        len(foreign) > 1
+        or (bool(foreign) and foreign != found)
+        or not _LIKE_OTHERS.isdisjoint(label)
+    )
 
 
 def _all_like_latin(label: str) -> bool:

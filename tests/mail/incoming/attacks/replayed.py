@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mail.incoming.attacks.building import (
+    DATE,
     container,
     content_signed,
     encrypted,
@@ -38,6 +39,10 @@ def meant_for_carol_who_is_named_in_the_protected_header_alone() -> bytes:
 
 def signed_in_clear_two_years_ago() -> bytes:
     return mail(signed(PROMISE, at=NOW - 2 * YEAR + 10), subject="Re: the price of my house")
+
+
+def signed_two_years_ago_in_a_mail_without_a_date() -> bytes:
+    return mail(signed(PROMISE, at=NOW - 2 * YEAR + 10)).replace(f"Date: {DATE}\r\n".encode(), b"")
 
 
 def signed_two_years_ago_and_encrypted_today() -> bytes:
