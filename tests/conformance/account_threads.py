@@ -62,6 +62,22 @@ class ThreadsAndContactsSuite:
         assert await backend.thread_rows(ThreadId("0" * 16)) == []
         assert await backend.thread_rows(ThreadId("no such thing")) == []
 
+    async def test_of_one_second_the_message_that_answers_nothing_gives_the_subject(
+        self, backend: AccountBackend
+    ) -> None:
+        for name, answer in (
+            ("aa", "zz"),
+            ("zb", "ab"),
+        ):  # whichever comes first by any order of names
+            await put(
+                backend,
+                INBOX,
+                letter(answer, name, subject=f"Re: {name}"),
+                letter(name, subject=name),
+            )
+        found = await backend.threads(INBOX)
+        assert sorted(one.subject for one in found) == ["aa", "zb"]
+
     async def test_what_was_expunged_has_no_thread(self, backend: AccountBackend) -> None:
         [gone, stays] = await put(
             backend, INBOX, letter("b", "a", flags=("\\Deleted",)), letter("c", "b", day=2)

@@ -188,7 +188,9 @@ async def test_what_nothing_refers_to_frees_its_room(
         messages = [NewMessage(raw=mail(40_000, seed)) for seed in range(50)]
         for first in range(0, 50, 5):
             await account.append(INBOX, messages[first : first + 5])
-            await store.settle()  # appended mail is listed a little later, all that waits by one transaction
+            await (
+                store.settle()
+            )  # appended mail is listed a little later, all that waits by one transaction
         full = store.blobs.packs.octets()
         assert full > 50 * 20_000
         await account.store_flags(INBOX, range(1, 51), "add", ["\\Deleted"])  # type: ignore[arg-type]
