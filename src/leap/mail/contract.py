@@ -135,6 +135,8 @@ class SecurityStatus(Value, frozen=True, kw_only=True):
     `encryption`: "end-to-end" (OpenPGP, by the sender), "provider" (sealed on arrival only: received through
     the provider, unauthenticated), "undecryptable", "local" (put here by the person: APPEND, import), "none".
     `signatures` are those that cover all that is shown; what layers further in cover is in `parts`.
+    `headers_protected`: the From, Subject and other fields that are shown stood within what is encrypted or signed
+    (RFC 9788); without it, whoever passed the mail on could have written them.
     `headers_differ`: lower-case names of protected header fields which said something else outside.
     `html`: the encrypted content has HTML, which a mail program should show without loading anything.
     """
@@ -143,6 +145,7 @@ class SecurityStatus(Value, frozen=True, kw_only=True):
     signatures: tuple[SignatureVerdict, ...] = ()
     note: str = ""
     parts: tuple[PartSecurity, ...] = ()
+    headers_protected: bool = False
     headers_differ: tuple[str, ...] = ()
     html: bool = False
     provider: ProviderChecks | None = None

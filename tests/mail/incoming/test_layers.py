@@ -426,6 +426,22 @@ async def test_protected_fields_that_said_something_else_are_named(
     assert Message(old.served).subject == inner
 
 
+async def test_whether_the_fields_that_are_shown_are_covered_is_told(ring: Ring) -> None:
+    fields = [("From", ALICE), ("To", BOB), ("Subject", "s")]
+    content = HEADER + b'Content-Type: text/plain; hp="clear"\r\n\r\nhi\r\n'
+    for raw, covered in (
+        (sealed(protect(mail(), OUTER), outer=fields), True),
+        (sealed(TEXT, outer=fields), False),
+        (HEADER + signed(content), True),
+        (HEADER + signed(content).replace(b"\r\n\r\nhi", b"\r\n\r\nho"), False),
+        (HEADER + signed(), False),
+        (HEADER + TEXT, False),
+        # a From which no signature backs is not served, nor what stands beside it
+        (sealed(HEADER.replace(ALICE.encode(), EVE.encode()) + b'Content-Type: text/plain; hp="cipher"\r\n\r\nhi', outer=fields), False),
+    ):  # fmt: skip
+        assert (await opened(raw, ring)).security.headers_protected is covered, raw
+
+
 async def test_a_protected_header_of_a_signed_mail_is_served_when_the_signature_is_good(
     ring: Ring,
 ) -> None:

@@ -153,6 +153,7 @@ class Chain:
             inner,
             encryption="undecryptable" if inner.encryption == "undecryptable" else "end-to-end",
             signatures=signatures,
+            headers_protected=assembled.headers_protected or inner.headers_protected,
             differ=tuple(sorted({*assembled.differ, *inner.differ})),
             html=inner.html or has_html(inner.message),
             changed=True,
@@ -233,6 +234,7 @@ class Chain:
         came, sender = message, shown_sender(message)
         judged = self._all_signatures(message, signed, sender)
         differ: tuple[str, ...] = ()
+        covered = False
         if (protected := with_signed_header(message, signed.signed, inside=inside)) is not None:
             theirs = shown_sender(protected.message)
             again = judged
@@ -242,11 +244,12 @@ class Chain:
             differ = () if forged and not again.good else protected.differ
             if again.good or (inside and theirs.address == sender.address):
                 message, judged, sender = protected.message, again, theirs
-                root = scan(message)
+                root, covered = scan(message), True
         made = self._deeper(message, root, sender, depth, may_open=True, signed=True)
         return replace(
             made,
             signatures=judged.verdicts,
+            headers_protected=covered,
             differ=differ,
             changed=made.changed or message is not came,
             from_address=sender.address,

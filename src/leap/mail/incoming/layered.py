@@ -49,6 +49,7 @@ class Layered:
     signatures: tuple[SignatureVerdict, ...] = ()
     note: str = ""
     marks: tuple[Mark, ...] = ()
+    headers_protected: bool = False
     differ: tuple[str, ...] = ()
     html: bool = False
     changed: bool = False

@@ -112,6 +112,7 @@ def _opened(
         encryption="provider" if layered.encryption == "none" else layered.encryption,
         signatures=layered.signatures,
         note=layered.noting(note_of_age(layered.message, layered.signatures)).note,
+        headers_protected=layered.headers_protected,
         headers_differ=layered.differ,
         html=layered.html,
         provider=checks,
