@@ -429,6 +429,8 @@ async def test_protected_fields_that_said_something_else_are_named(
 async def test_whether_the_fields_that_are_shown_are_covered_is_told(ring: Ring) -> None:
     fields = [("From", ALICE), ("To", BOB), ("Subject", "s")]
     content = HEADER + b'Content-Type: text/plain; hp="clear"\r\n\r\nhi\r\n'
+    of_eve = HEADER.replace(ALICE.encode(), EVE.encode())
+    of_eve += b'Content-Type: text/plain; hp="cipher"\r\n\r\nhi'
     for raw, covered in (
         (sealed(protect(mail(), OUTER), outer=fields), True),
         (sealed(TEXT, outer=fields), False),
@@ -437,8 +439,8 @@ async def test_whether_the_fields_that_are_shown_are_covered_is_told(ring: Ring)
         (HEADER + signed(), False),
         (HEADER + TEXT, False),
         # a From which no signature backs is not served, nor what stands beside it
-        (sealed(HEADER.replace(ALICE.encode(), EVE.encode()) + b'Content-Type: text/plain; hp="cipher"\r\n\r\nhi', outer=fields), False),
-    ):  # fmt: skip
+        (sealed(of_eve, outer=fields), False),
+    ):
         assert (await opened(raw, ring)).security.headers_protected is covered, raw
 
 
