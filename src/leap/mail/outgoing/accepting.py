@@ -19,7 +19,7 @@ from leap.mail.contract import NotPermitted, OutboxEntry, RowId, StorageFull, To
 from leap.mail.delivery_wishes import NO_WISHES, DeliveryWishes
 from leap.mail.message.words import decode_words
 from leap.mail.outbox_contract import SendingRules
-from leap.mail.outgoing.addresses import normal, only_address
+from leap.mail.outgoing.addresses import normal
 from leap.mail.outgoing.answered import Answered
 from leap.mail.outgoing.deciding import Deciding
 from leap.mail.outgoing.field_lines import values_of
@@ -211,13 +211,6 @@ def _check_from(submitted: Submitted, own: Sequence[str]) -> None:
         raise NotPermitted(
             f"The message's From is not {named(own)}; this account sends as nobody else."
         )
-    # Programs show "sender on behalf of author" (RFC 5322 3.6.2).
-    for value in values_of(submitted.fields, "sender"):
-        agent = only_address([value])
-        if agent is None or not is_one_of(agent, own):
-            raise NotPermitted(
-                f"The message's Sender is not {named(own)}; this account sends as nobody else."
-            )
 
 
 def _subject(submitted: Submitted) -> str:
